@@ -1,0 +1,150 @@
+// Package config turns bytes and flags into a validated configuration. It
+// starts nothing.
+//
+// The file is Prometheus' own, read by Prometheus' own loader; clanmon adds no
+// key to it. What the flags ask for is added here: today the jobs of a server
+// that nobody configured. The package also knows which service discoveries a
+// file may name, by importing clanmon's discovery package.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
+
+	// The parser owns the vocabulary of service discoveries.
+	_ "github.com/clanmon/clanmon/discovery"
+)
+
+// DefaultFile is read from the working directory where no file is named.
+const DefaultFile = "prometheus.yml"
+
+// Options are the flags that have a say in the configuration; they are fixed
+// for the life of a Loader.
+type Options struct {
+	// File is the configuration file. Empty means DefaultFile if there is one,
+	// else that nothing is configured.
+	File  string
+	Agent bool // refuse what an agent cannot do
+
+	// Defaults are what a file does not say.
+	Retention          config.TSDBRetentionConfig
+	LogLevel           string
+	ExtraScrapeMetrics bool // experimental feature of that name
+	ProtobufFirst      bool // scrape protocols, for start timestamps
+
+	// Local are the jobs that the process itself serves; they are scraped when
+	// nothing is configured.
+	Local []LocalJob
+
+	Parser parser.Parser
+}
+
+// Loader reads the configuration, at start and at every reload.
+type Loader struct{ opts Options }
+
+// NewLoader returns a Loader.
+func NewLoader(o Options) *Loader { return &Loader{o} }
+
+// Name is the file that Load reads, for messages.
+func (l *Loader) Name() string {
+	if l.opts.File == "" {
+		return DefaultFile
+	}
+	return l.opts.File
+}
+
+// Load reads and validates the file and everything it refers to at load time.
+// Its error names the file and, where upstream's does, line and field.
+// Warnings go to logger, which may be nil.
+func (l *Loader) Load(logger *slog.Logger) (*config.Config, error) {
+	if logger == nil {
+		logger = promslog.NewNopLogger()
+	}
+	defer l.installDefaults()()
+
+	cfg, err := config.LoadFile(l.Name(), l.opts.Agent, logger)
+	if l.opts.File == "" && errors.Is(err, fs.ErrNotExist) {
+		logger.Info("Nothing is configured: scraping this server and this machine", "looked_for", DefaultFile)
+		return l.unconfigured(logger)
+	}
+	return cfg, err
+}
+
+// Validate looks at what Load leaves for later: files of scrape configurations
+// and rules. It is for the start, so that a broken one is found before anything
+// runs; at a reload each component does its own part.
+func (l *Loader) Validate(cfg *config.Config, logger *slog.Logger) error {
+	if _, err := cfg.GetScrapeConfigs(); err != nil {
+		return fmt.Errorf("scrape_config_files: %w", err)
+	}
+	if err := rules.ParseFiles(cfg.RuleFiles, cfg.GlobalConfig.MetricNameValidationScheme, l.opts.Parser, logger); err != nil {
+		return fmt.Errorf("rule_files: %w", err)
+	}
+	return nil
+}
+
+// Checksum changes when the file, or a rule or scrape file that it names, does.
+// It is empty while there is no file and need not be one.
+func (l *Loader) Checksum() (string, error) {
+	sum, err := config.GenerateChecksum(l.Name())
+	if l.opts.File == "" && errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return sum, err
+}
+
+// Path is the absolute path of the file, for the log.
+func (l *Loader) Path() string {
+	if abs, err := filepath.Abs(l.Name()); err == nil {
+		return abs
+	}
+	return l.Name()
+}
+
+// defaultsMu guards upstream's package-level defaults. Several flags of
+// Prometheus change them before the file is read; setting them only while one
+// Loader reads lets two servers with different flags live in one process.
+var defaultsMu sync.Mutex
+
+func (l *Loader) installDefaults() (restore func()) {
+	defaultsMu.Lock()
+	cfg, global, runtime, retention := config.DefaultConfig, config.DefaultGlobalConfig, config.DefaultRuntimeConfig, config.DefaultTSDBRetentionConfig
+
+	config.DefaultTSDBRetentionConfig = l.opts.Retention
+	if l.opts.LogLevel != "" {
+		config.DefaultRuntimeConfig.LogLevel = config.LogLevel(l.opts.LogLevel)
+		config.DefaultConfig.Runtime = config.DefaultRuntimeConfig
+	}
+	if l.opts.ExtraScrapeMetrics {
+		yes := true
+		config.DefaultGlobalConfig.ExtraScrapeMetrics = &yes
+	}
+	if l.opts.ProtobufFirst {
+		config.DefaultGlobalConfig.ScrapeProtocols = config.DefaultProtoFirstScrapeProtocols
+	}
+	config.DefaultConfig.GlobalConfig = config.DefaultGlobalConfig
+
+	return func() {
+		config.DefaultConfig, config.DefaultGlobalConfig, config.DefaultRuntimeConfig, config.DefaultTSDBRetentionConfig = cfg, global, runtime, retention
+		defaultsMu.Unlock()
+	}
+}
+
+// machineName is the short name of this machine, as the label "machine" has it.
+func machineName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "localhost"
+	}
+	return shortName(name)
+}

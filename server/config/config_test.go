@@ -1,0 +1,123 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/stretchr/testify/require"
+)
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+func TestNothingConfiguredScrapesLocalJobs(t *testing.T) {
+	t.Chdir(t.TempDir())
+	l := NewLoader(Options{Local: []LocalJob{{"clanmon", 9090}, {"node", 9100}}})
+	cfg, err := l.Load(nil)
+	require.NoError(t, err)
+
+	require.Equal(t, model.Duration(15*time.Second), cfg.GlobalConfig.ScrapeInterval)
+	require.Len(t, cfg.ScrapeConfigs, 2)
+	require.Equal(t, "node", cfg.ScrapeConfigs[1].JobName)
+	text := cfg.String()
+	require.Contains(t, text, "node.in-process.invalid:80")
+	require.Contains(t, text, "instance: "+machineName()+":9100")
+	require.Contains(t, text, "availability: always")
+
+	// A configuration that appears later is what a reload reads.
+	require.NoError(t, os.WriteFile(DefaultFile, []byte("scrape_configs: [{job_name: mine}]"), 0o600))
+	cfg, err = l.Load(nil)
+	require.NoError(t, err)
+	require.Len(t, cfg.ScrapeConfigs, 1)
+	require.Equal(t, "mine", cfg.ScrapeConfigs[0].JobName)
+}
+
+func TestNamedFileHasToExist(t *testing.T) {
+	_, err := NewLoader(Options{File: "/does/not/exist.yml"}).Load(nil)
+	require.ErrorContains(t, err, "/does/not/exist.yml")
+}
+
+func TestBrokenFileNamesLineAndField(t *testing.T) {
+	file := write(t, "p.yml", "global:\n  scrape_intervall: 5s\n")
+	_, err := NewLoader(Options{File: file}).Load(nil)
+	require.ErrorContains(t, err, file)
+	require.ErrorContains(t, err, "line 2")
+	require.ErrorContains(t, err, "scrape_intervall")
+}
+
+func TestAgentRefusesRules(t *testing.T) {
+	file := write(t, "p.yml", "rule_files: [x.yml]\n")
+	_, err := NewLoader(Options{File: file, Agent: true}).Load(nil)
+	require.ErrorContains(t, err, "rule_files")
+}
+
+func TestValidateFindsBrokenRuleFile(t *testing.T) {
+	rules := write(t, "r.yml", "groups: [{name: g, rules: [{record: x, expr: 'sum('}]}]\n")
+	file := write(t, "p.yml", "rule_files: ["+rules+"]\n")
+	l := NewLoader(Options{File: file, Parser: parser.NewParser(parser.Options{})})
+	cfg, err := l.Load(nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, l.Validate(cfg, nil), rules)
+}
+
+// Flags become defaults of the file; those of one server never reach another.
+func TestDefaultsOfTwoLoadersDoNotMix(t *testing.T) {
+	file := write(t, "p.yml", "{}\n")
+	load := func(retention model.Duration, protobuf bool) *config.Config {
+		cfg, err := NewLoader(Options{
+			File: file, ProtobufFirst: protobuf,
+			Retention: config.TSDBRetentionConfig{Time: retention},
+		}).Load(nil)
+		require.NoError(t, err)
+		return cfg
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			retention := model.Duration(time.Duration(i+1) * time.Hour)
+			cfg := load(retention, i%2 == 0)
+			require.Equal(t, retention, cfg.StorageConfig.TSDBConfig.Retention.Time)
+			require.Equal(t, i%2 == 0, len(cfg.GlobalConfig.ScrapeProtocols) > 0)
+		})
+	}
+	wg.Wait()
+	require.Nil(t, config.DefaultGlobalConfig.ScrapeProtocols, "upstream's defaults are put back")
+}
+
+func TestFileWinsOverRetentionFlag(t *testing.T) {
+	file := write(t, "p.yml", "storage: {tsdb: {retention: {time: 3d}}}\n")
+	cfg, err := NewLoader(Options{File: file, Retention: config.TSDBRetentionConfig{Time: model.Duration(time.Hour)}}).Load(nil)
+	require.NoError(t, err)
+	require.Equal(t, model.Duration(72*time.Hour), cfg.StorageConfig.TSDBConfig.Retention.Time)
+}
+
+func TestChecksumFollowsRuleFiles(t *testing.T) {
+	rules := write(t, "r.yml", "groups: []\n")
+	l := NewLoader(Options{File: write(t, "p.yml", "rule_files: ["+rules+"]\n")})
+	before, err := l.Checksum()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(rules, []byte("groups: [] # changed\n"), 0o600))
+	after, err := l.Checksum()
+	require.NoError(t, err)
+	require.NotEqual(t, before, after)
+}
+
+func TestLocalAddressRoundTrip(t *testing.T) {
+	job, ok := LocalJobName(LocalAddress("node"))
+	require.True(t, ok)
+	require.Equal(t, "node", job)
+	_, ok = LocalJobName("node.example.org:9100")
+	require.False(t, ok)
+	require.True(t, strings.HasSuffix(LocalAddress("x"), ".invalid:80"))
+}

@@ -1,0 +1,95 @@
+// Package ingest turns targets into samples: upstream's discovery.Manager finds
+// targets, its scrape.Manager scrapes them into whatever is appendable.
+//
+// It does not know the store, and it does not decide what is scraped: the
+// configuration does. Run ends discovery first and then the scrapes, waiting
+// for each scrape loop.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/features"
+	"github.com/prometheus/prometheus/util/logging"
+)
+
+// Options for New. All fields are required.
+type Options struct {
+	Scrape     scrape.Options
+	Appendable storage.AppendableV2
+
+	SDMetrics  *discovery.SDMetrics // shared by all discovery managers of a server
+	Features   features.Collector
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+}
+
+// Ingest is a discovery manager feeding a scrape manager.
+type Ingest struct {
+	discovery     *discovery.Manager
+	stopDiscovery context.CancelFunc
+	scrapes       *scrape.Manager
+}
+
+// New returns an Ingest that does nothing until Run.
+func New(o Options) (*Ingest, error) {
+	// Upstream's discovery manager takes its lifetime at construction.
+	ctx, cancel := context.WithCancel(context.Background())
+	d := discovery.NewManager(ctx, o.Logger.With("component", "discovery manager scrape"),
+		o.Registerer, o.SDMetrics, discovery.Name("scrape"), discovery.FeatureRegistry(o.Features))
+	if d == nil {
+		cancel()
+		return nil, errors.New("create scrape discovery manager: its metrics could not be registered")
+	}
+	s, err := scrape.NewManager(&o.Scrape, o.Logger.With("component", "scrape manager"),
+		logging.NewJSONFileLogger, nil, o.Appendable, o.Registerer)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s}, nil
+}
+
+// Scrapes gives read access to targets and scrape pools.
+func (i *Ingest) Scrapes() *scrape.Manager { return i.scrapes }
+
+// ApplyScrapes changes the scrape pools. It has to precede ApplyDiscovery, for
+// a pool needs its new configuration when the new targets arrive.
+func (i *Ingest) ApplyScrapes(cfg *config.Config) error { return i.scrapes.ApplyConfig(cfg) }
+
+// ApplyDiscovery changes where targets come from.
+func (i *Ingest) ApplyDiscovery(cfg *config.Config) error {
+	scrapes, err := cfg.GetScrapeConfigs()
+	if err != nil {
+		return err
+	}
+	byJob := make(map[string]discovery.Configs, len(scrapes))
+	for _, s := range scrapes {
+		byJob[s.JobName] = s.ServiceDiscoveryConfigs
+	}
+	return i.discovery.ApplyConfig(byJob)
+}
+
+// Run scrapes until ctx ends. It is to be called after the first ApplyScrapes.
+func (i *Ingest) Run(ctx context.Context) error {
+	discovered := make(chan struct{})
+	go func() {
+		defer close(discovered)
+		_ = i.discovery.Run() // its error is that of its context
+	}()
+	scraped := make(chan error, 1)
+	go func() { scraped <- i.scrapes.Run(i.discovery.SyncCh()) }()
+
+	<-ctx.Done()
+	i.stopDiscovery()
+	<-discovered
+	i.scrapes.Stop()
+	return <-scraped
+}

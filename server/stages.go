@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// stages is the order of a life: what is started first stops last.
+//
+// One cancelled context would stop everything at once, which is the wrong
+// order: rules must end before scrapes, or absent() fires falsely; scrapes
+// before the store closes, or samples meet a closed one. So each runner has a
+// context of its own, and unwind goes backwards, waiting for each.
+type stages struct {
+	logger *slog.Logger
+	stack  []stage
+	failed chan error // the first runner to fail
+}
+
+type stage struct {
+	name string
+	stop func() error // returns once the stage has ended
+}
+
+func newStages(logger *slog.Logger) *stages {
+	return &stages{logger: logger, failed: make(chan error, 1)}
+}
+
+// start runs fn on a goroutine of its own until unwind cancels its context.
+// A runner that returns before that, with an error, fails the whole.
+// limit bounds the wait for its end; 0 waits for as long as it takes.
+func (s *stages) start(name string, limit time.Duration, fn func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := fn(ctx)
+		if err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%s: %w", name, err)
+			select {
+			case s.failed <- err:
+			default:
+			}
+		}
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		done <- err
+	}()
+	s.push(name, func() error {
+		cancel()
+		if limit == 0 {
+			return <-done
+		}
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(limit):
+			return fmt.Errorf("%s: did not stop within %s", name, limit)
+		}
+	})
+}
+
+// push registers a closer, to be called in its turn.
+func (s *stages) push(name string, closer func() error) {
+	s.stack = append(s.stack, stage{name, closer})
+}
+
+// unwind stops everything, last first. One failure does not stop the rest.
+func (s *stages) unwind() error {
+	var errs []error
+	for i := len(s.stack) - 1; i >= 0; i-- {
+		st := s.stack[i]
+		begin := time.Now()
+		err := st.stop()
+		s.logger.Info("Stopped", "stage", st.name, "duration", time.Since(begin))
+		errs = append(errs, err)
+	}
+	s.stack = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,183 @@
+// Package store owns the data directory: the time series database, or in agent
+// mode the write-ahead log alone, and the remote storage behind both.
+//
+// It is upstream's tsdb, tsdb/agent and storage/remote with one life around
+// them, and it is not a storage engine. New is cheap; Run opens the directory,
+// replays the WAL and closes everything when its context ends. Until the
+// directory is open, reads and appends answer tsdb.ErrNotReady.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/storage/remote"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/agent"
+	promruntime "github.com/prometheus/prometheus/util/runtime"
+)
+
+// Options say how the data directory is opened; they are fixed for the life of
+// a Store.
+type Options struct {
+	Dir   string
+	Agent bool // keep a WAL for remote write only
+
+	TSDB    tsdb.Options  // used unless Agent
+	AgentDB agent.Options // used if Agent
+
+	FlushDeadline           time.Duration // for remote write, at shutdown and reload
+	EnableTypeAndUnitLabels bool
+
+	// Scrapes gives remote write the metadata of active targets.
+	Scrapes remote.ReadyScrapeManager
+
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+}
+
+// Store is the database and its remote storage as one upstream storage.Storage:
+// appends go to all, reads are merged. Safe for concurrent use.
+type Store struct {
+	storage.Storage // the fan-out
+
+	opts   Options
+	local  *Local
+	remote *remote.Storage
+	ready  chan struct{}
+
+	retention config.TSDBRetentionConfig // last applied; only ApplyConfig uses it
+}
+
+// New returns a Store that is not open. Upstream's remote storage starts a
+// goroutine in its constructor, so a Store that is never Run has to be Closed.
+func New(o Options) *Store {
+	s := &Store{opts: o, local: newLocal(), ready: make(chan struct{})}
+	s.remote = remote.NewStorage(o.Logger.With("component", "remote"), o.Registerer,
+		s.local.StartTime, o.Dir, o.FlushDeadline, o.Scrapes, o.EnableTypeAndUnitLabels)
+	s.Storage = storage.NewFanout(o.Logger, s.local, s.remote)
+	return s
+}
+
+// Local is the database alone, without remote storage.
+func (s *Store) Local() *Local { return s.local }
+
+// Ready is closed once the directory is open and the WAL replayed.
+func (s *Store) Ready() <-chan struct{} { return s.ready }
+
+// Run opens the directory and blocks until ctx ends, then flushes and closes.
+func (s *Store) Run(ctx context.Context) error {
+	if err := s.open(); err != nil {
+		return errors.Join(fmt.Errorf("opening storage failed: %w", err), s.Close())
+	}
+	close(s.ready)
+	<-ctx.Done()
+	return s.Close()
+}
+
+func (s *Store) open() error {
+	if s.opts.Agent {
+		return s.openAgent()
+	}
+	return s.openTSDB()
+}
+
+func (s *Store) openTSDB() error {
+	log := s.opts.Logger
+	log.Info("Starting TSDB ...")
+	db, err := tsdb.Open(s.opts.Dir, log.With("component", "tsdb"), s.opts.Registerer, &s.opts.TSDB, s.local.stats)
+	if err != nil {
+		return err
+	}
+	registerTimeBounds(s.opts.Registerer, db)
+	s.logFilesystem()
+	log.Info("TSDB started")
+
+	// Remote write asks where the data begins. Double the block range gives
+	// everything time to spin up before samples are called too old.
+	s.local.setTSDB(db, 2*s.opts.TSDB.MinBlockDuration)
+	db.SetWriteNotified(s.remote)
+	return nil
+}
+
+func (s *Store) openAgent() error {
+	log := s.opts.Logger
+	log.Info("Starting WAL storage ...")
+	db, err := agent.Open(log, s.opts.Registerer, s.remote, s.opts.Dir, &s.opts.AgentDB)
+	if err != nil {
+		return err
+	}
+	s.logFilesystem()
+	log.Info("Agent WAL storage started")
+	s.local.setAgent(db)
+	db.SetWriteNotified(s.remote)
+	return nil
+}
+
+// logFilesystem warns of the one kind of file system that loses data.
+func (s *Store) logFilesystem() {
+	fsType := promruntime.FsType(s.opts.Dir)
+	if fsType == "NFS_SUPER_MAGIC" {
+		s.opts.Logger.Warn("This filesystem is not supported and may lead to data corruption and data loss; use a local one", "fs_type", fsType)
+		return
+	}
+	s.opts.Logger.Info("Filesystem of the data directory", "fs_type", fsType)
+}
+
+// ApplyConfig hands the storage section of cfg to the database.
+func (s *Store) ApplyConfig(cfg *config.Config) error {
+	if err := s.local.applyConfig(cfg); err != nil {
+		return err
+	}
+	if s.opts.Agent || cfg.StorageConfig.TSDBConfig == nil || cfg.StorageConfig.TSDBConfig.Retention == nil {
+		return nil
+	}
+	if r := *cfg.StorageConfig.TSDBConfig.Retention; r != s.retention {
+		s.opts.Logger.Info("TSDB retention updated", "duration", r.Time, "size", r.Size, "percentage", r.Percentage)
+		s.retention = r
+	}
+	return nil
+}
+
+// ApplyRemote hands the remote_write and remote_read sections of cfg to the
+// remote storage.
+func (s *Store) ApplyRemote(cfg *config.Config) error { return s.remote.ApplyConfig(cfg) }
+
+// CheckDir makes dir and says plainly if it cannot be written to, where upstream
+// would report a failed lock or mkdir. It leaves nothing behind.
+func CheckDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("data directory %q: %w", dir, err)
+	}
+	probe, err := os.CreateTemp(dir, ".clanmon-probe-*")
+	if err != nil {
+		return fmt.Errorf("data directory %q is not writable: %w", dir, err)
+	}
+	probe.Close()
+	return os.Remove(filepath.Clean(probe.Name()))
+}
+
+// registerTimeBounds exports the three gauges that upstream's main adds to
+// those of the tsdb package, under upstream's names.
+func registerTimeBounds(reg prometheus.Registerer, db *tsdb.DB) {
+	seconds := func(name, help string, ms func() int64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(ms() / 1000) }))
+	}
+	seconds("prometheus_tsdb_lowest_timestamp_seconds", "Lowest timestamp value stored in the database.", func() int64 {
+		if blocks := db.Blocks(); len(blocks) > 0 {
+			return blocks[0].Meta().MinTime
+		}
+		return db.Head().MinTime()
+	})
+	seconds("prometheus_tsdb_head_min_time_seconds", "Minimum time bound of the head block.", db.Head().MinTime)
+	seconds("prometheus_tsdb_head_max_time_seconds", "Maximum timestamp of the head block.", db.Head().MaxTime)
+}
