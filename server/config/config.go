@@ -41,6 +41,7 @@ type Options struct {
 	LogLevel           string
 	ExtraScrapeMetrics bool // experimental feature of that name
 	ProtobufFirst      bool // scrape protocols, for start timestamps
+	Exemplars          bool // storage.exemplars has a size where none is given
 
 	// Local are the jobs that the process itself serves; they are scraped when
 	// nothing is configured.
@@ -75,9 +76,15 @@ func (l *Loader) Load(logger *slog.Logger) (*config.Config, error) {
 	cfg, err := config.LoadFile(l.Name(), l.opts.Agent, logger)
 	if l.opts.File == "" && errors.Is(err, fs.ErrNotExist) {
 		logger.Info("Nothing is configured: scraping this server and this machine", "looked_for", DefaultFile)
-		return l.unconfigured(logger)
+		cfg, err = l.unconfigured(logger)
 	}
-	return cfg, err
+	if err != nil {
+		return nil, err
+	}
+	if l.opts.Exemplars && cfg.StorageConfig.ExemplarsConfig == nil {
+		cfg.StorageConfig.ExemplarsConfig = &config.DefaultExemplarsConfig
+	}
+	return cfg, nil
 }
 
 // Validate looks at what Load leaves for later: files of scrape configurations

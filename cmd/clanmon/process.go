@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/mwitkow/go-conntrack"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/util/logging"
+	"go.uber.org/automaxprocs/maxprocs"
+	"k8s.io/client-go/rest"
+	klogv2 "k8s.io/klog/v2"
+)
+
+// processOptions are settings of the whole process, which a server inside it
+// could not have for itself.
+type processOptions struct {
+	maxProcs, memLimit bool
+	memLimitRatio      float64
+	memLimitRefresh    model.Duration
+}
+
+// apply sets the Go runtime and the libraries that only have global settings
+// up as Prometheus has them.
+func (p processOptions) apply(log *slog.Logger) error {
+	if os.Getenv("DEBUG") != "" {
+		runtime.SetBlockProfileRate(20)
+		runtime.SetMutexProfileFraction(20)
+	}
+	if p.maxProcs {
+		print := func(format string, args ...any) {
+			log.Info(fmt.Sprintf(strings.TrimPrefix(format, "maxprocs: "), args...), "component", "automaxprocs")
+		}
+		if _, err := maxprocs.Set(maxprocs.Logger(print)); err != nil {
+			log.Warn("Failed to set GOMAXPROCS automatically", "component", "automaxprocs", "err", err)
+		}
+	}
+	if p.memLimit {
+		_, err := memlimit.SetGoMemLimitWithOpts(
+			memlimit.WithRatio(p.memLimitRatio),
+			memlimit.WithRefreshInterval(time.Duration(p.memLimitRefresh)),
+			memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)),
+			memlimit.WithLogger(log.With("component", "automemlimit")),
+		)
+		if err != nil {
+			log.Warn("Failed to set GOMEMLIMIT automatically", "component", "automemlimit", "err", err)
+		}
+	}
+
+	// The default Go collector lacks the metrics that Prometheus' dashboards use.
+	prometheus.Unregister(collectors.NewGoCollector())
+	prometheus.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+		collectors.MetricsGC,
+		collectors.MetricsScheduler,
+		collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/sync/mutex/wait/total:seconds$`)},
+	)))
+	// Kubernetes' client has metrics and logs of the process, not of a discovery.
+	if err := discovery.RegisterK8sClientMetricsWithPrometheus(prometheus.DefaultRegisterer); err != nil {
+		return err
+	}
+	klogv2.SetSlogLogger(log.With("component", "k8s_client_runtime"))
+	rest.SetDefaultWarningHandlerWithContext(logging.NewDedupDeprecationWarningLogger())
+
+	// Count the connections of whoever uses the default transport.
+	http.DefaultTransport.(*http.Transport).DialContext = conntrack.NewDialContextFunc(conntrack.DialWithTracing())
+	return nil
+}

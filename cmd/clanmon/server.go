@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/prometheus/prometheus/notifier"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/agent"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/compression"
+	"github.com/prometheus/prometheus/util/documentcli"
+	"github.com/prometheus/prometheus/web"
+
+	"github.com/clanmon/clanmon/server"
+)
+
+// serverCommand is "clanmon server": every flag of Prometheus 3.15 with the
+// same default, and a few of our own.
+type serverCommand struct {
+	env  env
+	app  *kingpin.Application
+	opts server.Options
+
+	// Values whose unit or type is not that of the option they end in.
+	autoReloadInterval                               model.Duration
+	readTimeout, remoteFlush, lookback, queryTimeout model.Duration
+	outageTolerance, forGracePeriod, resendDelay     model.Duration
+	minBlock, maxBlock, blockReload                  model.Duration
+	chunkSegment, walSegment, agentWALSegment        units.Base2Bytes
+	walCompression, agentWALCompression              bool
+	walCompressionType, agentWALCompressionType      string
+	agentTruncate, agentMinTime, agentMaxTime        model.Duration
+	tsdbDir, agentDir, externalURL, corsOrigin       string
+	process                                          processOptions
+	log                                              promslog.Config
+	serverOnly, agentOnly                            []string // those that were given
+}
+
+func newServerCommand(e env) command {
+	c := &serverCommand{env: e}
+	version.Version = moduleVersion(prometheusModule)
+	version.Revision, version.Branch, version.BuildDate = buildCommit, "clanmon-"+buildVersion, buildDate
+	c.app = newApp("clanmon server", "Find, scrape, store, query and alert. Takes the flags of Prometheus "+version.Version+".", e)
+	c.app.Version(version.Print("prometheus"))
+	c.defineFlags()
+	return c
+}
+
+// forServer and forAgent define a flag that only one of the two modes has.
+func (c *serverCommand) forServer(name, help string) *kingpin.FlagClause {
+	return c.restricted(name, help+" Server mode only.", &c.serverOnly)
+}
+
+func (c *serverCommand) forAgent(name, help string) *kingpin.FlagClause {
+	return c.restricted(name, help+" Agent mode only.", &c.agentOnly)
+}
+
+func (c *serverCommand) restricted(name, help string, given *[]string) *kingpin.FlagClause {
+	return c.app.Flag(name, help).PreAction(func(*kingpin.ParseContext) error {
+		*given = append(*given, "--"+name)
+		return nil
+	})
+}
+
+func (c *serverCommand) defineFlags() {
+	a, o := c.app, &c.opts
+	o.Scrape = scrape.Options{}
+	o.Parser = parser.Options{ExperimentalDurationExpr: true}
+	o.TSDB.FloatChunkEncoding = chunkenc.EncXOR
+
+	a.Flag("config.file", "Configuration file of Prometheus' format. Without this flag ./prometheus.yml is read if it exists; else the server scrapes itself and this machine.").PlaceHolder("prometheus.yml").StringVar(&o.ConfigFile)
+	a.Flag("config.auto-reload", "Reload the configuration when its file, or a rule or scrape file that it names, changes.").Default("false").BoolVar(&o.AutoReload)
+	a.Flag("config.auto-reload-interval", "How often to look for such changes.").Default("30s").SetValue(&c.autoReloadInterval)
+
+	// HTTP.
+	a.Flag("web.listen-address", "Address for UI, API and metrics. Repeatable.").Default("0.0.0.0:9090").StringsVar(&o.Web.ListenAddresses)
+	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes instead.").BoolVar(&o.SystemdSocket)
+	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit.").Default("").StringVar(&o.WebConfigFile)
+	a.Flag("web.read-timeout", "Longest time to read a request, and to keep an idle connection.").Default("5m").SetValue(&c.readTimeout)
+	a.Flag("web.max-connections", "Most connections at one time, over all listeners.").Default("512").IntVar(&o.Web.MaxConnections)
+	a.Flag("web.max-notifications-subscribers", "Most clients that follow live notifications.").Default("16").IntVar(&o.MaxNotificationsSubscribers)
+	a.Flag("web.external-url", "URL under which users reach this server, for links; its path becomes the prefix of all endpoints.").PlaceHolder("<URL>").StringVar(&c.externalURL)
+	a.Flag("web.route-prefix", "Prefix of all endpoints, if it is not the path of --web.external-url.").PlaceHolder("<path>").StringVar(&o.Web.RoutePrefix)
+	a.Flag("web.user-assets", "Directory served at /user.").PlaceHolder("<path>").StringVar(&o.Web.UserAssetsPath)
+	a.Flag("web.enable-lifecycle", "Allow shutdown and reload by HTTP.").Default("false").BoolVar(&o.Web.EnableLifecycle)
+	a.Flag("web.enable-admin-api", "Allow deletion, snapshots and other administration by HTTP.").Default("false").BoolVar(&o.Web.EnableAdminAPI)
+	a.Flag("web.enable-remote-write-receiver", "Accept samples by remote write.").Default("false").BoolVar(&o.Web.EnableRemoteWriteReceiver)
+	messages := remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}
+	a.Flag("web.remote-write-receiver.accepted-protobuf-messages", "Remote write messages to accept: "+strings.Join(messages.Strings(), ", ")+". Repeatable.").
+		Default(messages.Strings()...).SetValue((*messageTypes)(&o.Web.AcceptRemoteWriteProtoMsgs))
+	a.Flag("web.enable-otlp-receiver", "Accept metrics by OTLP.").Default("false").BoolVar(&o.Web.EnableOTLPWriteReceiver)
+	a.Flag("web.console.templates", "Directory of console templates, served at /consoles.").Default("consoles").StringVar(&o.Web.ConsoleTemplatesPath)
+	a.Flag("web.console.libraries", "Directory of console libraries.").Default("console_libraries").StringVar(&o.Web.ConsoleLibrariesPath)
+	a.Flag("web.page-title", "Title of the UI's pages.").Default("Prometheus Time Series Collection and Processing Server").StringVar(&o.Web.PageTitle)
+	a.Flag("web.cors.origin", "Regular expression, anchored, of the origins that may read the API from a browser.").Default(".*").StringVar(&c.corsOrigin)
+	c.forServer("web.search.max-limit", "Highest limit that a request to the experimental search API may ask for; 0 for any.").Default("10000").IntVar(&o.Web.MaxSearchLimit)
+
+	// Storage.
+	c.forServer("storage.tsdb.path", "Data directory.").Default("data/").StringVar(&c.tsdbDir)
+	c.forServer("storage.tsdb.retention.time", "How long samples are kept, e.g. 30d; 15d unless a size is given. The configuration file's storage.tsdb.retention wins.").SetValue(&o.Retention.Time)
+	c.forServer("retention", "Short for --storage.tsdb.retention.time.").PlaceHolder("15d").SetValue(&o.Retention.Time)
+	c.forServer("storage.tsdb.retention.size", "Most bytes that blocks may take, e.g. 512MB (powers of two). The configuration file's storage.tsdb.retention wins.").BytesVar(&o.Retention.Size)
+	c.forServer("storage.tsdb.no-lockfile", "Do not lock the data directory.").Default("false").BoolVar(&o.TSDB.NoLockfile)
+	c.forServer("storage.tsdb.head-chunks-write-queue-size", "Length of the queue through which head chunks reach the disk; 0 for none. Experimental.").Default("0").IntVar(&o.TSDB.HeadChunksWriteQueueSize)
+	c.forServer("storage.tsdb.delay-compact-file.path", "JSON file that lists uploaded blocks, as Thanos writes it; fresh blocks that it lacks are not compacted.").Default("").StringVar(&o.PendingUploadsFile)
+	c.forServer("storage.tsdb.min-block-duration", "Time range of a new block; for tests.").Hidden().Default("2h").SetValue(&c.minBlock)
+	c.forServer("storage.tsdb.max-block-duration", "Longest time range of a compacted block, a tenth of the retention by default; for tests.").Hidden().PlaceHolder("<duration>").SetValue(&c.maxBlock)
+	c.forServer("storage.tsdb.max-block-chunk-segment-size", "Largest chunk segment of a block, e.g. 512MB.").Hidden().PlaceHolder("<bytes>").BytesVar(&c.chunkSegment)
+	c.forServer("storage.tsdb.wal-segment-size", "Size of a segment of the WAL, e.g. 100MB.").Hidden().PlaceHolder("<bytes>").BytesVar(&c.walSegment)
+	c.forServer("storage.tsdb.allow-overlapping-compaction", "Compact blocks that overlap in time; off when something else does.").Default("true").Hidden().BoolVar(&o.TSDB.EnableOverlappingCompaction)
+	c.forServer("storage.tsdb.wal-compression", "Compress the WAL.").Hidden().Default("true").BoolVar(&c.walCompression)
+	c.forServer("storage.tsdb.wal-compression-type", "How the WAL is compressed.").Hidden().Default(compression.Snappy).EnumVar(&c.walCompressionType, compression.Snappy, compression.Zstd)
+	c.forServer("storage.tsdb.samples-per-chunk", "Samples that a chunk aims at.").Default("120").Hidden().IntVar(&o.TSDB.SamplesPerChunk)
+	c.forServer("storage.tsdb.delayed-compaction.max-percent", "Longest random delay of a compaction, in percent of the head's range, with the feature delayed-compaction.").Default("10").Hidden().IntVar(&o.TSDB.CompactionDelayMaxPercent)
+	c.forServer("storage.tsdb.block-reload-interval", "How often to look for blocks that came or went by other hands.").Default("1m").Hidden().SetValue(&c.blockReload)
+
+	c.forAgent("storage.agent.path", "Data directory.").Default("data-agent/").StringVar(&c.agentDir)
+	c.forAgent("storage.agent.wal-segment-size", "Size of a segment of the WAL, e.g. 100MB.").Hidden().PlaceHolder("<bytes>").BytesVar(&c.agentWALSegment)
+	c.forAgent("storage.agent.wal-compression", "Compress the WAL.").Default("true").BoolVar(&c.agentWALCompression)
+	c.forAgent("storage.agent.wal-compression-type", "How the WAL is compressed.").Hidden().Default(compression.Snappy).EnumVar(&c.agentWALCompressionType, compression.Snappy, compression.Zstd)
+	c.forAgent("storage.agent.wal-truncate-frequency", "How often old data leaves the WAL.").Hidden().PlaceHolder("<duration>").SetValue(&c.agentTruncate)
+	c.forAgent("storage.agent.retention.min-time", "Age from which samples may leave the WAL.").Default(milliseconds(agent.DefaultMinWALTime)).SetValue(&c.agentMinTime)
+	c.forAgent("storage.agent.retention.max-time", "Age at which samples leave the WAL, sent or not.").Default(milliseconds(agent.DefaultMaxWALTime)).SetValue(&c.agentMaxTime)
+	c.forAgent("storage.agent.checkpoint-from-in-memory-series", "Build checkpoints from the series in memory alone.").Default("false").BoolVar(&o.AgentDB.CheckpointFromInMemorySeries)
+	c.forAgent("storage.agent.checkpoint-batch-size", "Entries written at once by such a checkpoint.").Default("1000").IntVar(&o.AgentDB.CheckpointBatchSize)
+	c.forAgent("storage.agent.no-lockfile", "Do not lock the data directory.").Default("false").BoolVar(&o.AgentDB.NoLockfile)
+
+	a.Flag("storage.remote.flush-deadline", "Longest wait for remote write at shutdown and reload.").Default("1m").PlaceHolder("<duration>").SetValue(&c.remoteFlush)
+	c.forServer("storage.remote.read-sample-limit", "Most samples in one answer to a remote read, 0 for any; streamed answers have no limit.").Default("5e7").IntVar(&o.Web.RemoteReadSampleLimit)
+	c.forServer("storage.remote.read-concurrent-limit", "Most remote reads at one time, 0 for any.").Default("10").IntVar(&o.Web.RemoteReadConcurrencyLimit)
+	c.forServer("storage.remote.read-max-bytes-in-frame", "Most bytes in a frame of a streamed remote read.").Default("1048576").IntVar(&o.Web.RemoteReadBytesInFrame)
+
+	// Rules, alerts, queries.
+	c.forServer("rules.alert.for-outage-tolerance", "Longest outage of this server after which the \"for\" state of alerts is restored.").Default("1h").SetValue(&c.outageTolerance)
+	c.forServer("rules.alert.for-grace-period", "Shortest time between a restored \"for\" state and the alert; only for alerts whose \"for\" is longer.").Default("10m").SetValue(&c.forGracePeriod)
+	c.forServer("rules.alert.resend-delay", "Shortest time between two sendings of the same alert.").Default("1m").SetValue(&c.resendDelay)
+	c.forServer("rules.max-concurrent-evals", "Most independent rules evaluated at one time, with the feature concurrent-rule-eval.").Default("4").Int64Var(&o.Rules.MaxConcurrentEvals)
+	c.forServer("alertmanager.notification-queue-capacity", "Most alerts waiting to be sent.").Default("10000").IntVar(&o.Notifier.QueueCapacity)
+	c.forServer("alertmanager.notification-batch-size", "Most alerts sent at once.").Default(strconv.Itoa(notifier.DefaultMaxBatchSize)).IntVar(&o.Notifier.MaxBatchSize)
+	c.forServer("alertmanager.drain-notification-queue-on-shutdown", "Send waiting alerts before stopping, instead of dropping them.").Default("true").BoolVar(&o.Notifier.DrainOnShutdown)
+	c.forServer("query.lookback-delta", "How far back a query looks for the latest sample of a series.").Default("5m").SetValue(&c.lookback)
+	c.forServer("query.timeout", "Longest time that a query may take.").Default("2m").SetValue(&c.queryTimeout)
+	c.forServer("query.max-concurrency", "Most queries at one time.").Default("20").IntVar(&o.Query.Concurrency)
+	c.forServer("query.max-samples", "Most samples that a query may hold in memory; one that would need more fails.").Default("50000000").IntVar(&o.Query.MaxSamples)
+
+	// Scrapes.
+	a.Flag("scrape.adjust-timestamps", "Move scrape timestamps by up to --scrape.timestamp-tolerance onto their schedule, which compresses better.").Hidden().Default("true").BoolVar(&scrape.AlignScrapeTimestamps)
+	a.Flag("scrape.timestamp-tolerance", "See --scrape.adjust-timestamps.").Hidden().Default("2ms").DurationVar(&scrape.ScrapeTimestampTolerance)
+	a.Flag("scrape.discovery-reload-interval", "Shortest time between two updates of the targets.").Hidden().Default("5s").SetValue(&o.Scrape.DiscoveryReloadInterval)
+
+	// The process.
+	a.Flag("auto-gomaxprocs", "Set GOMAXPROCS to the CPU quota of the container.").Default("true").BoolVar(&c.process.maxProcs)
+	a.Flag("auto-gomemlimit", "Set GOMEMLIMIT from the memory limit of the container or the machine.").Default("true").BoolVar(&c.process.memLimit)
+	a.Flag("auto-gomemlimit.ratio", "Part of that limit to use.").Default("0.9").FloatVar(&c.process.memLimitRatio)
+	a.Flag("auto-gomemlimit.refresh-interval", "How often to look at that limit again; 0 for once.").Default("0s").SetValue(&c.process.memLimitRefresh)
+	a.Flag("enable-feature", "Experimental features of Prometheus, comma-separated. Repeatable.").StringsVar(&o.Features)
+	a.Flag("agent", "Agent mode: scrape and forward by remote write, without local queries and rules.").BoolVar(&o.Agent)
+	promslogflag.AddFlags(a, &c.log)
+	a.Flag("write-documentation", "Print the flags as Markdown.").Hidden().Action(func(*kingpin.ParseContext) error {
+		if err := documentcli.GenerateMarkdown(a.Model(), c.env.stdout); err != nil {
+			return err
+		}
+		panic(terminated(0))
+	}).Bool()
+}
+
+func milliseconds(ms int64) string { return model.Duration(ms * int64(time.Millisecond)).String() }
+
+func (c *serverCommand) Parse(args []string) error {
+	if err := parseFlags(c.app, args); err != nil {
+		return err
+	}
+	if err := c.checkFlags(); err != nil {
+		return err
+	}
+	return c.convert()
+}
+
+// checkFlags refuses what Prometheus refuses, with its exit codes.
+func (c *serverCommand) checkFlags() error {
+	fail := func(code int, format string, args ...any) error {
+		return &exitError{code: code, err: fmt.Errorf(format, args...)}
+	}
+	o := &c.opts
+	switch {
+	case o.Web.MaxSearchLimit < 0:
+		return fail(1, "--web.search.max-limit is %d; it has to be 0 (no limit) or more", o.Web.MaxSearchLimit)
+	case o.Agent && len(c.serverOnly) > 0:
+		return fail(3, "The following flag(s) can not be used in agent mode: %q", c.serverOnly)
+	case !o.Agent && len(c.agentOnly) > 0:
+		return fail(3, "The following flag(s) can only be used in agent mode: %q", c.agentOnly)
+	case o.Agent && o.AgentDB.CheckpointBatchSize <= 0:
+		return fail(1, "--storage.agent.checkpoint-batch-size is %d; it has to be more than 0", o.AgentDB.CheckpointBatchSize)
+	case c.process.memLimitRatio <= 0 || c.process.memLimitRatio > 1:
+		return fail(1, "--auto-gomemlimit.ratio is %g; it has to be more than 0 and at most 1", c.process.memLimitRatio)
+	}
+	for name, size := range map[string]units.Base2Bytes{"tsdb": c.walSegment, "agent": c.agentWALSegment} {
+		if size != 0 && (size < 10<<20 || size > 256<<20) {
+			return fail(1, "--storage.%s.wal-segment-size is %s; it has to be between 10MB and 256MB", name, size)
+		}
+	}
+	if c.chunkSegment != 0 && c.chunkSegment < 1<<20 {
+		return fail(1, "--storage.tsdb.max-block-chunk-segment-size is %s; it has to be at least 1MB", c.chunkSegment)
+	}
+	return nil
+}
+
+// convert moves the parsed values into the options.
+func (c *serverCommand) convert() error {
+	o := &c.opts
+	o.AutoReloadInterval = max(time.Second, time.Duration(c.autoReloadInterval))
+	o.RemoteFlushDeadline = time.Duration(c.remoteFlush)
+	o.Query.Lookback, o.Query.Timeout = time.Duration(c.lookback), time.Duration(c.queryTimeout)
+	o.Rules.OutageTolerance, o.Rules.ForGracePeriod, o.Rules.ResendDelay = time.Duration(c.outageTolerance), time.Duration(c.forGracePeriod), time.Duration(c.resendDelay)
+	if o.Retention.Time == 0 && o.Retention.Size == 0 {
+		o.Retention.Time = model.Duration(15 * 24 * time.Hour)
+	}
+
+	ms := func(d model.Duration) int64 { return time.Duration(d).Milliseconds() }
+	o.TSDB.MinBlockDuration, o.TSDB.MaxBlockDuration = ms(c.minBlock), ms(c.maxBlock)
+	o.TSDB.MaxBlockChunkSegmentSize, o.TSDB.WALSegmentSize = int64(c.chunkSegment), int(c.walSegment)
+	o.TSDB.BlockReloadInterval = time.Duration(c.blockReload)
+	o.TSDB.WALCompression = compressionType(c.walCompression, c.walCompressionType)
+	o.TSDB.StripeSize = tsdb.DefaultStripeSize
+	o.AgentDB.WALSegmentSize, o.AgentDB.TruncateFrequency = int(c.agentWALSegment), time.Duration(c.agentTruncate)
+	o.AgentDB.MinWALTime, o.AgentDB.MaxWALTime = ms(c.agentMinTime), ms(c.agentMaxTime)
+	o.AgentDB.WALCompression = compressionType(c.agentWALCompression, c.agentWALCompressionType)
+	o.Dir = c.tsdbDir
+	if o.Agent {
+		o.Dir = c.agentDir
+	}
+
+	var err error
+	if o.Web.ExternalURL, err = server.ExternalURL(c.externalURL, o.Web.ListenAddresses[0]); err != nil {
+		return usageError("--web.external-url %q: %w", c.externalURL, err)
+	}
+	o.Web.RoutePrefix = server.RoutePrefix(o.Web.RoutePrefix, o.Web.ExternalURL.Path)
+	o.Web.ReadTimeout = time.Duration(c.readTimeout)
+	origin, err := relabel.NewRegexp(c.corsOrigin)
+	if err != nil {
+		return usageError("--web.cors.origin %q: %w", c.corsOrigin, err)
+	}
+	o.Web.CORSOrigin = origin.Regexp
+	o.Web.Version = &web.PrometheusVersion{
+		Version: version.Version, Revision: version.Revision, Branch: version.Branch,
+		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,
+	}
+	o.Web.Flags = c.flagValues()
+	return nil
+}
+
+// flagValues are the flags as /api/v1/status/flags shows them, without those
+// that every kingpin application has.
+func (c *serverCommand) flagValues() map[string]string {
+	boilerplate := kingpin.New("", "").Version("")
+	values := make(map[string]string)
+	for _, f := range c.app.Model().Flags {
+		if boilerplate.GetFlag(f.Name) == nil {
+			values[f.Name] = f.Value.String()
+		}
+	}
+	if values["config.file"] == "" {
+		values["config.file"] = "prometheus.yml"
+	}
+	return values
+}
+
+func compressionType(on bool, kind string) compression.Type {
+	if !on {
+		return compression.None
+	}
+	return kind
+}
+
+func (c *serverCommand) Run(ctx context.Context) error {
+	c.log.Writer = c.env.stderr
+	log := promslog.New(&c.log)
+	slog.SetDefault(log) // libraries that have no logger of their own
+
+	o := c.opts
+	o.ClanmonVersion, o.ClanmonCommit = buildVersion, orUnknown(buildCommit)
+	o.Logger, o.LogLevel = log, c.log.Level
+	o.Reload = hangups(ctx)
+	if err := c.process.apply(log); err != nil {
+		return err
+	}
+	// The process has one set of metrics, as Prometheus has: packages inside
+	// that know only the default registry are in it too.
+	o.Registerer, o.Gatherer = prometheus.DefaultRegisterer, prometheus.DefaultGatherer
+	local, err := localJobs(o.Web.ListenAddresses[0], log)
+	if err != nil {
+		return err
+	}
+	o.LocalJobs = local
+
+	s, err := server.New(o)
+	if ce, ok := errors.AsType[*server.ConfigError](err); ok {
+		if ce.File == "" {
+			log.Error("Invalid setting", "err", ce.Err)
+		} else {
+			log.Error(fmt.Sprintf("Error loading config (--config.file=%s)", o.ConfigFile), "file", ce.File, "err", ce.Err)
+		}
+		return &exitError{code: 2}
+	}
+	if err != nil {
+		log.Error("Could not start", "err", err)
+		return &exitError{code: 1}
+	}
+	if err := s.Run(ctx); err != nil {
+		log.Error("Fatal error", "err", err)
+		return &exitError{code: 1}
+	}
+	return nil
+}
+
+// messageTypes is a repeatable flag of remote write messages.
+type messageTypes remoteapi.MessageTypes
+
+func (m *messageTypes) IsCumulative() bool { return true }
+
+func (m *messageTypes) String() string {
+	return strings.Join((*remoteapi.MessageTypes)(m).Strings(), ",")
+}
+
+func (m *messageTypes) Set(s string) error {
+	t := remoteapi.WriteMessageType(s)
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	if slices.Contains(*m, t) {
+		return fmt.Errorf("%s is given twice", t)
+	}
+	*m = append(*m, t)
+	return nil
+}

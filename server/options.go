@@ -1,0 +1,104 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/notifier"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/agent"
+	"github.com/prometheus/prometheus/web"
+)
+
+// Options say how a server is wired; they are fixed for its life. What may
+// change while it runs is in the configuration file. Where a setting belongs to
+// an upstream package, it is a field of that package's own options, with its
+// unit and default.
+type Options struct {
+	Agent    bool     // scrape and forward only: no TSDB, queries or rules
+	Features []string // --enable-feature, may be comma-separated
+
+	ConfigFile         string // "" reads prometheus.yml if there is one
+	AutoReload         bool   // reload when the file or one it names changes
+	AutoReloadInterval time.Duration
+	// Reload asks for the configuration to be read again, e.g. on SIGHUP.
+	Reload <-chan struct{}
+	// LocalJobs are scraped when nothing is configured.
+	LocalJobs []LocalJob
+
+	Dir       string // data directory
+	TSDB      tsdb.Options
+	AgentDB   agent.Options
+	Retention config.TSDBRetentionConfig // what the flags say; the file wins
+	// PendingUploadsFile lists uploaded blocks, as Thanos writes it; blocks
+	// that it lacks are not compacted. "" for none.
+	PendingUploadsFile  string
+	RemoteFlushDeadline time.Duration
+
+	Scrape   scrape.Options
+	Notifier notifier.Options
+	Query    QueryOptions
+	Rules    RuleOptions
+
+	Web                         web.Options // the settings in it; New adds the managers
+	WebConfigFile               string
+	SystemdSocket               bool
+	MaxNotificationsSubscribers int
+
+	Parser parser.Options
+
+	// ClanmonVersion is the version of this program; Web.Version is that of the
+	// Prometheus that it embeds.
+	ClanmonVersion, ClanmonCommit string
+
+	Logger     *slog.Logger
+	LogLevel   *promslog.Level // follows runtime.log_level of the file; may be nil
+	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer
+}
+
+// LocalJob is something that this process serves and that the server can scrape
+// without a port in between.
+type LocalJob struct {
+	Name    string // the job's name
+	Port    int    // for the label "instance": the port its exporter usually has
+	Handler http.Handler
+}
+
+// QueryOptions bound the PromQL engine.
+type QueryOptions struct {
+	Lookback    time.Duration
+	Timeout     time.Duration
+	Concurrency int
+	MaxSamples  int
+
+	perStepStats       bool
+	delayedNameRemoval bool
+	useStartTimestamps bool
+}
+
+// RuleOptions steer the evaluation of rules.
+type RuleOptions struct {
+	OutageTolerance    time.Duration
+	ForGracePeriod     time.Duration
+	ResendDelay        time.Duration
+	MaxConcurrentEvals int64
+
+	concurrent bool
+}
+
+// A ConfigError is a mistake in what the operator wrote: in the configuration
+// file or in the value of a flag.
+type ConfigError struct {
+	File string // absolute path, or "" for a flag
+	Err  error
+}
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }

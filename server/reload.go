@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/util/notifications"
+)
+
+// applier is a part of the server that follows the configuration.
+type applier struct {
+	name  string
+	apply func(*config.Config) error
+}
+
+type reloadMetrics struct {
+	success     prometheus.Gauge
+	successTime prometheus.Gauge
+}
+
+func newReloadMetrics(reg prometheus.Registerer) reloadMetrics {
+	m := reloadMetrics{
+		success: promauto.With(reg).NewGauge(prometheus.GaugeOpts{
+			Name: "prometheus_config_last_reload_successful",
+			Help: "Whether the last configuration reload attempt was successful.",
+		}),
+		successTime: promauto.With(reg).NewGauge(prometheus.GaugeOpts{
+			Name: "prometheus_config_last_reload_success_timestamp_seconds",
+			Help: "Timestamp of the last successful configuration reload.",
+		}),
+	}
+	m.succeeded() // the file was read and found valid before anything was built
+	return m
+}
+
+func (m reloadMetrics) succeeded() {
+	m.success.Set(1)
+	m.successTime.SetToCurrentTime()
+}
+
+// reload reads the file again and applies it. A file that cannot be read or
+// parsed changes nothing; a part that refuses its section keeps its old one.
+func (s *Server) reload() (err error) {
+	start := time.Now()
+	log := s.opts.Logger
+	log.Info("Loading configuration file", "filename", s.loader.Name())
+	defer func() {
+		if err != nil {
+			s.reloads.success.Set(0)
+			s.notifications.AddNotification(notifications.ConfigurationUnsuccessful)
+			return
+		}
+		s.reloads.succeeded()
+		s.notifications.DeleteNotification(notifications.ConfigurationUnsuccessful)
+	}()
+
+	cfg, err := s.loader.Load(log)
+	if err != nil {
+		return fmt.Errorf("couldn't load configuration (--config.file=%q): %w", s.loader.Name(), err)
+	}
+	timings := log
+	failed := false
+	for _, a := range s.appliers {
+		begin := time.Now()
+		if err := a.apply(cfg); err != nil {
+			log.Error("Failed to apply configuration", "part", a.name, "err", err)
+			failed = true
+		}
+		timings = timings.With(a.name, time.Since(begin))
+	}
+	if failed {
+		return fmt.Errorf("one or more errors occurred while applying the new configuration (--config.file=%q)", s.loader.Name())
+	}
+	timings.Info("Completed loading of configuration file", "filename", s.loader.Name(), "totalDuration", time.Since(start))
+	return nil
+}
+
+// reloadLoop reloads when asked to: by signal, by HTTP, or because the file
+// changed.
+func (s *Server) reloadLoop(ctx context.Context) error {
+	log := s.opts.Logger
+	var tick <-chan time.Time
+	checksum := ""
+	if s.opts.AutoReload {
+		t := time.NewTicker(s.opts.AutoReloadInterval)
+		defer t.Stop()
+		tick = t.C
+		checksum = s.checksum()
+	}
+	reload := func() error {
+		checksum = s.checksum()
+		err := s.reload()
+		if err != nil {
+			log.Error("Error reloading config", "err", err)
+		}
+		return err
+	}
+	for {
+		select {
+		case <-s.opts.Reload:
+			notifyReloading(log)
+			_ = reload()
+			notifyReady(log)
+		case result := <-s.api.Reload():
+			result <- reload()
+		case <-tick:
+			if s.checksum() != checksum {
+				log.Info("Configuration file change detected, reloading the configuration.")
+				_ = reload()
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// checksum of the files of the configuration; one that cannot be read differs
+// from any that can, so that its return is noticed.
+func (s *Server) checksum() string {
+	sum, err := s.loader.Checksum()
+	if err != nil {
+		s.opts.Logger.Error("Failed to generate checksum during configuration reload", "err", err)
+	}
+	return sum
+}
+
+// applyRuntime follows the runtime section: garbage collection is a setting of
+// the whole process.
+func (s *Server) applyRuntime(cfg *config.Config) error {
+	if s.opts.LogLevel != nil {
+		if err := s.opts.LogLevel.Set(string(cfg.Runtime.LogLevel)); err != nil {
+			return fmt.Errorf("runtime.log_level: %w", err)
+		}
+	}
+	if old := debug.SetGCPercent(cfg.Runtime.GoGC); old != cfg.Runtime.GoGC {
+		s.opts.Logger.Info("Updated GOGC", "old", old, "new", cfg.Runtime.GoGC)
+	}
+	value := "off"
+	if cfg.Runtime.GoGC >= 0 {
+		value = strconv.Itoa(cfg.Runtime.GoGC)
+	}
+	return os.Setenv("GOGC", value) // where /api/v1/status/runtimeinfo reads it
+}

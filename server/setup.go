@@ -1,0 +1,313 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	commonconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	upstreamconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/template"
+	"github.com/prometheus/prometheus/tracing"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/features"
+	"github.com/prometheus/prometheus/util/logging"
+	"github.com/prometheus/prometheus/util/notifications"
+	promruntime "github.com/prometheus/prometheus/util/runtime"
+
+	"github.com/clanmon/clanmon/server/api"
+	"github.com/clanmon/clanmon/server/config"
+	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/ingest"
+	"github.com/clanmon/clanmon/server/ruler"
+	"github.com/clanmon/clanmon/server/store"
+	"github.com/clanmon/clanmon/web"
+)
+
+// New builds a server from o. It is one straight story, each step using what
+// the steps before it made; nothing runs when it returns, but the listeners are
+// bound. Mistakes of the operator come back as a *ConfigError.
+func New(o Options) (_ *Server, err error) {
+	log := o.Logger
+	registry := features.NewRegistry()
+
+	// 1. What the flags say, with the experimental features among them.
+	load := config.Options{File: o.ConfigFile, Agent: o.Agent, Retention: o.Retention}
+	if o.LogLevel != nil {
+		load.LogLevel = o.LogLevel.String()
+	}
+	if err := (settings{&o, &load, registry}).enableFeatures(); err != nil {
+		return nil, err
+	}
+	promqlParser := parser.NewParser(o.Parser)
+	load.Parser = promqlParser
+	local := newLocalJobs(o.LocalJobs)
+	for _, j := range o.LocalJobs {
+		load.Local = append(load.Local, config.LocalJob{Name: j.Name, Port: j.Port})
+	}
+
+	// 2. What the file says; the store's part of it is needed before it opens.
+	loader := config.NewLoader(load)
+	cfg, err := loader.Load(log)
+	if err == nil {
+		err = loader.Validate(cfg, log)
+	}
+	if err != nil {
+		return nil, &ConfigError{File: loader.Path(), Err: err}
+	}
+	if err := o.fromFile(cfg); err != nil {
+		return nil, err
+	}
+
+	mode, appName := "server", "Prometheus Server"
+	if o.Agent {
+		mode, appName = "agent", "Prometheus Agent"
+	}
+	log.Info("Starting clanmon "+mode, "mode", mode, "version", o.ClanmonVersion, "commit", o.ClanmonCommit, "prometheus", o.Web.Version.Version)
+	log.Info("Operational information", "host_details", promruntime.Uname(), "fd_limits", promruntime.FdLimits(), "vm_limits", promruntime.VMLimits())
+	registry.Set(features.Prometheus, "agent_mode", o.Agent)
+	registry.Set(features.Prometheus, "server_mode", !o.Agent)
+	registry.Set(features.Prometheus, "auto_reload_config", o.AutoReload)
+	registry.Enable(features.Prometheus, labels.ImplementationName)
+	template.RegisterFeatures(registry)
+	o.Registerer.MustRegister(versioncollector.NewCollector("prometheus"), buildInfo(o))
+
+	s := &Server{opts: o, loader: loader, local: local, tracing: tracing.NewManager(log)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.abandon())
+		}
+	}()
+	s.notifications = notifications.NewNotifications(o.MaxNotificationsSubscribers, o.Registerer)
+	s.notifications.AddNotification(notifications.StartingUp)
+
+	// 3. The store, and who writes to it. Remote write asks for the metadata of
+	// active targets, so it is told of the scrapes once they exist.
+	scrapes := &lateScrapes{}
+	if err := store.CheckDir(o.Dir); err != nil {
+		return nil, err
+	}
+	s.store = store.New(store.Options{
+		Dir: o.Dir, Agent: o.Agent, TSDB: o.TSDB, AgentDB: o.AgentDB,
+		FlushDeadline:           o.RemoteFlushDeadline,
+		EnableTypeAndUnitLabels: o.Scrape.EnableTypeAndUnitLabels,
+		Scrapes:                 scrapes,
+		Registerer:              o.Registerer,
+		Logger:                  log,
+	})
+	sdMetrics, err := discovery.CreateAndRegisterSDMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	o.Scrape.FeatureRegistry = registry
+	if len(o.LocalJobs) > 0 {
+		o.Scrape.HTTPClientOptions = append(o.Scrape.HTTPClientOptions, commonconfig.WithDialContextFunc(local.dial))
+	}
+	s.ingest, err = ingest.New(ingest.Options{
+		Scrape: o.Scrape, Appendable: s.store,
+		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	scrapes.manager.Store(s.ingest.Scrapes())
+
+	// 4. Who alerts, and who is told.
+	s.delivery, err = delivery.New(delivery.Options{
+		Notifier: o.Notifier, NameScheme: cfg.GlobalConfig.MetricNameValidationScheme,
+		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var engine *promql.Engine
+	var subqueryStep atomic.Int64 // milliseconds; follows evaluation_interval
+	subqueryStep.Store(time.Duration(upstreamconfig.DefaultGlobalConfig.EvaluationInterval).Milliseconds())
+	var ruleQueryOffset atomic.Int64 // nanoseconds; follows rule_query_offset
+	if !o.Agent {
+		tracker, err := promql.NewActiveQueryTracker(o.Dir, o.Query.Concurrency, log.With("component", "activeQueryTracker"))
+		if err != nil {
+			return nil, fmt.Errorf("active query log in %q: %w", o.Dir, err)
+		}
+		engine = promql.NewEngine(promql.EngineOpts{
+			Logger: log.With("component", "query engine"), Reg: o.Registerer,
+			MaxSamples: o.Query.MaxSamples, Timeout: o.Query.Timeout, LookbackDelta: o.Query.Lookback,
+			ActiveQueryTracker:       tracker,
+			NoStepSubqueryIntervalFn: func(int64) int64 { return subqueryStep.Load() },
+			EnableAtModifier:         true,
+			EnableNegativeOffset:     true,
+			EnablePerStepStats:       o.Query.perStepStats,
+			EnableDelayedNameRemoval: o.Query.delayedNameRemoval,
+			EnableTypeAndUnitLabels:  o.Scrape.EnableTypeAndUnitLabels,
+			UseStartTimestamps:       o.Query.useStartTimestamps,
+			FeatureRegistry:          registry,
+			Parser:                   promqlParser,
+		})
+		s.closers = append(s.closers, engine.Close)
+		s.ruler = ruler.New(rules.ManagerOptions{
+			NameValidationScheme: cfg.GlobalConfig.MetricNameValidationScheme,
+			Appendable:           s.store, Queryable: s.store.Local(),
+			QueryFunc:   rules.EngineQueryFunc(engine, s.store),
+			ExternalURL: o.Web.ExternalURL, Registerer: o.Registerer, Logger: log.With("component", "rule manager"),
+			OutageTolerance: o.Rules.OutageTolerance, ForGracePeriod: o.Rules.ForGracePeriod, ResendDelay: o.Rules.ResendDelay,
+			MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
+			DefaultRuleQueryOffset: func() time.Duration { return time.Duration(ruleQueryOffset.Load()) },
+			FeatureRegistry:        registry, Parser: promqlParser,
+		}, s.delivery)
+	}
+
+	// 5. HTTP, which reads from all of them.
+	w := o.Web
+	w.Registerer, w.Gatherer, w.FeatureRegistry = o.Registerer, o.Gatherer, registry
+	w.IsAgent, w.AppName, w.Parser = o.Agent, appName, promqlParser
+	w.TSDBDir, w.LookbackDelta = o.Dir, o.Query.Lookback
+	w.TSDBRetentionDuration, w.TSDBMaxBytes, w.TSDBMaxPercentage = cfg.StorageConfig.TSDBConfig.Retention.Time, cfg.StorageConfig.TSDBConfig.Retention.Size, cfg.StorageConfig.TSDBConfig.Retention.Percentage
+	w.LocalStorage, w.Storage, w.ExemplarStorage = s.store.Local(), s.store, s.store.Local()
+	w.QueryEngine, w.ScrapeManager, w.Notifier = engine, s.ingest.Scrapes(), s.delivery.Notifier()
+	if s.ruler != nil {
+		w.RuleManager = s.ruler.Manager()
+	}
+	w.NotificationsGetter, w.NotificationsSub = s.notifications.Get, s.notifications.Sub
+	s.api = api.New(api.Deps{
+		Options: w, Engine: engine,
+		UI:            web.Handler(web.Options{PathPrefix: w.ExternalURL.Path, PageTitle: w.PageTitle, Agent: o.Agent}),
+		UIPaths:       web.Paths(o.Agent),
+		WebConfigFile: o.WebConfigFile, SystemdSocket: o.SystemdSocket,
+		Logger: log.With("component", "web"),
+	})
+
+	// 6. Who follows the configuration, in this order: scrapes and notifier
+	// before their discovery, for they need to know a job when targets arrive.
+	s.reloads = newReloadMetrics(o.Registerer)
+	s.appliers = []applier{
+		{"db_storage", s.store.ApplyConfig},
+		{"remote_storage", s.store.ApplyRemote},
+		{"web_handler", s.api.ApplyConfig},
+		{"query_engine", func(c *upstreamconfig.Config) error {
+			subqueryStep.Store(time.Duration(c.GlobalConfig.EvaluationInterval).Milliseconds())
+			ruleQueryOffset.Store(int64(c.GlobalConfig.RuleQueryOffset))
+			return setQueryLog(engine, c.GlobalConfig.QueryLogFile)
+		}},
+		{"scrape", s.ingest.ApplyScrapes},
+		{"scrape_sd", s.ingest.ApplyDiscovery},
+		{"notify", s.delivery.ApplyConfig},
+		{"notify_sd", s.delivery.ApplyDiscovery},
+		{"rules", func(c *upstreamconfig.Config) error {
+			if s.ruler == nil {
+				return nil
+			}
+			return s.ruler.ApplyConfig(c)
+		}},
+		{"tracing", s.tracing.ApplyConfig},
+		{"runtime", s.applyRuntime},
+	}
+	return s, s.api.Listen()
+}
+
+// fromFile takes from cfg what is fixed once the store is open, and checks what
+// only the two together can show.
+func (o *Options) fromFile(cfg *upstreamconfig.Config) error {
+	file := cfg.StorageConfig.TSDBConfig // never nil: upstream's loader fills it
+	switch file.ChunkEncoding.Floats {
+	case upstreamconfig.FloatChunkEncodingXOR:
+		o.TSDB.FloatChunkEncoding = chunkenc.EncXOR
+	case upstreamconfig.FloatChunkEncodingXOR2:
+		o.TSDB.FloatChunkEncoding = chunkenc.EncXOR2
+	}
+	if o.TSDB.EnableExemplarStorage {
+		o.TSDB.MaxExemplars = cfg.StorageConfig.ExemplarsConfig.MaxExemplars
+	}
+	o.TSDB.OutOfOrderTimeWindow = file.OutOfOrderTimeWindow
+	o.AgentDB.OutOfOrderTimeWindow = max(0, file.OutOfOrderTimeWindow)
+	o.TSDB.StaleSeriesCompactionThreshold = file.StaleSeriesCompactionThreshold
+	if o.Agent {
+		return nil
+	}
+
+	retention := file.Retention.Time
+	if retention < 0 { // an overflow: as long as anybody can mean
+		retention, _ = model.ParseDuration("100y")
+		o.Logger.Warn("Time retention value is too high; limiting it", "limit", retention)
+	}
+	o.TSDB.RetentionDuration = time.Duration(retention).Milliseconds()
+	o.TSDB.MaxBytes, o.TSDB.MaxPercentage = int64(file.Retention.Size), file.Retention.Percentage
+	if o.TSDB.MaxPercentage > 0 {
+		if o.TSDB.MaxBytes > 0 {
+			o.Logger.Warn("storage.tsdb.retention.size is ignored, because storage.tsdb.retention.percentage is specified")
+		}
+		if filesystemSize(o.Dir) == 0 {
+			return &ConfigError{Err: fmt.Errorf("storage.tsdb.retention.percentage is %g, but the size of the file system of %q cannot be detected; use retention.size", o.TSDB.MaxPercentage, o.Dir)}
+		}
+	}
+	if o.TSDB.MaxBlockDuration == 0 {
+		// A tenth of the retention, so that blocks leave in reasonable pieces.
+		o.TSDB.MaxBlockDuration = (31 * 24 * time.Hour).Milliseconds()
+		if r := o.TSDB.RetentionDuration; r != 0 {
+			o.TSDB.MaxBlockDuration = min(o.TSDB.MaxBlockDuration, r/10)
+		}
+	}
+	if o.TSDB.EnableDelayedCompaction && (o.TSDB.CompactionDelayMaxPercent <= 0 || o.TSDB.CompactionDelayMaxPercent > 100) {
+		o.Logger.Warn("--storage.tsdb.delayed-compaction.max-percent has to be between 1 and 100; using the default", "default", tsdb.DefaultCompactionDelayMaxPercent)
+		o.TSDB.CompactionDelayMaxPercent = tsdb.DefaultCompactionDelayMaxPercent
+	}
+	if o.TSDB.BlockReloadInterval < tsdb.MinBlockReloadInterval {
+		o.Logger.Warn("--storage.tsdb.block-reload-interval is too short; using the minimum", "minimum", tsdb.MinBlockReloadInterval)
+		o.TSDB.BlockReloadInterval = tsdb.MinBlockReloadInterval
+	}
+	if o.PendingUploadsFile != "" {
+		o.Logger.Info("Blocks that are not yet uploaded are not compacted", "path", o.PendingUploadsFile)
+		o.TSDB.BlockCompactionExcludeFunc = store.PendingUpload(o.PendingUploadsFile, o.Logger)
+	}
+	return nil
+}
+
+// setQueryLog opens or closes the query log; an agent has no engine.
+func setQueryLog(engine *promql.Engine, file string) error {
+	switch {
+	case engine == nil:
+		return nil
+	case file == "":
+		engine.SetQueryLogger(nil)
+		return nil
+	}
+	l, err := logging.NewJSONFileLogger(file)
+	if err != nil {
+		return fmt.Errorf("global.query_log_file: %w", err)
+	}
+	engine.SetQueryLogger(l)
+	return nil
+}
+
+// abandon closes what New had opened when it failed.
+func (s *Server) abandon() error {
+	var errs []error
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	for _, c := range s.closers {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// lateScrapes gives remote write the scrape manager, which is made after it.
+type lateScrapes struct {
+	manager atomic.Pointer[scrape.Manager]
+}
+
+func (l *lateScrapes) Get() (*scrape.Manager, error) {
+	if m := l.manager.Load(); m != nil {
+		return m, nil
+	}
+	return nil, errors.New("scrape manager not ready")
+}

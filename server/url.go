@@ -1,0 +1,47 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// ExternalURL reads --web.external-url. Without one, the server is taken to be
+// reachable under its host name at the port of its first listen address.
+func ExternalURL(raw, listenAddress string) (*url.URL, error) {
+	if raw == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, err
+		}
+		_, port, err := net.SplitHostPort(listenAddress)
+		if err != nil {
+			return nil, fmt.Errorf("--web.listen-address %q: %w; write HOST:PORT or :PORT", listenAddress, err)
+		}
+		raw = fmt.Sprintf("http://%s:%s/", host, port)
+	}
+	if strings.Trim(raw, `'"`) != raw {
+		return nil, errors.New("must not begin or end with quotes")
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	if u.Path != "" && !strings.HasPrefix(u.Path, "/") {
+		u.Path = "/" + u.Path
+	}
+	return u, nil
+}
+
+// RoutePrefix is the path that all endpoints share: prefix if given, else that
+// of the external URL; "/" at least.
+func RoutePrefix(prefix, externalPath string) string {
+	if prefix == "" {
+		prefix = externalPath
+	}
+	return "/" + strings.Trim(prefix, "/")
+}
