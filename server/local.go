@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,6 +27,15 @@ func newLocalJobs(jobs []LocalJob) *localJobs {
 		l.listeners[j.Name] = memnet.Listen(j.Name)
 	}
 	return l
+}
+
+// selfJob is the server's own metrics as a local job.
+func (s *Server) selfJob(listenAddress string) LocalJob {
+	_, text, _ := net.SplitHostPort(listenAddress)
+	port, _ := strconv.Atoi(text) // only a label: 0 is as good as none
+	return LocalJob{Name: "clanmon", Port: port, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.api.Metrics().ServeHTTP(w, r)
+	})}
 }
 
 // dial is the dialler of the scrape manager: addresses of local jobs end in

@@ -57,11 +57,24 @@ type Options struct {
 	// Prometheus that it embeds.
 	ClanmonVersion, ClanmonCommit string
 
+	// Status is told where in its life the server is. May be nil.
+	Status func(Status)
+
 	Logger     *slog.Logger
 	LogLevel   *promslog.Level // follows runtime.log_level of the file; may be nil
 	Registerer prometheus.Registerer
 	Gatherer   prometheus.Gatherer
 }
+
+// Status is a time in the life of a server.
+type Status int
+
+const (
+	Starting  Status = iota // opening the store, which can take minutes
+	Ready                   // serving
+	Reloading               // reading the configuration again; Ready follows
+	Stopping
+)
 
 // LocalJob is something that this process serves and that the server can scrape
 // without a port in between.

@@ -95,6 +95,8 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 		checksum = s.checksum()
 	}
 	reload := func() error {
+		s.status(Reloading)
+		defer s.status(Ready)
 		checksum = s.checksum()
 		err := s.reload()
 		if err != nil {
@@ -105,9 +107,7 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 	for {
 		select {
 		case <-s.opts.Reload:
-			notifyReloading(log)
 			_ = reload()
-			notifyReady(log)
 		case result := <-s.api.Reload():
 			result <- reload()
 		case <-tick:

@@ -61,7 +61,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	defer func() {
 		s.api.SetReady(web.Stopping)
 		s.notifications.AddNotification(notifications.ShuttingDown)
-		notifyStopping(log)
+		s.status(Stopping)
 		err = errors.Join(err, stages.unwind())
 		if err == nil {
 			log.Info("See you next time!")
@@ -75,16 +75,12 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	// It is drained first and cut last.
 	stages.start("http", stopLimit, s.api.Run)
 	stages.start("store", 0, s.store.Run)
-	starting, started := context.WithCancel(ctx)
-	go extendStart(starting, log)
+	s.status(Starting)
 	select {
 	case <-s.store.Ready():
-		started()
 	case err := <-stages.failed:
-		started()
 		return err
 	case <-ctx.Done():
-		started()
 		return s.stopped(ctx)
 	}
 
@@ -101,13 +97,12 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		stages.start("ruler", stopLimit, s.ruler.Run)
 	}
 	stages.start("reload", stopLimit, s.reloadLoop)
-	stages.start("watchdog", stopLimit, func(ctx context.Context) error { return watchdog(ctx, log) })
 	stages.push("http requests", s.api.Drain)
 
 	s.api.SetReady(web.Ready)
 	s.notifications.DeleteNotification(notifications.StartingUp)
 	log.Info("Server is ready to receive web requests.")
-	notifyReady(log)
+	s.status(Ready)
 
 	select {
 	case err := <-stages.failed:
@@ -117,6 +112,12 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return nil
 	case <-ctx.Done():
 		return s.stopped(ctx)
+	}
+}
+
+func (s *Server) status(now Status) {
+	if s.opts.Status != nil {
+		s.opts.Status(now)
 	}
 }
 

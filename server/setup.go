@@ -51,8 +51,9 @@ func New(o Options) (_ *Server, err error) {
 	}
 	promqlParser := parser.NewParser(o.Parser)
 	load.Parser = promqlParser
-	local := newLocalJobs(o.LocalJobs)
-	for _, j := range o.LocalJobs {
+	s := &Server{tracing: tracing.NewManager(log)}
+	s.local = newLocalJobs(append([]LocalJob{s.selfJob(o.Web.ListenAddresses[0])}, o.LocalJobs...))
+	for _, j := range s.local.jobs {
 		load.Local = append(load.Local, config.LocalJob{Name: j.Name, Port: j.Port})
 	}
 
@@ -82,7 +83,7 @@ func New(o Options) (_ *Server, err error) {
 	template.RegisterFeatures(registry)
 	o.Registerer.MustRegister(versioncollector.NewCollector("prometheus"), buildInfo(o))
 
-	s := &Server{opts: o, loader: loader, local: local, tracing: tracing.NewManager(log)}
+	s.opts, s.loader = o, loader
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.abandon())
@@ -110,9 +111,7 @@ func New(o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	o.Scrape.FeatureRegistry = registry
-	if len(o.LocalJobs) > 0 {
-		o.Scrape.HTTPClientOptions = append(o.Scrape.HTTPClientOptions, commonconfig.WithDialContextFunc(local.dial))
-	}
+	o.Scrape.HTTPClientOptions = append(o.Scrape.HTTPClientOptions, commonconfig.WithDialContextFunc(s.local.dial))
 	s.ingest, err = ingest.New(ingest.Options{
 		Scrape: o.Scrape, Appendable: s.store,
 		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,

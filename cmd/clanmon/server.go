@@ -305,11 +305,10 @@ func (c *serverCommand) Run(ctx context.Context) error {
 	// The process has one set of metrics, as Prometheus has: packages inside
 	// that know only the default registry are in it too.
 	o.Registerer, o.Gatherer = prometheus.DefaultRegisterer, prometheus.DefaultGatherer
-	local, err := localJobs(o.Web.ListenAddresses[0], log)
-	if err != nil {
-		return err
-	}
-	o.LocalJobs = local
+	systemd := newServiceManager(ctx, log)
+	systemd.watchdog()
+	o.Status = systemd.serverStatus
+	o.LocalJobs = localJobs(log)
 
 	s, err := server.New(o)
 	if ce, ok := errors.AsType[*server.ConfigError](err); ok {

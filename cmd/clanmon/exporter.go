@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os/user"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+
+	"github.com/clanmon/clanmon/exporter"
+	"github.com/clanmon/clanmon/server"
+)
+
+// exporterCommand is "clanmon exporter": our own flags, those of the main
+// packages of node_exporter and systemd_exporter, and those that their
+// collectors register.
+type exporterCommand struct {
+	env    env
+	app    *kingpin.Application
+	opts   exporter.Options
+	log    promslog.Config
+	kinds  []string
+	words  []string
+	listen []string
+	byKind map[string]*[]string
+
+	maxProcs       int
+	listCollectors bool
+}
+
+func newExporterCommand(e env) command {
+	c := &exporterCommand{env: e, byKind: map[string]*[]string{}}
+	c.app = newApp("clanmon exporter", "Expose the metrics of this machine.", e)
+	c.app.Version(fmt.Sprintf("clanmon %s (node_exporter %s, systemd_exporter %s)", buildVersion, moduleVersion(nodeExporterModule), moduleVersion(systemdExporterModule)))
+	a, o := c.app, &c.opts
+	a.Flag("exporter", "Kinds to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).StringsVar(&c.kinds)
+	a.Flag("collectors", "Collectors of the kind node to run, instead of the default ones: upstream names or everyday words, comma-separated. Repeatable.").StringsVar(&c.words)
+	a.Flag("list-collectors", "Print the collectors and the words for them.").BoolVar(&c.listCollectors)
+	a.Flag("web.listen-address", "Address of the first kind: HOST:PORT, unix:PATH or vsock://:PORT. Repeatable.").PlaceHolder(":9100").StringsVar(&c.listen)
+	for _, k := range exporter.Kinds() {
+		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", "Address of the kind "+k.Name+". Repeatable.").PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
+	}
+	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes, each to the kind that its FileDescriptorName= says.").BoolVar(&o.SystemdSocket)
+	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit; for all kinds.").Default("").StringVar(&o.WebConfigFile)
+	a.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&o.TelemetryPath)
+	a.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (promhttp_*, process_*, go_*).").BoolVar(&o.DisableExporterMetrics)
+	a.Flag("web.max-requests", "Most scrapes of a kind at one time, 0 for any number.").Default("40").IntVar(&o.MaxRequests)
+	a.Flag("collector.disable-defaults", "Run only the collectors that are enabled by name.").Default("false").BoolVar(&o.Node.DisableDefaults)
+	a.Flag("systemd.collector.enable-resolved", "Also collect the statistics of systemd-resolved.").BoolVar(&o.Systemd.Resolved)
+	a.Flag("runtime.gomaxprocs", "How many CPUs to use at one time (GOMAXPROCS).").Envar("GOMAXPROCS").Default("1").IntVar(&c.maxProcs)
+	promslogflag.AddFlags(a, &c.log)
+	c.addUpstreamFlags()
+	return c
+}
+
+// addUpstreamFlags offers the flags of the embedded collectors as ours. What is
+// given is passed on as it is; what is not keeps upstream's default.
+func (c *exporterCommand) addUpstreamFlags() {
+	for _, f := range exporter.UpstreamFlags() {
+		placeHolder := strings.Join(f.Default, ",")
+		if placeHolder == "" {
+			placeHolder = "..."
+		}
+		flag := c.app.Flag(f.Name, f.Help).PlaceHolder(placeHolder)
+		if f.Hidden {
+			flag.Hidden()
+		}
+		flag.SetValue(&passedOn{name: f.Name, isBool: f.IsBoolFlag(), args: &c.opts.UpstreamArgs})
+	}
+}
+
+// passedOn is a flag's value that becomes an argument of another parser.
+type passedOn struct {
+	name   string
+	isBool bool
+	args   *[]string
+}
+
+func (p *passedOn) String() string     { return "" }
+func (p *passedOn) IsBoolFlag() bool   { return p.isBool }
+func (p *passedOn) IsCumulative() bool { return true } // upstream judges repetition
+
+func (p *passedOn) Set(v string) error {
+	arg := "--" + p.name + "=" + v
+	if p.isBool {
+		arg = "--" + p.name
+		if on, err := strconv.ParseBool(v); err != nil {
+			return err
+		} else if !on {
+			arg = "--no-" + p.name
+		}
+	}
+	*p.args = append(*p.args, arg)
+	return nil
+}
+
+func (c *exporterCommand) Parse(args []string) error {
+	if err := parseFlags(c.app, args); err != nil {
+		return err
+	}
+	o := &c.opts
+	o.Kinds, o.Node.Collectors = splitCommas(c.kinds), splitCommas(c.words)
+	if len(o.Kinds) == 0 {
+		return usageError("--exporter names no kind; one or more of: %s", strings.Join(kindNames(), ", "))
+	}
+	o.Listen = map[string][]string{}
+	for kind, addresses := range c.byKind {
+		o.Listen[kind] = *addresses
+	}
+	if first := o.Kinds[0]; len(c.listen) > 0 {
+		if len(o.Listen[first]) > 0 {
+			return usageError("--web.listen-address and --%s.listen-address are both the address of the first kind; give one", first)
+		}
+		o.Listen[first] = c.listen
+	}
+	return nil
+}
+
+func splitCommas(lists []string) []string {
+	var out []string
+	for _, l := range lists {
+		for s := range strings.SplitSeq(l, ",") {
+			if s = strings.TrimSpace(s); s != "" {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range exporter.Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+func (c *exporterCommand) Run(ctx context.Context) error {
+	if c.listCollectors {
+		return c.printCollectors()
+	}
+	c.log.Writer = c.env.stderr
+	log := promslog.New(&c.log)
+	slog.SetDefault(log) // libraries that have no logger of their own
+	runtime.GOMAXPROCS(c.maxProcs)
+	systemd := newServiceManager(ctx, log)
+
+	o := c.opts
+	o.Version, o.Commit, o.ModuleVersion = buildVersion, orUnknown(buildCommit), moduleVersion
+	o.Logger = log
+	o.Started = func() {
+		log.Info("Exporter is ready", "kinds", o.Kinds)
+		systemd.ready()
+		systemd.watchdog()
+	}
+	log.Info("Starting clanmon exporter", "version", o.Version, "commit", o.Commit, "node_exporter", moduleVersion(nodeExporterModule), "systemd_exporter", moduleVersion(systemdExporterModule))
+	if u, err := user.Current(); err == nil && u.Uid == "0" {
+		log.Warn("Running as root, which no default collector needs; use an unprivileged user")
+	}
+	e, err := exporter.New(o)
+	if err != nil {
+		return exporterError(err)
+	}
+	return e.Run(ctx)
+}
+
+// exporterError gives mistakes in how the exporter was called their exit code
+// and the nearest right word.
+func exporterError(err error) error {
+	if u, ok := errors.AsType[*exporter.UnknownError](err); ok {
+		list := "clanmon exporter --list-collectors prints them all"
+		if len(u.Known) < 10 {
+			list = "one of: " + strings.Join(u.Known, ", ")
+		}
+		return usageError("%w%s; %s", err, didYouMean(u.Got, u.Known), list)
+	}
+	return err
+}
+
+func (c *exporterCommand) printCollectors() error {
+	words := exporter.CollectorWords()
+	fmt.Fprintln(c.env.stdout, "Everyday words for --collectors, and the collectors that they stand for:")
+	for _, w := range slices.Sorted(maps.Keys(words)) {
+		fmt.Fprintf(c.env.stdout, "  %-12s %s\n", w, strings.Join(words[w], ", "))
+	}
+	fmt.Fprintln(c.env.stdout, "\nCollectors (* runs by default):")
+	for _, f := range exporter.Collectors() {
+		mark := " "
+		if f.Default {
+			mark = "*"
+		}
+		fmt.Fprintf(c.env.stdout, "%s %s\n", mark, f.Name)
+	}
+	return nil
+}
+
+// localJobs are the metrics of this machine, for a server that nobody
+// configured. The collectors are made when they are first asked for: a server
+// with a configuration never does.
+func localJobs(log *slog.Logger) []server.LocalJob {
+	handlers := sync.OnceValues(func() (map[string]http.Handler, error) {
+		return exporter.Handlers(exporter.Options{
+			DisableExporterMetrics: true, // the server's own /metrics has them
+			Version:                buildVersion, Commit: orUnknown(buildCommit), ModuleVersion: moduleVersion,
+			Logger: log,
+		})
+	})
+	var jobs []server.LocalJob
+	for _, k := range exporter.Kinds() {
+		if !slices.Contains(exporter.DefaultKinds(), k.Name) {
+			continue
+		}
+		jobs = append(jobs, server.LocalJob{Name: k.Name, Port: k.Port, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h, err := handlers()
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			h[k.Name].ServeHTTP(w, r)
+		})})
+	}
+	return jobs
+}

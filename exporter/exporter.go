@@ -1,0 +1,246 @@
+// Package exporter serves the metrics of this machine: several kinds of
+// exporter in one process, each on its usual port with its usual metrics.
+//
+// New sets the collectors up and binds the listeners, Run serves until its
+// context ends. The package neither stores nor forwards anything; the server
+// role takes its handlers (see Handler) to scrape its own machine without a
+// port in between.
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/clanmon/clanmon/exporter/collector"
+	"github.com/clanmon/clanmon/exporter/internal/flagbound"
+	"github.com/clanmon/clanmon/exporter/node"
+	"github.com/clanmon/clanmon/exporter/systemd"
+)
+
+// Options say what is exported and where.
+type Options struct {
+	Kinds []string // nil for DefaultKinds
+	Config
+
+	// UpstreamArgs are flags of the upstream exporters, as "--name=value". They
+	// hold for the whole process: upstream keeps them in package variables.
+	UpstreamArgs []string
+
+	// Listen has the addresses of a kind, by its name; ":PORT" of the kind where
+	// there are none. An address is HOST:PORT, unix:PATH or vsock://:PORT.
+	Listen        map[string][]string
+	SystemdSocket bool   // listen on the sockets that systemd passes instead
+	WebConfigFile string // TLS and authentication, exporter-toolkit's format
+
+	TelemetryPath          string // "" for /metrics
+	DisableExporterMetrics bool   // no go_*, process_* and promhttp_* metrics
+	MaxRequests            int    // at one time and kind, 0 for any number
+
+	Version, Commit string                   // of this program
+	ModuleVersion   func(path string) string // of the upstream exporters
+
+	// Started is called once everything is being served. May be nil.
+	Started func()
+	Logger  *slog.Logger
+}
+
+// An UnknownError names a word that is none of those known.
+type UnknownError struct {
+	What, Got string
+	Known     []string
+}
+
+func (e *UnknownError) Error() string { return fmt.Sprintf("unknown %s %q", e.What, e.Got) }
+
+// Exporter serves kinds.
+type Exporter struct {
+	opts    Options
+	servers []*kindServer
+}
+
+type kindServer struct {
+	kind      Kind
+	set       *collector.Set
+	metrics   http.Handler
+	page      http.Handler // metrics and landing page
+	listeners []net.Listener
+}
+
+// New makes the collectors of all kinds and binds their listeners.
+func New(o Options) (*Exporter, error) {
+	e, err := build(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := toolkit.Validate(o.WebConfigFile); err != nil {
+		return nil, fmt.Errorf("--web.config.file %q: %w", o.WebConfigFile, err)
+	}
+	if err := e.listen(); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// Handlers returns the handlers of the kinds' metrics, by kind, without
+// listening anywhere.
+func Handlers(o Options) (map[string]http.Handler, error) {
+	e, err := build(o)
+	if err != nil {
+		return nil, err
+	}
+	handlers := make(map[string]http.Handler, len(e.servers))
+	for _, s := range e.servers {
+		handlers[s.kind.Name] = s.metrics
+	}
+	return handlers, nil
+}
+
+func build(o Options) (*Exporter, error) {
+	if o.Kinds == nil {
+		o.Kinds = DefaultKinds()
+	}
+	if o.TelemetryPath == "" {
+		o.TelemetryPath = "/metrics"
+	}
+	if o.ModuleVersion == nil {
+		o.ModuleVersion = func(string) string { return "unknown" }
+	}
+	e := &Exporter{opts: o}
+	for _, name := range o.Kinds {
+		k, err := kindOf(name)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(e.servers, func(s *kindServer) bool { return s.kind.Name == name }) {
+			return nil, fmt.Errorf("exporter kind %q is given twice", name)
+		}
+		e.servers = append(e.servers, &kindServer{kind: k})
+	}
+
+	nodeArgs, err := node.Args(o.Node)
+	if unknown, ok := errors.AsType[*node.UnknownCollectorError](err); ok {
+		return nil, &UnknownError{What: "collector", Got: unknown.Got, Known: unknown.Known}
+	}
+	if err != nil {
+		return nil, err
+	}
+	args := append(slices.Clone(o.UpstreamArgs), systemd.Args(o.UpstreamArgs)...)
+	for _, a := range nodeArgs {
+		if !slices.Contains(args, a) {
+			args = append(args, a)
+		}
+	}
+	if err := flagbound.Parse(args); err != nil {
+		return nil, err
+	}
+	own := o.exporterRegistry()
+	for _, s := range e.servers {
+		log := o.Logger.With("kind", s.kind.Name)
+		if s.set, err = s.kind.New(o.Config, log); err != nil {
+			return nil, err
+		}
+		log.Info("Collectors enabled", "collectors", s.set.Names())
+		s.metrics = newMetricsHandler(o, s.kind, s.set, own, log)
+		if s.page, err = withLanding(o, s.kind, s.metrics); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// Addr is the first address that a kind listens on, nil if it does not run.
+func (e *Exporter) Addr(kind string) net.Addr {
+	for _, s := range e.servers {
+		if s.kind.Name == kind && len(s.listeners) > 0 {
+			return s.listeners[0].Addr()
+		}
+	}
+	return nil
+}
+
+// drainLimit bounds how long a shutdown waits for scrapes.
+const drainLimit = 3 * time.Second
+
+// Run serves until ctx ends or a listener fails.
+func (e *Exporter) Run(ctx context.Context) error {
+	failed := make(chan error, len(e.servers))
+	var stop []func() error
+	for _, s := range e.servers {
+		srv := &http.Server{
+			Handler:           s.page,
+			ReadHeaderTimeout: 10 * time.Second,
+			ErrorLog:          slog.NewLogLogger(e.opts.Logger.Handler(), slog.LevelError),
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			err := toolkit.ServeMultiple(s.listeners, srv, &toolkit.FlagConfig{WebConfigFile: &e.opts.WebConfigFile}, e.opts.Logger.With("kind", s.kind.Name))
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("exporter kind %s: %w", s.kind.Name, err)
+			}
+		}()
+		stop = append(stop, func() error {
+			drain, cancel := context.WithTimeout(context.Background(), drainLimit)
+			defer cancel()
+			err := srv.Shutdown(drain)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = srv.Close()
+			}
+			<-ended
+			return err
+		})
+	}
+	if e.opts.Started != nil {
+		e.opts.Started()
+	}
+	var errs []error
+	select {
+	case <-ctx.Done():
+		e.opts.Logger.Info("Stopping", "cause", context.Cause(ctx))
+	case err := <-failed:
+		errs = append(errs, err)
+	}
+	for _, s := range stop {
+		errs = append(errs, s())
+	}
+	return errors.Join(append(errs, e.closeSets())...)
+}
+
+// Close releases what New made, for an Exporter that is not going to Run.
+func (e *Exporter) Close() error {
+	errs := []error{e.closeSets()}
+	for _, s := range e.servers {
+		for _, l := range s.listeners {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Exporter) closeSets() error {
+	var errs []error
+	for _, s := range e.servers {
+		if s.set != nil {
+			errs = append(errs, s.set.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// exporterRegistry holds the metrics of this process.
+func (o Options) exporterRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	if !o.DisableExporterMetrics {
+		registerProcess(reg)
+	}
+	return reg
+}

@@ -1,0 +1,169 @@
+package exporter
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/clanmon/clanmon/exporter/collector"
+)
+
+const (
+	// defaultTimeout is the deadline of a scrape that does not bring its own.
+	defaultTimeout = 30 * time.Second
+	// reserve is kept from the scraper's timeout for encoding and the way back.
+	reserve = 500 * time.Millisecond
+)
+
+// scrapeTimeout is how long the collectors of a request may take.
+func scrapeTimeout(r *http.Request) time.Duration {
+	seconds, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
+	if err != nil || !(seconds > 0) || seconds > defaultTimeout.Seconds()*100 {
+		return defaultTimeout
+	}
+	timeout := time.Duration(seconds * float64(time.Second))
+	return timeout - min(reserve, timeout/4)
+}
+
+// metricsHandler serves a kind's metrics.
+type metricsHandler struct {
+	kind   Kind
+	set    *collector.Set
+	always []prometheus.Gatherer // independent of the request
+	own    *prometheus.Registry
+	opts   promhttp.HandlerOpts
+	log    *slog.Logger
+}
+
+func newMetricsHandler(o Options, k Kind, set *collector.Set, own *prometheus.Registry, log *slog.Logger) http.Handler {
+	fixed := prometheus.NewRegistry()
+	fixed.MustRegister(
+		info(k.Upstream+"_build_info", "A metric with a constant '1' value labeled by version, revision, branch, goversion from which "+k.Upstream+" was built, and the goos and goarch for the build.",
+			prometheus.Labels{
+				"version": o.ModuleVersion(k.Module), "revision": o.Commit, "branch": "clanmon-" + o.Version,
+				"goversion": runtime.Version(), "goos": runtime.GOOS, "goarch": runtime.GOARCH, "tags": "unknown",
+			}),
+		info("clanmon_build_info", "Version and commit of this program; the value is always 1.",
+			prometheus.Labels{"version": o.Version, "commit": o.Commit, "role": "exporter"}),
+	)
+	h := &metricsHandler{
+		kind: k, set: set, own: own, log: log,
+		always: []prometheus.Gatherer{own, fixed},
+		opts: promhttp.HandlerOpts{
+			ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelError),
+			ErrorHandling: promhttp.ContinueOnError,
+		},
+	}
+	var handler http.Handler = h
+	if !o.DisableExporterMetrics {
+		handler = promhttp.InstrumentMetricHandler(own, handler)
+	}
+	if o.MaxRequests > 0 {
+		handler = limitRequests(o.MaxRequests, handler)
+	}
+	return handler
+}
+
+func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	names, err := h.choose(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r))
+	defer cancel()
+	scrape := prometheus.NewRegistry()
+	scrape.MustRegister(&request{h.set, ctx, names, h.kind.Name})
+	promhttp.HandlerFor(append(prometheus.Gatherers(slices.Clone(h.always)), scrape), h.opts).ServeHTTP(w, r)
+}
+
+// choose reads collect[] and exclude[] as node_exporter does; nil means all.
+func (h *metricsHandler) choose(r *http.Request) ([]string, error) {
+	if h.kind.Filter == nil {
+		return nil, nil
+	}
+	collect, exclude := r.URL.Query()["collect[]"], r.URL.Query()["exclude[]"]
+	switch {
+	case len(collect) > 0 && len(exclude) > 0:
+		return nil, fmt.Errorf("Combined collect and exclude queries are not allowed.") //nolint:staticcheck // upstream's words
+	case len(collect) > 0:
+		if err := h.kind.Filter(collect); err != nil {
+			return nil, fmt.Errorf("Couldn't create filtered metrics handler: couldn't create collector: %w", err) //nolint:staticcheck // upstream's words
+		}
+		return slices.Compact(slices.Sorted(slices.Values(collect))), nil
+	case len(exclude) > 0:
+		return slices.DeleteFunc(h.set.Names(), func(n string) bool { return slices.Contains(exclude, n) }), nil
+	}
+	return nil, nil
+}
+
+// request is one scrape as a prometheus.Collector: that interface has no place
+// for a context, so each request brings its own.
+type request struct {
+	set   *collector.Set
+	ctx   context.Context
+	names []string
+	kind  string
+}
+
+// Describe describes nothing: what a collector finds is known when it is found.
+func (*request) Describe(chan<- *prometheus.Desc) {}
+
+func (q *request) Collect(ch chan<- prometheus.Metric) {
+	q.set.Collect(q.ctx, q.names, ch)
+}
+
+// limitRequests answers 503 to more than n requests at one time.
+func limitRequests(n int, next http.Handler) http.Handler {
+	slots := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			next.ServeHTTP(w, r)
+		default:
+			http.Error(w, fmt.Sprintf("Limit of concurrent requests reached (%d), try again later.", n), http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// withLanding serves metrics at their path and a page that links there at /.
+func withLanding(o Options, k Kind, metrics http.Handler) (http.Handler, error) {
+	mux := http.NewServeMux()
+	mux.Handle(o.TelemetryPath, metrics)
+	if o.TelemetryPath == "/" {
+		return mux, nil
+	}
+	page, err := toolkit.NewLandingPage(toolkit.LandingConfig{
+		Name:        k.Title,
+		Description: "The metrics of " + k.Upstream + " " + o.ModuleVersion(k.Module) + ", served by clanmon",
+		Version:     o.Version,
+		Profiling:   "false",
+		Links:       []toolkit.LandingLinks{{Address: o.TelemetryPath, Text: "Metrics"}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/{$}", page)
+	return mux, nil
+}
+
+func info(name, help string, labels prometheus.Labels) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels})
+	g.Set(1)
+	return g
+}
+
+func registerProcess(reg *prometheus.Registry) {
+	reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+}

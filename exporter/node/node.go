@@ -1,0 +1,107 @@
+// Package node exposes the machine: node_exporter's collectors, each run for
+// itself. It is the only importer of node_exporter.
+//
+// Upstream keeps its collectors' settings and the collectors themselves in
+// package variables, so all Sets of a process share them.
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	upstream "github.com/prometheus/node_exporter/collector"
+
+	"github.com/clanmon/clanmon/exporter/collector"
+	"github.com/clanmon/clanmon/exporter/internal/flagbound"
+)
+
+// Name of the kind.
+const Name = "node"
+
+// Config of the kind; the zero value is node_exporter's default.
+type Config struct {
+	// DisableDefaults leaves only the collectors that flags enabled by name.
+	DisableDefaults bool
+	// Collectors, if any, are the only ones that run: upstream names or
+	// everyday words (see Words).
+	Collectors []string
+}
+
+// The metrics with which node_exporter itself reports on its collectors.
+var (
+	durationDesc = prometheus.NewDesc("node_scrape_collector_duration_seconds",
+		"node_exporter: Duration of a collector scrape.", []string{"collector"}, nil)
+	successDesc = prometheus.NewDesc("node_scrape_collector_success",
+		"node_exporter: Whether a collector succeeded.", []string{"collector"}, nil)
+)
+
+// Args are the upstream flags that c amounts to.
+func Args(c Config) ([]string, error) {
+	names, err := Expand(c.Collectors)
+	if err != nil {
+		return nil, err
+	}
+	args := make([]string, len(names))
+	for i, n := range names {
+		args[i] = "--collector." + n
+	}
+	return args, nil
+}
+
+// disable guards upstream's package state.
+var disable sync.Once
+
+// New returns the collectors that are enabled. The upstream flags have to be
+// parsed.
+func New(c Config, log *slog.Logger) (*collector.Set, error) {
+	if c.DisableDefaults || len(c.Collectors) > 0 {
+		disable.Do(upstream.DisableDefaultCollectors)
+	}
+	nc, err := upstream.NewNodeCollector(log)
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	members := make(map[string]collector.Collector, len(nc.Collectors))
+	for name, c := range nc.Collectors {
+		members[name] = adapter{c}
+	}
+	return collector.NewSet(members, log, func(o collector.Outcome) []prometheus.Metric {
+		return collector.ReportAs(durationDesc, successDesc, o)
+	}), nil
+}
+
+// Filter says, in upstream's words, what is wrong with names in collect[].
+func Filter(names []string) error {
+	_, err := upstream.NewNodeCollector(slog.New(slog.DiscardHandler), names...)
+	return err
+}
+
+// adapter makes one of upstream's collectors ours. Upstream's knows no context:
+// a hanging one is left behind by the Set.
+type adapter struct{ upstream.Collector }
+
+func (a adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error {
+	err := a.Update(ch)
+	if upstream.IsNoDataError(err) {
+		return collector.ErrNoData
+	}
+	return err
+}
+
+func (adapter) Close() error { return nil }
+
+// Names are the names of all of upstream's collectors, sorted.
+func Names() []string {
+	var names []string
+	for _, f := range flagbound.Flags() {
+		if name, ok := collectorFlag(f.Name); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
