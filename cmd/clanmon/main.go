@@ -30,6 +30,7 @@ type command interface {
 
 // env is what a command sees of the process, so that tests can replace it.
 type env struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -68,7 +69,7 @@ func usageError(format string, args ...any) error {
 }
 
 func main() {
-	os.Exit(run(os.Args, env{stdout: os.Stdout, stderr: os.Stderr}))
+	os.Exit(run(os.Args, env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
 }
 
 // run is main with its surroundings passed in; it returns the exit code.

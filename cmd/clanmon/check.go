@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/clanmon/clanmon/server/config/check"
+)
+
+// checkCommand is "clanmon check", which answers as "promtool check" does.
+type checkCommand struct {
+	env      env
+	app      *kingpin.Application
+	checker  check.Checker
+	parser   parser.Options
+	features []string
+	lint     string
+	lookback time.Duration
+	files    []string
+	run      func(files ...string) int
+}
+
+func newCheckCommand(e env) command {
+	c := &checkCommand{env: e, parser: parser.Options{ExperimentalDurationExpr: true}}
+	c.checker = check.Checker{Out: e.stdout, Err: e.stderr, In: e.stdin, Log: promslog.New(&promslog.Config{Writer: e.stderr})}
+	c.app = newApp("clanmon check", "Check files without starting anything. Exit code 0: fine, 1: faulty, 3: lint with --lint-fatal.", e)
+	c.app.Flag("query.lookback-delta", "The server's lookback, from which on a scrape interval is too long.").Default("5m").DurationVar(&c.lookback)
+	c.app.Flag("enable-feature", "Experimental PromQL features to allow, comma-separated. Repeatable.").StringsVar(&c.features)
+
+	k := &c.checker
+	config := c.sub("config", "Configuration files, and the files that they name.", k.Config)
+	config.Flag("syntax-only", "Leave the files alone that a configuration names.").BoolVar(&k.SyntaxOnly)
+	config.Flag("agent", "Check for agent mode.").BoolVar(&k.Agent)
+	c.lintFlags(config, "all, duplicate-rules, too-long-scrape-interval, none")
+	config.Arg("config-files", "The files.").Required().ExistingFilesVar(&c.files)
+
+	rules := c.sub("rules", "Rule files, or standard input where none is named.", k.Rules)
+	c.lintFlags(rules, "all, duplicate-rules, none")
+	rules.Arg("rule-files", "The files.").ExistingFilesVar(&c.files)
+
+	web := c.sub("web-config", "Files with TLS and authentication settings.", k.WebConfig)
+	web.Arg("web-config-files", "The files.").Required().ExistingFilesVar(&c.files)
+	return c
+}
+
+func (c *checkCommand) sub(name, help string, run func(...string) int) *kingpin.CmdClause {
+	return c.app.Command(name, help).Action(func(*kingpin.ParseContext) error {
+		c.run = run
+		return nil
+	})
+}
+
+func (c *checkCommand) lintFlags(cmd *kingpin.CmdClause, options string) {
+	cmd.Flag("lint", "What to look for beside errors: "+options+".").Default("duplicate-rules").StringVar(&c.lint)
+	cmd.Flag("lint-fatal", "Exit with code 3 if lint finds something.").Default("false").BoolVar(&c.checker.LintFatal)
+	cmd.Flag("ignore-unknown-fields", "Allow unknown fields in rule files; a server does not.").Default("false").BoolVar(&c.checker.IgnoreUnknownFields)
+}
+
+func (c *checkCommand) Parse(args []string) error {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		var names []string
+		for _, sub := range c.app.Model().Commands {
+			names = append(names, sub.Name)
+		}
+		if c.app.GetCommand(args[0]) == nil {
+			return usageError("unknown check %q%s; one of: %s", args[0], didYouMean(args[0], names), strings.Join(names, ", "))
+		}
+	}
+	if err := parseFlags(c.app, args); err != nil {
+		if ee, ok := errors.AsType[*exitError](err); ok && ee.code == 2 && !strings.Contains(err.Error(), "unknown") {
+			ee.code = 1 // a file that is missing is a finding, as in promtool
+		}
+		return err
+	}
+	c.enableFeatures()
+	c.chooseLint()
+	c.checker.Parser = parser.NewParser(c.parser)
+	return nil
+}
+
+func (c *checkCommand) enableFeatures() {
+	for _, list := range c.features {
+		for f := range strings.SplitSeq(list, ",") {
+			switch f {
+			case "promql-experimental-functions":
+				c.parser.EnableExperimentalFunctions = true
+			case "promql-extended-range-selectors":
+				c.parser.EnableExtendedRangeSelectors = true
+			case "promql-binop-fill-modifiers":
+				c.parser.EnableBinopFillModifiers = true
+			case "promql-duration-expr", "promql-delayed-name-removal", "":
+				// Always on, or of no concern to a check.
+			default:
+				fmt.Fprintf(c.env.stdout, "  WARNING: Unknown feature passed to --enable-feature: %s", f)
+			}
+		}
+	}
+}
+
+// chooseLint reads --lint; "none" wins over all others.
+func (c *checkCommand) chooseLint() {
+	k := &c.checker
+	interval := false
+	for option := range strings.SplitSeq(c.lint, ",") {
+		switch option {
+		case "all":
+			k.LintDuplicates, interval = true, true
+		case "duplicate-rules":
+			k.LintDuplicates = true
+		case "too-long-scrape-interval":
+			interval = true
+		case "none", "":
+		default:
+			fmt.Fprintf(c.env.stdout, "WARNING: unknown lint option: %q\n", option)
+		}
+	}
+	if interval {
+		k.LintInterval = model.Duration(c.lookback)
+	}
+	if strings.Contains(","+c.lint+",", ",none,") {
+		k.LintDuplicates, k.LintInterval = false, 0
+	}
+}
+
+func (c *checkCommand) Run(context.Context) error {
+	if code := c.run(c.files...); code != 0 {
+		return &exitError{code: code}
+	}
+	return nil
+}

@@ -1,3 +1,0 @@
-package main
-
-func newCheckCommand(e env) command { return nil }
