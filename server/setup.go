@@ -49,6 +49,7 @@ func New(o Options) (_ *Server, err error) {
 	if err := (settings{&o, &load, registry}).enableFeatures(); err != nil {
 		return nil, err
 	}
+	o.TSDB.FeatureRegistry = registry
 	promqlParser := parser.NewParser(o.Parser)
 	load.Parser = promqlParser
 	s := &Server{tracing: tracing.NewManager(log)}
@@ -213,6 +214,8 @@ func New(o Options) (_ *Server, err error) {
 	return s, s.api.Listen()
 }
 
+const maxBlockFlag = "storage.tsdb.max-block-duration"
+
 // fromFile takes from cfg what is fixed once the store is open, and checks what
 // only the two together can show.
 func (o *Options) fromFile(cfg *upstreamconfig.Config) error {
@@ -253,6 +256,9 @@ func (o *Options) fromFile(cfg *upstreamconfig.Config) error {
 		o.TSDB.MaxBlockDuration = (31 * 24 * time.Hour).Milliseconds()
 		if r := o.TSDB.RetentionDuration; r != 0 {
 			o.TSDB.MaxBlockDuration = min(o.TSDB.MaxBlockDuration, r/10)
+		}
+		if _, ok := o.Web.Flags[maxBlockFlag]; ok { // shows what is in force
+			o.Web.Flags[maxBlockFlag] = model.Duration(o.TSDB.MaxBlockDuration * int64(time.Millisecond)).String()
 		}
 	}
 	if o.TSDB.EnableDelayedCompaction && (o.TSDB.CompactionDelayMaxPercent <= 0 || o.TSDB.CompactionDelayMaxPercent > 100) {

@@ -1,0 +1,62 @@
+# One static binary; the same flags for build and test, so that both use the
+# same build cache.
+export CGO_ENABLED ?= 0
+export GOFLAGS ?= -trimpath
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+DATE    := $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS := -s -w -X main.buildVersion=$(VERSION) -X main.buildCommit=$(COMMIT) -X main.buildDate=$(DATE)
+
+# Upstream's own programs, with which the tests compare.
+export CLANMON_ORACLE_DIR := $(CURDIR)/bin/oracle
+export CLANMON_BIN := $(CURDIR)/bin/clanmon
+ORACLES := github.com/prometheus/prometheus/cmd/prometheus \
+	github.com/prometheus/prometheus/cmd/promtool \
+	github.com/prometheus/node_exporter \
+	github.com/prometheus-community/systemd_exporter
+
+# Builds without the cloud providers' service discoveries: the race detector
+# needs everything compiled anew, and they are most of it.
+SLIM := remove_all_sd,enable_dns_sd
+
+.DEFAULT_GOAL := help
+
+.PHONY: build run test test-unit test-race oracle lint fmt bench help
+
+build: ## build bin/clanmon
+	go build -ldflags '$(LDFLAGS)' -o bin/clanmon ./cmd/clanmon
+
+run: build ## build and start the server on :9090, with no configuration at all
+	bin/clanmon server
+
+oracle:
+	mkdir -p bin/oracle
+	go build -o bin/oracle/ $(ORACLES)
+
+test: ## install what the tests need (as root with apt), and run every test
+	e2e/deps.sh
+	$(MAKE) build oracle
+	go test -timeout 20m ./...
+	$(MAKE) test-race
+
+test-unit: oracle ## run the tests that need neither root nor packages
+	go test $$(go list ./... | grep -v '/e2e$$')
+
+test-race: ## run our own packages under the race detector
+	CGO_ENABLED=1 go test -race -tags $(SLIM) ./server/... ./exporter/... ./web/...
+
+lint: ## gofmt, go vet, go mod tidy, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run make fmt'; exit 1; }
+	go vet ./...
+	go mod tidy -diff
+	go tool staticcheck ./...
+
+fmt: ## format the code
+	gofmt -w .
+
+bench: build oracle ## measure, and compare with the peers
+	cd e2e/bench && go run . $(BENCH)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Debian packages that the tests need, each with the file that shows it is here.
+# As root with apt they are installed; else they are named.
+set -eu
+missing=
+while read -r package file; do
+	[ -e "$file" ] || missing="$missing $package"
+done <<'LIST'
+gcc /usr/bin/gcc
+libc6-dev /usr/include/stdio.h
+git /usr/bin/git
+curl /usr/bin/curl
+openssl /usr/bin/openssl
+iproute2 /usr/sbin/ip
+util-linux /usr/bin/unshare
+systemd /lib/systemd/systemd
+dbus /usr/bin/dbus-daemon
+libnss-systemd /usr/lib/x86_64-linux-gnu/libnss_systemd.so.2
+prometheus /usr/bin/prometheus
+chromium /usr/bin/chromium
+LIST
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "installing for the tests:$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq
+	# shellcheck disable=SC2086
+	apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	exit 0
+fi
+echo "The tests need these Debian packages:$missing" >&2
+echo "Install them as root:  apt-get install --no-install-recommends$missing" >&2
+exit 1

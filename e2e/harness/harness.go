@@ -1,0 +1,181 @@
+// Package harness runs the built binary the way its users do: as processes with
+// their own directories and ports, talked to over HTTP and by signals. It is
+// for the end-to-end tests and stops whatever it started when a test ends.
+//
+// Nothing in it waits for a fixed time. Eventually polls until a deadline, and
+// what never comes true fails the test with the last reason and the logs of the
+// processes.
+package harness
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/oracle"
+)
+
+// Patience is how long the machine may take for anything that has no limit of
+// its own. It is generous, for tests share few cores; only failures wait for it.
+const Patience = 30 * time.Second
+
+// Eventually calls check until it returns nil, at most for limit.
+func Eventually(t testing.TB, limit time.Duration, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			require.NoError(t, err, "not within %v", limit)
+		}
+		time.Sleep(20 * time.Millisecond) // between two looks, not in place of one
+	}
+}
+
+var ports struct {
+	sync.Mutex
+	next int
+}
+
+// Port returns a free TCP port of the loopback. It is below the range from
+// which the kernel hands out ports itself, so nothing takes it in between.
+func Port(t testing.TB) int {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.next == 0 {
+		ports.next = 20000 + os.Getpid()%100*100
+	}
+	for range 2000 {
+		ports.next++
+		if ports.next >= 32000 {
+			ports.next = 20000
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", ports.next))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		return ports.next
+	}
+	t.Fatal("no free port between 20000 and 32000")
+	return 0
+}
+
+// Address is a free address of the loopback.
+func Address(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", Port(t))
+}
+
+// Repo is the root of the repository.
+func Repo(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no go.mod above the test's directory")
+	return ""
+}
+
+var binary struct {
+	sync.Mutex
+	path string
+}
+
+// Clanmon is the binary under test: CLANMON_BIN, else bin/clanmon of this
+// repository, else one that is built once into a temporary directory.
+func Clanmon(t testing.TB) string {
+	t.Helper()
+	binary.Lock()
+	defer binary.Unlock()
+	if binary.path != "" {
+		return binary.path
+	}
+	if p := os.Getenv("CLANMON_BIN"); p != "" {
+		p, err := filepath.Abs(p)
+		require.NoError(t, err)
+		require.FileExists(t, p, "CLANMON_BIN")
+		binary.path = p
+		return p
+	}
+	if p := filepath.Join(Repo(t), "bin", "clanmon"); exists(p) {
+		binary.path = p
+		return p
+	}
+	dir, err := os.MkdirTemp("", "clanmon-e2e-bin-")
+	require.NoError(t, err)
+	p := filepath.Join(dir, "clanmon")
+	build := exec.Command("go", "build", "-trimpath", "-o", p, "./cmd/clanmon")
+	build.Dir, build.Env = Repo(t), append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	binary.path = p
+	return p
+}
+
+// RemoveBuilt removes the binary that Clanmon built, if it did; for TestMain.
+func RemoveBuilt() {
+	if dir := filepath.Dir(binary.path); strings.Contains(dir, "clanmon-e2e-bin-") {
+		os.RemoveAll(dir)
+	}
+}
+
+// Upstream is Prometheus itself, of the version that clanmon embeds.
+func Upstream(t testing.TB) string {
+	t.Helper()
+	return oracle.Path(t, "prometheus")
+}
+
+// Tool finds a program that a Debian package brings.
+func Tool(t testing.TB, name, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	require.NoError(t, err, "%s is needed: apt-get install %s (make test does it when run as root)", name, debianPackage)
+	return path
+}
+
+// Root fails the test when it does not run as root.
+func Root(t testing.TB) {
+	t.Helper()
+	require.Zero(t, os.Geteuid(), "this test needs root; make test-unit runs those that do not")
+}
+
+// WriteFile writes text to a file of dir and returns its path.
+func WriteFile(t testing.TB, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	// A rename, so that nobody who watches the file sees half of it.
+	require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o644))
+	require.NoError(t, os.Rename(path+".new", path))
+	return path
+}
+
+// CopyDir copies a directory to a new temporary one and returns it.
+func CopyDir(t testing.TB, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), filepath.Base(from))
+	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
+	return to
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

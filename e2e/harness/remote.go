@@ -1,0 +1,96 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/golang/snappy"
+	"github.com/prometheus/prometheus/prompb"
+	"github.com/stretchr/testify/require"
+)
+
+// Target is something to scrape whose text a test can change.
+type Target struct {
+	mu   sync.Mutex
+	text string
+	host string
+}
+
+// NewTarget serves text at /metrics.
+func NewTarget(t testing.TB, text string) *Target {
+	t.Helper()
+	x := &Target{text: text}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		io.WriteString(w, x.text)
+	}))
+	t.Cleanup(srv.Close)
+	x.host = strings.TrimPrefix(srv.URL, "http://")
+	return x
+}
+
+// Host is the target's host and port.
+func (x *Target) Host() string { return x.host }
+
+// Set changes what the target serves.
+func (x *Target) Set(text string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.text = text
+}
+
+// RemoteWrite is a request of remote write 1.0 to the server at base.
+func RemoteWrite(base string, series ...prompb.TimeSeries) (*http.Request, error) {
+	raw, err := (&prompb.WriteRequest{Timeseries: series}).Marshal()
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequest(http.MethodPost, base+"/api/v1/write", bytes.NewReader(snappy.Encode(nil, raw)))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	req.Header.Set("Content-Encoding", "snappy")
+	req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	return req, nil
+}
+
+// Series makes a series for RemoteWrite out of a name and label pairs.
+func Series(samples []prompb.Sample, name string, pairs ...string) prompb.TimeSeries {
+	ts := prompb.TimeSeries{Labels: []prompb.Label{{Name: "__name__", Value: name}}, Samples: samples}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		ts.Labels = append(ts.Labels, prompb.Label{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return ts
+}
+
+// Write sends series to the server, which has to acknowledge them.
+func (s *Server) Write(series ...prompb.TimeSeries) {
+	s.t.Helper()
+	req, err := RemoteWrite(s.URL, series...)
+	require.NoError(s.t, err)
+	a, err := s.Do(req)
+	require.NoError(s.t, err)
+	require.Equal(s.t, http.StatusNoContent, a.Status, a.Body)
+}
+
+// TryWrite sends series to the server; nil means that it acknowledged them.
+func (s *Server) TryWrite(series ...prompb.TimeSeries) error {
+	req, err := RemoteWrite(s.URL, series...)
+	if err != nil {
+		return err
+	}
+	a, err := s.Do(req)
+	if err == nil && a.Status != http.StatusNoContent {
+		err = fmt.Errorf("remote write: %d %s", a.Status, a.Body)
+	}
+	return err
+}

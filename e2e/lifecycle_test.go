@@ -1,0 +1,128 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/prompb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/harness"
+)
+
+func atLeast(got, want int) error {
+	if got < want {
+		return fmt.Errorf("%d, want at least %d", got, want)
+	}
+	return nil
+}
+
+// inOrder fails unless log has all texts, each after the one before.
+func inOrder(t testing.TB, log string, texts ...string) {
+	t.Helper()
+	at := 0
+	for _, text := range texts {
+		i := strings.Index(log[at:], text)
+		require.GreaterOrEqual(t, i, 0, "%q is not in the log after what has to come before it:\n%s", text, log)
+		at += i + len(text)
+	}
+}
+
+// SIGTERM ends HTTP, rules, scrapes, delivery and the store in this order, with
+// exit code 0, and a second start finds what the first one stored.
+func TestTerminateAndStartAgain(t *testing.T) {
+	t.Parallel()
+	target := harness.NewTarget(t, "answer 42\n")
+	config := scrapeConfig("j", target.Host())
+	s := harness.StartServer(t, harness.ServerOptions{Config: config})
+	s.WaitValue("count_over_time(answer[1m]) >= bool 2", 1)
+	stored := time.Now()
+	require.Zero(t, s.Terminate())
+	inOrder(t, s.Log(),
+		"Completed loading of configuration file",
+		"Server is ready to receive web requests.",
+		"Received an OS signal, exiting gracefully...",
+		`Stopped stage="http requests"`, "Stopped stage=ruler", "Stopped stage=ingest", "Stopped stage=delivery", "Stopped stage=store", "Stopped stage=http",
+		"See you next time!")
+
+	again := harness.StartServer(t, harness.ServerOptions{Data: s.Data, Config: "global: {}\n"})
+	require.Contains(t, again.Log(), "WAL replay completed")
+	v, err := again.TryQuery("last_over_time(answer[1m])", stored)
+	require.NoError(t, err)
+	require.Len(t, v, 1)
+	require.Equal(t, 42.0, v[0].Value)
+}
+
+// POST /-/quit is the other way to stop.
+func TestQuit(t *testing.T) {
+	t.Parallel()
+	s := harness.StartServer(t, harness.ServerOptions{Config: "global: {}\n", Args: []string{"--web.enable-lifecycle"}})
+	require.Equal(t, http.StatusOK, s.Post("/-/quit", "", "").Status)
+	require.Zero(t, s.Wait())
+	inOrder(t, s.Log(), "Received termination request via web service, exiting gracefully...", "See you next time!")
+}
+
+// An interrupt from the terminal is as good as SIGTERM, also before the server
+// is ready.
+func TestInterruptDuringStart(t *testing.T) {
+	t.Parallel()
+	s := harness.LaunchServer(t, harness.ServerOptions{Config: "global: {}\n"})
+	s.WaitLog("Starting")
+	s.Signal(syscall.SIGINT)
+	require.Zero(t, s.Wait())
+}
+
+// SIGKILL during ingestion loses no sample that was acknowledged.
+func TestKillLosesNoAcknowledgedSample(t *testing.T) {
+	t.Parallel()
+	s := harness.StartServer(t, harness.ServerOptions{Config: "global: {}\n", Args: []string{"--web.enable-remote-write-receiver"}})
+	const senders = 4
+	var (
+		acknowledged [senders]int // by sender: values 1..n
+		total        atomic.Int64
+		wg           sync.WaitGroup
+	)
+	start := time.Now().Add(-time.Hour).UnixMilli()
+	for i := range senders {
+		wg.Go(func() {
+			const batch = 50
+			for n := 0; ; n += batch {
+				samples := make([]prompb.Sample, batch)
+				for j := range samples {
+					v := n + j + 1
+					samples[j] = prompb.Sample{Value: float64(v), Timestamp: start + int64(v)}
+				}
+				if s.TryWrite(harness.Series(samples, "sent", "sender", strconv.Itoa(i))) != nil {
+					return // the server is gone; this batch may or may not be there
+				}
+				acknowledged[i] = n + batch
+				total.Add(batch)
+			}
+		})
+	}
+	harness.Eventually(t, harness.Patience, func() error { return atLeast(int(total.Load()), 20_000) })
+	s.Kill()
+	wg.Wait()
+	t.Logf("%d samples acknowledged before the kill", total.Load())
+
+	again := harness.StartServer(t, harness.ServerOptions{Data: s.Data, Config: "global: {}\n"})
+	for i, n := range acknowledged {
+		// All of 1..n are there: as many samples, and their sum.
+		at := time.UnixMilli(start + int64(n))
+		sel := fmt.Sprintf(`sent{sender="%d"}[%dms]`, i, n)
+		count, err := again.TryQuery("count_over_time("+sel+")", at)
+		require.NoError(t, err)
+		require.Len(t, count, 1)
+		require.Equal(t, float64(n), count[0].Value, "sender %d", i)
+		sum, err := again.TryQuery("sum_over_time("+sel+")", at)
+		require.NoError(t, err)
+		require.Equal(t, float64(n)*float64(n+1)/2, sum[0].Value, "sender %d", i)
+	}
+}

@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/harness"
+)
+
+// A fresh machine, an empty directory, one command.
+func TestZeroConfigShowsThisMachine(t *testing.T) {
+	t.Parallel()
+	s := harness.LaunchServer(t, harness.ServerOptions{Bare: true})
+	begin := time.Now()
+	harness.Eventually(t, 30*time.Second, func() error {
+		up, err := s.TryQuery("up == 1", time.Time{})
+		if err == nil && len(up) != 3 {
+			err = fmt.Errorf("want three jobs up, got %v", up)
+		}
+		return err
+	})
+	t.Logf("all three jobs up after %v", time.Since(begin).Round(100*time.Millisecond))
+
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	var jobs []string
+	for _, sample := range s.Query("up") {
+		jobs = append(jobs, sample.Labels["job"])
+		require.Equal(t, host, sample.Labels["machine"])
+		require.NotEmpty(t, sample.Labels["instance"])
+		require.NotEmpty(t, sample.Labels["availability"])
+	}
+	require.ElementsMatch(t, []string{"clanmon", "node", "systemd"}, jobs)
+
+	require.Equal(t, memTotal(t), s.Value(`node_memory_MemTotal_bytes{job="node"}`))
+	require.DirExists(t, filepath.Join(s.Dir, "data", "wal"), "the data directory is ./data")
+	require.Zero(t, s.Terminate())
+}
+
+// A prometheus.yml in the working directory is the configuration.
+func TestZeroConfigReadsTheFileThatIsThere(t *testing.T) {
+	t.Parallel()
+	target := harness.NewTarget(t, "answer 42\n")
+	dir := t.TempDir()
+	harness.WriteFile(t, dir, "prometheus.yml", scrapeConfig("job_of_the_file", target.Host()))
+	listen := harness.Address(t)
+	p := harness.Start(t, harness.Command{Args: []string{"server", "--web.listen-address=" + listen}, Dir: dir})
+	s := harness.Attach(t, p, "http://"+listen)
+	s.WaitReady()
+	s.WaitValue(`answer{job="job_of_the_file"}`, 42)
+	require.Len(t, s.Query("up"), 1, "the built-in jobs are only for when nothing is configured")
+}
+
+// Under the name prometheus it is the server, so a unit file or a container
+// command only needs another program.
+func TestNamedPrometheus(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	link := filepath.Join(dir, "prometheus")
+	require.NoError(t, os.Symlink(harness.Clanmon(t), link))
+	s := harness.StartServer(t, harness.ServerOptions{Path: link, Config: "global: {}\n"})
+	require.Equal(t, "Prometheus Server is Ready.\n", s.Get("/-/ready").Body)
+	require.Empty(t, s.Query("up"))
+}
+
+func scrapeConfig(job, host string) string {
+	return fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: %s\n  static_configs: [{targets: [%q]}]\n", job, host)
+}
+
+// memTotal is MemTotal of /proc/meminfo in bytes.
+func memTotal(t testing.TB) float64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/meminfo")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); f[0] == "MemTotal:" {
+			kib, err := strconv.ParseFloat(f[1], 64)
+			require.NoError(t, err)
+			return kib * 1024
+		}
+	}
+	t.Fatal("/proc/meminfo has no MemTotal")
+	return 0
+}
