@@ -74,6 +74,10 @@ func LaunchServer(t testing.TB, o ServerOptions) *Server {
 		s.Config = WriteFile(t, s.Dir, "prometheus.yml", o.Config)
 		args = append(args, "--config.file="+s.Config)
 	}
+	if !o.Bare {
+		// New targets at once: it is 5 s, for the sake of large fleets.
+		args = append(args, "--scrape.discovery-reload-interval=100ms")
+	}
 	switch {
 	case o.Bare:
 	case o.Agent:
