@@ -15,9 +15,9 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/clanmon/clanmon/exporter/collector"
@@ -48,9 +48,10 @@ type Options struct {
 	Version, Commit string                   // of this program
 	ModuleVersion   func(path string) string // of the upstream exporters
 
-	// Started is called once everything is being served. May be nil.
-	Started func()
-	Logger  *slog.Logger
+	// Started is called once everything is being served, Stopping when that is
+	// going to end. Both may be nil.
+	Started, Stopping func()
+	Logger            *slog.Logger
 }
 
 // An UnknownError names a word that is none of those known.
@@ -61,7 +62,11 @@ type UnknownError struct {
 
 func (e *UnknownError) Error() string { return fmt.Sprintf("unknown %s %q", e.What, e.Got) }
 
-// Exporter serves kinds.
+// A FlagError says that an upstream flag has a wrong value.
+type FlagError = flagbound.Error
+
+// Exporter serves kinds. Several can live in one process, with the same
+// UpstreamArgs and Node configuration.
 type Exporter struct {
 	opts    Options
 	servers []*kindServer
@@ -142,14 +147,13 @@ func build(o Options) (*Exporter, error) {
 	if err := flagbound.Parse(args); err != nil {
 		return nil, err
 	}
-	own := o.exporterRegistry()
 	for _, s := range e.servers {
 		log := o.Logger.With("kind", s.kind.Name)
 		if s.set, err = s.kind.New(o.Config, log); err != nil {
 			return nil, err
 		}
 		log.Info("Collectors enabled", "collectors", s.set.Names())
-		s.metrics = newMetricsHandler(o, s.kind, s.set, own, log)
+		s.metrics = newMetricsHandler(o, s.kind, s.set, log)
 		if s.page, err = withLanding(o, s.kind, s.metrics); err != nil {
 			return nil, err
 		}
@@ -170,38 +174,28 @@ func (e *Exporter) Addr(kind string) net.Addr {
 // drainLimit bounds how long a shutdown waits for scrapes.
 const drainLimit = 3 * time.Second
 
-// Run serves until ctx ends or a listener fails.
+// Run serves until ctx ends or a listener fails, and waits a little for the
+// scrapes under way.
 func (e *Exporter) Run(ctx context.Context) error {
 	failed := make(chan error, len(e.servers))
-	var stop []func() error
-	for _, s := range e.servers {
+	servers := make([]*http.Server, len(e.servers))
+	var serving sync.WaitGroup
+	for i, s := range e.servers {
+		log := e.opts.Logger.With("kind", s.kind.Name)
 		srv := &http.Server{
 			Handler:           s.page,
 			ReadHeaderTimeout: 10 * time.Second,
-			ErrorLog:          slog.NewLogLogger(e.opts.Logger.Handler(), slog.LevelError),
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelError),
 		}
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			err := toolkit.ServeMultiple(s.listeners, srv, &toolkit.FlagConfig{WebConfigFile: &e.opts.WebConfigFile}, e.opts.Logger.With("kind", s.kind.Name))
+		servers[i] = srv
+		serving.Go(func() {
+			err := toolkit.ServeMultiple(s.listeners, srv, &toolkit.FlagConfig{WebConfigFile: &e.opts.WebConfigFile}, log)
 			if !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("exporter kind %s: %w", s.kind.Name, err)
 			}
-		}()
-		stop = append(stop, func() error {
-			drain, cancel := context.WithTimeout(context.Background(), drainLimit)
-			defer cancel()
-			err := srv.Shutdown(drain)
-			if errors.Is(err, context.DeadlineExceeded) {
-				err = srv.Close()
-			}
-			<-ended
-			return err
 		})
 	}
-	if e.opts.Started != nil {
-		e.opts.Started()
-	}
+	call(e.opts.Started)
 	var errs []error
 	select {
 	case <-ctx.Done():
@@ -209,38 +203,49 @@ func (e *Exporter) Run(ctx context.Context) error {
 	case err := <-failed:
 		errs = append(errs, err)
 	}
-	for _, s := range stop {
-		errs = append(errs, s())
-	}
-	return errors.Join(append(errs, e.closeSets())...)
+	call(e.opts.Stopping)
+	errs = append(errs, shutDown(servers))
+	serving.Wait()
+	return errors.Join(append(errs, e.Close())...)
 }
 
-// Close releases what New made, for an Exporter that is not going to Run.
-func (e *Exporter) Close() error {
-	errs := []error{e.closeSets()}
-	for _, s := range e.servers {
-		for _, l := range s.listeners {
-			errs = append(errs, l.Close())
-		}
+// shutDown stops all servers at one time; what they still serve after drainLimit
+// is cut off.
+func shutDown(servers []*http.Server) error {
+	drain, cancel := context.WithTimeout(context.Background(), drainLimit)
+	defer cancel()
+	errs := make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, srv := range servers {
+		wg.Go(func() {
+			if errs[i] = srv.Shutdown(drain); errors.Is(errs[i], context.DeadlineExceeded) {
+				errs[i] = srv.Close()
+			}
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
-func (e *Exporter) closeSets() error {
+func call(f func()) {
+	if f != nil {
+		f()
+	}
+}
+
+// Close releases what New made. Run does so too; only an Exporter that is not
+// going to Run needs it.
+func (e *Exporter) Close() error {
 	var errs []error
 	for _, s := range e.servers {
 		if s.set != nil {
 			errs = append(errs, s.set.Close())
 		}
+		for _, l := range s.listeners {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
 	}
 	return errors.Join(errs...)
-}
-
-// exporterRegistry holds the metrics of this process.
-func (o Options) exporterRegistry() *prometheus.Registry {
-	reg := prometheus.NewRegistry()
-	if !o.DisableExporterMetrics {
-		registerProcess(reg)
-	}
-	return reg
 }

@@ -3,11 +3,13 @@ package exporter
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,12 +42,13 @@ type metricsHandler struct {
 	kind   Kind
 	set    *collector.Set
 	always []prometheus.Gatherer // independent of the request
-	own    *prometheus.Registry
 	opts   promhttp.HandlerOpts
 	log    *slog.Logger
 }
 
-func newMetricsHandler(o Options, k Kind, set *collector.Set, own *prometheus.Registry, log *slog.Logger) http.Handler {
+func newMetricsHandler(o Options, k Kind, set *collector.Set, log *slog.Logger) http.Handler {
+	// One registry per kind: each counts its own scrapes.
+	own := prometheus.NewRegistry()
 	fixed := prometheus.NewRegistry()
 	fixed.MustRegister(
 		info(k.Upstream+"_build_info", "A metric with a constant '1' value labeled by version, revision, branch, goversion from which "+k.Upstream+" was built, and the goos and goarch for the build.",
@@ -57,19 +60,24 @@ func newMetricsHandler(o Options, k Kind, set *collector.Set, own *prometheus.Re
 			prometheus.Labels{"version": o.Version, "commit": o.Commit, "role": "exporter"}),
 	)
 	h := &metricsHandler{
-		kind: k, set: set, own: own, log: log,
+		kind: k, set: set, log: log,
 		always: []prometheus.Gatherer{own, fixed},
 		opts: promhttp.HandlerOpts{
-			ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelError),
+			ErrorLog:      &changeLog{log: log},
 			ErrorHandling: promhttp.ContinueOnError,
 		},
 	}
 	var handler http.Handler = h
-	if !o.DisableExporterMetrics {
-		handler = promhttp.InstrumentMetricHandler(own, handler)
-	}
 	if o.MaxRequests > 0 {
 		handler = limitRequests(o.MaxRequests, handler)
+	}
+	if !o.DisableExporterMetrics {
+		if k.Process {
+			own.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+			h.opts.Registry = own
+			promhttp.HandlerFor(own, h.opts) // so that errors are counted from 0 on
+		}
+		handler = promhttp.InstrumentMetricHandler(own, handler)
 	}
 	return handler
 }
@@ -77,7 +85,9 @@ func newMetricsHandler(o Options, k Kind, set *collector.Set, own *prometheus.Re
 func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	names, err := h.choose(r)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		// Not http.Error, which appends a newline that upstream does not have.
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, err.Error())
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r))
@@ -87,7 +97,8 @@ func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	promhttp.HandlerFor(append(prometheus.Gatherers(slices.Clone(h.always)), scrape), h.opts).ServeHTTP(w, r)
 }
 
-// choose reads collect[] and exclude[] as node_exporter does; nil means all.
+// choose reads collect[] and exclude[] as node_exporter does; nil means all,
+// which to upstream is also what remains when all are excluded.
 func (h *metricsHandler) choose(r *http.Request) ([]string, error) {
 	if h.kind.Filter == nil {
 		return nil, nil
@@ -102,7 +113,10 @@ func (h *metricsHandler) choose(r *http.Request) ([]string, error) {
 		}
 		return slices.Compact(slices.Sorted(slices.Values(collect))), nil
 	case len(exclude) > 0:
-		return slices.DeleteFunc(h.set.Names(), func(n string) bool { return slices.Contains(exclude, n) }), nil
+		rest := slices.DeleteFunc(h.set.Names(), func(n string) bool { return slices.Contains(exclude, n) })
+		if len(rest) > 0 {
+			return rest, nil
+		}
 	}
 	return nil, nil
 }
@@ -164,6 +178,21 @@ func info(name, help string, labels prometheus.Labels) prometheus.Collector {
 	return g
 }
 
-func registerProcess(reg *prometheus.Registry) {
-	reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+// changeLog logs what is wrong with the metrics themselves, such as two of the
+// same name and labels, when it is not what was wrong the last time.
+type changeLog struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last string
+}
+
+func (c *changeLog) Println(v ...any) {
+	text := fmt.Sprint(v...)
+	c.mu.Lock()
+	changed := text != c.last
+	c.last = text
+	c.mu.Unlock()
+	if changed {
+		c.log.Error("Metrics could not be exposed", "err", text)
+	}
 }

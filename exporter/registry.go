@@ -18,6 +18,10 @@ type Kind struct {
 	// <name>_build_info, a title for the landing page, and its Go module.
 	Upstream, Title, Module string
 
+	// Process says that upstream exposes metrics of its process, go_* and
+	// process_*, and of errors while encoding, beside its own.
+	Process bool
+
 	// New makes the collectors, once the upstream flags are parsed.
 	New func(Config, *slog.Logger) (*collector.Set, error)
 
@@ -32,8 +36,9 @@ var kinds = []Kind{
 	{
 		Name: node.Name, Port: 9100,
 		Upstream: "node_exporter", Title: "Node Exporter", Module: "github.com/prometheus/node_exporter",
-		New:    func(c Config, log *slog.Logger) (*collector.Set, error) { return node.New(c.Node, log) },
-		Filter: node.Filter,
+		Process: true,
+		New:     func(c Config, log *slog.Logger) (*collector.Set, error) { return node.New(c.Node, log) },
+		Filter:  node.Filter,
 	},
 	{
 		Name: systemd.Name, Port: 9558,

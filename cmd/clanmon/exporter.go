@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
@@ -114,6 +115,11 @@ func (c *exporterCommand) Parse(args []string) error {
 	if len(o.Kinds) == 0 {
 		return usageError("--exporter names no kind; one or more of: %s", strings.Join(kindNames(), ", "))
 	}
+	for i, k := range o.Kinds {
+		if slices.Contains(o.Kinds[:i], k) {
+			return usageError("--exporter names the kind %q twice", k)
+		}
+	}
 	o.Listen = map[string][]string{}
 	for kind, addresses := range c.byKind {
 		o.Listen[kind] = *addresses
@@ -165,6 +171,7 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 		systemd.ready()
 		systemd.watchdog()
 	}
+	o.Stopping = func() { systemd.tell(daemon.SdNotifyStopping) }
 	log.Info("Starting clanmon exporter", "version", o.Version, "commit", o.Commit, "node_exporter", moduleVersion(nodeExporterModule), "systemd_exporter", moduleVersion(systemdExporterModule))
 	if u, err := user.Current(); err == nil && u.Uid == "0" {
 		log.Warn("Running as root, which no default collector needs; use an unprivileged user")
@@ -185,6 +192,9 @@ func exporterError(err error) error {
 			list = "one of: " + strings.Join(u.Known, ", ")
 		}
 		return usageError("%w%s; %s", err, didYouMean(u.Got, u.Known), list)
+	}
+	if _, ok := errors.AsType[*exporter.FlagError](err); ok {
+		return usageError("%w", err)
 	}
 	return err
 }

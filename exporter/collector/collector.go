@@ -4,8 +4,9 @@
 // A Collector reads one thing. A Set runs many at once so that each costs only
 // itself: in a buffer of its own, under the deadline of the scrape, recovered
 // if it panics, and never twice at the same time. The package knows no exporter
-// kind. A Set owns no goroutine between scrapes, but a collector that hangs
-// keeps the one it hangs in.
+// kind. There is nothing to stop: a Set owns no goroutine between scrapes, but a
+// collector that hangs keeps those it hangs in, and the Set does not call it
+// again until that run ends.
 package collector
 
 import (
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -51,13 +53,24 @@ type Set struct {
 	report  func(Outcome) []prometheus.Metric
 }
 
+// errHung is how a collector fares that misses the deadline, and at each scrape
+// from then on until that run ends: one error, so that it is logged once.
+var errHung = errors.New("has not ended by the deadline of the scrape")
+
 type member struct {
 	name      string
 	collector Collector
-	running   atomic.Bool
 
-	mu   sync.Mutex
-	last string // text of the last error, "" after a success
+	mu      sync.Mutex
+	current *run   // nil between runs
+	last    string // signature of the last error, "" after a success
+}
+
+// run is one call of Collect.
+type run struct {
+	ended chan struct{}
+	// hung is set once somebody waited for it until a deadline: others need not.
+	hung atomic.Bool
 }
 
 // NewSet returns a Set of named collectors. report turns the outcome of each
@@ -95,7 +108,7 @@ func (s *Set) Collect(ctx context.Context, names []string, ch chan<- prometheus.
 			continue
 		}
 		wg.Go(func() {
-			metrics, o := m.run(ctx)
+			metrics, o := m.collect(ctx)
 			s.logChange(m, o)
 			for _, x := range metrics {
 				ch <- x
@@ -108,12 +121,19 @@ func (s *Set) Collect(ctx context.Context, names []string, ch chan<- prometheus.
 	wg.Wait()
 }
 
-// run collects once, or fails at once while an earlier run still hangs.
-func (m *member) run(ctx context.Context) ([]prometheus.Metric, Outcome) {
+// collect runs the collector once. Of several scrapes at one time each waits for
+// its turn, as long as its own deadline allows; while a run hangs they fail at
+// once.
+func (m *member) collect(ctx context.Context) ([]prometheus.Metric, Outcome) {
 	begin := time.Now()
-	if !m.running.CompareAndSwap(false, true) {
-		return nil, Outcome{Collector: m.name, Err: errors.New("an earlier run has not ended")}
+	fail := func(err error) ([]prometheus.Metric, Outcome) {
+		return nil, Outcome{m.name, time.Since(begin), err}
 	}
+	r, err := m.begin(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	begin = time.Now()
 	type result struct {
 		metrics []prometheus.Metric
 		err     error
@@ -126,27 +146,77 @@ func (m *member) run(ctx context.Context) ([]prometheus.Metric, Outcome) {
 			defer close(ch)
 			failed <- m.safely(ctx, ch)
 		}()
-		var r result
-		for x := range ch { // also of a run that nobody waits for any more
-			r.metrics = append(r.metrics, x)
+		var found []prometheus.Metric
+		for x := range ch {
+			if ctx.Err() == nil { // else nobody waits for it any more
+				found = append(found, x)
+			}
 		}
-		r.err = <-failed
-		m.running.Store(false)
-		done <- r
+		m.end(r)
+		done <- result{found, <-failed}
 	}()
 	select {
-	case r := <-done:
-		return r.metrics, Outcome{m.name, time.Since(begin), r.err}
+	case res := <-done:
+		if ctx.Err() != nil {
+			return fail(r.gaveUp(ctx)) // what it found may be incomplete
+		}
+		return res.metrics, Outcome{m.name, time.Since(begin), res.err}
 	case <-ctx.Done():
-		return nil, Outcome{m.name, time.Since(begin), fmt.Errorf("gave up: %w", context.Cause(ctx))}
+		return fail(r.gaveUp(ctx))
 	}
 }
 
-// safely turns a panic into an error with the place where it happened.
+// begin waits until no other run is under way and starts one.
+func (m *member) begin(ctx context.Context) (*run, error) {
+	for {
+		m.mu.Lock()
+		other := m.current
+		if other == nil {
+			m.current = &run{ended: make(chan struct{})}
+			defer m.mu.Unlock()
+			return m.current, nil
+		}
+		m.mu.Unlock()
+		if other.hung.Load() {
+			return nil, errHung
+		}
+		select {
+		case <-other.ended:
+		case <-ctx.Done():
+			return nil, other.gaveUp(ctx)
+		}
+	}
+}
+
+func (m *member) end(r *run) {
+	m.mu.Lock()
+	m.current = nil
+	m.mu.Unlock()
+	close(r.ended)
+}
+
+// gaveUp is the error of a scrape that waited for r until ctx ended. Only a
+// deadline says something about the collector; a scraper may also hang up.
+func (r *run) gaveUp(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.hung.Store(true)
+		return errHung
+	}
+	return context.Cause(ctx)
+}
+
+// panicError is a panic of a collector.
+type panicError struct {
+	value any
+	stack []byte // not part of the text, in which it would never be twice the same
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
 func (m *member) safely(ctx context.Context, ch chan<- prometheus.Metric) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			err = &panicError{r, debug.Stack()}
 		}
 	}()
 	return m.collector.Collect(ctx, ch)
@@ -155,25 +225,40 @@ func (m *member) safely(ctx context.Context, ch chan<- prometheus.Metric) (err e
 // logChange logs an error when it appears, changes or goes away: a machine
 // without some hardware would otherwise fill the journal, a line per scrape.
 func (s *Set) logChange(m *member, o Outcome) {
-	text := ""
-	if o.Err != nil {
-		text = o.Err.Error()
+	if errors.Is(o.Err, context.Canceled) {
+		return // the scraper hung up; nothing is known of the collector
 	}
+	now := signature(o.Err)
 	m.mu.Lock()
-	changed := text != m.last
 	before := m.last
-	m.last = text
+	m.last = now
 	m.mu.Unlock()
+	if now == before {
+		return
+	}
 	log := s.log.With("collector", m.name)
 	switch {
-	case !changed:
 	case errors.Is(o.Err, ErrNoData):
 		log.Debug("Collector found nothing to collect", "err", o.Err)
 	case o.Err != nil:
+		if p, ok := errors.AsType[*panicError](o.Err); ok {
+			log = log.With("stack", string(p.stack))
+		}
 		log.Error("Collector failed", "duration", o.Duration, "err", o.Err)
-	case before != ErrNoData.Error():
+	case before != signature(ErrNoData):
 		log.Info("Collector works again")
 	}
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
+
+// signature is what makes err the same as another: its text but for the
+// numbers, among which are ports and times that differ at each scrape.
+func signature(err error) string {
+	if err == nil {
+		return ""
+	}
+	return digits.ReplaceAllLiteralString(err.Error(), "0")
 }
 
 var (

@@ -2,7 +2,8 @@
 // itself. It is the only importer of node_exporter.
 //
 // Upstream keeps its collectors' settings and the collectors themselves in
-// package variables, so all Sets of a process share them.
+// package variables, so all Sets of a process share them. The package reads flags
+// but parses none (see flagbound), and has nothing to stop.
 package node
 
 import (
@@ -61,7 +62,7 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	if c.DisableDefaults || len(c.Collectors) > 0 {
 		disable.Do(upstream.DisableDefaultCollectors)
 	}
-	nc, err := upstream.NewNodeCollector(log)
+	nc, err := flagbound.Construct(func() (*upstream.NodeCollector, error) { return upstream.NewNodeCollector(log) })
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}

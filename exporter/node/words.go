@@ -11,9 +11,9 @@ import (
 // mean. A word that is also the name of an upstream collector would be ignored:
 // such a name always means that collector.
 var Words = map[string][]string{
-	"memory":      {"meminfo", "vmstat", "swap", "pressure"},
-	"disk":        {"diskstats", "filesystem", "mdadm", "zfs", "btrfs", "xfs", "nvme"},
-	"disks":       {"diskstats", "filesystem", "mdadm", "zfs", "btrfs", "xfs", "nvme"},
+	"memory":      {"meminfo"},
+	"disk":        {"diskstats", "filesystem"},
+	"disks":       {"diskstats", "filesystem"},
 	"network":     {"netdev", "netclass", "netstat", "sockstat", "conntrack", "softnet", "arp"},
 	"net":         {"netdev", "netclass", "netstat", "sockstat", "conntrack", "softnet", "arp"},
 	"load":        {"loadavg"},
@@ -24,6 +24,8 @@ var Words = map[string][]string{
 	"kernel":      {"stat", "vmstat", "filefd", "entropy", "schedstat", "kernel_hung"},
 	"system":      {"os", "uname", "dmi", "time", "stat", "loadavg", "filefd"},
 	"raid":        {"mdadm"},
+	"storage":     {"diskstats", "filesystem", "mdadm", "zfs", "btrfs", "xfs", "bcache", "nvme"},
+	"nic":         {"netclass", "ethtool"},
 	"nfs-client":  {"nfs"},
 	"nfs-server":  {"nfsd"},
 	"files":       {"textfile"},

@@ -4,7 +4,8 @@
 //
 // Upstream connects to D-Bus anew at each scrape, knows no deadline and reports
 // a failure by a line in the log. Here the failure becomes an error, so that it
-// is counted, and logged once.
+// is counted, and logged once. There is nothing to stop: a run that hangs on a
+// dead bus is left behind by the Set that started it.
 package systemd
 
 import (
@@ -21,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clanmon/clanmon/exporter/collector"
+	"github.com/clanmon/clanmon/exporter/internal/flagbound"
 )
 
 // Name of the kind.
@@ -48,7 +50,7 @@ func Args(given []string) []string {
 // New returns the collectors. The upstream flags have to be parsed.
 func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	units := &adapter{}
-	u, err := systemd.NewCollector(units.logger(log))
+	u, err := flagbound.Construct(func() (*systemd.Collector, error) { return systemd.NewCollector(units.logger(log)) })
 	if err != nil {
 		return nil, fmt.Errorf("systemd: %w", err)
 	}

@@ -5,6 +5,9 @@
 // values: no collector enabled, no unit matched. So the global application is
 // parsed exactly once in a process, before the first constructor, also when
 // there are no arguments; what it was parsed with holds for the whole process.
+//
+// The package starts nothing and knows no flag by name; the flags of a server in
+// the same process are another application's and never come here.
 package flagbound
 
 import (
@@ -37,10 +40,28 @@ func Parse(args []string) error {
 	// kingpin would print and exit by itself; nothing here may.
 	app.UsageWriter(io.Discard).ErrorWriter(io.Discard).Terminate(func(int) {})
 	if _, err := app.Parse(args); err != nil {
-		return err
+		return &Error{err}
 	}
 	parsed, with = true, slices.Clone(args)
 	return nil
+}
+
+// An Error says that a flag has a wrong value.
+type Error struct{ Err error }
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Construct calls a constructor of an embedded exporter. Those compile the
+// regular expressions of their flags by regexp.MustCompile, so a typing mistake
+// of the user comes as a panic.
+func Construct[T any](constructor func() (T, error)) (made T, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &Error{fmt.Errorf("%v", r)}
+		}
+	}()
+	return constructor()
 }
 
 // Flags describes the flags that the embedded exporters registered, without
