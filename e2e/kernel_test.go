@@ -55,7 +55,6 @@ func TestExporterAndServerAgreeWithTheKernel(t *testing.T) {
 	require.Equal(t, float64(runtime.NumCPU()), s.Value(`count(node_cpu_seconds_total{mode="idle"})`))
 	require.InDelta(t, s.Value("vector(time())"), s.Value("node_time_seconds"), 10)
 
-	s.WaitValue("count(node_scrape_collector_success == 0) or vector(0)", 0)
 	require.Greater(t, s.Value("count(node_scrape_collector_success == 1)"), 20.0)
 	require.Zero(t, e.Terminate())
 	s.WaitValue(`up{job="node"}`, 0)

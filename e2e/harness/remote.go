@@ -2,10 +2,12 @@ package harness
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -93,4 +95,47 @@ func (s *Server) TryWrite(series ...prompb.TimeSeries) error {
 		err = fmt.Errorf("remote write: %d %s", a.Status, a.Body)
 	}
 	return err
+}
+
+// Alertmanager remembers the alerts that it is sent.
+type Alertmanager struct {
+	mu     sync.Mutex
+	alerts []Alert
+	host   string
+}
+
+// Alert is what an alert says.
+type Alert struct {
+	Labels, Annotations map[string]string
+}
+
+// NewAlertmanager starts one.
+func NewAlertmanager(t testing.TB) *Alertmanager {
+	t.Helper()
+	am := &Alertmanager{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /api/v2/alerts", func(w http.ResponseWriter, r *http.Request) {
+		var alerts []Alert
+		if err := json.NewDecoder(r.Body).Decode(&alerts); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		am.mu.Lock()
+		defer am.mu.Unlock()
+		am.alerts = append(am.alerts, alerts...)
+	})
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	am.host = strings.TrimPrefix(srv.URL, "http://")
+	return am
+}
+
+// Host is its host and port.
+func (am *Alertmanager) Host() string { return am.host }
+
+// Alerts are those that arrived so far.
+func (am *Alertmanager) Alerts() []Alert {
+	am.mu.Lock()
+	defer am.mu.Unlock()
+	return slices.Clone(am.alerts)
 }
