@@ -1,18 +1,32 @@
 // A line chart in SVG: axes with units, a legend, and values under the pointer
 // or the finger.
 import { h } from './dom.js';
-import { clock, dateTime, number, seriesName, ticks } from './format.js';
+import { clock, dateTime, day, number, seriesName, ticks } from './format.js';
 
-const W = 600;
 const H = 170;
 const pad = { left: 62, right: 8, top: 8, bottom: 20 };
 const maxLines = 40;
+const spacing = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800, 2592000];
 
-/** lines: [{name?, metric, points}]; gaps longer than two steps stay gaps. */
-export function chart({ result, start, end, step }, { format = number, name = (m) => seriesName(m), min = 0 } = {}) {
+/**
+ * An element that draws the answer of a range query as wide as its place is,
+ * and again when that changes. binary chooses axis steps of powers of 1024.
+ */
+export function chart(answer, options = {}) {
+  const box = h('div', { class: 'chart' });
+  let width = 0;
+  new ResizeObserver(() => {
+    const now = Math.max(240, Math.round(box.clientWidth));
+    if (now !== width) { width = now; box.replaceChildren(...draw(answer, options, width)); }
+  }).observe(box);
+  return box;
+}
+
+/** Gaps longer than two steps stay gaps. */
+function draw({ result, start, end, step }, { format = number, name = (m) => seriesName(m), min = 0, binary = false }, W) {
   const lines = result.slice(0, maxLines);
   const values = lines.flatMap((l) => l.points.map((p) => p[1])).filter(Number.isFinite);
-  if (!values.length) return h('p', { class: 'dim' }, 'No data in this range.');
+  if (!values.length) return [h('p', { class: 'dim' }, 'No data in this range.')];
   const lo = Math.min(min ?? Infinity, ...values);
   let hi = Math.max(...values);
   if (hi <= lo) hi = lo + (Math.abs(lo) || 1);
@@ -29,13 +43,13 @@ export function chart({ result, start, end, step }, { format = number, name = (m
     return d;
   };
   const cursor = h('line', { class: 'cursor', y1: pad.top, y2: H - pad.bottom, x1: -9, x2: -9 });
-  const every = Math.max(step, Math.ceil((end - start) / 5 / 60) * 60);
+  const every = spacing.find((s) => (end - start) / s <= W / 90) || spacing.at(-1);
   const times = [];
   for (let t = Math.ceil(start / every) * every; t <= end; t += every) times.push(t);
-  const svg = h('svg', { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `Chart of ${lines.length} series` },
-    ticks(lo, hi, 4).map((v) => h('g', {}, h('line', { class: 'gridline', x1: pad.left, x2: W - pad.right, y1: y(v), y2: y(v) }),
+  const svg = h('svg', { viewBox: `0 0 ${W} ${H}`, width: W, height: H, role: 'img', 'aria-label': `Chart of ${lines.length} series` },
+    ticks(lo, hi, 4, binary).map((v) => h('g', {}, h('line', { class: 'gridline', x1: pad.left, x2: W - pad.right, y1: y(v), y2: y(v) }),
       h('text', { x: pad.left - 6, y: y(v) + 4, 'text-anchor': 'end' }, format(v)))),
-    times.map((t) => h('text', { x: x(t), y: H - 5, 'text-anchor': 'middle' }, clock(t))),
+    times.map((t) => h('text', { x: Math.min(x(t), W - 18), y: H - 5, 'text-anchor': 'middle' }, end - start > 2 * 86400 ? day(t) : clock(t))),
     lines.map((l, i) => h('path', { class: `c${i % 8}`, d: path(l.points) })), cursor);
 
   const when = h('span', { class: 'dim' }, ' ');
@@ -64,6 +78,6 @@ export function chart({ result, start, end, step }, { format = number, name = (m
   svg.addEventListener('pointermove', move);
   svg.addEventListener('pointerdown', move);
   svg.addEventListener('pointerleave', () => { cursor.setAttribute('x1', -9); cursor.setAttribute('x2', -9); at(); });
-  return h('div', { class: 'chart' }, svg, h('div', { class: 'legend' }, when, shown.map((s) => s.el)),
-    result.length > maxLines && h('p', { class: 'dim' }, `${maxLines} of ${result.length} series drawn.`));
+  return [svg, h('div', { class: 'legend' }, when, shown.map((s) => s.el)),
+    ...(result.length > maxLines ? [h('p', { class: 'dim' }, `${maxLines} of ${result.length} series drawn.`)] : [])];
 }

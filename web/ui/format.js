@@ -48,11 +48,12 @@ export function parseDuration(text) {
   return [31536000, 604800, 86400, 3600, 60, 1].reduce((sum, n, i) => sum + n * Number(m[i + 1] || 0), 0);
 }
 
-/** Round values for an axis from lo to hi, about n of them. */
-export function ticks(lo, hi, n) {
+/** Round values for an axis from lo to hi, about n of them; round in powers of 1024 for bytes. */
+export function ticks(lo, hi, n, binary = false) {
   const raw = (hi - lo) / n || 1;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].find((m) => m * power >= raw) * power;
+  const unit = binary ? 1024 ** Math.max(0, Math.floor(Math.log(raw) / Math.log(1024))) : 1;
+  const power = 10 ** Math.floor(Math.log10(raw / unit));
+  const step = [1, 2, 5, 10].find((m) => m * power >= raw / unit * 0.999999) * power * unit;
   const out = [];
   for (let v = Math.ceil(lo / step) * step; v <= hi + step / 1e6; v += step) out.push(Math.abs(v) < step / 1e6 ? 0 : v);
   return out;
@@ -66,4 +67,5 @@ export function seriesName(metric) {
 }
 
 export const clock = (t) => new Date(t * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+export const day = (t) => new Date(t * 1000).toLocaleDateString([], { month: 'short', day: 'numeric' });
 export const dateTime = (t) => new Date(t * 1000).toLocaleString();

@@ -82,11 +82,16 @@ async function details(name, m) {
     ['File systems', `max by (mountpoint) (1 - node_filesystem_avail_bytes{${m},${fs}} / (node_filesystem_size_bytes > 0))`, percent, (x) => x.mountpoint],
     ['Stalled by pressure', `label_replace(rate(node_pressure_cpu_waiting_seconds_total{${m}}[2m]), "what", "CPU", "", "") or label_replace(rate(node_pressure_memory_stalled_seconds_total{${m}}[2m]), "what", "memory", "", "") or label_replace(rate(node_pressure_io_stalled_seconds_total{${m}}[2m]), "what", "I/O", "", "")`, percent, (x) => x.what],
   ];
-  const drawn = await Promise.all(panels.map(async ([title, query, format, label]) => {
-    const answer = await range(query, 3600);
-    return answer.result.length ? card(title, chart(answer, { format, name: label })) : null; // no such hardware: no panel
-  }));
-  return h('div', {}, h('h1', {}, `${name}, last hour`), h('div', { class: 'grid' }, drawn));
+  const answers = await Promise.all(panels.map(([, query]) => range(query, 3600)));
+  // A server that is younger than an hour shows its life so far.
+  const first = Math.min(...answers.flatMap((a) => a.result.map((l) => l.points[0]?.[0] ?? Infinity)));
+  const drawn = panels.map(([title, , format, name], i) => {
+    const answer = answers[i];
+    if (!answer.result.length) return null; // no such hardware: no panel
+    if (first > answer.start + 600) answer.start = Math.min(first, answer.end - 300);
+    return card(title, chart(answer, { format, name, binary: format !== percent }));
+  });
+  return h('div', {}, h('h1', {}, `${name}, ${first > Date.now() / 1000 - 3000 ? 'since this server knows it' : 'last hour'}`), h('div', { class: 'grid' }, drawn));
 }
 
 /** Prometheus' own parameters: g0.expr, g0.tab (1 table, 0 graph), g0.range_input, g0.end_input, g0.moment_input, g0.step_input. */
