@@ -152,7 +152,9 @@ func TestErrorsAreLoggedWhenTheyChange(t *testing.T) {
 
 func TestNoDataIsNoSuccessAndLoggedForDebuggingOnly(t *testing.T) {
 	b := newBench(slog.LevelDebug, map[string]collector.Collector{
-		"x": collect(func(context.Context, chan<- prometheus.Metric) error { return fmt.Errorf("hwmon: %w", collector.ErrNoData) }),
+		"x": collect(func(context.Context, chan<- prometheus.Metric) error {
+			return fmt.Errorf("hwmon: %w", collector.ErrNoData)
+		}),
 	})
 	require.Zero(t, b.scrape(t.Context())[success+"{x}"])
 	lines := b.logged()
