@@ -19,9 +19,17 @@ type Exporter struct {
 // StartExporter starts the exporter and waits until both kinds answer.
 func StartExporter(t testing.TB, args ...string) *Exporter {
 	t.Helper()
+	return StartExporterVia(t, nil, args...)
+}
+
+// StartExporterVia starts it through another command, which gets the exporter's
+// command line as its last arguments and has to execute it in its own place.
+func StartExporterVia(t testing.TB, via []string, args ...string) *Exporter {
+	t.Helper()
 	e := &Exporter{Node: Address(t), Systemd: Address(t), t: t}
-	args = append([]string{"exporter", "--node.listen-address=" + e.Node, "--systemd.listen-address=" + e.Systemd}, args...)
-	e.Process = Start(t, Command{Args: args})
+	line := append(via, Clanmon(t), "exporter", "--node.listen-address="+e.Node, "--systemd.listen-address="+e.Systemd)
+	line = append(line, args...)
+	e.Process = Start(t, Command{Path: line[0], Args: line[1:]})
 	for _, host := range []string{e.Node, e.Systemd} {
 		Eventually(t, Patience, func() error {
 			if e.Exited() {

@@ -1,0 +1,95 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Box is a machine with a real systemd as its first process: namespaces of its
+// own on an overlay of this machine's root. The binary under test is
+// /opt/clanmon/clanmon in it.
+type Box struct {
+	t      testing.TB
+	script string
+	dir    string
+}
+
+// NewBox boots a box with the files of e2e/sdbox/tree. It takes half a second.
+func NewBox(t testing.TB) *Box {
+	t.Helper()
+	Root(t)
+	for tool, pkg := range map[string]string{
+		"/lib/systemd/systemd": "systemd", "dbus-daemon": "dbus-daemon",
+		"unshare": "util-linux", "nsenter": "util-linux", "ip": "iproute2", "curl": "curl",
+	} {
+		Tool(t, tool, pkg)
+	}
+	base := filepath.Join(Repo(t), "e2e", "sdbox")
+	// Not t.TempDir: what is mounted there is the script's to remove.
+	dir, err := os.MkdirTemp("", "sdbox-")
+	require.NoError(t, err)
+	b := &Box{t: t, script: filepath.Join(base, "sdbox.sh"), dir: dir}
+	bin := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755))
+	require.NoError(t, os.Link(Clanmon(t), filepath.Join(bin, "clanmon")), "the temporary directory is on another file system")
+	up := exec.Command(b.script, "up", dir, filepath.Join(base, "tree"))
+	up.Env = append(os.Environ(), "SDBOX_BIND="+bin+":/opt/clanmon")
+	t.Cleanup(func() {
+		if t.Failed() {
+			if out, err := b.Try("journalctl", "--no-pager", "-q", "-n", "200", "-u", "clanmon*"); err == nil {
+				t.Logf("journal of the box:\n%s", tail(out, 12000))
+			}
+		}
+		out, err := exec.Command(b.script, "down", dir).CombinedOutput()
+		if err != nil {
+			t.Errorf("sdbox down: %v: %s", err, out)
+		}
+	})
+	out, err := up.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return b
+}
+
+// Try runs a command in the box.
+func (b *Box) Try(args ...string) (string, error) {
+	cmd := exec.Command(b.script, append([]string{"exec", b.dir}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%q in the box: %w: %s", args, err, out)
+	}
+	return string(out), err
+}
+
+// Exec runs a command in the box, which has to succeed.
+func (b *Box) Exec(args ...string) string {
+	b.t.Helper()
+	out, err := b.Try(args...)
+	require.NoError(b.t, err)
+	return out
+}
+
+// Get gets a URL from inside the box.
+func (b *Box) Get(args ...string) (string, error) {
+	return b.Try(append([]string{"curl", "-sSf", "-m", "20"}, args...)...)
+}
+
+// WaitMetric waits until an exposition has a series with this value.
+func (b *Box) WaitMetric(url, series string, want float64) {
+	b.t.Helper()
+	Eventually(b.t, Patience, func() error {
+		text, err := b.Get(url)
+		if err != nil {
+			return err
+		}
+		got, err := MetricIn(text, series)
+		if err == nil && got != want {
+			err = fmt.Errorf("%s is %v, want %v", series, got, want)
+		}
+		return err
+	})
+}
