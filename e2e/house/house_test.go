@@ -1,0 +1,111 @@
+// Package house holds the rules of the house that a compiler cannot: who may
+// know whom, and that every package says what it is for. It is a test only.
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/clanmon/clanmon/"
+
+type pkg struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+	GoFiles    []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,GoFiles", module+"...").Output()
+	require.NoError(t, err)
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		all = append(all, p)
+	}
+	require.Greater(t, len(all), 10)
+	return all
+}
+
+// A rule forbids packages below from to import packages below to.
+type rule struct{ from, to, why string }
+
+var rules = []rule{
+	{"server", "exporter", "the roles meet in cmd/clanmon alone: a server takes local jobs as handlers"},
+	{"exporter", "server", "an exporter runs on every machine and must stay small"},
+	{"discovery", "server", "discovery is upstream's vocabulary and ours; it knows no server"},
+	{"discovery", "exporter", "discovery finds exporters, it is none"},
+	{"web", "server", "paths in, files out"},
+	{"web", "exporter", "paths in, files out"},
+	{"server", "cmd", "flags, signals and exit codes stay in the command"},
+	{"exporter", "cmd", "flags, signals and exit codes stay in the command"},
+}
+
+// rooms know only the hall's introductions.
+var rooms = []string{"store", "ingest", "ruler", "delivery", "api"}
+
+func TestWhoMayKnowWhom(t *testing.T) {
+	all := rules
+	for _, a := range rooms {
+		for _, b := range append([]string{"config"}, rooms...) {
+			if a != b {
+				all = append(all, rule{"server/" + a, "server/" + b, "rooms have no doors into each other; server/setup.go introduces them"})
+			}
+		}
+	}
+	for _, p := range packages(t) {
+		for _, imported := range p.Imports {
+			for _, r := range all {
+				require.False(t, below(p.ImportPath, r.from) && below(imported, r.to), "%s imports %s: %s", p.ImportPath, imported, r.why)
+			}
+			if strings.HasPrefix(p.ImportPath, module+"exporter") {
+				require.NotContains(t, imported, "prometheus/prometheus/", "%s: the exporter role does not pay for the server", p.ImportPath)
+			}
+			if imported == "os/signal" {
+				require.True(t, below(p.ImportPath, "cmd"), "%s: signals become contexts in cmd/clanmon", p.ImportPath)
+			}
+		}
+	}
+}
+
+func below(path, dir string) bool {
+	path = strings.TrimPrefix(path, module)
+	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		if len(p.GoFiles) > 0 {
+			require.NotEmpty(t, p.Doc, "%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// One adapter each: an upgrade of an upstream exporter touches one folder.
+func TestUpstreamExportersHaveOneImporter(t *testing.T) {
+	for upstream, only := range map[string]string{
+		"github.com/prometheus/node_exporter/":              "exporter/node",
+		"github.com/prometheus-community/systemd_exporter/": "exporter/systemd",
+	} {
+		for _, p := range packages(t) {
+			for _, imported := range p.Imports {
+				if strings.HasPrefix(imported, upstream) {
+					require.Equal(t, module+only, p.ImportPath, "imports %s", imported)
+				}
+			}
+		}
+	}
+}
