@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,17 +19,24 @@ func (e *Exporter) listen() error {
 		return e.takeSockets()
 	}
 	for _, s := range e.servers {
-		addresses := e.opts.Listen[s.kind.Name]
-		if len(addresses) == 0 {
-			addresses = []string{fmt.Sprintf(":%d", s.kind.Port)}
+		if err := e.bindAll(s); err != nil {
+			return err
 		}
-		for _, a := range addresses {
-			l, err := bind(a)
-			if err != nil {
-				return fmt.Errorf("exporter kind %s: listen address %q: %w", s.kind.Name, a, err)
-			}
-			s.listeners = append(s.listeners, l)
+	}
+	return nil
+}
+
+func (e *Exporter) bindAll(s *kindServer) error {
+	addresses := e.opts.Listen[s.kind.Name]
+	if len(addresses) == 0 {
+		addresses = []string{fmt.Sprintf(":%d", s.kind.Port)}
+	}
+	for _, a := range addresses {
+		l, err := bind(a)
+		if err != nil {
+			return fmt.Errorf("exporter kind %s: listen address %q: %w", s.kind.Name, a, err)
 		}
+		s.listeners = append(s.listeners, l)
 	}
 	return nil
 }
@@ -61,32 +69,42 @@ func bind(address string) (net.Listener, error) {
 }
 
 // takeSockets gives each kind the sockets that systemd passed under its name
-// (FileDescriptorName=); the others go to the kinds in order, one each.
+// (FileDescriptorName=). The others go to the kinds without one, in order, and
+// what is left to the first kind, as to an upstream exporter that is alone. A
+// kind that gets none listens on its address: the socket unit of an upstream
+// exporter has one socket only.
 func (e *Exporter) takeSockets() error {
-	named, err := activation.ListenersWithNames()
-	if err != nil {
-		return fmt.Errorf("--web.systemd-socket: %w", err)
-	}
-	for _, s := range e.servers {
-		s.listeners = named[s.kind.Name]
-		delete(named, s.kind.Name)
-	}
-	var others []net.Listener
-	for _, ls := range named {
-		for _, l := range ls {
-			if l != nil { // a datagram socket, say
-				others = append(others, l)
-			}
+	var unnamed []net.Listener
+	files := activation.Files(true)
+	for _, f := range files {
+		l, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("--web.systemd-socket: socket %q: %w", f.Name(), err)
 		}
-	}
-	for _, s := range e.servers {
-		if len(s.listeners) > 0 {
+		i := slices.IndexFunc(e.servers, func(s *kindServer) bool { return s.kind.Name == f.Name() })
+		if i < 0 {
+			unnamed = append(unnamed, l)
 			continue
 		}
-		if len(others) == 0 {
-			return fmt.Errorf("--web.systemd-socket: systemd passed no socket for exporter kind %s; add ListenStream= with FileDescriptorName=%s, or leave the kind out with --exporter", s.kind.Name, s.kind.Name)
+		e.servers[i].listeners = append(e.servers[i].listeners, l)
+	}
+	if len(files) == 0 {
+		return errors.New("--web.systemd-socket: systemd passed no socket; is the unit started by its socket unit?")
+	}
+	for _, s := range e.servers {
+		if len(s.listeners) == 0 && len(unnamed) > 0 {
+			s.listeners, unnamed = unnamed[:1:1], unnamed[1:]
 		}
-		s.listeners, others = others[:1], others[1:]
+	}
+	e.servers[0].listeners = append(e.servers[0].listeners, unnamed...)
+	for _, s := range e.servers {
+		if len(s.listeners) == 0 {
+			e.opts.Logger.Info("Systemd passed no socket for this kind, listening on its address", "kind", s.kind.Name)
+			if err := e.bindAll(s); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
