@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/exporter"
 )
 
 const module = "github.com/clanmon/clanmon/"
@@ -108,4 +112,33 @@ func TestUpstreamExportersHaveOneImporter(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The tables of the documents name what there is.
+func TestDocumentsNameWhatThereIs(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	for _, k := range exporter.Kinds() {
+		require.Contains(t, string(readme), "| `"+k.Name+"` | "+strconv.Itoa(k.Port)+" |", "README's table of kinds")
+	}
+	architecture, err := os.ReadFile("../../ARCHITECTURE.md")
+	require.NoError(t, err)
+	for _, p := range packages(t) {
+		if len(p.GoFiles) == 0 || below(p.ImportPath, "e2e") {
+			continue
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if last := name[strings.LastIndex(name, "/")+1:]; strings.HasSuffix(last, "test") || last == "check" {
+			name = last
+		}
+		require.Contains(t, string(architecture), name, "ARCHITECTURE.md's table of rooms")
+	}
+}
+
+func TestNoticeIsCurrent(t *testing.T) {
+	want, err := exec.Command("go", "run", "../notice").Output()
+	require.NoError(t, err)
+	got, err := os.ReadFile("../../NOTICE")
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got), "run: go run ./e2e/notice > NOTICE")
 }
