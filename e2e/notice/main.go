@@ -22,7 +22,7 @@ type module struct{ Path, Version, Dir string }
 
 func main() {
 	log.SetFlags(0)
-	modules, err := linked("./cmd/clanmon")
+	modules, err := linked("github.com/clanmon/clanmon/cmd/clanmon")
 	if err != nil {
 		log.Fatal(err)
 	}
