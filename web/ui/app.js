@@ -56,7 +56,7 @@ async function draw(fresh) {
     if (!e.unreachable) console.error(e);
   }
   shell();
-  if (failures || refreshing.has(path())) timer = setTimeout(() => (document.hidden ? null : draw()), wait);
+  if (failures || refreshing.has(path())) timer = setTimeout(() => (document.hidden ? null : draw()), Math.min(wait, main.querySelector('table') ? interval : 3000));
 }
 
 function shell() {

@@ -17,7 +17,9 @@ export function chart(answer, options = {}) {
   let width = 0;
   new ResizeObserver(() => {
     const now = Math.max(240, Math.round(box.clientWidth));
-    if (now !== width) { width = now; box.replaceChildren(...draw(answer, options, width)); }
+    if (now === width) return;
+    width = now;
+    requestAnimationFrame(() => box.replaceChildren(...draw(answer, options, width))); // not within the observer's own round
   }).observe(box);
   return box;
 }

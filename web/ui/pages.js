@@ -47,9 +47,10 @@ export async function home(url) {
   for (const { metric } of answers.failed) failed.set(nameOf(metric), [...(failed.get(nameOf(metric)) || []), metric.name]);
   const rows = [...machines.values()].sort((a, b) => b.down.length - a.down.length || a.name.localeCompare(b.name));
   if (!rows.length) {
-    const targets = (await get('targets', { state: 'active' })).activeTargets;
-    return h('div', {}, h('h1', {}, 'Machines'), card('', targets.length
-      ? h('p', {}, `The first scrape is on its way: ${targets.length} targets are known, and the first figures appear within half a minute.`)
+    // Right after the start no target is known yet, though jobs are configured.
+    const configured = (await get('status/config')).yaml.includes('\n- job_name:');
+    return h('div', {}, h('h1', {}, 'Machines'), card('', configured
+      ? h('p', {}, 'The first scrape is on its way; figures appear within half a minute. ', h('a', { href: `${prefix}/targets` }, 'Targets'), ' shows how it goes.')
       : h('p', {}, 'Nothing is scraped. A configuration with scrape_configs changes that; without any configuration this server scrapes itself and its own machine.')));
   }
   const down = rows.filter((m) => m.down.length);
