@@ -56,7 +56,7 @@ fmt: ## format the code
 	gofmt -w .
 
 bench: build oracle ## measure, and compare with the peers
-	cd e2e/bench && go run . $(BENCH)
+	go run ./e2e/bench $(BENCH)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile

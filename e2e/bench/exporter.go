@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/clanmon/clanmon/e2e/bench/proc"
+)
+
+// exporterPeer is an exporter; {ADDR} in its command is where it serves.
+type exporterPeer struct {
+	name, command string
+
+	url     string
+	process *proc.Process
+	idle    proc.Stat
+	begin   proc.Stat
+	ms      []float64
+	series  int
+}
+
+// benchExporters scrapes exporters in turn, n times each.
+func benchExporters(bin, oracle string, n int) error {
+	kinds := []struct {
+		title string
+		peers []*exporterPeer
+	}{
+		{"Exporter, kind node", []*exporterPeer{
+			{name: "node_exporter", command: filepath.Join(oracle, "node_exporter") + " --web.listen-address={ADDR}"},
+			{name: "clanmon", command: bin + " exporter --exporter=node --web.listen-address={ADDR}"},
+		}},
+		{"Exporter, kind systemd", []*exporterPeer{
+			{name: "systemd_exporter", command: filepath.Join(oracle, "systemd_exporter") + " --systemd.collector.enable-restart-count --web.listen-address={ADDR}"},
+			{name: "clanmon", command: bin + " exporter --exporter=systemd --web.listen-address={ADDR}"},
+		}},
+	}
+	for _, k := range kinds {
+		if err := measureExporters(k.peers, n); err != nil {
+			return err
+		}
+		var names []string
+		for _, p := range k.peers {
+			names = append(names, p.name)
+		}
+		column := func(name string, value func(*exporterPeer) float64) row {
+			r := row{name: name}
+			for _, p := range k.peers {
+				r.values = append(r.values, value(p))
+			}
+			return r
+		}
+		end := map[*exporterPeer]proc.Stat{}
+		memory := map[*exporterPeer]int64{}
+		for _, p := range k.peers {
+			end[p], _ = proc.Read(p.process.Pid)
+			memory[p] = p.process.CgroupMemory()
+			_, _ = p.process.Stop(syscall.SIGTERM, 10*time.Second)
+		}
+		table(fmt.Sprintf("%s, %d scrapes each in turn", k.title, n), names, []row{
+			column("CPU ms per scrape", func(p *exporterPeer) float64 { return (end[p].CPU - p.begin.CPU) * 1000 / float64(n) }),
+			column("scrape p50, ms", func(p *exporterPeer) float64 { return proc.Pct(p.ms, .5) }),
+			column("series", func(p *exporterPeer) float64 { return float64(p.series) }),
+			column("anonymous RSS, idle, MiB", func(p *exporterPeer) float64 { return proc.MiB(p.idle.Anon) }),
+			column("anonymous RSS after, MiB", func(p *exporterPeer) float64 { return proc.MiB(end[p].Anon) }),
+			column("RSS after, MiB", func(p *exporterPeer) float64 { return proc.MiB(end[p].RSS) }),
+			column("cgroup memory after, MiB", func(p *exporterPeer) float64 { return proc.MiB(memory[p]) }),
+		})
+	}
+	return nil
+}
+
+func measureExporters(peers []*exporterPeer, n int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	for _, p := range peers {
+		address, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		logFile, err := os.CreateTemp("", "clanmon-bench-*.log")
+		if err != nil {
+			return err
+		}
+		logFile.Close()
+		defer os.Remove(logFile.Name())
+		p.url = "http://" + address + "/metrics"
+		if p.process, err = proc.Start(p.command, map[string]string{"ADDR": address}, logFile.Name()); err != nil {
+			return err
+		}
+		// The landing page says that it is up without costing a scrape.
+		if _, err := p.process.WaitReady(ctx, "http://"+address+"/"); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	rest(2 * time.Second)
+	for _, p := range peers {
+		p.idle, _ = proc.Read(p.process.Pid)
+		for range 20 { // warm up
+			if err := p.scrape(false); err != nil {
+				return err
+			}
+		}
+		p.begin, _ = proc.Read(p.process.Pid)
+	}
+	for i := range n {
+		for j := range peers {
+			if err := peers[(i+j)%len(peers)].scrape(true); err != nil {
+				return err
+			}
+			rest(10 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// scrape asks as Prometheus does, compressed.
+func (p *exporterPeer) scrape(count bool) error {
+	req, err := http.NewRequest(http.MethodGet, p.url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "10")
+	at := time.Now()
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s %v", p.name, r.Status, err)
+	}
+	if count {
+		p.ms = append(p.ms, time.Since(at).Seconds()*1000)
+		p.series = 0
+		for line := range strings.Lines(string(body)) {
+			if line[0] != '#' {
+				p.series++
+			}
+		}
+	}
+	return nil
+}

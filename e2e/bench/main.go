@@ -1,0 +1,113 @@
+// Command bench measures clanmon beside its peers, in one run on one machine,
+// and prints the figures as a Markdown table with ratios. What counts are the
+// ratios: the machine is noisy, and all peers meet the same noise.
+//
+//	go run ./e2e/bench [-short] [-only server|exporter]
+//
+// The peers are upstream's own programs, built from the module versions that
+// clanmon embeds (CLANMON_ORACLE_DIR, as make bench sets it), and VictoriaMetrics
+// where PEER_VICTORIAMETRICS names its binary or it is in PATH.
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+func main() {
+	log.SetFlags(log.Ltime)
+	short := flag.Bool("short", false, "two minutes instead of ten: good for a first look")
+	only := flag.String("only", "", "server or exporter")
+	flag.Parse()
+
+	bin := cmp.Or(os.Getenv("CLANMON_BIN"), "bin/clanmon")
+	oracle := cmp.Or(os.Getenv("CLANMON_ORACLE_DIR"), "bin/oracle")
+	for _, f := range []string{bin, filepath.Join(oracle, "prometheus"), filepath.Join(oracle, "node_exporter"), filepath.Join(oracle, "systemd_exporter")} {
+		if _, err := os.Stat(f); err != nil {
+			log.Fatalf("%v; run make bench, which builds it", err)
+		}
+	}
+	if *only != "exporter" {
+		l := load{targets: 100, series: 1000, interval: time.Second, ingest: 60 * time.Second, queries: 40 * time.Second, rounds: 3}
+		if *short {
+			l.ingest, l.queries, l.rounds = 15*time.Second, 10*time.Second, 1
+		}
+		flags := "--config.file={CONFIG} --storage.tsdb.path={DATA} --web.listen-address={ADDR}"
+		peers := []serverPeer{
+			{"prometheus", filepath.Join(oracle, "prometheus") + " " + flags},
+			{"clanmon", bin + " server " + flags},
+		}
+		if vm := cmp.Or(os.Getenv("PEER_VICTORIAMETRICS"), look("victoria-metrics")); vm != "" {
+			peers = append(peers, serverPeer{"victoriametrics", vm + " -promscrape.config={CONFIG} -storageDataPath={DATA} -httpListenAddr={ADDR} -retentionPeriod=1y"})
+		}
+		if err := benchServers(peers, l); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *only != "server" {
+		n := 300
+		if *short {
+			n = 100
+		}
+		if err := benchExporters(bin, oracle, n); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+func look(name string) string {
+	path, _ := exec.LookPath(name)
+	return path
+}
+
+// table prints rows of figures, and behind them the ratio of each column to the
+// first.
+func table(title string, names []string, rows []row) {
+	fmt.Printf("\n### %s\n\n| |", title)
+	for _, n := range names {
+		fmt.Printf(" %s |", n)
+	}
+	for _, n := range names[1:] {
+		fmt.Printf(" %s / %s |", n, names[0])
+	}
+	fmt.Print("\n|---|")
+	for range 2*len(names) - 1 {
+		fmt.Print("---|")
+	}
+	fmt.Println()
+	for _, r := range rows {
+		fmt.Printf("| %s |", r.name)
+		for _, v := range r.values {
+			fmt.Printf(" %s |", figure(v))
+		}
+		for _, v := range r.values[1:] {
+			if r.values[0] > 0 && v > 0 {
+				fmt.Printf(" %.2f |", v/r.values[0])
+			} else {
+				fmt.Print(" – |")
+			}
+		}
+		fmt.Println()
+	}
+}
+
+type row struct {
+	name   string
+	values []float64
+}
+
+func figure(v float64) string {
+	switch {
+	case v == 0:
+		return "–"
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
