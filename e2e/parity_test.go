@@ -3,12 +3,12 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/clanmon/clanmon/e2e/oracle"
+	"github.com/clanmon/clanmon/e2e/harness"
 )
 
 const parityRules = `groups:
@@ -28,66 +28,134 @@ const parityRules = `groups:
   - {alert: Warm, expr: "demo_temperature_celsius > 0", labels: {severity: info}, annotations: {summary: "{{ $labels.room }} is warm"}}
 `
 
-// record lets program scrape for a few seconds into dir/data and stops it.
-func record(t *testing.T, dir, program string, sig os.Signal) {
-	t.Helper()
-	x := startTarget(t)
-	writeFile(t, dir, "rules.yml", parityRules)
-	config := writeFile(t, dir, "record.yml", fmt.Sprintf(`
-global: {scrape_interval: 1s, evaluation_interval: 1s, external_labels: {site: lab}}
-rule_files: [rules.yml]
-scrape_configs:
-- {job_name: demo, static_configs: [{targets: [%q], labels: {dc: one}}]}
-`, x.address))
-	s := startServer(t, dir, program, "--config.file="+config, "--storage.tsdb.path="+dir+"/data", "--scrape.discovery-reload-interval=100ms")
-	eventually(t, 40*time.Second, func() error {
-		got, err := s.query(`count_over_time(demo_temperature_celsius[1m]) > 5`)
-		if err == nil && len(got) != 1 {
-			err = fmt.Errorf("only %d scrapes so far", x.scrapes.Load())
+// demo is a target with a few series of each kind; counters grow with each
+// scrape.
+func demo(t *testing.T) *harness.Target {
+	return harness.NewChangingTarget(t, func(n int) string {
+		var b strings.Builder
+		fmt.Fprintf(&b, "# HELP demo_requests_total Requests.\n# TYPE demo_requests_total counter\n")
+		for i := range 5 {
+			fmt.Fprintf(&b, "demo_requests_total{path=\"/%d\"} %d\n", i, n*(i+1))
 		}
-		return err
+		fmt.Fprintf(&b, "# HELP demo_temperature_celsius Temperature.\n# TYPE demo_temperature_celsius gauge\ndemo_temperature_celsius{room=\"hall \\\"<b>é\"} %d\n", 20+n%7)
+		fmt.Fprintf(&b, "# TYPE demo_duration_seconds histogram\n")
+		for _, le := range []string{"0.1", "1", "+Inf"} {
+			fmt.Fprintf(&b, "demo_duration_seconds_bucket{le=%q} %d\n", le, n*3)
+		}
+		fmt.Fprintf(&b, "demo_duration_seconds_sum %d\ndemo_duration_seconds_count %d\n", n, n*3)
+		return b.String()
 	})
-	s.stop(sig)
+}
+
+// programs are ours and the one that it has to agree with, as harness wants
+// them: ours is the default.
+func programs(t *testing.T) map[string]string {
+	return map[string]string{"clanmon": "", "prometheus": harness.Upstream(t)}
 }
 
 // What one writes the other reads, and both give the same answers.
 func TestDropInBothDirections(t *testing.T) {
 	t.Parallel()
-	for _, writer := range []string{binary(t), oracle.Path(t, "prometheus")} {
-		for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-			t.Run(fmt.Sprintf("%s %v", filepath.Base(writer), sig), func(t *testing.T) {
+	for name, writer := range programs(t) {
+		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+			t.Run(fmt.Sprintf("%s %v", name, sig), func(t *testing.T) {
 				t.Parallel()
-				dir := t.TempDir()
-				record(t, dir, writer, sig)
-				compareServers(t, dir, time.Now())
+				compareServers(t, recorded(t, writer, sig), time.Now())
 			})
 		}
 	}
 }
 
-// compareServers runs both programs on copies of dir/data and compares what
-// they answer.
-func compareServers(t *testing.T, dir string, end time.Time) {
-	writeFile(t, dir, "prometheus.yml", `
+// recorded lets a program scrape for a few seconds and stops it; it returns the
+// data directory.
+func recorded(t *testing.T, path string, sig syscall.Signal) string {
+	t.Helper()
+	rules := harness.WriteFile(t, t.TempDir(), "rules.yml", parityRules)
+	s := harness.StartServer(t, harness.ServerOptions{Path: path, Config: fmt.Sprintf(`
+global: {scrape_interval: 1s, evaluation_interval: 1s, external_labels: {site: lab}}
+rule_files: [%q]
+scrape_configs:
+- {job_name: demo, static_configs: [{targets: [%q], labels: {dc: one}}]}
+`, rules, demo(t).Host())})
+	s.WaitValue("count_over_time(demo_temperature_celsius[1m]) >= bool 5", 1)
+	s.Signal(sig)
+	s.Wait()
+	return s.Data
+}
+
+// compareServers runs both programs on copies of the directory and compares
+// what they answer. Neither scrapes nor evaluates: that would write while we
+// read.
+func compareServers(t *testing.T, data string, end time.Time) {
+	t.Helper()
+	rules := harness.WriteFile(t, t.TempDir(), "rules.yml", strings.ReplaceAll(parityRules, "interval: 1s", "interval: 1h"))
+	run := func(path string) *harness.Server {
+		s := harness.StartServer(t, harness.ServerOptions{Path: path, Data: harness.CopyDir(t, data), Config: fmt.Sprintf(`
 global: {scrape_interval: 1h, evaluation_interval: 1h, external_labels: {site: lab}}
-rule_files: [rules.yml]
+rule_files: [%q]
 scrape_configs:
 - {job_name: demo, static_configs: [{targets: ["127.0.0.1:1"], labels: {dc: one}}]}
-`)
-	// The rules would write while we read.
-	writeFile(t, dir, "rules.yml", strings.ReplaceAll(parityRules, "interval: 1s", "interval: 1h"))
-	run := func(program string) *server {
-		data := filepath.Join(dir, "copy-"+filepath.Base(program))
-		copyDir(t, dir+"/data", data)
-		return startServer(t, dir, program, "--storage.tsdb.path="+data)
+`, rules)})
+		waitTarget(t, s, "demo")
+		return s
 	}
-	theirs, ours := run(oracle.Path(t, "prometheus")), run(binary(t))
+	theirs, ours := run(harness.Upstream(t)), run("")
 	for _, r := range parityRequests(end) {
-		want, got := ask(t, theirs.base, r), ask(t, ours.base, r)
+		want, got := ask(t, theirs.URL, r), ask(t, ours.URL, r)
 		require.Equal(t, want.status, got.status, "%s %s", r.method, r.path)
 		require.Equal(t, want.contentType, got.contentType, "%s %s", r.method, r.path)
 		requireSameText(t, want.body, got.body, fmt.Sprintf("%s %s", r.method, r.path))
 	}
+	for _, path := range []string{
+		"/api/v1/targets", "/api/v1/rules", "/api/v1/rules?type=alert", "/api/v1/alerts", "/api/v1/status/tsdb?limit=1000",
+		"/api/v1/status/runtimeinfo", "/api/v1/targets/relabel_steps?scrapePool=demo", "/api/v1/rules?type=x", "/api/v1/status/tsdb/blocks",
+	} {
+		want, got := ask(t, theirs.URL, request{http.MethodGet, path}), ask(t, ours.URL, request{http.MethodGet, path})
+		require.Equal(t, want.status, got.status, path)
+		require.Equal(t, masked(t, want.body), masked(t, got.body), path)
+	}
+}
+
+// waitTarget waits until a job has a target: they come a moment after the server
+// is ready.
+func waitTarget(t *testing.T, s *harness.Server, job string) {
+	t.Helper()
+	harness.Eventually(t, harness.Patience, func() error {
+		if a := s.Get("/api/v1/targets"); !strings.Contains(a.Body, fmt.Sprintf(`"scrapePool":%q`, job)) {
+			return fmt.Errorf("job %s has no target yet: %s", job, a.Body)
+		}
+		return nil
+	})
+}
+
+// masked parses JSON and replaces what differs between two processes, or two
+// moments, by its mere presence. Lists are sorted, for some come from maps.
+func masked(t *testing.T, text string) any {
+	t.Helper()
+	var v any
+	require.NoError(t, json.Unmarshal([]byte(text), &v), text)
+	var mask func(v any) any
+	mask = func(v any) any {
+		switch x := v.(type) {
+		case map[string]any:
+			for k, e := range x {
+				switch k {
+				case "lastScrape", "lastScrapeDuration", "lastError", "health", "lastEvaluation", "evaluationTime", "activeAt",
+					"startTime", "CWD", "hostname", "serverTime", "goroutineCount", "lastConfigTime", "globalUrl":
+					x[k] = "…"
+				default:
+					x[k] = mask(e)
+				}
+			}
+		case []any:
+			for i := range x {
+				x[i] = mask(x[i])
+			}
+			slices.SortFunc(x, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		}
+		return v
+	}
+	return mask(v)
 }
 
 // requireSameText shows only the place where two long texts part.
@@ -171,29 +239,15 @@ func ask(t *testing.T, base string, r request) answer {
 	}).Do(req)
 	require.NoError(t, err)
 	defer resp.Body.Close()
-	var body strings.Builder
-	_, err = fmt.Fprint(&body, readAll(t, resp))
+	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	text := strings.ReplaceAll(body.String(), base[strings.LastIndex(base, ":"):], ":PORT")
+	text := strings.ReplaceAll(string(body), base[strings.LastIndex(base, ":"):], ":PORT")
 	text = changing.ReplaceAllString(text, `"$1":0`)
 	text = yamlVersion.ReplaceAllString(text, "version: 0")
 	if strings.HasPrefix(r.path, "/debug/pprof/cmdline") {
 		text = "" // the command lines differ, as they must
 	}
 	return answer{resp.StatusCode, resp.Header.Get("Content-Type"), text}
-}
-
-func readAll(t *testing.T, r *http.Response) string {
-	t.Helper()
-	var b strings.Builder
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Body.Read(buf)
-		b.Write(buf[:n])
-		if err != nil {
-			return b.String()
-		}
-	}
 }
 
 // documentedFlags reads the table that --write-documentation prints: the name
@@ -218,18 +272,17 @@ func documentedFlags(t *testing.T, program string, args ...string) map[string]st
 // Grafana decides by this version what it may ask for.
 func TestBuildInfo(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, t.TempDir(), binary(t))
-	_, body := s.get("/api/v1/status/buildinfo")
-	require.Contains(t, body, `"version":"3.15.0"`)
-	_, metrics := s.get("/metrics")
+	s := harness.StartServer(t, harness.ServerOptions{Bare: true})
+	require.Contains(t, s.Get("/api/v1/status/buildinfo").Body, `"version":"3.15.0"`)
+	metrics := s.Get("/metrics").Body
 	require.Regexp(t, `prometheus_build_info\{[^}]*version="3\.15\.0"`, metrics)
 	require.Contains(t, metrics, "clanmon_build_info{")
 }
 
 func TestEveryFlagOfPrometheusWithItsDefault(t *testing.T) {
 	t.Parallel()
-	want := documentedFlags(t, oracle.Path(t, "prometheus"))
-	got := documentedFlags(t, binary(t), "server")
+	want := documentedFlags(t, harness.Upstream(t))
+	got := documentedFlags(t, harness.Clanmon(t), "server")
 	// Named without a default here, so that a missing file can be told from one
 	// that nobody asked for; what is read is the same.
 	want["--config.file"] = got["--config.file"]
@@ -242,18 +295,15 @@ func TestEveryFlagOfPrometheusWithItsDefault(t *testing.T) {
 // The flags API shows hidden flags too, with the values in force.
 func TestFlagValuesAreThoseOfPrometheus(t *testing.T) {
 	t.Parallel()
-	flags := func(program string) map[string]string {
-		dir := t.TempDir()
-		writeFile(t, dir, "prometheus.yml", "")
-		s := startServer(t, dir, program)
-		_, body := s.get("/api/v1/status/flags")
+	flags := func(path string) map[string]string {
+		s := harness.StartServer(t, harness.ServerOptions{Path: path, Bare: true, Files: map[string]string{"prometheus.yml": ""}})
 		var answer struct{ Data map[string]string }
-		require.NoError(t, json.Unmarshal([]byte(body), &answer))
+		require.NoError(t, json.Unmarshal([]byte(s.Get("/api/v1/status/flags").Body), &answer))
 		delete(answer.Data, "web.listen-address")
 		require.Greater(t, len(answer.Data), 60)
 		return answer.Data
 	}
-	want, got := flags(oracle.Path(t, "prometheus")), flags(binary(t))
+	want, got := flags(harness.Upstream(t)), flags("")
 	for name, value := range want {
 		require.Contains(t, got, name)
 		require.Equal(t, value, got[name], name)
@@ -263,12 +313,11 @@ func TestFlagValuesAreThoseOfPrometheus(t *testing.T) {
 // Every metric of Prometheus' own is there, with its labels.
 func TestOwnMetricsAreThoseOfPrometheus(t *testing.T) {
 	t.Parallel()
-	series := func(program string) map[string]bool {
-		dir := t.TempDir()
-		writeFile(t, dir, "prometheus.yml", "scrape_configs: [{job_name: self, static_configs: [{targets: ['127.0.0.1:1']}]}]")
-		s := startServer(t, dir, program)
-		_, _ = s.get("/api/v1/query?query=up")
-		_, body := s.get("/metrics")
+	series := func(path string) map[string]bool {
+		s := harness.StartServer(t, harness.ServerOptions{Path: path, Config: "scrape_configs: [{job_name: self, static_configs: [{targets: ['127.0.0.1:1']}]}]\n"})
+		waitTarget(t, s, "self")
+		s.Get("/api/v1/query?query=up")
+		body := s.Get("/metrics").Body
 		names := map[string]bool{}
 		value := regexp.MustCompile(` [^ ]+$`)
 		for _, line := range strings.Split(body, "\n") {
@@ -283,7 +332,7 @@ func TestOwnMetricsAreThoseOfPrometheus(t *testing.T) {
 		require.Greater(t, len(names), 300)
 		return names
 	}
-	want, got := series(oracle.Path(t, "prometheus")), series(binary(t))
+	want, got := series(harness.Upstream(t)), series("")
 	for name := range want {
 		require.Contains(t, got, name)
 	}

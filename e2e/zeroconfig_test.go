@@ -48,12 +48,7 @@ func TestZeroConfigShowsThisMachine(t *testing.T) {
 func TestZeroConfigReadsTheFileThatIsThere(t *testing.T) {
 	t.Parallel()
 	target := harness.NewTarget(t, "answer 42\n")
-	dir := t.TempDir()
-	harness.WriteFile(t, dir, "prometheus.yml", scrapeConfig("job_of_the_file", target.Host()))
-	listen := harness.Address(t)
-	p := harness.Start(t, harness.Command{Args: []string{"server", "--web.listen-address=" + listen}, Dir: dir})
-	s := harness.Attach(t, p, "http://"+listen)
-	s.WaitReady()
+	s := harness.StartServer(t, harness.ServerOptions{Bare: true, Files: map[string]string{"prometheus.yml": scrapeConfig("job_of_the_file", target.Host())}})
 	s.WaitValue(`answer{job="job_of_the_file"}`, 42)
 	require.Len(t, s.Query("up"), 1, "the built-in jobs are only for when nothing is configured")
 }

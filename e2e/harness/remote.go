@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/golang/snappy"
@@ -17,22 +18,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Target is something to scrape whose text a test can change.
+// Target is something to scrape.
 type Target struct {
-	mu   sync.Mutex
-	text string
-	host string
+	scrapes atomic.Int64
+	host    string
 }
 
 // NewTarget serves text at /metrics.
 func NewTarget(t testing.TB, text string) *Target {
 	t.Helper()
-	x := &Target{text: text}
+	return NewChangingTarget(t, func(int) string { return text })
+}
+
+// NewChangingTarget serves what text returns for the first scrape, the second
+// and so on, from 1.
+func NewChangingTarget(t testing.TB, text func(scrape int) string) *Target {
+	t.Helper()
+	x := &Target{}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		x.mu.Lock()
-		defer x.mu.Unlock()
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		io.WriteString(w, x.text)
+		io.WriteString(w, text(int(x.scrapes.Add(1))))
 	}))
 	t.Cleanup(srv.Close)
 	x.host = strings.TrimPrefix(srv.URL, "http://")
@@ -41,13 +46,6 @@ func NewTarget(t testing.TB, text string) *Target {
 
 // Host is the target's host and port.
 func (x *Target) Host() string { return x.host }
-
-// Set changes what the target serves.
-func (x *Target) Set(text string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.text = text
-}
 
 // RemoteWrite is a request of remote write 1.0 to the server at base.
 func RemoteWrite(base string, series ...prompb.TimeSeries) (*http.Request, error) {

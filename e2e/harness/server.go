@@ -37,9 +37,10 @@ type ServerOptions struct {
 	Args   []string
 	Agent  bool
 	Env    []string
-	Client *http.Client // for TLS; URL becomes https if set
-	Listen string       // a free address by default
-	Bare   bool         // pass no flag but the address
+	Client *http.Client      // for TLS; URL becomes https if set
+	Listen string            // a free address by default
+	Bare   bool              // pass no flag but the address
+	Files  map[string]string // of the working directory
 }
 
 // StartServer starts a server and waits until it is ready.
@@ -65,6 +66,9 @@ func LaunchServer(t testing.TB, o ServerOptions) *Server {
 		o.Listen = Address(t)
 	}
 	s.URL = scheme + "://" + o.Listen
+	for name, text := range o.Files {
+		WriteFile(t, s.Dir, name, text)
+	}
 	var args []string
 	if o.Path == "" {
 		args = append(args, "server")
@@ -283,9 +287,4 @@ func (s Sample) WithoutLabels(names ...string) map[string]string {
 		delete(m, n)
 	}
 	return m
-}
-
-// Attach makes a Server of a process that was started by hand.
-func Attach(t testing.TB, p *Process, base string) *Server {
-	return &Server{Process: p, URL: base, t: t, client: &http.Client{Timeout: Patience}}
 }
