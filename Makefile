@@ -41,7 +41,7 @@ test: ## install what the tests need (as root with apt), and run every test
 	$(MAKE) test-race
 
 test-unit: oracle ## run the tests that need neither root nor packages
-	go test $$(go list ./... | grep -v '/e2e$$')
+	go test $$(go list ./... | grep -Ev '/e2e(/browser)?$$')
 
 test-race: ## run our own packages under the race detector
 	CGO_ENABLED=1 go test -race -tags $(SLIM) ./server/... ./exporter/... ./web/...

@@ -4,7 +4,8 @@
 set -eu
 missing=
 while read -r package file; do
-	[ -e "$file" ] || missing="$missing $package"
+	# shellcheck disable=SC2086 # a * stands for the architecture
+	[ -e $file ] || missing="$missing $package"
 done <<'LIST'
 gcc /usr/bin/gcc
 libc6-dev /usr/include/stdio.h
@@ -15,7 +16,7 @@ iproute2 /usr/sbin/ip
 util-linux /usr/bin/unshare
 systemd /lib/systemd/systemd
 dbus /usr/bin/dbus-daemon
-libnss-systemd /usr/lib/x86_64-linux-gnu/libnss_systemd.so.2
+libnss-systemd /usr/lib/*/libnss_systemd.so.2
 prometheus /usr/bin/prometheus
 chromium /usr/bin/chromium
 LIST
