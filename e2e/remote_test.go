@@ -151,7 +151,10 @@ func TestAlertsReachAnAlertmanager(t *testing.T) {
 global: {evaluation_interval: 1s}
 rule_files: [rules.yml]
 alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
-`, am.Host()), Args: []string{"--web.enable-lifecycle"}})
+`, am.Host()), Args: []string{
+		"--web.enable-lifecycle",
+		"--rules.alert.resend-delay=1s", // an alert from before the Alertmanager was discovered is not queued for it
+	}})
 	harness.WriteFile(t, s.Dir, "rules.yml", `
 groups:
 - name: g

@@ -84,10 +84,10 @@ up)
     p=$(cat /proc/$(cat "$D/outer.pid")/task/*/children 2>/dev/null | awk '{print $1}')
     if [ -n "$p" ] && [ "$(cat /proc/$p/comm 2>/dev/null)" = systemd ]; then echo $p > "$D/init.pid"; break; fi
     kill -0 "$(cat "$D/outer.pid")" || { cat "$D/console.log" >&2; exit 1; }; sleep 0.05; done
-  for i in $(seq 300); do
+  for i in $(seq 1200); do
     s=$("$self" exec "$D" systemctl is-system-running 2>/dev/null || true)
     case $s in running|degraded) echo "$s"; exit 0;; esac; sleep 0.05; done
-  echo "sdbox: not up in 15 s: $s" >&2; tail -40 "$D/console.log" >&2; exit 1 ;;
+  echo "sdbox: not up in 60 s: $s" >&2; tail -40 "$D/console.log" >&2; exit 1 ;;
 exec) exec nsenter -t "$(cat "$D/init.pid")" -a -- /usr/bin/env container=sdbox "$@" ;;
 down)
   p=$(cat "$D/init.pid" 2>/dev/null || true); o=$(cat "$D/outer.pid" 2>/dev/null || true)
