@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -106,10 +107,12 @@ func (h *metricsHandler) choose(r *http.Request) ([]string, error) {
 	collect, exclude := r.URL.Query()["collect[]"], r.URL.Query()["exclude[]"]
 	switch {
 	case len(collect) > 0 && len(exclude) > 0:
-		return nil, fmt.Errorf("Combined collect and exclude queries are not allowed.") //nolint:staticcheck // upstream's words
+		//lint:ignore ST1005 upstream's words
+		return nil, errors.New("Combined collect and exclude queries are not allowed.")
 	case len(collect) > 0:
 		if err := h.kind.Filter(collect); err != nil {
-			return nil, fmt.Errorf("Couldn't create filtered metrics handler: couldn't create collector: %w", err) //nolint:staticcheck // upstream's words
+			//lint:ignore ST1005 upstream's words
+			return nil, fmt.Errorf("Couldn't create filtered metrics handler: couldn't create collector: %w", err)
 		}
 		return slices.Compact(slices.Sorted(slices.Values(collect))), nil
 	case len(exclude) > 0:
