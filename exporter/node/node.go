@@ -68,7 +68,8 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	}
 	members := make(map[string]collector.Collector, len(nc.Collectors))
 	for name, c := range nc.Collectors {
-		members[name] = adapter{c}
+		turn, _ := turns.LoadOrStore(name, new(sync.Mutex))
+		members[name] = adapter{c, turn.(*sync.Mutex)}
 	}
 	return collector.NewSet(members, log, func(o collector.Outcome) []prometheus.Metric {
 		return collector.ReportAs(durationDesc, successDesc, o)
@@ -81,11 +82,20 @@ func Filter(names []string) error {
 	return err
 }
 
+// turns has a mutex per collector's name: upstream makes each collector once and
+// hands it to all who ask, and not all of them can run twice at a time.
+var turns sync.Map
+
 // adapter makes one of upstream's collectors ours. Upstream's knows no context:
 // a hanging one is left behind by the Set.
-type adapter struct{ upstream.Collector }
+type adapter struct {
+	upstream.Collector
+	turn *sync.Mutex
+}
 
 func (a adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	err := a.Update(ch)
 	if upstream.IsNoDataError(err) {
 		return collector.ErrNoData
