@@ -56,7 +56,7 @@ fmt: ## format the code
 	gofmt -w .
 
 bench: build oracle ## measure, and compare with the peers
-	go run ./e2e/bench $(BENCH)
+	e2e/bench/run.sh $(BENCH)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile

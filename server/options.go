@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/agent"
 	"github.com/prometheus/prometheus/web"
+
+	"github.com/clanmon/clanmon/discovery"
 )
 
 // Options say how a server is wired; they are fixed for its life. What may
@@ -31,6 +33,8 @@ type Options struct {
 	Reload <-chan struct{}
 	// LocalJobs are scraped when nothing is configured.
 	LocalJobs []LocalJob
+	// Discovery is what the flags say about finding machines.
+	Discovery discovery.Flags
 
 	Dir       string // data directory
 	TSDB      tsdb.Options

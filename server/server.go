@@ -23,6 +23,7 @@ import (
 	"github.com/clanmon/clanmon/server/api"
 	"github.com/clanmon/clanmon/server/config"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/fleet"
 	"github.com/clanmon/clanmon/server/ingest"
 	"github.com/clanmon/clanmon/server/ruler"
 	"github.com/clanmon/clanmon/server/store"
@@ -35,6 +36,7 @@ type Server struct {
 
 	store    *store.Store
 	delivery *delivery.Delivery
+	fleet    *fleet.Fleet
 	ingest   *ingest.Ingest
 	ruler    *ruler.Ruler // nil in agent mode
 	tracing  *tracing.Manager

@@ -3,6 +3,9 @@ package server
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,9 +28,11 @@ import (
 	"github.com/prometheus/prometheus/util/notifications"
 	promruntime "github.com/prometheus/prometheus/util/runtime"
 
+	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/server/api"
 	"github.com/clanmon/clanmon/server/config"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/fleet"
 	"github.com/clanmon/clanmon/server/ingest"
 	"github.com/clanmon/clanmon/server/ruler"
 	"github.com/clanmon/clanmon/server/store"
@@ -42,7 +47,7 @@ func New(o Options) (_ *Server, err error) {
 	registry := features.NewRegistry()
 
 	// 1. What the flags say, with the experimental features among them.
-	load := config.Options{File: o.ConfigFile, Agent: o.Agent, Retention: o.Retention}
+	load := config.Options{File: o.ConfigFile, Agent: o.Agent, Retention: o.Retention, Discovery: o.Discovery}
 	if o.LogLevel != nil {
 		load.LogLevel = o.LogLevel.String()
 	}
@@ -113,8 +118,15 @@ func New(o Options) (_ *Server, err error) {
 	}
 	o.Scrape.FeatureRegistry = registry
 	o.Scrape.HTTPClientOptions = append(o.Scrape.HTTPClientOptions, commonconfig.WithDialContextFunc(s.local.dial))
+	s.fleet = fleet.New(fleet.Options{
+		Discovered: loader.Discovered,
+		Local:      func(address string) bool { _, ok := config.LocalJobName(address); return ok },
+		Status:     func() []contract.Status { return discoveryStatus(sdMetrics) },
+		Targets:    func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() },
+		Registerer: o.Registerer, Logger: log.With("component", "fleet"),
+	})
 	s.ingest, err = ingest.New(ingest.Options{
-		Scrape: o.Scrape, Appendable: s.store,
+		Scrape: o.Scrape, Appendable: s.store, Merge: s.fleet.Merge,
 		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,
 	})
 	if err != nil {
@@ -163,7 +175,7 @@ func New(o Options) (_ *Server, err error) {
 			MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
 			DefaultRuleQueryOffset: func() time.Duration { return time.Duration(ruleQueryOffset.Load()) },
 			FeatureRegistry:        registry, Parser: promqlParser,
-		}, s.delivery)
+		}, s.fleet.Tagger(s.delivery))
 	}
 
 	// 5. HTTP, which reads from all of them.
@@ -182,6 +194,7 @@ func New(o Options) (_ *Server, err error) {
 		Options: w, Engine: engine,
 		UI:            web.Handler(web.Options{PathPrefix: w.ExternalURL.Path, PageTitle: w.PageTitle, Agent: o.Agent}),
 		UIPaths:       web.Paths(o.Agent),
+		Mounts:        map[string]http.Handler{"/api/clanmon/v1": s.fleet.Handler()},
 		WebConfigFile: o.WebConfigFile, SystemdSocket: o.SystemdSocket,
 		Logger: log.With("component", "web"),
 	})
@@ -198,6 +211,7 @@ func New(o Options) (_ *Server, err error) {
 			ruleQueryOffset.Store(int64(c.GlobalConfig.RuleQueryOffset))
 			return setQueryLog(engine, c.GlobalConfig.QueryLogFile)
 		}},
+		{"fleet", s.fleet.ApplyConfig},
 		{"scrape", s.ingest.ApplyScrapes},
 		{"scrape_sd", s.ingest.ApplyDiscovery},
 		{"notify", s.delivery.ApplyConfig},
@@ -291,6 +305,17 @@ func setQueryLog(engine *promql.Engine, file string) error {
 	}
 	engine.SetQueryLogger(l)
 	return nil
+}
+
+// discoveryStatus is how clanmon's own discovery mechanisms fare.
+func discoveryStatus(m *discovery.SDMetrics) []contract.Status {
+	var all []contract.Status
+	for _, name := range slices.Sorted(maps.Keys(m.MechanismMetrics)) {
+		if r, ok := m.MechanismMetrics[name].(contract.Reporter); ok {
+			all = append(all, r.Status()...)
+		}
+	}
+	return all
 }
 
 // abandon closes what New had opened when it failed.

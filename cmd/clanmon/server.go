@@ -29,6 +29,8 @@ import (
 	"github.com/prometheus/prometheus/util/documentcli"
 	"github.com/prometheus/prometheus/web"
 
+	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery/tailscale"
 	"github.com/clanmon/clanmon/server"
 )
 
@@ -89,6 +91,18 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("config.file", "Configuration file of Prometheus' format. Without this flag ./prometheus.yml is read if it exists; else the server scrapes itself and this machine.").PlaceHolder("prometheus.yml").StringVar(&o.ConfigFile)
 	a.Flag("config.auto-reload", "Reload the configuration when its file, or a rule or scrape file that it names, changes.").Default("false").BoolVar(&o.AutoReload)
 	a.Flag("config.auto-reload-interval", "How often to look for such changes.").Default("30s").SetValue(&c.autoReloadInterval)
+
+	// Discovery.
+	d := &o.Discovery
+	a.Flag("discovery", "Find machines by: "+strings.Join(discovery.Methods, ", ")+". Repeatable. What is found is added to what the configuration file says.").PlaceHolder("METHOD").StringsVar(&d.Methods)
+	a.Flag("discovery.tailscale.socket", "Socket of the local tailscaled.").PlaceHolder(tailscale.DefaultSocket).StringVar(&d.TailscaleSocket)
+	a.Flag("discovery.tailscale.job", "What to scrape on every Linux machine of the tailnet, or on those with a tag: JOB[:PORT][@TAG,…]. Repeatable; node and systemd by default.").PlaceHolder("JOB").StringsVar(&d.TailscaleJobs)
+	a.Flag("discovery.tailscale.tag", "Only machines that have this tag, or another one that is given. Repeatable.").PlaceHolder("TAG").StringsVar(&d.TailscaleTags)
+	a.Flag("discovery.tailscale.intermittent-tag", "Tag of machines that are not meant to be on all the time. Repeatable; "+strings.Join(tailscale.DefaultIntermittentTags, " and ")+" by default.").PlaceHolder("TAG").StringsVar(&d.TailscaleIntermittent)
+	a.Flag("discovery.dns", "Machines by DNS: JOB=NAME[:PORT][/TYPE], with type A, AAAA, SRV, MX or NS; *.NAME is all names of a zone, if it may be transferred. Repeatable.").PlaceHolder("JOB=NAME").StringsVar(&d.DNS)
+	a.Flag("discovery.static", "Machines by hand: JOB=[NAME@]HOST[:PORT],… Repeatable.").PlaceHolder("JOB=HOST,…").StringsVar(&d.Static)
+	a.Flag("discovery.inventory", "JSON file of machines, as the clan module writes it.").PlaceHolder("FILE").StringVar(&d.Inventory)
+	a.Flag("clan.settings", "JSON or YAML file with the same settings under the names of the clan service.").PlaceHolder("FILE").StringVar(&d.SettingsFile)
 
 	// HTTP.
 	a.Flag("web.listen-address", "Address for UI, API and metrics. Repeatable.").Default("0.0.0.0:9090").StringsVar(&o.Web.ListenAddresses)

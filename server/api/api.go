@@ -46,6 +46,10 @@ type Deps struct {
 	UI      http.Handler // the web UI, given paths without the route prefix
 	UIPaths []string     // patterns of http.ServeMux, below the route prefix
 
+	// Mounts are more parts of the API, by the path below which they are; each is
+	// given the rest of the path.
+	Mounts map[string]http.Handler
+
 	WebConfigFile string // TLS and authentication, exporter-toolkit's format
 	SystemdSocket bool   // listen on the sockets that systemd passes
 

@@ -45,6 +45,9 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(base+"/api/v1/", traced(http.StripPrefix(base+"/api/v1", router)))
 	mux.Handle("GET "+base+"/metrics", traced(a.metrics))
+	for path, h := range a.deps.Mounts {
+		mux.Handle(base+path+"/", traced(count.handler(path, a.whenReady(http.StripPrefix(base+path, h).ServeHTTP))))
+	}
 	if a.deps.UI != nil {
 		for _, path := range a.deps.UIPaths {
 			mux.Handle("GET "+base+path, traced(count.handler(path, http.StripPrefix(base, a.deps.UI).ServeHTTP)))

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -22,7 +21,7 @@ import (
 	"github.com/prometheus/prometheus/rules"
 
 	// The parser owns the vocabulary of service discoveries.
-	_ "github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery"
 )
 
 // DefaultFile is read from the working directory where no file is named.
@@ -44,17 +43,28 @@ type Options struct {
 	Exemplars          bool // storage.exemplars has a size where none is given
 
 	// Local are the jobs that the process itself serves; they are scraped when
-	// nothing is configured.
+	// nothing is configured. The first is that of the server, which is scraped
+	// also when machines are looked for: it tells which there are.
 	Local []LocalJob
+	// Discovery is what the flags say about finding machines.
+	Discovery discovery.Flags
 
 	Parser parser.Parser
 }
 
-// Loader reads the configuration, at start and at every reload.
-type Loader struct{ opts Options }
+// Loader reads the configuration, at start and at every reload. It is for one
+// goroutine at a time.
+type Loader struct {
+	opts       Options
+	discovered map[string]bool // jobs that discovery made, in the last Load
+}
 
 // NewLoader returns a Loader.
-func NewLoader(o Options) *Loader { return &Loader{o} }
+func NewLoader(o Options) *Loader { return &Loader{opts: o} }
+
+// Discovered reports whether a job was made by discovery, not by the file, when
+// the configuration was last loaded.
+func (l *Loader) Discovered(job string) bool { return l.discovered[job] }
 
 // Name is the file that Load reads, for messages.
 func (l *Loader) Name() string {
@@ -74,11 +84,14 @@ func (l *Loader) Load(logger *slog.Logger) (*config.Config, error) {
 	defer l.installDefaults()()
 
 	cfg, err := config.LoadFile(l.Name(), l.opts.Agent, logger)
-	if l.opts.File == "" && errors.Is(err, fs.ErrNotExist) {
-		logger.Info("Nothing is configured: scraping this server and this machine", "looked_for", DefaultFile)
-		cfg, err = l.unconfigured(logger)
+	unconfigured := l.opts.File == "" && errors.Is(err, fs.ErrNotExist)
+	if unconfigured {
+		cfg, err = config.Load("global: {scrape_interval: 15s, evaluation_interval: 15s}", logger)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := l.addJobs(cfg, unconfigured, logger); err != nil {
 		return nil, err
 	}
 	if l.opts.Exemplars && cfg.StorageConfig.ExemplarsConfig == nil {
@@ -145,13 +158,4 @@ func (l *Loader) installDefaults() (restore func()) {
 		config.DefaultConfig, config.DefaultGlobalConfig, config.DefaultRuntimeConfig, config.DefaultTSDBRetentionConfig = cfg, global, runtime, retention
 		defaultsMu.Unlock()
 	}
-}
-
-// machineName is the short name of this machine, as the label "machine" has it.
-func machineName() string {
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		return "localhost"
-	}
-	return shortName(name)
 }

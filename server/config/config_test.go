@@ -29,11 +29,11 @@ func TestNothingConfiguredScrapesLocalJobs(t *testing.T) {
 
 	require.Equal(t, model.Duration(15*time.Second), cfg.GlobalConfig.ScrapeInterval)
 	require.Len(t, cfg.ScrapeConfigs, 2)
-	require.Equal(t, "node", cfg.ScrapeConfigs[1].JobName)
+	require.Equal(t, "node", cfg.ScrapeConfigs[0].JobName)
 	text := cfg.String()
 	require.Contains(t, text, "node.in-process.invalid:80")
 	require.Contains(t, text, "instance: "+machineName()+":9100")
-	require.Contains(t, text, "availability: always")
+	require.Contains(t, text, "replacement: always")
 
 	// A configuration that appears later is what a reload reads.
 	require.NoError(t, os.WriteFile(DefaultFile, []byte("scrape_configs: [{job_name: mine}]"), 0o600))

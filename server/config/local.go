@@ -2,11 +2,10 @@ package config
 
 import (
 	"fmt"
-	"log/slog"
+	"os"
 	"strings"
 
-	"github.com/prometheus/prometheus/config"
-	"go.yaml.in/yaml/v2"
+	"github.com/clanmon/clanmon/discovery/contract"
 )
 
 // LocalJob is a job that this process serves itself, without a port.
@@ -32,56 +31,27 @@ func LocalJobName(address string) (job string, ok bool) {
 	return strings.CutSuffix(host, localSuffix)
 }
 
-// The shape of a scrape configuration as it is written in a file: going through
-// upstream's parser gives the same defaults and checks that a user's own get,
-// and shows in /api/v1/status/config as what it is.
-type (
-	fileShape struct {
-		Global  map[string]string `yaml:"global"`
-		Scrapes []scrapeShape     `yaml:"scrape_configs"`
-	}
-	scrapeShape struct {
-		JobName string        `yaml:"job_name"`
-		Static  []staticShape `yaml:"static_configs"`
-	}
-	staticShape struct {
-		Targets []string          `yaml:"targets"`
-		Labels  map[string]string `yaml:"labels"`
-	}
-)
-
-// unconfigured is the configuration of a server that was given none: it scrapes
-// what the process itself serves, labelled by the contract that every target
-// of clanmon keeps.
-func (l *Loader) unconfigured(logger *slog.Logger) (*config.Config, error) {
+// localPart is the part of a scrape configuration that scrapes a local job.
+func localPart(job LocalJob) contract.Part {
 	machine := machineName()
-	file := fileShape{Global: map[string]string{"scrape_interval": "15s", "evaluation_interval": "15s"}}
-	for _, job := range l.opts.Local {
-		file.Scrapes = append(file.Scrapes, scrapeShape{
-			JobName: job.Name,
-			Static: []staticShape{{
-				Targets: []string{LocalAddress(job.Name)},
-				Labels: map[string]string{
-					"machine":      machine,
-					"instance":     fmt.Sprintf("%s:%d", machine, job.Port),
-					"availability": "always",
-				},
-			}},
-		})
-	}
-	text, err := yaml.Marshal(file)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := config.Load(string(text), logger)
-	if err != nil {
-		return nil, fmt.Errorf("built-in configuration: %w", err)
-	}
-	return cfg, nil
+	// The server's own metrics have labels of other machines, which stay.
+	return contract.Part{Job: job.Name, Options: map[string]any{"honor_labels": true}, SD: map[string][]any{"static_configs": {map[string]any{
+		"targets": []string{LocalAddress(job.Name)},
+		"labels": map[string]string{
+			contract.MachineLabel: machine,
+			"instance":            fmt.Sprintf("%s:%d", machine, job.Port),
+		},
+	}}}}
 }
 
-// shortName is the first label of a host name.
-func shortName(host string) string {
-	short, _, _ := strings.Cut(host, ".")
-	return short
+// machineName is the short name of this machine, as the label "machine" has it.
+func machineName() string {
+	name, err := os.Hostname()
+	if err == nil {
+		name = contract.Short(name)
+	}
+	if name == "" {
+		return "localhost"
+	}
+	return name
 }

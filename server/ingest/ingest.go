@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/features"
@@ -24,6 +25,9 @@ import (
 type Options struct {
 	Scrape     scrape.Options
 	Appendable storage.AppendableV2
+
+	// Merge sees every set of targets before it is scraped, and returns what is.
+	Merge func(map[string][]*targetgroup.Group) map[string][]*targetgroup.Group
 
 	SDMetrics  *discovery.SDMetrics // shared by all discovery managers of a server
 	Features   features.Collector
@@ -36,6 +40,7 @@ type Ingest struct {
 	discovery     *discovery.Manager
 	stopDiscovery context.CancelFunc
 	scrapes       *scrape.Manager
+	merge         func(map[string][]*targetgroup.Group) map[string][]*targetgroup.Group
 }
 
 // New returns an Ingest that does nothing until Run.
@@ -54,7 +59,7 @@ func New(o Options) (*Ingest, error) {
 		cancel()
 		return nil, err
 	}
-	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s}, nil
+	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s, merge: o.Merge}, nil
 }
 
 // Scrapes gives read access to targets and scrape pools.
@@ -84,8 +89,19 @@ func (i *Ingest) Run(ctx context.Context) error {
 		defer close(discovered)
 		_ = i.discovery.Run() // its error is that of its context
 	}()
+	merged := make(chan map[string][]*targetgroup.Group)
+	go func() {
+		defer close(merged)
+		for groups := range i.discovery.SyncCh() {
+			select {
+			case merged <- i.merge(groups):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	scraped := make(chan error, 1)
-	go func() { scraped <- i.scrapes.Run(i.discovery.SyncCh()) }()
+	go func() { scraped <- i.scrapes.Run(merged) }()
 
 	<-ctx.Done()
 	i.stopDiscovery()

@@ -107,9 +107,9 @@ func (s *Process) enterCgroup() {
 		if os.Mkdir(dir, 0o755) != nil {
 			continue
 		}
-		err := os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(s.Pid)), 0)
 		s.cgroup = dir
-		if err == nil && s.CgroupMemory() > 0 {
+		// A folder of a tmpfs among the mounts of cgroups has no such file.
+		if _, err := s.cgroupMemory(); err == nil && os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(s.Pid)), 0) == nil {
 			return
 		}
 		_ = os.Remove(dir)
@@ -120,13 +120,22 @@ func (s *Process) enterCgroup() {
 // CgroupMemory is what the kernel holds for the process in bytes, page cache
 // and kernel memory included; 0 if that cannot be told.
 func (s *Process) CgroupMemory() int64 {
-	for _, name := range []string{"memory.usage_in_bytes", "memory.current"} {
-		if b, err := os.ReadFile(s.cgroup + "/" + name); err == nil {
-			n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-			return n
-		}
+	n, err := s.cgroupMemory()
+	if err != nil {
+		return 0
 	}
-	return 0
+	return n
+}
+
+func (s *Process) cgroupMemory() (int64, error) {
+	b, err := os.ReadFile(s.cgroup + "/memory.usage_in_bytes") // v1
+	if err != nil {
+		b, err = os.ReadFile(s.cgroup + "/memory.current")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 }
 
 // Exited says whether the process has ended.

@@ -1,0 +1,223 @@
+// Package contract is what every discovery method of clanmon agrees on: the
+// labels of a target, the ports of the jobs, how a machine's name is made, and
+// what a method adds to a scrape configuration. It finds nothing itself.
+//
+// The labels: "machine" is the short name of a machine and the only key by which
+// its series are joined; "instance" is machine and port; "availability" says
+// whether it is meant to be on all the time. Tags are no labels of series, which
+// would all start anew when a tag changes.
+package contract
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/common/model"
+)
+
+const (
+	MachineLabel      = "machine"
+	AvailabilityLabel = "availability"
+
+	// Availability of a machine that is meant to be on, and of one that is not,
+	// such as a laptop.
+	Always       = "always"
+	Intermittent = "intermittent"
+)
+
+// ports are those that exporters of a kind usually have, in the order in which
+// jobs are shown.
+var ports = []struct {
+	job  string
+	port int
+}{
+	{"node", 9100}, {"systemd", 9558}, {"nginx", 9113}, {"postgres", 9187}, {"redis", 9121},
+}
+
+// Jobs are the names of the jobs whose port is known.
+func Jobs() []string {
+	names := make([]string, len(ports))
+	for i, p := range ports {
+		names[i] = p.job
+	}
+	return names
+}
+
+// Port is the usual port of the exporters of a job. An unknown job is an error
+// that says what to do.
+func Port(job string) (int, error) {
+	for _, p := range ports {
+		if p.job == job {
+			return p.port, nil
+		}
+	}
+	return 0, fmt.Errorf("job %q has no port of its own; add one, or use one of %s", job, strings.Join(Jobs(), ", "))
+}
+
+// CompareJobs sorts known jobs in their order, and others behind them by name.
+func CompareJobs(a, b string) int {
+	rank := func(job string) int {
+		for i, p := range ports {
+			if p.job == job {
+				return i
+			}
+		}
+		return len(ports)
+	}
+	if d := rank(a) - rank(b); d != 0 {
+		return d
+	}
+	return strings.Compare(a, b)
+}
+
+var jobName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+
+// CheckJob refuses names that would be a nuisance in URLs and queries.
+func CheckJob(job string) error {
+	if !jobName.MatchString(job) {
+		return fmt.Errorf("job name %q: only letters, digits, '_', '-' and '.' are allowed", job)
+	}
+	return nil
+}
+
+// CheckPort refuses what is no TCP port.
+func CheckPort(port int) error {
+	if port < 1 || port > 65535 {
+		return fmt.Errorf("port %d: it has to be between 1 and 65535", port)
+	}
+	return nil
+}
+
+// ParsePort reads a TCP port.
+func ParsePort(s string) (int, error) {
+	port, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, fmt.Errorf("port %q: it has to be a number between 1 and 65535", s)
+	}
+	return port, CheckPort(port)
+}
+
+var machineName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.:-]{0,61}[A-Za-z0-9_])?$`)
+
+// CheckMachine refuses names of machines that an operator wrote and that would
+// not survive in an address of the web UI.
+func CheckMachine(name string) error {
+	if !machineName.MatchString(name) {
+		return fmt.Errorf("machine name %q: at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end", name)
+	}
+	return nil
+}
+
+// Short is the name of a machine for people, made of what the network calls it:
+// the first label of a host name, or the address itself. Names from the network
+// may be hostile; what CheckMachine would refuse becomes "_" or is cut off.
+func Short(host string) string {
+	host = strings.TrimSuffix(host, ".")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.WithZone("").String()
+	}
+	label, _, _ := strings.Cut(host, ".")
+	return Clean(label)
+}
+
+// Clean is name as CheckMachine accepts it. It is empty if nothing of it is left.
+func Clean(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9', r == '-', r == '.', r == '_', r == ':':
+			return r
+		case 'A' <= r && r <= 'Z':
+			return r + 'a' - 'A' // DNS knows no case
+		}
+		return '_'
+	}, name)
+	name = strings.Trim(name, "-.:")
+	if strings.Trim(name, "_") == "" {
+		return ""
+	}
+	if len(name) > 63 {
+		name = strings.TrimRight(name[:63], "-.:")
+	}
+	return name
+}
+
+// List joins values with a comma at both ends, as Prometheus does with lists in
+// a label, so that ",a," matches the value "a" and no longer one. It is empty
+// when there are none.
+func List(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return "," + strings.Join(values, ",") + ","
+}
+
+// Tags are tags as people write them: without the "tag:" of Tailscale, sorted,
+// each once, none with a comma inside.
+func Tags(values []string) []string {
+	tags := make([]string, 0, len(values))
+	for _, v := range values {
+		if v = strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(v), "tag:"), ",", "_"); v != "" {
+			tags = append(tags, v)
+		}
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags)
+}
+
+// Part is what one method adds to the scrape configuration of one job, in the
+// words of Prometheus' configuration file.
+type Part struct {
+	Job     string
+	SD      map[string][]any // e.g. "static_configs" and its list
+	Options map[string]any   // other fields of the scrape configuration
+	Relabel []Relabel        // behind which targets of this method have the labels of the contract
+}
+
+// Relabel is a relabelling rule as it is written in a file.
+type Relabel struct {
+	SourceLabels []string `yaml:"source_labels,omitempty,flow"`
+	Regex        string   `yaml:"regex,omitempty"`
+	TargetLabel  string   `yaml:"target_label,omitempty"`
+	Replacement  *string  `yaml:"replacement,omitempty"`
+	Action       string   `yaml:"action,omitempty"`
+}
+
+// Equal reports whether r and other are the same rule.
+func (r Relabel) Equal(other Relabel) bool { return reflect.DeepEqual(r, other) }
+
+// Copy is the rule that sets a label to a source label that has a value.
+func Copy(source, target string) Relabel {
+	return Relabel{SourceLabels: []string{source}, Regex: "(.+)", TargetLabel: target}
+}
+
+// Set is the rule that sets a label to value where source matches regex.
+func Set(source, regex, target, value string) Relabel {
+	return Relabel{SourceLabels: []string{source}, Regex: regex, TargetLabel: target, Replacement: &value}
+}
+
+// Replace makes a rule that cannot be said by Copy or Set.
+func Replace(sources []string, regex, target, replacement string) Relabel {
+	return Relabel{SourceLabels: sources, Regex: regex, TargetLabel: target, Replacement: &replacement}
+}
+
+// Status is how a method fares that asks somebody else.
+type Status struct {
+	Method string `json:"method"`
+	// Config is the job that it was made for first.
+	Config string `json:"config"`
+	// Error is what is wrong and what to do; empty while it works.
+	Error string `json:"error,omitempty"`
+}
+
+// Reporter is implemented by the discovery metrics of clanmon's own mechanisms.
+type Reporter interface{ Status() []Status }
+
+// Meta makes a label from a prefix such as "tailscale_" and a name.
+func Meta(prefix, name string) model.LabelName {
+	return model.LabelName(model.MetaLabelPrefix + prefix + name)
+}

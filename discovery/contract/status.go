@@ -1,0 +1,101 @@
+package contract
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/discovery"
+)
+
+// Metrics are the discovery metrics of one of clanmon's mechanisms. There is one
+// for each mechanism and server, which is why it also is where the server learns
+// how discovery fares. It is safe for concurrent use.
+type Metrics struct {
+	Method  string
+	Refresh discovery.RefreshMetricsInstantiator
+
+	mu        sync.Mutex
+	reporters map[string]*StatusReporter
+}
+
+// Register implements discovery.DiscovererMetrics; the metrics of refreshes are
+// registered by Prometheus for all mechanisms.
+func (*Metrics) Register() error { return nil }
+
+// Unregister implements discovery.DiscovererMetrics.
+func (*Metrics) Unregister() {}
+
+// Status implements Reporter.
+func (m *Metrics) Status() []Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []Status
+	for config, r := range m.reporters {
+		s := Status{Method: m.Method, Config: config}
+		r.mu.Lock()
+		if r.last != nil {
+			s.Error = r.last.Error()
+		}
+		asked := r.asked
+		r.mu.Unlock()
+		if asked {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b Status) int { return CompareJobs(a.Config, b.Config) })
+	return all
+}
+
+// Reporter is for one discoverer, which config (a job) was made for first.
+func (m *Metrics) Reporter(config string) *StatusReporter {
+	r := &StatusReporter{owner: m, config: config, metrics: m.Refresh.Instantiate(m.Method, config)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.reporters == nil {
+		m.reporters = make(map[string]*StatusReporter)
+	}
+	m.reporters[config] = r
+	return r
+}
+
+// StatusReporter says how the refreshes of one discoverer went.
+type StatusReporter struct {
+	owner   *Metrics
+	config  string
+	metrics *discovery.RefreshMetrics
+
+	mu    sync.Mutex
+	asked bool
+	last  error
+}
+
+// Close forgets the discoverer, unless another took its place.
+func (r *StatusReporter) Close() {
+	r.owner.mu.Lock()
+	defer r.owner.mu.Unlock()
+	if r.owner.reporters[r.config] == r {
+		delete(r.owner.reporters, r.config)
+	}
+}
+
+// Refreshed counts a refresh as Prometheus does, and logs an error when it
+// appears, changes or goes away.
+func (r *StatusReporter) Refreshed(log *slog.Logger, took time.Duration, err error) {
+	r.metrics.Duration.Observe(took.Seconds())
+	r.metrics.DurationHistogram.Observe(took.Seconds())
+	if err != nil {
+		r.metrics.Failures.Inc()
+	}
+	r.mu.Lock()
+	before := r.last
+	r.asked, r.last = true, err
+	r.mu.Unlock()
+	switch {
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		log.Error("Unable to refresh targets; those found before stay", "err", err)
+	case err == nil && before != nil:
+		log.Info("Targets can be refreshed again")
+	}
+}

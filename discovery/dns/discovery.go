@@ -1,0 +1,276 @@
+// Package dns finds machines by DNS.
+//
+// Look-ups are upstream's dns_sd. What is added here is machine_dns_sd_configs,
+// which wraps it and says which machine each target is: the target of an SRV, MX
+// or NS record, the name in a zone transfer, or the reverse look-up of an
+// address; where there is none, the address. And a name that begins with "*." is
+// expanded by zone transfer (AXFR, RFC 5936) where a name server of the zone
+// permits it; else it is looked up as it is, which is a wildcard record.
+//
+// While a name server does not answer, what was found before stays. Run ends
+// with its context.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/discovery"
+	upstream "github.com/prometheus/prometheus/discovery/dns"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+const (
+	// Name of the method.
+	Name = "dns"
+	// mechanism is the name in the configuration file.
+	mechanism = "machine_dns"
+)
+
+// Labels of targets; all but the last are upstream's.
+const (
+	nameLabel      = model.LabelName("__meta_dns_name")
+	srvTargetLabel = model.LabelName("__meta_dns_srv_record_target")
+	mxTargetLabel  = model.LabelName("__meta_dns_mx_record_target")
+	nsTargetLabel  = model.LabelName("__meta_dns_ns_record_target")
+	machineLabel   = model.LabelName("__meta_dns_machine")
+)
+
+func init() { discovery.RegisterConfig(&SDConfig{}) }
+
+// SDConfig is a section of machine_dns_sd_configs. Its fields are those of
+// dns_sd_configs.
+type SDConfig struct {
+	upstream.SDConfig `yaml:",inline"`
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	if err := c.SDConfig.UnmarshalYAML(unmarshal); err != nil {
+		return fmt.Errorf("machine_dns_sd_configs: %w", err)
+	}
+	if c.RefreshInterval <= 0 {
+		return errors.New("machine_dns_sd_configs: refresh_interval has to be more than 0")
+	}
+	return nil
+}
+
+// Name implements discovery.Config.
+func (*SDConfig) Name() string { return mechanism }
+
+// metrics are those of the wrapped discovery, which counts its refreshes where
+// dns_sd_configs does. Its two counters of look-ups cannot be registered twice;
+// those of dns_sd_configs do not contain ours.
+type metrics struct{ discovery.DiscovererMetrics }
+
+func (metrics) Register() error { return nil }
+func (metrics) Unregister()     {}
+
+// NewDiscovererMetrics implements discovery.Config.
+func (c *SDConfig) NewDiscovererMetrics(_ prometheus.Registerer, rmi discovery.RefreshMetricsInstantiator) discovery.DiscovererMetrics {
+	return metrics{c.SDConfig.NewDiscovererMetrics(prometheus.NewRegistry(), rmi)}
+}
+
+// NewDiscoverer implements discovery.Config.
+func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Discoverer, error) {
+	m, ok := o.Metrics.(metrics)
+	if !ok {
+		return nil, fmt.Errorf("machine_dns: discovery metrics are of type %T", o.Metrics)
+	}
+	if o.Logger == nil {
+		o.Logger = promslog.NewNopLogger()
+	}
+	o.Metrics = m.DiscovererMetrics
+	inner, err := upstream.NewDiscovery(c.SDConfig, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Discovery{
+		config: c.SDConfig, inner: inner, log: o.Logger,
+		transfer: newTransferer(), reverse: newReverser(net.DefaultResolver.LookupAddr),
+		refused: make(map[string]string),
+	}, nil
+}
+
+// Discovery is a running discovery.
+type Discovery struct {
+	config   upstream.SDConfig
+	inner    discovery.Discoverer
+	log      *slog.Logger
+	transfer *transferer
+	reverse  *reverser
+	refused  map[string]string // wildcard name → why it could not be expanded
+}
+
+// Run implements discovery.Discoverer.
+func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
+	found := make(chan []*targetgroup.Group)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { d.inner.Run(ctx, found) })
+	for {
+		select {
+		case groups := <-found:
+			for i, g := range groups {
+				groups[i] = d.refine(ctx, g)
+			}
+			select {
+			case up <- groups:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refine gives the targets of one name their machines.
+func (d *Discovery) refine(ctx context.Context, g *targetgroup.Group) *targetgroup.Group {
+	if strings.HasPrefix(g.Source, "*.") {
+		g = d.expand(ctx, g)
+	}
+	hosts := make([]string, len(g.Targets)) // what the network calls each machine
+	var wg sync.WaitGroup
+	for i, t := range g.Targets {
+		switch {
+		case t[machineLabel] != "": // from a zone transfer
+			hosts[i] = string(t[machineLabel])
+		case t[srvTargetLabel] != "":
+			hosts[i] = string(t[srvTargetLabel])
+		case t[mxTargetLabel] != "":
+			hosts[i] = string(t[mxTargetLabel])
+		case t[nsTargetLabel] != "":
+			hosts[i] = string(t[nsTargetLabel])
+		default:
+			host, _, _ := net.SplitHostPort(string(t[model.AddressLabel]))
+			wg.Go(func() { hosts[i] = d.reverse.name(ctx, host) })
+		}
+	}
+	wg.Wait()
+	for i, machine := range distinct(hosts) {
+		g.Targets[i][machineLabel] = model.LabelValue(machine)
+	}
+	return g
+}
+
+// distinct makes names for people of host names. Different hosts with the same
+// first label keep their whole name, so that none hides the other.
+func distinct(hosts []string) []string {
+	owners := make(map[string]string, len(hosts)) // short name → host, "" if several
+	for _, h := range hosts {
+		h = canonical(h)
+		short := contract.Short(h)
+		if other, ok := owners[short]; ok && other != h {
+			owners[short] = ""
+		} else {
+			owners[short] = h
+		}
+	}
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		h = canonical(h)
+		names[i] = contract.Short(h)
+		if owners[names[i]] == "" {
+			names[i] = contract.Clean(h)
+		}
+	}
+	return names
+}
+
+func canonical(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
+
+// expand replaces what a wildcard was looked up to by the names behind it.
+func (d *Discovery) expand(ctx context.Context, literal *targetgroup.Group) *targetgroup.Group {
+	name := literal.Source
+	targets, err := d.transfer.targets(ctx, name, d.config.Type, d.config.Port)
+	if ctx.Err() != nil {
+		return literal
+	}
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+	}
+	if d.refused[name] != reason {
+		d.refused[name] = reason
+		if err != nil {
+			d.log.Info("No zone transfer: looking up the wildcard record itself; permit AXFR to this server to find all machines", "name", name, "found", len(literal.Targets), "err", err)
+		} else {
+			d.log.Info("Zone transfer works again", "name", name)
+		}
+	}
+	if err != nil {
+		return literal
+	}
+	return &targetgroup.Group{Source: name, Targets: targets}
+}
+
+// reverser looks up names of addresses, and keeps a name while the look-up
+// fails: a machine must not change its name because a name server is away.
+type reverser struct {
+	lookup func(ctx context.Context, address string) ([]string, error)
+	slots  chan struct{} // bounds look-ups at one time
+
+	mu    sync.Mutex
+	known map[string]reverseAnswer
+}
+
+type reverseAnswer struct {
+	name string
+	at   time.Time
+}
+
+// Reverse look-ups are slow where nobody answers them.
+const (
+	reverseTimeout = 3 * time.Second
+	reverseFresh   = 5 * time.Minute
+)
+
+func newReverser(lookup func(context.Context, string) ([]string, error)) *reverser {
+	return &reverser{lookup: lookup, slots: make(chan struct{}, 16), known: make(map[string]reverseAnswer)}
+}
+
+// name is the host name of an address, or the address.
+func (r *reverser) name(ctx context.Context, address string) string {
+	r.mu.Lock()
+	last, ok := r.known[address]
+	r.mu.Unlock()
+	if ok && time.Since(last.at) < reverseFresh {
+		return last.name
+	}
+	r.slots <- struct{}{}
+	defer func() { <-r.slots }()
+	ctx, cancel := context.WithTimeout(ctx, reverseTimeout)
+	defer cancel()
+	names, err := r.lookup(ctx, address)
+	name := address
+	switch {
+	case err == nil && len(names) > 0 && contract.Short(names[0]) != "":
+		name = names[0]
+		for _, n := range names[1:] {
+			name = min(name, n) // the order of several differs from answer to answer
+		}
+	case err != nil && !notFound(err) && ok:
+		name = last.name
+	}
+	r.mu.Lock()
+	r.known[address] = reverseAnswer{name, time.Now()}
+	r.mu.Unlock()
+	return name
+}
+
+func notFound(err error) bool {
+	e, ok := errors.AsType[*net.DNSError](err)
+	return ok && e.IsNotFound
+}

@@ -1,0 +1,286 @@
+// Package inventory finds machines in a file that the clan module writes: JSON
+// with each machine's addresses, tags, availability and exporters.
+//
+//	{"machines": {
+//	  "web1": {"addresses": ["10.0.0.1", "web1.example.org"], "tags": ["web"],
+//	           "availability": "always", "exporters": {"node": 9100, "nginx": null}}
+//	}}
+//
+// The first address is scraped. A null port is the usual one of that exporter.
+// The file is looked at every few seconds and read again when it changed; while
+// it cannot be read, what was found before stays.
+package inventory
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// Name of the mechanism and of the method.
+const Name = "inventory"
+
+func init() { discovery.RegisterConfig(&SDConfig{}) }
+
+// Machine is an entry of the file.
+type Machine struct {
+	Addresses    []string        `json:"addresses"`
+	Tags         []string        `json:"tags"`
+	Availability string          `json:"availability"`
+	Exporters    map[string]*int `json:"exporters"`
+}
+
+// Load reads and checks a file. The keys are names of machines.
+func Load(file string) (map[string]Machine, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	machines, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("inventory %q: %w", file, err)
+	}
+	return machines, nil
+}
+
+func parse(text []byte) (map[string]Machine, error) {
+	var content struct {
+		Machines map[string]Machine `json:"machines"`
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&content); err != nil {
+		return nil, place(text, dec, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fmt.Errorf("line %d: something follows behind the end", line(text, dec.InputOffset()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(content.Machines)) {
+		if err := content.Machines[name].check(name); err != nil {
+			return nil, fmt.Errorf("machines.%s: %w", name, err)
+		}
+	}
+	return content.Machines, nil
+}
+
+// place says in which line JSON is wrong.
+func place(text []byte, dec *json.Decoder, err error) error {
+	offset := dec.InputOffset()
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		offset = e.Offset
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("line %d: field %s is a %s; it has to be a %s", line(text, e.Offset), e.Field, e.Value, e.Type)
+	}
+	return fmt.Errorf("line %d: %w", line(text, offset), err)
+}
+
+func line(text []byte, offset int64) int {
+	return 1 + bytes.Count(text[:min(int(offset), len(text))], []byte("\n"))
+}
+
+func (m Machine) check(name string) error {
+	if err := contract.CheckMachine(name); err != nil {
+		return err
+	}
+	if len(m.Addresses) == 0 {
+		return errors.New("addresses is empty; name at least one address or host name")
+	}
+	for _, a := range m.Addresses {
+		if a == "" || strings.ContainsAny(a, " /@[]") {
+			return fmt.Errorf("addresses: %q is neither a host name nor an address", a)
+		}
+	}
+	switch m.Availability {
+	case "", contract.Always, contract.Intermittent:
+	default:
+		return fmt.Errorf("availability is %q; it has to be %q or %q", m.Availability, contract.Always, contract.Intermittent)
+	}
+	for _, job := range slices.Sorted(maps.Keys(m.Exporters)) {
+		if err := contract.CheckJob(job); err != nil {
+			return fmt.Errorf("exporters: %w", err)
+		}
+		if _, err := m.port(job); err != nil {
+			return fmt.Errorf("exporters.%s: %w", job, err)
+		}
+	}
+	return nil
+}
+
+func (m Machine) port(job string) (int, error) {
+	if p := m.Exporters[job]; p != nil {
+		return *p, contract.CheckPort(*p)
+	}
+	return contract.Port(job)
+}
+
+// SDConfig is a section of inventory_sd_configs.
+type SDConfig struct {
+	File string `yaml:"file"`
+	// Job chooses the exporters of the file.
+	Job             string         `yaml:"job"`
+	RefreshInterval model.Duration `yaml:"refresh_interval,omitempty"`
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	*c = SDConfig{RefreshInterval: model.Duration(5 * time.Second)}
+	type plain SDConfig
+	if err := unmarshal((*plain)(c)); err != nil {
+		return err
+	}
+	switch {
+	case c.File == "":
+		return errors.New("inventory_sd_configs: file is missing")
+	case c.Job == "":
+		return errors.New("inventory_sd_configs: job is missing; it is the name of an exporter in the file")
+	case c.RefreshInterval <= 0:
+		return errors.New("inventory_sd_configs: refresh_interval has to be more than 0")
+	}
+	return nil
+}
+
+// SetDirectory implements config.DirectorySetter.
+func (c *SDConfig) SetDirectory(dir string) { c.File = config.JoinDir(dir, c.File) }
+
+// Name implements discovery.Config.
+func (*SDConfig) Name() string { return Name }
+
+// NewDiscovererMetrics implements discovery.Config.
+func (*SDConfig) NewDiscovererMetrics(_ prometheus.Registerer, rmi discovery.RefreshMetricsInstantiator) discovery.DiscovererMetrics {
+	return &contract.Metrics{Method: Name, Refresh: rmi}
+}
+
+// NewDiscoverer implements discovery.Config.
+func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Discoverer, error) {
+	m, ok := o.Metrics.(*contract.Metrics)
+	if !ok {
+		return nil, fmt.Errorf("inventory: discovery metrics are of type %T", o.Metrics)
+	}
+	log := o.Logger
+	if log == nil {
+		log = promslog.NewNopLogger()
+	}
+	return &Discovery{config: *c, log: log, status: m.Reporter(o.SetName)}, nil
+}
+
+// Discovery is a running discovery.
+type Discovery struct {
+	config SDConfig
+	log    *slog.Logger
+	status *contract.StatusReporter
+}
+
+// Run implements discovery.Discoverer.
+func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
+	defer d.status.Close()
+	tick := time.NewTicker(time.Duration(d.config.RefreshInterval))
+	defer tick.Stop()
+	var last []byte
+	for first := true; ; first = false {
+		begin := time.Now()
+		// Reading it is as cheap as asking for its time, and works where a file is
+		// a link into a store in which all files have the same time.
+		text, err := os.ReadFile(d.config.File)
+		if first || err != nil || !bytes.Equal(text, last) {
+			var machines map[string]Machine
+			if err == nil {
+				machines, err = parse(text)
+			}
+			if err != nil {
+				err = fmt.Errorf("inventory %q: %w", d.config.File, err)
+			}
+			d.status.Refreshed(d.log, time.Since(begin), err)
+			if err == nil {
+				last = text
+				select {
+				case up <- []*targetgroup.Group{d.group(machines)}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		} else {
+			d.status.Refreshed(d.log, time.Since(begin), nil)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *Discovery) group(machines map[string]Machine) *targetgroup.Group {
+	g := &targetgroup.Group{Source: d.config.File}
+	for _, name := range slices.Sorted(maps.Keys(machines)) {
+		m := machines[name]
+		if _, ok := m.Exporters[d.config.Job]; !ok {
+			continue
+		}
+		port, _ := m.port(d.config.Job) // was checked
+		availability := m.Availability
+		if availability == "" {
+			availability = contract.Always
+		}
+		g.Targets = append(g.Targets, model.LabelSet{
+			model.AddressLabel:   model.LabelValue(net.JoinHostPort(m.Addresses[0], strconv.Itoa(port))),
+			meta("machine"):      model.LabelValue(name),
+			meta("addresses"):    model.LabelValue(contract.List(m.Addresses)),
+			meta("tags"):         model.LabelValue(contract.List(m.Tags)),
+			meta("availability"): model.LabelValue(availability),
+		})
+	}
+	return g
+}
+
+func meta(name string) model.LabelName { return contract.Meta("inventory_", name) }
+
+// Parts are the parts of the scrape configurations: of the usual jobs, and of
+// others that the file names now.
+func Parts(file string) ([]contract.Part, error) {
+	machines, err := Load(file)
+	if err != nil {
+		return nil, err
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return nil, err
+	}
+	jobs := contract.Jobs()
+	for _, m := range machines {
+		jobs = slices.AppendSeq(jobs, maps.Keys(m.Exporters))
+	}
+	slices.SortFunc(jobs, contract.CompareJobs)
+	var parts []contract.Part
+	for _, job := range slices.Compact(jobs) {
+		parts = append(parts, contract.Part{
+			Job: job,
+			SD:  map[string][]any{"inventory_sd_configs": {map[string]any{"file": file, "job": job}}},
+			Relabel: []contract.Relabel{
+				contract.Copy("__meta_inventory_machine", contract.MachineLabel),
+				contract.Copy("__meta_inventory_availability", contract.AvailabilityLabel),
+			},
+		})
+	}
+	return parts, nil
+}

@@ -1,0 +1,349 @@
+package discovery
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/discovery/dns"
+	"github.com/clanmon/clanmon/discovery/inventory"
+	"github.com/clanmon/clanmon/discovery/static"
+	"github.com/clanmon/clanmon/discovery/tailscale"
+)
+
+// Methods are the names of all methods. Where two of them name the same machine,
+// the earlier one says where it is: what a person wrote down comes before what
+// was found.
+var Methods = []string{static.Name, inventory.Name, dns.Name, tailscale.Name}
+
+// Flags are what the command line says, unparsed. The zero value finds nothing.
+type Flags struct {
+	Methods []string // --discovery
+	DNS     []string // --discovery.dns, implies the method
+	Static  []string // --discovery.static, implies the method
+	// Inventory is a file; naming it implies the method.
+	Inventory string
+
+	TailscaleSocket       string
+	TailscaleJobs         []string
+	TailscaleTags         []string
+	TailscaleIntermittent []string
+
+	// SettingsFile is the file of --clan.settings.
+	SettingsFile string
+}
+
+// Settings say how machines are found.
+type Settings struct {
+	Methods   []string // in the order of Methods, each once
+	DNS       []dns.Lookup
+	Static    []static.Target
+	Inventory string
+	Tailscale tailscale.Settings
+	// Additional are scrape configurations as they are.
+	Additional []any
+	// Ignored are sections of the file whose method is not chosen.
+	Ignored []string
+}
+
+// Enabled reports whether machines are looked for.
+func (s *Settings) Enabled() bool { return len(s.Methods) > 0 }
+
+// file is the content of --clan.settings, JSON or YAML, in the words of the clan
+// service.
+type file struct {
+	EnableAutoDiscovery *bool                 `yaml:"enableAutoDiscovery"`
+	DiscoveryMethod     words                 `yaml:"discoveryMethod"`
+	DNSDiscovery        map[string]dnsSection `yaml:"dnsDiscovery"`
+	StaticTargets       map[string][]string   `yaml:"staticTargets"`
+	InventoryFile       string                `yaml:"inventoryFile"`
+	Tailscale           *tailscaleSection     `yaml:"tailscale"`
+	Additional          []any                 `yaml:"additionalScrapeConfigs"`
+}
+
+type dnsSection struct {
+	Names []string `yaml:"names"`
+	Type  string   `yaml:"type"`
+	Port  *int     `yaml:"port"`
+}
+
+type tailscaleSection struct {
+	Socket           string   `yaml:"socket"`
+	Jobs             []string `yaml:"jobs"`
+	Tags             []string `yaml:"tags"`
+	IntermittentTags []string `yaml:"intermittentTags"`
+}
+
+// words is one word or a list of them.
+type words []string
+
+func (w *words) UnmarshalYAML(unmarshal func(any) error) error {
+	var one string
+	if err := unmarshal(&one); err == nil {
+		*w = words{one}
+		return nil
+	}
+	return unmarshal((*[]string)(w))
+}
+
+// ReadFlags parses flags and the settings file that they name, if any. An error
+// names the flag or the file and the key, the value, and what would be right.
+func ReadFlags(f Flags) (*Settings, error) {
+	s := &Settings{}
+	if f.SettingsFile != "" {
+		if err := s.readFile(f.SettingsFile); err != nil {
+			return nil, fmt.Errorf("--clan.settings %q: %w", f.SettingsFile, err)
+		}
+	}
+	for _, m := range f.Methods {
+		if err := s.enable(m); err != nil {
+			return nil, fmt.Errorf("--discovery: %w", err)
+		}
+	}
+	for _, text := range f.DNS {
+		l, err := dns.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("--discovery.dns: %w", err)
+		}
+		s.DNS = append(s.DNS, l)
+		_ = s.enable(dns.Name)
+	}
+	for _, text := range f.Static {
+		targets, err := static.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("--discovery.static: %w", err)
+		}
+		s.Static = append(s.Static, targets...)
+		_ = s.enable(static.Name)
+	}
+	if f.Inventory != "" {
+		s.Inventory = f.Inventory
+		_ = s.enable(inventory.Name)
+	}
+	err := s.tailscale(tailscaleSection{f.TailscaleSocket, f.TailscaleJobs, f.TailscaleTags, f.TailscaleIntermittent}, [4]string{
+		"--discovery.tailscale.socket", "--discovery.tailscale.job", "--discovery.tailscale.tag", "--discovery.tailscale.intermittent-tag"})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.complete()
+}
+
+func (s *Settings) enable(method string) error {
+	if !slices.Contains(Methods, method) {
+		return fmt.Errorf("unknown method %q; one of %s", method, strings.Join(Methods, ", "))
+	}
+	if !slices.Contains(s.Methods, method) {
+		s.Methods = append(s.Methods, method)
+		slices.SortFunc(s.Methods, func(a, b string) int {
+			return cmp.Compare(slices.Index(Methods, a), slices.Index(Methods, b))
+		})
+	}
+	return nil
+}
+
+func (s *Settings) readFile(name string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var f file
+	if err := yaml.UnmarshalStrict(text, &f); err != nil {
+		return readable(err)
+	}
+	s.Additional = f.Additional
+	if f.EnableAutoDiscovery != nil && !*f.EnableAutoDiscovery {
+		return nil
+	}
+	for _, m := range f.DiscoveryMethod {
+		if m == "none" {
+			continue
+		}
+		if err := s.enable(m); err != nil {
+			return fmt.Errorf("discoveryMethod: %w, none", err)
+		}
+	}
+	use := func(key, method string, given bool) bool {
+		if given && !slices.Contains(s.Methods, method) {
+			s.Ignored = append(s.Ignored, key)
+			return false
+		}
+		return given
+	}
+	if use("dnsDiscovery", dns.Name, len(f.DNSDiscovery) > 0) {
+		for _, job := range slices.SortedFunc(maps.Keys(f.DNSDiscovery), contract.CompareJobs) {
+			if err := s.dnsSection(job, f.DNSDiscovery[job]); err != nil {
+				return fmt.Errorf("dnsDiscovery.%s: %w", job, err)
+			}
+		}
+	}
+	if use("staticTargets", static.Name, len(f.StaticTargets) > 0) {
+		for _, job := range slices.SortedFunc(maps.Keys(f.StaticTargets), contract.CompareJobs) {
+			targets, err := static.ParseList(job, f.StaticTargets[job])
+			if err != nil {
+				return fmt.Errorf("staticTargets.%s: %w", job, err)
+			}
+			s.Static = append(s.Static, targets...)
+		}
+	}
+	if use("inventoryFile", inventory.Name, f.InventoryFile != "") {
+		s.Inventory = f.InventoryFile
+	}
+	if use("tailscale", tailscale.Name, f.Tailscale != nil) {
+		return s.tailscale(*f.Tailscale, [4]string{"tailscale.socket", "tailscale.jobs", "tailscale.tags", "tailscale.intermittentTags"})
+	}
+	return nil
+}
+
+func (s *Settings) dnsSection(job string, d dnsSection) error {
+	if len(d.Names) == 0 {
+		return errors.New("names is empty; name at least one DNS name")
+	}
+	for _, name := range d.Names {
+		l := dns.Lookup{Job: job, Name: name, Type: d.Type}
+		if d.Port != nil && !strings.EqualFold(d.Type, "SRV") {
+			if err := contract.CheckPort(*d.Port); err != nil {
+				return err
+			}
+			l.Port = *d.Port
+		}
+		l, err := l.Complete()
+		if err != nil {
+			return err
+		}
+		s.DNS = append(s.DNS, l)
+	}
+	return nil
+}
+
+// tailscale adds what a section says; keys are what its fields are called there.
+func (s *Settings) tailscale(t tailscaleSection, keys [4]string) error {
+	if t.Socket != "" {
+		s.Tailscale.Socket = t.Socket
+	}
+	for _, text := range t.Jobs {
+		j, err := tailscale.ParseJob(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", keys[1], err)
+		}
+		s.Tailscale.Jobs = append(s.Tailscale.Jobs, j)
+	}
+	tags, err := tailscale.ParseTags(t.Tags)
+	if err != nil {
+		return fmt.Errorf("%s: %w", keys[2], err)
+	}
+	s.Tailscale.Tags = append(s.Tailscale.Tags, tags...)
+	if tags, err = tailscale.ParseTags(t.IntermittentTags); err != nil {
+		return fmt.Errorf("%s: %w", keys[3], err)
+	}
+	s.Tailscale.IntermittentTags = append(s.Tailscale.IntermittentTags, tags...)
+	return nil
+}
+
+// complete fills in defaults and refuses a method that has nothing to look for.
+func (s *Settings) complete() error {
+	if len(s.Tailscale.Jobs) == 0 {
+		for _, name := range tailscale.DefaultJobs {
+			j, _ := tailscale.ParseJob(name)
+			s.Tailscale.Jobs = append(s.Tailscale.Jobs, j)
+		}
+	}
+	if len(s.Tailscale.IntermittentTags) == 0 {
+		s.Tailscale.IntermittentTags = tailscale.DefaultIntermittentTags
+	}
+	for method, missing := range map[string]string{
+		dns.Name:       missingIf(len(s.DNS) == 0, "a name: --discovery.dns JOB=NAME, or dnsDiscovery in --clan.settings"),
+		static.Name:    missingIf(len(s.Static) == 0, "machines: --discovery.static JOB=HOST,…, or staticTargets in --clan.settings"),
+		inventory.Name: missingIf(s.Inventory == "", "a file: --discovery.inventory FILE, or inventoryFile in --clan.settings"),
+	} {
+		if missing != "" && slices.Contains(s.Methods, method) {
+			return fmt.Errorf("discovery method %q needs %s", method, missing)
+		}
+	}
+	return nil
+}
+
+func missingIf(missing bool, what string) string {
+	if missing {
+		return what
+	}
+	return ""
+}
+
+// readable takes the names of Go types out of an error of the YAML library.
+func readable(err error) error {
+	e, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err
+	}
+	for i, text := range e.Errors {
+		if before, _, ok := strings.Cut(text, " not found in type "); ok {
+			e.Errors[i] = before + " is unknown; known are enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, additionalScrapeConfigs"
+		}
+	}
+	return e
+}
+
+// Parts are what the methods add to the scrape configurations, in the order of
+// the methods.
+func (s *Settings) Parts() ([]contract.Part, error) {
+	var parts []contract.Part
+	for _, m := range s.Methods {
+		var more []contract.Part
+		var err error
+		switch m {
+		case static.Name:
+			more, err = static.Parts(s.Static)
+		case inventory.Name:
+			more, err = inventory.Parts(s.Inventory)
+		case dns.Name:
+			more = dns.Parts(s.DNS)
+		case tailscale.Name:
+			more = tailscale.Parts(s.Tailscale)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("discovery method %q: %w", m, err)
+		}
+		parts = append(parts, more...)
+	}
+	return parts, nil
+}
+
+// Assemble makes one scrape configuration of all parts of a job, in the words of
+// Prometheus' file. Its last rules complete the label contract.
+func Assemble(parts []contract.Part) []map[string]any {
+	byJob := make(map[string]map[string]any)
+	rules := make(map[string][]contract.Relabel)
+	for _, p := range parts {
+		job := byJob[p.Job]
+		if job == nil {
+			job = map[string]any{"job_name": p.Job}
+			byJob[p.Job] = job
+		}
+		for kind, list := range p.SD {
+			have, _ := job[kind].([]any)
+			job[kind] = append(have, list...)
+		}
+		maps.Copy(job, p.Options)
+		for _, r := range p.Relabel {
+			if !slices.ContainsFunc(rules[p.Job], r.Equal) {
+				rules[p.Job] = append(rules[p.Job], r)
+			}
+		}
+	}
+	var configs []map[string]any
+	for _, name := range slices.SortedFunc(maps.Keys(byJob), contract.CompareJobs) {
+		byJob[name]["relabel_configs"] = append(rules[name],
+			contract.Set(contract.AvailabilityLabel, "^$", contract.AvailabilityLabel, contract.Always),
+			contract.Replace([]string{"instance", contract.MachineLabel, "__address__"}, `;(.+);.*:(\d+)`, "instance", "$1:$2"),
+		)
+		configs = append(configs, byJob[name])
+	}
+	return configs
+}

@@ -1,0 +1,148 @@
+// Package static is the discovery method for machines that the operator lists.
+// They become static_configs; nothing is asked of the network, nothing runs.
+package static
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// Name of the method.
+const Name = "static"
+
+// Target is one exporter on one machine.
+type Target struct {
+	Job     string
+	Machine string
+	Host    string // name or address, without brackets
+	Port    int
+}
+
+// Parse reads "JOB=[NAME@]HOST[:PORT],…", the value of --discovery.static.
+func Parse(text string) ([]Target, error) {
+	job, list, ok := strings.Cut(text, "=")
+	if !ok {
+		return nil, fmt.Errorf("%q: it has to be JOB=[NAME@]HOST[:PORT],…, e.g. node=web1,db@10.0.0.7:9101", text)
+	}
+	return ParseList(job, strings.Split(list, ","))
+}
+
+// ParseList reads targets of one job, each "[NAME@]HOST[:PORT]".
+func ParseList(job string, list []string) ([]Target, error) {
+	if err := contract.CheckJob(job); err != nil {
+		return nil, err
+	}
+	var targets []Target
+	for _, text := range list {
+		t, err := parseTarget(job, strings.TrimSpace(text))
+		if err != nil {
+			return nil, fmt.Errorf("target %q: %w", text, err)
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+func parseTarget(job, text string) (Target, error) {
+	t := Target{Job: job}
+	name, address, named := strings.Cut(text, "@")
+	if !named {
+		address = text
+	}
+	host, port, err := splitPort(address)
+	if err != nil {
+		return t, err
+	}
+	if err := checkHost(host); err != nil {
+		return t, err
+	}
+	t.Host = host
+	if port != "" {
+		t.Port, err = contract.ParsePort(port)
+	} else {
+		t.Port, err = contract.Port(job)
+	}
+	if err != nil {
+		return t, err
+	}
+	t.Machine = contract.Short(host)
+	if named {
+		t.Machine = name
+	}
+	return t, contract.CheckMachine(t.Machine)
+}
+
+// splitPort splits HOST[:PORT]. An IPv6 address with a port is in brackets.
+func splitPort(s string) (host, port string, err error) {
+	if inner, rest, ok := strings.Cut(strings.TrimPrefix(s, "["), "]"); strings.HasPrefix(s, "[") {
+		if !ok || (rest != "" && !strings.HasPrefix(rest, ":")) {
+			return "", "", fmt.Errorf("it has to be [IPv6] or [IPv6]:PORT")
+		}
+		if rest == ":" {
+			return "", "", fmt.Errorf("the port is missing behind %q", s)
+		}
+		return inner, strings.TrimPrefix(rest, ":"), nil
+	}
+	switch strings.Count(s, ":") {
+	case 0:
+		return s, "", nil
+	case 1:
+		host, port, _ = strings.Cut(s, ":")
+		if port == "" {
+			return "", "", fmt.Errorf("the port is missing behind %q", s)
+		}
+		return host, port, nil
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return "", "", fmt.Errorf("an IPv6 address has to be in brackets: [%s]", s)
+	}
+	return "", "", fmt.Errorf("it has to be [NAME@]HOST[:PORT]")
+}
+
+func checkHost(host string) error {
+	if host == "" {
+		return fmt.Errorf("the host is missing")
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if strings.Contains(host, ":") || strings.ContainsFunc(host, func(r rune) bool {
+		return r <= ' ' || strings.ContainsRune(`/\"'{}()<>?#%&,;@`, r)
+	}) {
+		return fmt.Errorf("%q is neither a host name nor an address", host)
+	}
+	return nil
+}
+
+// Parts are the parts of the scrape configurations. Two machines of one name
+// would write the same series, so they are refused.
+func Parts(targets []Target) ([]contract.Part, error) {
+	type key struct {
+		job, instance string
+	}
+	seen := make(map[key]string)
+	var parts []contract.Part
+	for _, t := range targets {
+		address := net.JoinHostPort(t.Host, strconv.Itoa(t.Port))
+		k := key{t.Job, fmt.Sprintf("%s:%d", t.Machine, t.Port)}
+		if other, ok := seen[k]; ok {
+			if other == address {
+				continue // by a flag and in the file
+			}
+			return nil, fmt.Errorf("job %q: %s and %s are both named %q; give one a name of its own: NAME@HOST", t.Job, other, address, t.Machine)
+		}
+		seen[k] = address
+		parts = append(parts, contract.Part{Job: t.Job, SD: map[string][]any{
+			"static_configs": {map[string]any{
+				"targets": []string{address},
+				"labels":  map[string]string{contract.MachineLabel: t.Machine},
+			}},
+		}})
+	}
+	return parts, nil
+}

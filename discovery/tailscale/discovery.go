@@ -1,0 +1,321 @@
+// Package tailscale finds the machines of the tailnet that this machine is part
+// of. It asks the local tailscaled over its LocalAPI socket, which any local
+// user may read; there is no key and no token, and nothing leaves the machine.
+//
+// Two things are in it: a service discovery for Prometheus' configuration file,
+// tailscale_sd_configs, which sends every device with all that is known of it as
+// __meta_tailscale_* labels; and the discovery method of that name, which makes
+// scrape configurations with it. It follows tailscaled's notifications and polls
+// beside them. While it cannot ask, what was found before stays. Run ends with
+// its context and leaves no connection behind.
+package tailscale
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// Name of the mechanism and of the method.
+const Name = "tailscale"
+
+func init() { discovery.RegisterConfig(&SDConfig{}) }
+
+// SDConfig is a section of tailscale_sd_configs.
+type SDConfig struct {
+	// Socket of the local tailscaled.
+	Socket string `yaml:"socket,omitempty"`
+	// Port of the targets.
+	Port int `yaml:"port"`
+	// RefreshInterval is how often to ask when no notification comes.
+	RefreshInterval model.Duration `yaml:"refresh_interval,omitempty"`
+}
+
+// DefaultSDConfig has what a section does not say.
+var DefaultSDConfig = SDConfig{Socket: DefaultSocket, Port: 9100, RefreshInterval: model.Duration(time.Minute)}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	*c = DefaultSDConfig
+	type plain SDConfig
+	if err := unmarshal((*plain)(c)); err != nil {
+		return err
+	}
+	if c.Socket == "" {
+		return fmt.Errorf("tailscale_sd_configs: socket is empty; leave it out for %s", DefaultSocket)
+	}
+	if err := contract.CheckPort(c.Port); err != nil {
+		return fmt.Errorf("tailscale_sd_configs: %w", err)
+	}
+	if c.RefreshInterval <= 0 {
+		return errors.New("tailscale_sd_configs: refresh_interval has to be more than 0")
+	}
+	return nil
+}
+
+// Name implements discovery.Config.
+func (*SDConfig) Name() string { return Name }
+
+// NewDiscovererMetrics implements discovery.Config.
+func (*SDConfig) NewDiscovererMetrics(_ prometheus.Registerer, rmi discovery.RefreshMetricsInstantiator) discovery.DiscovererMetrics {
+	return &contract.Metrics{Method: Name, Refresh: rmi}
+}
+
+// NewDiscoverer implements discovery.Config.
+func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Discoverer, error) {
+	m, ok := o.Metrics.(*contract.Metrics)
+	if !ok {
+		return nil, fmt.Errorf("tailscale: discovery metrics are of type %T", o.Metrics)
+	}
+	log := o.Logger
+	if log == nil {
+		log = promslog.NewNopLogger()
+	}
+	return &Discovery{
+		config: *c, api: newLocalAPI(c.Socket), log: log,
+		status: m.Reporter(o.SetName),
+	}, nil
+}
+
+// How long to wait between two questions: notifications come in bursts, and a
+// tailscaled that is away is not asked more and more often.
+const (
+	settle     = 500 * time.Millisecond
+	minPause   = 3 * time.Second
+	minBackoff = time.Second
+	maxBackoff = 30 * time.Second
+)
+
+// Discovery is a running discovery.
+type Discovery struct {
+	config SDConfig
+	api    *localAPI
+	log    *slog.Logger
+	status *contract.StatusReporter
+}
+
+// Run implements discovery.Discoverer.
+func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
+	defer d.status.Close()
+	changes := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { d.watch(ctx, changes) })
+
+	var last *targetgroup.Group
+	backoff := minBackoff
+	for {
+		pause := time.Duration(d.config.RefreshInterval)
+		group, err := d.refresh(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			pause = min(pause, backoff)
+			backoff = min(2*backoff, maxBackoff)
+		default:
+			backoff = minBackoff
+			if !reflect.DeepEqual(group, last) {
+				select {
+				case up <- []*targetgroup.Group{group}:
+					last = group
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+		if !d.wait(ctx, pause, err == nil, changes) {
+			return
+		}
+	}
+}
+
+// wait waits until it is time to ask again: after pause, or soon after a change.
+// It reports false when ctx has ended.
+func (d *Discovery) wait(ctx context.Context, pause time.Duration, well bool, changes <-chan struct{}) bool {
+	begin := time.Now()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-changes:
+			rest := settle
+			if well {
+				rest = max(settle, minPause-time.Since(begin))
+			}
+			if left := pause - time.Since(begin); rest < left {
+				timer.Reset(rest)
+			}
+		}
+	}
+}
+
+// watch follows notifications until ctx ends. Without them polling goes on.
+func (d *Discovery) watch(ctx context.Context, changes chan<- struct{}) {
+	backoff := minBackoff
+	for ctx.Err() == nil {
+		err := d.api.watch(ctx, func() {
+			backoff = minBackoff
+			select {
+			case changes <- struct{}{}:
+			default:
+			}
+		})
+		if e, ok := errors.AsType[*apiError](err); ok && e.code == http.StatusNotFound {
+			d.log.Info("This tailscaled sends no notifications: polling alone", "interval", d.config.RefreshInterval, "err", err)
+			return
+		}
+		if ctx.Err() == nil {
+			d.log.Debug("Waiting for tailscaled's notifications", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// refresh asks once and says how it went: an error is logged when it appears
+// and when it is another one.
+func (d *Discovery) refresh(ctx context.Context) (*targetgroup.Group, error) {
+	begin := time.Now()
+	s, err := d.api.status(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	d.status.Refreshed(d.log, time.Since(begin), err)
+	if err != nil {
+		return nil, err
+	}
+	return d.group(s), nil
+}
+
+// group makes targets of devices.
+func (d *Discovery) group(s *status) *targetgroup.Group {
+	g := &targetgroup.Group{Source: d.config.Socket}
+	suffix, tailnet := s.MagicDNSSuffix, s.MagicDNSSuffix
+	if s.CurrentTailnet != nil {
+		tailnet = s.CurrentTailnet.Name
+		if s.CurrentTailnet.MagicDNSSuffix != "" {
+			suffix = s.CurrentTailnet.MagicDNSSuffix
+		}
+	}
+	names := make(map[string]bool, len(s.Peer)+1)
+	add := func(p *peer, self bool) {
+		if p == nil || len(p.TailscaleIPs) == 0 {
+			return // not reachable at all
+		}
+		l := d.labels(p, suffix)
+		l[meta("tailnet")] = model.LabelValue(tailnet)
+		l[meta("user")] = model.LabelValue(s.User[strconv.FormatInt(p.UserID, 10)].LoginName)
+		l[meta("self")] = boolean(self)
+		machine := machineName(p)
+		if names[machine] { // then the names of the network are not to be trusted
+			machine = contract.Clean(machine + "-" + p.ID)
+		}
+		names[machine] = true
+		l[meta("machine")] = model.LabelValue(machine)
+		for name, value := range l {
+			l[name] = model.LabelValue(strings.ToValidUTF8(string(value), "\uFFFD"))
+		}
+		g.Targets = append(g.Targets, l)
+	}
+	add(s.Self, true)
+	for _, key := range slices.Sorted(maps.Keys(s.Peer)) {
+		add(s.Peer[key], false)
+	}
+	return g
+}
+
+// machineName is the first label of the name that the tailnet gave the device,
+// which is unique there, unlike the host name.
+func machineName(p *peer) string {
+	for _, name := range []string{p.DNSName, p.HostName} {
+		if m := contract.Short(name); m != "" {
+			return m
+		}
+	}
+	return p.TailscaleIPs[0].String()
+}
+
+// labels are what the device says of itself.
+func (d *Discovery) labels(p *peer, suffix string) model.LabelSet {
+	var v4, v6 string
+	for _, a := range p.TailscaleIPs {
+		switch {
+		case a.Is4() && v4 == "":
+			v4 = a.String()
+		case a.Is6() && v6 == "":
+			v6 = a.String()
+		}
+	}
+	name := strings.TrimSuffix(p.DNSName, ".")
+	mullvad := strings.HasSuffix(name, ".mullvad.ts.net") || (p.Location != nil && p.ExitNodeOption)
+	inside := suffix == "" || name == "" || strings.HasSuffix(name, "."+strings.Trim(suffix, "."))
+	l := model.LabelSet{
+		model.AddressLabel: model.LabelValue(net.JoinHostPort(address(p.TailscaleIPs), strconv.Itoa(d.config.Port))),
+	}
+	for key, value := range map[string]string{
+		"device_name": name, "hostname": p.HostName, "id": p.ID, "os": p.OS, "ipv4": v4, "ipv6": v6,
+		"tags": contract.List(p.Tags), "primary_routes": contract.List(p.PrimaryRoutes),
+		"endpoint": p.CurAddr, "relay": p.Relay,
+	} {
+		l[meta(key)] = model.LabelValue(value)
+	}
+	for key, value := range map[string]bool{
+		"online": p.Online, "expired": p.Expired, "exit_node_option": p.ExitNodeOption,
+		"shared": p.ShareeNode || p.AltSharerUserID != 0 || (!inside && !mullvad), "mullvad": mullvad,
+	} {
+		l[meta(key)] = boolean(value)
+	}
+	if p.KeyExpiry != nil {
+		l[meta("key_expiry")] = model.LabelValue(p.KeyExpiry.UTC().Format(time.RFC3339))
+	}
+	if !p.LastSeen.IsZero() && !p.Online {
+		l[meta("last_seen")] = model.LabelValue(p.LastSeen.UTC().Format(time.RFC3339))
+	}
+	if p.Location != nil {
+		l[meta("location_country_code")] = model.LabelValue(p.Location.CountryCode)
+		l[meta("location_city_code")] = model.LabelValue(p.Location.CityCode)
+	}
+	return l
+}
+
+// address is the IPv4 address, which every Linux can reach, or the IPv6 one where
+// the tailnet has no other.
+func address(ips []netip.Addr) string {
+	for _, a := range ips {
+		if a.Is4() {
+			return a.String()
+		}
+	}
+	return ips[0].String()
+}
+
+func meta(name string) model.LabelName { return contract.Meta("tailscale_", name) }
+
+func boolean(b bool) model.LabelValue { return model.LabelValue(strconv.FormatBool(b)) }

@@ -1,0 +1,123 @@
+package tailscale
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// Settings of the method.
+type Settings struct {
+	Socket string
+	// Jobs are what every machine is asked for.
+	Jobs []Job
+	// Tags, if any, leaves out machines that have none of them.
+	Tags []string
+	// IntermittentTags mark machines that are not meant to be on all the time.
+	IntermittentTags []string
+}
+
+// Job is a job and the machines it is for.
+type Job struct {
+	Name string
+	Port int
+	Tags []string // machines with one of them; all if empty
+}
+
+// Defaults of the flags.
+var (
+	DefaultJobs             = []string{"node", "systemd"}
+	DefaultIntermittentTags = []string{"tag:laptop", "tag:intermittent"}
+)
+
+// ParseJob reads "JOB[:PORT][@TAG,…]", the value of --discovery.tailscale.job.
+func ParseJob(text string) (Job, error) {
+	spec, tags, tagged := strings.Cut(text, "@")
+	name, port, hasPort := strings.Cut(spec, ":")
+	j := Job{Name: name}
+	err := contract.CheckJob(name)
+	if err == nil {
+		if hasPort {
+			j.Port, err = contract.ParsePort(port)
+		} else {
+			j.Port, err = contract.Port(name)
+		}
+	}
+	if err == nil && tagged {
+		j.Tags, err = ParseTags(strings.Split(tags, ","))
+	}
+	if err != nil {
+		return j, fmt.Errorf("%q: %w", text, err)
+	}
+	return j, nil
+}
+
+var tagPattern = regexp.MustCompile(`^tag:[A-Za-z][A-Za-z0-9-]*$`)
+
+// ParseTags accepts tags with or without "tag:" before them.
+func ParseTags(tags []string) ([]string, error) {
+	parsed := make([]string, 0, len(tags))
+	for _, t := range tags {
+		full := "tag:" + strings.TrimPrefix(strings.TrimSpace(t), "tag:")
+		if !tagPattern.MatchString(full) {
+			return nil, fmt.Errorf("tag %q: it has to be tag:NAME, of letters, digits and '-', a letter first", t)
+		}
+		parsed = append(parsed, full)
+	}
+	return parsed, nil
+}
+
+// Parts are the parts of the scrape configurations. All jobs have the same
+// section, so that tailscaled is asked once for all of them.
+func Parts(s Settings) []contract.Part {
+	sd := map[string]any{"port": DefaultSDConfig.Port}
+	if s.Socket != "" && s.Socket != DefaultSocket {
+		sd["socket"] = s.Socket
+	}
+	var parts []contract.Part
+	for _, j := range s.Jobs {
+		parts = append(parts, contract.Part{
+			Job: j.Name,
+			SD:  map[string][]any{"tailscale_sd_configs": {sd}},
+			Relabel: append(keep(s.Tags, j.Tags),
+				contract.Replace([]string{"__meta_tailscale_id", "__address__"}, `.+;(.+):\d+`, "__address__", fmt.Sprintf("$1:%d", j.Port)),
+				contract.Copy("__meta_tailscale_machine", contract.MachineLabel),
+				contract.Set("__meta_tailscale_tags", hasTag(s.IntermittentTags), contract.AvailabilityLabel, contract.Intermittent),
+			),
+		})
+	}
+	return parts
+}
+
+// keep leaves out what runs no exporter: anything but Linux, devices of other
+// tailnets, and Mullvad's. Targets of other methods in the same scrape
+// configuration have no __meta_tailscale_id and stay.
+func keep(tagSets ...[]string) []contract.Relabel {
+	const verdict = "__tmp_clanmon_keep"
+	sources := []string{"__meta_tailscale_os", "__meta_tailscale_shared", "__meta_tailscale_mullvad"}
+	regex := "linux;false;false"
+	for _, tags := range tagSets {
+		if len(tags) > 0 {
+			sources = append(sources, "__meta_tailscale_tags")
+			regex += ";" + hasTag(tags)
+		}
+	}
+	return []contract.Relabel{
+		contract.Set("__meta_tailscale_id", "^$", verdict, "yes"),
+		contract.Replace(sources, regex, verdict, "yes"),
+		{SourceLabels: []string{verdict}, Regex: "yes", Action: "keep"},
+	}
+}
+
+func hasTag(tags []string) string {
+	if len(tags) == 0 {
+		return "none" // no list of tags looks like this
+	}
+	quoted := make([]string, len(tags))
+	for i, t := range tags {
+		quoted[i] = regexp.QuoteMeta(t)
+	}
+	return ".*,(?:" + strings.Join(quoted, "|") + "),.*"
+}

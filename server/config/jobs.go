@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/prometheus/prometheus/config"
+	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// addJobs adds the jobs that no file says: those of the process itself, and those
+// that the discovery flags ask for. They go through upstream's parser as if they
+// had been written in the file, so that they have the same defaults and checks
+// and show in /api/v1/status/config as what they are.
+func (l *Loader) addJobs(cfg *config.Config, unconfigured bool, logger *slog.Logger) error {
+	settings, err := discovery.ReadFlags(l.opts.Discovery)
+	if err != nil {
+		return err
+	}
+	for _, key := range settings.Ignored {
+		logger.Warn("Section of --clan.settings has no effect: its discovery method is not chosen", "section", key)
+	}
+	if !unconfigured && !settings.Enabled() && len(settings.Additional) == 0 {
+		l.discovered = nil
+		return nil // a file alone means what it means to Prometheus
+	}
+	var parts []contract.Part
+	switch {
+	case unconfigured:
+		what := "Nothing is configured: scraping this server and this machine"
+		if settings.Enabled() {
+			what = "No configuration file: scraping this server, this machine, and what discovery finds"
+		}
+		logger.Info(what, "looked_for", DefaultFile)
+		for _, job := range l.opts.Local {
+			parts = append(parts, localPart(job))
+		}
+	case settings.Enabled() && len(l.opts.Local) > 0 && !hasJob(cfg, l.opts.Local[0].Name):
+		parts = append(parts, localPart(l.opts.Local[0]))
+	}
+	found, err := settings.Parts()
+	if err != nil {
+		return err
+	}
+	made, err := parseScrapes(cfg, discovery.Assemble(append(parts, found...)), logger)
+	if err != nil {
+		return fmt.Errorf("scrape configurations of --discovery: %w", err)
+	}
+	extra, err := parseScrapes(cfg, settings.Additional, logger)
+	if err != nil {
+		return fmt.Errorf("--clan.settings %q: additionalScrapeConfigs: %w", l.opts.Discovery.SettingsFile, err)
+	}
+
+	names, err := jobNames(cfg)
+	if err != nil {
+		return err
+	}
+	discovered := make(map[string]bool, len(made))
+	for i, s := range append(made, extra...) {
+		source := "additionalScrapeConfigs"
+		if i < len(made) {
+			discovered[s.JobName] = true
+			source = "--discovery"
+		}
+		if where, taken := names[s.JobName]; taken {
+			return fmt.Errorf("%s makes a job %q, and so does %s: give the one there another job_name (a relabelling rule can still set its label \"job\")", source, s.JobName, where)
+		}
+		names[s.JobName] = source
+		cfg.ScrapeConfigs = append(cfg.ScrapeConfigs, s)
+	}
+	l.discovered = discovered
+	return nil
+}
+
+func hasJob(cfg *config.Config, name string) bool {
+	names, err := jobNames(cfg)
+	_, ok := names[name]
+	return ok || err != nil // an error is told by who asks next
+}
+
+// jobNames are the jobs of the file and of its scrape_config_files.
+func jobNames(cfg *config.Config) (map[string]string, error) {
+	scrapes, err := cfg.GetScrapeConfigs()
+	if err != nil {
+		return nil, fmt.Errorf("scrape_config_files: %w", err)
+	}
+	names := make(map[string]string, len(scrapes))
+	for _, s := range scrapes {
+		names[s.JobName] = "the configuration file"
+	}
+	return names, nil
+}
+
+// parseScrapes reads scrape configurations under the global settings of cfg.
+func parseScrapes[T any](cfg *config.Config, scrapes []T, logger *slog.Logger) ([]*config.ScrapeConfig, error) {
+	if len(scrapes) == 0 {
+		return nil, nil
+	}
+	text, err := yaml.Marshal(map[string]any{"scrape_configs": scrapes})
+	if err != nil {
+		return nil, err
+	}
+	global, err := yaml.Marshal(map[string]any{"global": cfg.GlobalConfig})
+	if err != nil {
+		return nil, err
+	}
+	made, err := config.Load(string(global)+string(text), logger)
+	if err != nil {
+		return nil, fmt.Errorf("%s", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return made.ScrapeConfigs, nil
+}

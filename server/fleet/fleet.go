@@ -1,0 +1,361 @@
+// Package fleet knows which machines there are. It looks at the target groups on
+// their way from discovery to the scrapes, and does three things with them.
+//
+// Where two discovery methods name the same machine, it lets the targets of only
+// one of them through. It tells what is known of the machines: as the metric
+// clanmon_machine_info, which joins tags with series, and to the web UI. And it
+// adds a machine's tags to outgoing alerts. Tags are no labels of series, which
+// would all start anew when a tag changes.
+//
+// Only jobs made by discovery are looked at; what a configuration file says is
+// none of its business. It runs nothing of its own.
+package fleet
+
+import (
+	"cmp"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/scrape"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// Options for New.
+type Options struct {
+	// Discovered reports whether discovery made a job; asked while the
+	// configuration is applied.
+	Discovered func(job string) bool
+	// Local reports whether an address is served by this process itself.
+	Local func(address string) bool
+	// Status is how the discovery methods fare.
+	Status func() []contract.Status
+	// Targets are those that are scraped, by job.
+	Targets func() map[string][]*scrape.Target
+
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+}
+
+// Fleet is the machines of the last discovery. It is safe for concurrent use.
+type Fleet struct {
+	opts Options
+
+	mu       sync.RWMutex
+	jobs     map[string]*config.ScrapeConfig
+	machines map[string]*Machine
+	warned   map[string]bool // collisions that were logged
+}
+
+// Machine is what is known of a machine.
+type Machine struct {
+	Name         string   `json:"machine"`
+	Availability string   `json:"availability"`
+	Tags         []string `json:"tags"`
+	OS           string   `json:"os,omitempty"`
+	// Sources are the methods that found it, and "local" for this one.
+	Sources   []string   `json:"sources"`
+	Addresses []string   `json:"addresses"` // without ports, as discovered
+	Tailscale *Tailscale `json:"tailscale,omitempty"`
+	Targets   []Target   `json:"targets"`
+}
+
+// Tailscale is what the tailnet says of a device. Online is what the coordination
+// server believes, which can be a quarter of an hour old.
+type Tailscale struct {
+	Name      string `json:"name"`
+	Online    bool   `json:"online"`
+	Direct    bool   `json:"direct"` // else by a relay, or not in use
+	Relay     string `json:"relay,omitempty"`
+	KeyExpiry string `json:"keyExpiry,omitempty"` // RFC 3339
+	LastSeen  string `json:"lastSeen,omitempty"`  // RFC 3339
+	Expired   bool   `json:"expired,omitempty"`
+}
+
+// Target is an exporter of a machine.
+type Target struct {
+	Job      string `json:"job"`
+	Instance string `json:"instance"`
+	Address  string `json:"address"`
+}
+
+// New returns a Fleet without machines.
+func New(o Options) *Fleet {
+	f := &Fleet{opts: o, warned: make(map[string]bool)}
+	o.Registerer.MustRegister(f)
+	return f
+}
+
+// ApplyConfig learns what discovery's jobs make of a target.
+func (f *Fleet) ApplyConfig(cfg *config.Config) error {
+	jobs := make(map[string]*config.ScrapeConfig)
+	for _, s := range cfg.ScrapeConfigs {
+		if f.opts.Discovered(s.JobName) {
+			jobs[s.JobName] = s
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.jobs = jobs
+	return nil
+}
+
+// candidate is a target that is not dropped by relabelling.
+type candidate struct {
+	job      string
+	group    *targetgroup.Group
+	index    int // in the group
+	found    labels.Labels
+	meta     model.LabelSet
+	method   string
+	machine  string
+	address  string
+	instance string
+}
+
+// Merge returns the groups without the targets that another method stands for.
+// What it is given stays as it is.
+func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targetgroup.Group {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	merged := make(map[string][]*targetgroup.Group, len(byJob))
+	machines := make(map[string]*Machine)
+	for job, groups := range byJob {
+		cfg, ok := f.jobs[job]
+		if !ok {
+			merged[job] = groups
+			continue
+		}
+		all := f.candidates(cfg, groups)
+		dropped := f.choose(all, machines)
+		merged[job] = without(groups, dropped)
+	}
+	for _, m := range machines {
+		m.finish()
+	}
+	f.machines = machines
+	return merged
+}
+
+// candidates relabels as the scrape manager will, once more behind this.
+func (f *Fleet) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group) []candidate {
+	var all []candidate
+	builder := labels.NewBuilder(labels.EmptyLabels())
+	for _, g := range groups {
+		for i, t := range g.Targets {
+			found, err := scrape.PopulateLabels(builder, cfg, t, g.Labels)
+			machine := found.Get(contract.MachineLabel)
+			if err != nil || machine == "" {
+				continue // the scrape manager drops it, or says what is wrong
+			}
+			c := candidate{
+				job: cfg.JobName, group: g, index: i, found: found, meta: t,
+				machine: machine, address: found.Get(model.AddressLabel), instance: found.Get(model.InstanceLabel),
+			}
+			c.method = f.method(c)
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// ranks are the methods, those first that say better where a machine is.
+var ranks = []string{"local", "static", "inventory", "dns", "tailscale"}
+
+func (f *Fleet) method(c candidate) string {
+	switch {
+	case f.opts.Local(c.address):
+		return "local"
+	case c.meta["__meta_tailscale_id"] != "":
+		return "tailscale"
+	case c.meta["__meta_inventory_machine"] != "":
+		return "inventory"
+	case c.meta["__meta_dns_machine"] != "":
+		return "dns"
+	}
+	return "static"
+}
+
+type position struct {
+	group *targetgroup.Group
+	index int
+}
+
+// choose decides which targets of a job stay, and adds what all of them say to
+// machines. It returns those that do not stay.
+func (f *Fleet) choose(all []candidate, machines map[string]*Machine) map[position]bool {
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Compare(slices.Index(ranks, a.method), slices.Index(ranks, b.method))
+	})
+	dropped := make(map[position]bool)
+	methods := make(map[string]string)   // machine → method that speaks for it
+	addresses := make(map[string]string) // address → machine
+	instances := make(map[string]string) // instance → address
+	local := ""
+	for _, c := range all {
+		if c.method == "local" {
+			local = c.machine
+		}
+		// A machine that is known by another name is known.
+		if other, ok := addresses[c.address]; ok {
+			c.machine = other
+		} else if local != "" && c.meta["__meta_tailscale_self"] == "true" {
+			c.machine = local
+		}
+		method, known := methods[c.machine]
+		_, sameAddress := addresses[c.address]
+		other, sameInstance := instances[c.instance]
+		switch {
+		case known && method != c.method, sameAddress:
+			dropped[position{c.group, c.index}] = true
+			if method == "local" && c.method == "tailscale" && c.meta["__meta_tailscale_self"] != "true" {
+				f.warn(c, "this machine itself")
+			}
+		case sameInstance:
+			dropped[position{c.group, c.index}] = true
+			f.warn(c, other)
+		default:
+			methods[c.machine] = c.method
+			addresses[c.address] = c.machine
+			instances[c.instance] = c.address
+		}
+		note(machines, c, !dropped[position{c.group, c.index}])
+	}
+	return dropped
+}
+
+// warn says once that a machine is found at two addresses, of which only one can
+// be scraped under its name.
+func (f *Fleet) warn(c candidate, other string) {
+	key := c.job + "\xff" + c.instance + "\xff" + c.address
+	if f.warned[key] {
+		return
+	}
+	f.warned[key] = true
+	f.opts.Logger.Warn("Two targets would have the same labels; only the first is scraped. Give one of the machines another name, or list one address only",
+		"job", c.job, "instance", c.instance, "scraped", other, "left_out", c.address, "method", c.method)
+}
+
+// note adds what a target says of its machine.
+func note(machines map[string]*Machine, c candidate, stays bool) {
+	m := machines[c.machine]
+	if m == nil {
+		m = &Machine{Name: c.machine, Availability: c.found.Get(contract.AvailabilityLabel)}
+		machines[c.machine] = m
+	}
+	m.Sources = append(m.Sources, c.method)
+	if stays {
+		m.Targets = append(m.Targets, Target{c.job, c.instance, c.address})
+	}
+	if c.method == "local" {
+		return // its address is none
+	}
+	if addr := host(c.address); addr != "" {
+		m.Addresses = append(m.Addresses, addr)
+	}
+	tags := func(label model.LabelName) []string {
+		return strings.Split(string(c.meta[label]), ",")
+	}
+	switch c.method {
+	case "inventory":
+		m.Tags = append(m.Tags, contract.Tags(tags("__meta_inventory_tags"))...)
+	case "tailscale":
+		m.Tags = append(m.Tags, contract.Tags(tags("__meta_tailscale_tags"))...)
+		m.OS = string(c.meta["__meta_tailscale_os"])
+		m.Tailscale = &Tailscale{
+			Name:      string(c.meta["__meta_tailscale_device_name"]),
+			Online:    c.meta["__meta_tailscale_online"] == "true",
+			Direct:    c.meta["__meta_tailscale_endpoint"] != "",
+			Relay:     string(c.meta["__meta_tailscale_relay"]),
+			KeyExpiry: string(c.meta["__meta_tailscale_key_expiry"]),
+			LastSeen:  string(c.meta["__meta_tailscale_last_seen"]),
+			Expired:   c.meta["__meta_tailscale_expired"] == "true",
+		}
+	}
+}
+
+func host(address string) string {
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		return ap.Addr().String()
+	}
+	h, _, _ := strings.Cut(address, ":")
+	return h
+}
+
+// finish sorts what several targets added.
+func (m *Machine) finish() {
+	for _, list := range []*[]string{&m.Sources, &m.Tags, &m.Addresses} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	slices.SortFunc(m.Targets, func(a, b Target) int {
+		return cmp.Or(contract.CompareJobs(a.Job, b.Job), strings.Compare(a.Instance, b.Instance))
+	})
+}
+
+// without copies the groups from which something is dropped.
+func without(groups []*targetgroup.Group, dropped map[position]bool) []*targetgroup.Group {
+	if len(dropped) == 0 {
+		return groups
+	}
+	kept := make([]*targetgroup.Group, len(groups))
+	for i, g := range groups {
+		c := &targetgroup.Group{Labels: g.Labels, Source: g.Source}
+		for k, t := range g.Targets {
+			if !dropped[position{g, k}] {
+				c.Targets = append(c.Targets, t)
+			}
+		}
+		kept[i] = c
+	}
+	return kept
+}
+
+// Machines are all machines, by name. They are not to be changed.
+func (f *Fleet) Machines() []*Machine {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	all := make([]*Machine, 0, len(f.machines))
+	for _, m := range f.machines {
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b *Machine) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// tags are those of a machine, in the form of a label's value.
+func (f *Fleet) tags(machine string) string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if m := f.machines[machine]; m != nil {
+		return contract.List(m.Tags)
+	}
+	return ""
+}
+
+var infoDesc = prometheus.NewDesc("clanmon_machine_info",
+	"A machine that discovery knows: its tags (each between commas), operating system, the methods that found it, and its name in the tailnet.",
+	[]string{"machine", "tags", "os", "source", "tailscale_name"}, nil)
+
+// Describe implements prometheus.Collector.
+func (f *Fleet) Describe(ch chan<- *prometheus.Desc) { ch <- infoDesc }
+
+// Collect implements prometheus.Collector.
+func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
+	for _, m := range f.Machines() {
+		name := ""
+		if m.Tailscale != nil {
+			name = m.Tailscale.Name
+		}
+		ch <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1,
+			m.Name, contract.List(m.Tags), m.OS, strings.Join(m.Sources, ","), name)
+	}
+}

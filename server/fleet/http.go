@@ -1,0 +1,74 @@
+package fleet
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/scrape"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// health is how a target fares.
+type health struct {
+	Target
+	Health     string `json:"health"` // up, down or unknown: not scraped yet
+	LastError  string `json:"lastError,omitempty"`
+	LastScrape string `json:"lastScrape,omitempty"` // RFC 3339
+}
+
+type machineAnswer struct {
+	*Machine
+	Targets []health `json:"targets"`
+}
+
+// Handler serves /machines and /discovery, below /api/clanmon/v1. Answers have
+// the shape of Prometheus' API: {"status": "success", "data": …}.
+func (f *Fleet) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /machines", func(w http.ResponseWriter, _ *http.Request) { answer(w, f.answer()) })
+	mux.HandleFunc("GET /discovery", func(w http.ResponseWriter, _ *http.Request) {
+		status := f.opts.Status()
+		if status == nil {
+			status = []contract.Status{}
+		}
+		answer(w, status)
+	})
+	return mux
+}
+
+func (f *Fleet) answer() []machineAnswer {
+	type key struct{ job, instance string }
+	scraped := make(map[key]*scrape.Target)
+	for job, targets := range f.opts.Targets() {
+		for _, t := range targets {
+			scraped[key{job, t.GetValue(model.InstanceLabel)}] = t
+		}
+	}
+	machines := f.Machines()
+	all := make([]machineAnswer, len(machines))
+	for i, m := range machines {
+		all[i] = machineAnswer{Machine: m, Targets: make([]health, len(m.Targets))}
+		for k, t := range m.Targets {
+			h := health{Target: t, Health: string(scrape.HealthUnknown)}
+			if s := scraped[key{t.Job, t.Instance}]; s != nil {
+				h.Health = string(s.Health())
+				if err := s.LastError(); err != nil {
+					h.LastError = err.Error()
+				}
+				if last := s.LastScrape(); !last.IsZero() {
+					h.LastScrape = last.UTC().Format(time.RFC3339)
+				}
+			}
+			all[i].Targets[k] = h
+		}
+	}
+	return all
+}
+
+func answer(w http.ResponseWriter, data any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
+}
