@@ -259,7 +259,7 @@ func machineName(p *peer) string {
 			return m
 		}
 	}
-	return p.TailscaleIPs[0].String()
+	return address(p.TailscaleIPs)
 }
 
 // labels are what the device says of itself.

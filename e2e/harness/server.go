@@ -38,6 +38,7 @@ type ServerOptions struct {
 	Agent  bool
 	Env    []string
 	Client *http.Client      // for TLS; URL becomes https if set
+	Host   *Host             // another host to run on
 	Listen string            // a free address by default
 	Bare   bool              // pass no flag but the address
 	Files  map[string]string // of the working directory
@@ -58,6 +59,9 @@ func LaunchServer(t testing.TB, o ServerOptions) *Server {
 	scheme := "https"
 	if s.client == nil {
 		s.client, scheme = &http.Client{Timeout: Patience}, "http"
+		if o.Host != nil {
+			s.client = o.Host.Client()
+		}
 	}
 	if s.Data == "" {
 		s.Data = filepath.Join(s.Dir, "data")
@@ -89,7 +93,11 @@ func LaunchServer(t testing.TB, o ServerOptions) *Server {
 	default:
 		args = append(args, "--storage.tsdb.path="+s.Data)
 	}
-	s.Process = Start(t, Command{Path: o.Path, Args: append(args, o.Args...), Dir: s.Dir, Env: o.Env})
+	c := Command{Path: o.Path, Args: append(args, o.Args...), Dir: s.Dir, Env: o.Env}
+	if o.Host != nil {
+		c = o.Host.Command(t, c)
+	}
+	s.Process = Start(t, c)
 	return s
 }
 

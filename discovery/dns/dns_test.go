@@ -1,0 +1,136 @@
+package dns
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v2"
+)
+
+func TestParse(t *testing.T) {
+	for text, want := range map[string]Lookup{
+		"node=*.monitoring.local":          {"node", "*.monitoring.local", 9100, "A"},
+		"node=web.example.org:9200/aaaa":   {"node", "web.example.org", 9200, "AAAA"},
+		"node=_node._tcp.example.org":      {"node", "_node._tcp.example.org", 0, "SRV"},
+		"mine=_mine._tcp.example.org./SRV": {"mine", "_mine._tcp.example.org.", 0, "SRV"},
+		"redis=example.org/MX":             {"redis", "example.org", 9121, "MX"},
+	} {
+		got, err := Parse(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	for text, want := range map[string]string{
+		"example.org":  "JOB=NAME",
+		"node=":        "it is missing",
+		"node=a..b":    "nothing between two dots",
+		"node=a b":     "only letters",
+		"node=x.*.org": "only letters",
+		"node=" + strings.Repeat("a", 64) + ".org":   "longer than 63",
+		"node=" + strings.Repeat("abc.", 70) + "org": "longer than 253",
+		"node=a.org/TXT":             `record type "TXT"`,
+		"node=a.org:http":            `port "http"`,
+		"mine=a.org":                 `job "mine" has no port`,
+		"node=_node._tcp.a.org:9100": "SRV records name the port themselves",
+		"node=*.a.org/NS":            "a wildcard is for A, AAAA and SRV",
+	} {
+		_, err := Parse(text)
+		require.ErrorContains(t, err, want, text)
+	}
+}
+
+func TestNamesStayDistinct(t *testing.T) {
+	require.Equal(t,
+		[]string{"web1", "db", "db", "mail.a.org", "mail.b.org", "10.0.0.1", "a_034b"},
+		distinct([]string{"WEB1.a.org.", "db.a.org", "db.a.org.", "mail.a.org", "mail.b.org", "10.0.0.1", `a\034b.a.org`}))
+}
+
+func TestZoneToTargets(t *testing.T) {
+	var records []dns.RR
+	for line := range strings.Lines(`
+$ORIGIN monitoring.local.
+@ 60 IN SOA ns admin 1 60 60 60 60
+@ 60 IN NS ns
+@ 60 IN A 10.0.0.99
+* 60 IN A 10.0.0.98
+web1 60 IN A 10.0.0.1
+web1 60 IN A 10.1.0.1
+DB.rack1 60 IN A 10.0.0.2
+six 60 IN AAAA fd00::6
+www 60 IN CNAME web1
+ring 60 IN CNAME ring2
+ring2 60 IN CNAME ring
+_node._tcp 60 IN SRV 0 0 9200 web1
+other.example. 60 IN A 10.9.9.9
+`) {
+		if strings.HasPrefix(line, "$") || strings.TrimSpace(line) == "" {
+			continue
+		}
+		p := dns.NewZoneParser(strings.NewReader(line), "monitoring.local.", "")
+		rr, ok := p.Next()
+		require.True(t, ok, "%s: %v", line, p.Err())
+		records = append(records, rr)
+	}
+	found := func(typ string) map[string]string {
+		m := make(map[string]string)
+		for _, l := range pick(records, "*.monitoring.local", "monitoring.local.", typ, 9100) {
+			require.EqualValues(t, "*.monitoring.local", l[nameLabel])
+			m[string(l[machineLabel])] = string(l[model.AddressLabel])
+		}
+		return m
+	}
+	require.Equal(t, map[string]string{
+		"web1.monitoring.local.": "10.0.0.1:9100", "db.rack1.monitoring.local.": "10.0.0.2:9100", "www.monitoring.local.": "10.0.0.1:9100",
+	}, found("A"))
+	require.Equal(t, map[string]string{"six.monitoring.local.": "[fd00::6]:9100"}, found("AAAA"))
+	require.Equal(t, map[string]string{"web1.monitoring.local.": "web1.monitoring.local:9200"}, found("SRV"))
+}
+
+// A name server that is away must not rename a machine; one that says that there
+// is no name any more does.
+func TestReverseKeepsNameWhileNobodyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names, err := []string{"web1.lan.", "alias.lan."}, error(nil)
+		asked := 0
+		r := newReverser(func(context.Context, string) ([]string, error) { asked++; return names, err })
+		require.Equal(t, "alias.lan.", r.name(t.Context(), "10.0.0.1"))
+		require.Equal(t, "alias.lan.", r.name(t.Context(), "10.0.0.1"))
+		require.Equal(t, 1, asked, "a fresh answer is not asked for again")
+
+		time.Sleep(2 * reverseFresh)
+		names, err = nil, &net.DNSError{Err: "timeout", IsTimeout: true}
+		require.Equal(t, "alias.lan.", r.name(t.Context(), "10.0.0.1"))
+		require.Equal(t, "10.0.0.2", r.name(t.Context(), "10.0.0.2"), "never known")
+
+		time.Sleep(2 * reverseFresh)
+		err = &net.DNSError{Err: "no such host", IsNotFound: true}
+		require.Equal(t, "10.0.0.1", r.name(t.Context(), "10.0.0.1"))
+
+		time.Sleep(2 * reverseFresh)
+		names, err = []string{"..."}, nil
+		require.Equal(t, "10.0.0.1", r.name(t.Context(), "10.0.0.1"), "a name of which nothing is left")
+	})
+}
+
+func TestSections(t *testing.T) {
+	for text, want := range map[string]string{
+		"names: []":                          "at least one",
+		"{names: [x], type: A}":              "port is required",
+		"{names: [x], refresh_interval: 0s}": "refresh_interval",
+		"{names: [x], type: TXT, port: 1}":   "TXT",
+		"{name: x}":                          "name",
+	} {
+		require.ErrorContains(t, yaml.UnmarshalStrict([]byte(text), new(SDConfig)), want, text)
+	}
+	var c SDConfig
+	require.NoError(t, yaml.UnmarshalStrict([]byte("{names: [x], type: A, port: 80}"), &c))
+	out, err := yaml.Marshal(&c)
+	require.NoError(t, err)
+	require.Contains(t, string(out), "port: 80")
+}

@@ -1,0 +1,111 @@
+package discovery
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "settings.yml")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+const inventoryText = `{"machines": {"web1": {"addresses": ["10.0.0.1"], "exporters": {"node": null, "mine": 1}}}}`
+
+// Flags and file are two ways to say the same.
+func TestFlagsAndFileGiveTheSame(t *testing.T) {
+	inventory := write(t, inventoryText)
+	flags := Flags{
+		Methods: []string{"tailscale", "dns", "static", "inventory"},
+		DNS:     []string{"node=*.monitoring.local", "node=web.example.org", "postgres=_pg._tcp.example.org/SRV", "mine=x.org:80/AAAA"},
+		Static:  []string{"node=web1,db@10.0.0.7:9101", "mine=[fd00::1]:80"}, Inventory: inventory,
+		TailscaleSocket: "/run/x.sock", TailscaleJobs: []string{"node", "nginx@web"}, TailscaleTags: []string{"server"}, TailscaleIntermittent: []string{"tag:phone"},
+	}
+	yaml := `
+enableAutoDiscovery: true
+discoveryMethod: [tailscale, dns, static, inventory]
+dnsDiscovery:
+  node: {names: ["*.monitoring.local", web.example.org], port: 9100, type: A}
+  postgres: {names: [_pg._tcp.example.org], type: SRV, port: null}
+  mine: {names: [x.org], type: AAAA, port: 80}
+staticTargets:
+  node: [web1, "db@10.0.0.7:9101"]
+  mine: ["[fd00::1]:80"]
+inventoryFile: ` + inventory + `
+tailscale: {socket: /run/x.sock, jobs: [node, nginx@web], tags: ["tag:server"], intermittentTags: [phone]}
+`
+	json := `{"enableAutoDiscovery": true, "discoveryMethod": ["tailscale", "dns", "static", "inventory"],
+	"dnsDiscovery": {"node": {"names": ["*.monitoring.local", "web.example.org"], "type": "A"}, "postgres": {"names": ["_pg._tcp.example.org"], "type": "SRV"}, "mine": {"names": ["x.org"], "type": "AAAA", "port": 80}},
+	"staticTargets": {"node": ["web1", "db@10.0.0.7:9101"], "mine": ["[fd00::1]:80"]}, "inventoryFile": "` + inventory + `",
+	"tailscale": {"socket": "/run/x.sock", "jobs": ["node", "nginx@web"], "tags": ["server"], "intermittentTags": ["tag:phone"]}}`
+	want := assemble(t, flags)
+	require.Len(t, want, 6, "node, systemd, nginx, postgres, redis, mine")
+	require.Equal(t, want, assemble(t, Flags{SettingsFile: write(t, yaml)}))
+	require.Equal(t, want, assemble(t, Flags{SettingsFile: write(t, json)}))
+}
+
+func assemble(t *testing.T, f Flags) []map[string]any {
+	t.Helper()
+	s, err := ReadFlags(f)
+	require.NoError(t, err)
+	require.Empty(t, s.Ignored)
+	parts, err := s.Parts()
+	require.NoError(t, err)
+	return Assemble(parts)
+}
+
+// A flag that is about a method chooses it.
+func TestFlagsImplyMethods(t *testing.T) {
+	s, err := ReadFlags(Flags{Methods: []string{"tailscale"}, Static: []string{"node=a"}, DNS: []string{"node=b"}, Inventory: "x"})
+	require.NoError(t, err)
+	require.Equal(t, Methods, s.Methods)
+}
+
+// The file's sections belong to its discoveryMethod, as in the clan service.
+func TestSectionsOfOtherMethods(t *testing.T) {
+	s, err := ReadFlags(Flags{SettingsFile: write(t, "discoveryMethod: static\nstaticTargets: {node: [a]}\ndnsDiscovery: {node: {names: [x]}}\n")})
+	require.NoError(t, err)
+	require.Equal(t, []string{"static"}, s.Methods)
+	require.Equal(t, []string{"dnsDiscovery"}, s.Ignored)
+
+	for _, text := range []string{"discoveryMethod: none", "enableAutoDiscovery: false\ndiscoveryMethod: tailscale", "{}", ""} {
+		s, err := ReadFlags(Flags{SettingsFile: write(t, text)})
+		require.NoError(t, err, text)
+		require.False(t, s.Enabled(), text)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	for _, test := range []struct {
+		flags Flags
+		want  string
+	}{
+		{Flags{Methods: []string{"tailscail"}}, `--discovery: unknown method "tailscail"; one of static, inventory, dns, tailscale`},
+		{Flags{Methods: []string{"dns"}}, `discovery method "dns" needs a name`},
+		{Flags{Methods: []string{"static"}}, `discovery method "static" needs machines`},
+		{Flags{Methods: []string{"inventory"}}, `discovery method "inventory" needs a file`},
+		{Flags{Static: []string{"web=host1"}}, `--discovery.static: target "host1": job "web" has no port`},
+		{Flags{DNS: []string{"node=a..b"}}, `--discovery.dns: "node=a..b": DNS name "a..b"`},
+		{Flags{TailscaleJobs: []string{"mine"}}, `--discovery.tailscale.job: "mine"`},
+		{Flags{TailscaleTags: []string{"a b"}}, `--discovery.tailscale.tag: tag "a b"`},
+		{Flags{SettingsFile: "/does/not/exist"}, "/does/not/exist"},
+		{Flags{SettingsFile: "discoveryMethods: tailscale"}, "line 1: field discoveryMethods is unknown; known are enableAutoDiscovery"},
+		{Flags{SettingsFile: "\ndiscoveryMethod: tailscail"}, `discoveryMethod: unknown method "tailscail"`},
+		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {mine: {names: [x]}}"}, `dnsDiscovery.mine: job "mine" has no port`},
+		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {node: {names: []}}"}, "dnsDiscovery.node: names is empty"},
+		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {node: {names: [x], port: 0}}"}, "dnsDiscovery.node: port 0"},
+		{Flags{SettingsFile: "discoveryMethod: static\nstaticTargets: {node: ['a:b:c']}"}, `staticTargets.node: target "a:b:c"`},
+		{Flags{SettingsFile: "enableAutoDiscovery: 7"}, "line 1"},
+	} {
+		if f := test.flags.SettingsFile; f != "" && f[0] != '/' {
+			test.flags.SettingsFile = write(t, f)
+		}
+		_, err := ReadFlags(test.flags)
+		require.ErrorContains(t, err, test.want)
+	}
+}

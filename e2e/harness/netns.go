@@ -1,0 +1,90 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// Host is a machine as far as the network is concerned: a network namespace with
+// its own addresses and its own name servers.
+type Host struct{ Namespace string }
+
+// NewHost makes a host that has only a loopback, and removes it when the test
+// ends. resolvConf is its /etc/resolv.conf.
+func NewHost(t testing.TB, name, resolvConf string) *Host {
+	t.Helper()
+	Root(t)
+	ip := Tool(t, "ip", "iproute2")
+	run := func(args ...string) {
+		t.Helper()
+		out, err := exec.Command(ip, args...).CombinedOutput()
+		require.NoError(t, err, "ip %q: %s", args, out)
+	}
+	run("netns", "add", name)
+	etc := filepath.Join("/etc/netns", name)
+	t.Cleanup(func() {
+		run("netns", "del", name)
+		os.RemoveAll(etc)
+	})
+	run("-n", name, "link", "set", "lo", "up")
+	require.NoError(t, os.MkdirAll(etc, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(etc, "resolv.conf"), []byte(resolvConf), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(etc, "nsswitch.conf"), []byte("hosts: files dns\n"), 0o644))
+	return &Host{name}
+}
+
+// Command is c, run on the host.
+func (h *Host) Command(t testing.TB, c Command) Command {
+	t.Helper()
+	if c.Path == "" {
+		c.Path = Clanmon(t)
+	}
+	c.Args = append([]string{"netns", "exec", h.Namespace, c.Path}, c.Args...)
+	c.Path = Tool(t, "ip", "iproute2")
+	return c
+}
+
+// Client makes its connections from the host.
+func (h *Host) Client() *http.Client {
+	return &http.Client{Timeout: Patience, Transport: &http.Transport{DialContext: h.dial}}
+}
+
+// dial connects on a thread that is in the host's namespace meanwhile. The
+// address has to be a literal one.
+func (h *Host) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		var ns *os.File
+		if ns, err = os.Open("/run/netns/" + h.Namespace); err != nil {
+			return
+		}
+		defer ns.Close()
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		if net.ParseIP(hostOf(address)) == nil {
+			err = errors.New("no literal address: " + address)
+			return
+		}
+		conn, err = new(net.Dialer).DialContext(ctx, network, address)
+	}()
+	<-done
+	return conn, err
+}
+
+func hostOf(address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	return host
+}
