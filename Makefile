@@ -33,6 +33,7 @@ run: build ## build and start the server on :9090, with no configuration at all
 oracle:
 	mkdir -p bin/oracle
 	go build -o bin/oracle/ $(ORACLES)
+	e2e/tailnet/build-tools.sh bin/oracle
 
 test: ## install what the tests need (as root with apt), and run every test
 	e2e/deps.sh

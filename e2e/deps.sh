@@ -18,6 +18,8 @@ systemd /lib/systemd/systemd
 dbus /usr/bin/dbus-daemon
 libnss-systemd /usr/lib/*/libnss_systemd.so.2
 prometheus /usr/bin/prometheus
+dnsmasq-base /usr/sbin/dnsmasq
+nsd /usr/sbin/nsd
 chromium /usr/bin/chromium
 LIST
 [ -n "$missing" ] || exit 0

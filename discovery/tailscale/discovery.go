@@ -175,15 +175,22 @@ func (d *Discovery) wait(ctx context.Context, pause time.Duration, well bool, ch
 
 // watch follows notifications until ctx ends. Without them polling goes on.
 func (d *Discovery) watch(ctx context.Context, changes chan<- struct{}) {
+	tell := func() {
+		select {
+		case changes <- struct{}{}:
+		default:
+		}
+	}
 	backoff := minBackoff
 	for ctx.Err() == nil {
+		worked := false
 		err := d.api.watch(ctx, func() {
-			backoff = minBackoff
-			select {
-			case changes <- struct{}{}:
-			default:
-			}
+			worked, backoff = true, minBackoff
+			tell()
 		})
+		if worked {
+			tell() // tailscaled may be gone
+		}
 		if e, ok := errors.AsType[*apiError](err); ok && e.code == http.StatusNotFound {
 			d.log.Info("This tailscaled sends no notifications: polling alone", "interval", d.config.RefreshInterval, "err", err)
 			return

@@ -60,27 +60,32 @@ func (h *Host) Client() *http.Client {
 }
 
 // dial connects on a thread that is in the host's namespace meanwhile. The
-// address has to be a literal one.
-func (h *Host) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		var ns *os.File
-		if ns, err = os.Open("/run/netns/" + h.Namespace); err != nil {
-			return
-		}
-		defer ns.Close()
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return
-		}
-		if net.ParseIP(hostOf(address)) == nil {
-			err = errors.New("no literal address: " + address)
-			return
-		}
-		conn, err = new(net.Dialer).DialContext(ctx, network, address)
-	}()
-	<-done
+// address has to be a literal one. The thread is brought back and not ended: the
+// kernel kills processes that it started, as the harness asks it to.
+func (h *Host) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if net.ParseIP(hostOf(address)) == nil {
+		return nil, errors.New("no literal address: " + address)
+	}
+	home, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close()
+	there, err := os.Open("/run/netns/" + h.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer there.Close()
+
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		panic(back) // the thread would do other tests' work in the wrong place
+	}
 	return conn, err
 }
 

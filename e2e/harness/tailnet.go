@@ -1,0 +1,75 @@
+package harness
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Tailnet is a real one: headscale, and machines with tailscaled and a tun device
+// each, h1 to hN, in network namespaces.
+type Tailnet struct {
+	t      testing.TB
+	script string
+	dir    string
+	lab    string
+}
+
+// NewTailnet makes a tailnet of n machines, none of which is a member yet.
+func NewTailnet(t testing.TB, lab string, n string) *Tailnet {
+	t.Helper()
+	Root(t)
+	for tool, pkg := range map[string]string{"ip": "iproute2", "dnsmasq": "dnsmasq-base", "openssl": "openssl", "curl": "curl"} {
+		Tool(t, tool, pkg)
+	}
+	for _, tool := range []string{"headscale", "tailscaled", "tailscale"} {
+		require.FileExists(t, filepath.Join(os.Getenv("CLANMON_ORACLE_DIR"), tool), "run make oracle")
+	}
+	// Not t.TempDir, whose path is too long for a socket.
+	dir, err := os.MkdirTemp("", "tn-")
+	require.NoError(t, err)
+	n4 := &Tailnet{t, filepath.Join(Repo(t), "e2e", "tailnet", "tailnet.sh"), dir, lab}
+	t.Cleanup(func() { n4.do("down") })
+	n4.do("up", lab, n)
+	return n4
+}
+
+func (n *Tailnet) do(cmd string, args ...string) string {
+	n.t.Helper()
+	// Daemons inherit what the script writes to, so a pipe would never end.
+	log, err := os.CreateTemp(n.t.TempDir(), "tailnet-")
+	require.NoError(n.t, err)
+	defer log.Close()
+	c := exec.Command(n.script, append([]string{cmd, n.dir}, args...)...)
+	c.Stdout, c.Stderr = log, log
+	err = c.Run()
+	out, _ := os.ReadFile(log.Name())
+	require.NoError(n.t, err, "tailnet.sh %s %v: %s", cmd, args, out)
+	return string(out)
+}
+
+// Join makes a machine a member.
+func (n *Tailnet) Join(host, tag string) { n.t.Helper(); n.do("join", host, tag) }
+
+// Reachable waits until all members reach each other.
+func (n *Tailnet) Reachable() { n.t.Helper(); n.do("ping") }
+
+// StartDaemon and StopDaemon are about the tailscaled of a member.
+func (n *Tailnet) StartDaemon(host string) { n.t.Helper(); n.do("start", host) }
+func (n *Tailnet) StopDaemon(host string)  { n.t.Helper(); n.do("stop", host) }
+
+// Cut pulls the network cable of a machine.
+func (n *Tailnet) Cut(host string) {
+	n.t.Helper()
+	out, err := exec.Command(filepath.Join(filepath.Dir(n.script), "netlab.sh"), "cut", n.lab, host).CombinedOutput()
+	require.NoError(n.t, err, "%s", out)
+}
+
+// Host is a machine.
+func (n *Tailnet) Host(host string) *Host { return &Host{n.lab + "-" + host} }
+
+// Socket is that of a machine's tailscaled.
+func (n *Tailnet) Socket(host string) string { return filepath.Join(n.dir, host+".sock") }

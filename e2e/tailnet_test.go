@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/harness"
+)
+
+// The main promise: on a machine of a tailnet one flag finds the others, with
+// their names; new ones within seconds; and a dead one stays.
+func TestTailnetFindsMachines(t *testing.T) {
+	net := harness.NewTailnet(t, "tnd", "4")
+	net.Join("h1", "tag:server")
+	net.Join("h2", "tag:node")
+	net.Join("h3", "tag:laptop")
+	net.Reachable()
+	exporter := func(host string) {
+		harness.Start(t, net.Host(host).Command(t, harness.Command{Args: []string{"exporter"}}))
+	}
+	exporter("h2")
+	exporter("h3")
+	// Quick scrapes, so that the test is: everything else is as shipped.
+	s := harness.StartServer(t, harness.ServerOptions{
+		Host: net.Host("h1"), Listen: "127.0.0.1:9090",
+		Config: "global: {scrape_interval: 1s}",
+		Args:   []string{"--discovery=tailscale", "--discovery.tailscale.socket=" + net.Socket("h1")},
+	})
+	for _, series := range []string{
+		`up{job="node",machine="h2",instance="h2:9100",availability="always"}`,
+		`up{job="systemd",machine="h2",instance="h2:9558",availability="always"}`,
+		`up{job="node",machine="h3",instance="h3:9100",availability="intermittent"}`,
+	} {
+		s.WaitValue(series, 1)
+	}
+	s.WaitValue(`count(node_uname_info{machine="h2"})`, 1)
+	s.WaitValue(`count(clanmon_machine_info{machine="h3",tags=",laptop,",os="linux",source="tailscale",tailscale_name="h3.tn.test"})`, 1)
+	// This machine is part of the tailnet, and runs no exporter: it shows.
+	s.WaitValue(`up{job="node",machine="h1"}`, 0)
+	require.Contains(t, s.Get("/api/v1/status/config").Body, "tailscale_sd_configs")
+
+	// A machine that joins is a target within seconds, without a poll.
+	begin := time.Now()
+	net.Join("h4", "tag:node")
+	exporter("h4")
+	harness.Eventually(t, 20*time.Second, func() error {
+		if a := s.Get("/api/v1/targets"); !strings.Contains(a.Body, "h4:9100") {
+			return fmt.Errorf("no target h4")
+		}
+		return nil
+	})
+	t.Logf("a new machine is a target after %v", time.Since(begin).Round(100*time.Millisecond))
+	s.WaitValue(`up{job="node",machine="h4"}`, 1)
+
+	// A dead machine stays a target.
+	net.Cut("h2")
+	s.WaitValue(`up{job="node",machine="h2"}`, 0)
+
+	// Without tailscaled nothing is forgotten, and it is said what is wrong.
+	net.StopDaemon("h1")
+	harness.Eventually(t, harness.Patience, func() error {
+		a := s.Get("/api/clanmon/v1/discovery")
+		if !strings.Contains(a.Body, "no tailscaled answers at "+net.Socket("h1")) {
+			return fmt.Errorf("discovery: %s", a.Body)
+		}
+		return nil
+	})
+	require.Contains(t, s.Get("/api/v1/targets").Body, "h4:9100")
+	require.Equal(t, 1, strings.Count(s.Log(), "Unable to refresh targets"))
+	failures, err := s.Metric(`prometheus_sd_refresh_failures_total{config="node",mechanism="tailscale"}`)
+	require.NoError(t, err)
+	require.Positive(t, failures)
+	net.StartDaemon("h1")
+	harness.Eventually(t, harness.Patience, func() error {
+		if a := s.Get("/api/clanmon/v1/discovery"); strings.Contains(a.Body, "error") {
+			return fmt.Errorf("discovery: %s", a.Body)
+		}
+		return nil
+	})
+	s.WaitValue(`up{job="node",machine="h4"}`, 1)
+}
+
+// tailscale_sd_configs is a service discovery like any other: in a file of one's
+// own, with relabelling of one's own.
+func TestTailnetInOwnFile(t *testing.T) {
+	net := harness.NewTailnet(t, "tno", "2")
+	net.Join("h1", "tag:server")
+	net.Join("h2", "tag:node")
+	net.Reachable()
+	harness.Start(t, net.Host("h2").Command(t, harness.Command{Args: []string{"exporter", "--exporter=node", "--web.listen-address=:9200"}}))
+	s := harness.StartServer(t, harness.ServerOptions{
+		Host: net.Host("h1"), Listen: "127.0.0.1:9090",
+		Config: `
+global: {scrape_interval: 1s}
+scrape_configs:
+- job_name: mine
+  tailscale_sd_configs: [{socket: ` + net.Socket("h1") + `, port: 9200}]
+  relabel_configs:
+  - {source_labels: [__meta_tailscale_tags], regex: '.*,tag:node,.*', action: keep}
+  - {source_labels: [__meta_tailscale_device_name], target_label: device}
+`,
+	})
+	s.WaitValue(`up{job="mine",device="h2.tn.test",instance="100.64.0.2:9200"}`, 1)
+	var targets struct {
+		Data struct{ ActiveTargets []any }
+	}
+	require.NoError(t, json.Unmarshal([]byte(s.Get("/api/v1/targets?state=active").Body), &targets))
+	require.Len(t, targets.Data.ActiveTargets, 1)
+}
