@@ -48,6 +48,9 @@ func newCheckCommand(e env) command {
 
 	web := c.sub("web-config", "Files with TLS and authentication settings.", k.WebConfig)
 	web.Arg("web-config-files", "The files.").Required().ExistingFilesVar(&c.files)
+
+	settings := c.sub("settings", "Files of --clan.settings, and the inventory that they name.", k.Settings)
+	settings.Arg("settings-files", "The files.").Required().ExistingFilesVar(&c.files)
 	return c
 }
 

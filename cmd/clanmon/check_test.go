@@ -172,3 +172,26 @@ func TestCheckNamesTheNearestWord(t *testing.T) {
 	require.Equal(t, 2, r.code)
 	require.Contains(t, r.stderr, `--sintax-only`)
 }
+
+// The Nix modules check the clan's settings while they build the configuration.
+func TestCheckSettings(t *testing.T) {
+	for text, want := range map[string]string{
+		"discoveryMethod: static\nstaticTargets: {node: [web1]}\nadditionalScrapeConfigs: [{job_name: mine}]": "",
+		"discoveryMethod: static\nstaticTargets: {web: [web1]}":                                               `staticTargets.web: target "web1": job "web" has no port`,
+		"discoveryMethods: static":                                          "field discoveryMethods is unknown",
+		"discoveryMethod: inventory\ninventoryFile: /does/not/exist":        "/does/not/exist",
+		"additionalScrapeConfigs: [{job_name: mine, scrape_intervall: 1m}]": "scrape_intervall",
+		"additionalScrapeConfigs: [{job_name: mine}, {job_name: mine}]":     "mine",
+	} {
+		file := filepath.Join(t.TempDir(), "settings.yml")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		r := clanmon(t, "", "check", "settings", file)
+		if want == "" {
+			require.Zero(t, r.code, r.stderr)
+			require.Contains(t, r.stderr, "SUCCESS")
+			continue
+		}
+		require.Equal(t, 1, r.code)
+		require.Contains(t, r.stderr, want)
+	}
+}

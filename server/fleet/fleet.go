@@ -248,7 +248,7 @@ func (f *Fleet) warn(c candidate, other string) {
 func note(machines map[string]*Machine, c candidate, stays bool) {
 	m := machines[c.machine]
 	if m == nil {
-		m = &Machine{Name: c.machine, Availability: c.found.Get(contract.AvailabilityLabel)}
+		m = &Machine{Name: c.machine, Availability: c.found.Get(contract.AvailabilityLabel), Tags: []string{}, Addresses: []string{}}
 		machines[c.machine] = m
 	}
 	m.Sources = append(m.Sources, c.method)

@@ -34,7 +34,8 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	// Which service discoveries a file may name.
-	_ "github.com/clanmon/clanmon/discovery"
+	finding "github.com/clanmon/clanmon/discovery"
+	server "github.com/clanmon/clanmon/server/config"
 )
 
 // Exit codes, as promtool has them.
@@ -127,6 +128,23 @@ func (c *Checker) WebConfig(files ...string) int {
 	code := exitOK
 	for _, f := range files {
 		if err := toolkit.Validate(f); err != nil {
+			fmt.Fprintln(c.Err, f, "FAILED:", err)
+			code = exitFailed
+			continue
+		}
+		fmt.Fprintln(c.Err, f, "SUCCESS")
+	}
+	return code
+}
+
+// Settings examines files of the clan's settings as a server reads them, with
+// the inventory that they name.
+func (c *Checker) Settings(files ...string) int {
+	code := exitOK
+	for _, f := range files {
+		// Beside an empty configuration file.
+		loader := server.NewLoader(server.Options{File: os.DevNull, Discovery: finding.Flags{SettingsFile: f}})
+		if _, err := loader.Load(c.Log); err != nil {
 			fmt.Fprintln(c.Err, f, "FAILED:", err)
 			code = exitFailed
 			continue

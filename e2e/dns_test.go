@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/harness"
+)
+
+// nameServer runs NSD, a real authoritative name server, on a host of its own
+// whose /etc/resolv.conf points at it.
+func nameServer(t *testing.T, name string, transferable map[string]bool, zones map[string]string) *harness.Host {
+	t.Helper()
+	nsd := harness.Tool(t, "/usr/sbin/nsd", "nsd")
+	h := harness.NewHost(t, name, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+	dir := t.TempDir()
+	conf := fmt.Sprintf("server:\n ip-address: 127.0.0.1\n username: \"\"\n chroot: \"\"\n zonesdir: %s\n database: \"\"\n pidfile: %s/pid\n xfrdfile: %s/xfrd\n zonelistfile: %s/list\n xfrdir: %s\n server-count: 1\nremote-control:\n control-enable: no\n", dir, dir, dir, dir, dir)
+	for zone, text := range zones {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, zone), []byte(
+			"$ORIGIN "+zone+".\n$TTL 1\n@ SOA ns admin 1 60 60 60 1\n@ NS ns\nns A 127.0.0.1\n"+text), 0o644))
+		conf += "zone:\n name: " + zone + "\n zonefile: " + zone + "\n"
+		if transferable[zone] {
+			conf += " provide-xfr: 127.0.0.1 NOKEY\n"
+		}
+	}
+	file := harness.WriteFile(t, dir, "nsd.conf", conf)
+	p := harness.Start(t, h.Command(t, harness.Command{Path: nsd, Args: []string{"-d", "-c", file, "-V", "2"}}))
+	harness.Eventually(t, harness.Patience, func() error {
+		if !strings.Contains(p.Log(), "nsd started") {
+			return fmt.Errorf("nsd: %s", p.Log())
+		}
+		return nil
+	})
+	return h
+}
+
+func TestDNSFindsMachines(t *testing.T) {
+	h := nameServer(t, "dns-e2e", map[string]bool{"monitoring.local": true}, map[string]string{
+		"monitoring.local": "web1 A 127.0.1.1\ndb A 127.0.1.2\ndb A 127.0.1.9\n_node._tcp SRV 0 0 9300 web1\n",
+		"wild.test":        "* A 127.0.1.3\nsrv A 127.0.1.3\n_x._tcp SRV 0 0 9301 srv\n_x._tcp SRV 0 0 9301 " + strings.Repeat("y", 63) + "\n" + strings.Repeat("y", 63) + " A 127.0.1.4\n",
+		"127.in-addr.arpa": "3.1.0 PTR gateway.wild.test.\n",
+	})
+	for _, address := range []string{"127.0.1.1:9100", "127.0.1.2:9100", "127.0.1.1:9300", "127.0.1.3:9400", "127.0.1.3:9301", "127.0.1.4:9301", "127.0.1.5:9500"} {
+		harness.Start(t, h.Command(t, harness.Command{Args: []string{"exporter", "--exporter=node", "--collectors=load", "--web.listen-address=" + address}}))
+	}
+	s := harness.StartServer(t, harness.ServerOptions{
+		Host: h, Listen: "127.0.0.1:9090",
+		Config: "global: {scrape_interval: 1s}",
+		Args: []string{
+			"--discovery=dns",
+			"--discovery.dns=node=*.monitoring.local",
+			"--discovery.dns=service=*.monitoring.local/SRV",
+			"--discovery.dns=wild=*.wild.test:9400",
+			"--discovery.dns=target=_x._tcp.wild.test",
+			"--discovery.static=lonely=127.0.1.5:9500",
+		},
+	})
+	for _, series := range []string{
+		// The zone may be transferred: all its names, each once.
+		`up{job="node",machine="web1",instance="web1:9100"}`,
+		`up{job="node",machine="db",instance="db:9100"}`,
+		`up{job="service",machine="web1",instance="web1:9300"}`,
+		// This one may not: the wildcard record itself, named by its reverse look-up.
+		`up{job="wild",machine="gateway",instance="gateway:9400"}`,
+		// The targets of SRV records, one of them with the longest name there is.
+		`up{job="target",machine="srv",instance="srv:9301"}`,
+		`up{job="target",machine="` + strings.Repeat("y", 63) + `"}`,
+		`up{job="lonely",machine="127.0.1.5",instance="127.0.1.5:9500"}`,
+	} {
+		s.WaitValue(series, 1)
+	}
+	require.Equal(t, 3, strings.Count(s.Get("/api/v1/targets?state=active").Body, `"scrapePool":"node"`), "ns, web1, and db, which has two addresses and is one machine")
+	require.Contains(t, s.Log(), "No zone transfer")
+	require.Equal(t, 1, strings.Count(s.Log(), "No zone transfer"))
+}
+
+// Several methods that name one machine give one set of targets, and what is
+// known of it from all of them.
+func TestMethodsAgreeOnAMachine(t *testing.T) {
+	h := nameServer(t, "dns-agree", map[string]bool{"lan.test": true}, map[string]string{"lan.test": "web1 A 127.0.1.1\nweb2 A 127.0.1.2\n"})
+	for _, address := range []string{"127.0.1.1:9100", "127.0.1.2:9100", "127.0.2.1:9100", "127.0.3.1:9100"} {
+		harness.Start(t, h.Command(t, harness.Command{Args: []string{"exporter", "--exporter=node", "--collectors=load", "--web.listen-address=" + address}}))
+	}
+	dir := t.TempDir()
+	inventory := harness.WriteFile(t, dir, "inventory.json", `{"machines": {
+		"web1": {"addresses": ["127.0.2.1"], "tags": ["web"], "exporters": {"node": null}},
+		"extra": {"addresses": ["127.0.3.1"], "tags": ["b", "a"], "availability": "intermittent", "exporters": {"node": null}}}}`)
+	settings := harness.WriteFile(t, dir, "settings.yml", `
+discoveryMethod: [dns, inventory]
+dnsDiscovery: {node: {names: ["*.lan.test"]}}
+inventoryFile: `+inventory+`
+additionalScrapeConfigs:
+- job_name: also
+  static_configs: [{targets: ["127.0.1.2:9100"]}]
+`)
+	s := harness.StartServer(t, harness.ServerOptions{
+		Host: h, Listen: "127.0.0.1:9090", Config: "global: {scrape_interval: 1s}",
+		Args: []string{"--clan.settings=" + settings, "--web.enable-lifecycle"},
+	})
+	s.WaitValue(`up{job="also"}`, 1)
+	s.WaitValue(`up{job="node",machine="web2"}`, 1)
+	s.WaitValue(`up{job="node",machine="extra",availability="intermittent"}`, 1)
+	s.WaitValue(`count(up{job="node",machine="web1"})`, 1)
+	s.WaitValue(`count(clanmon_machine_info{machine="web1",tags=",web,",source="dns,inventory"})`, 1)
+	s.WaitValue(`count(clanmon_machine_info{machine="extra",tags=",a,b,"})`, 1)
+	targets := s.Get("/api/v1/targets?state=active").Body
+	require.Contains(t, targets, `"scrapeUrl":"http://127.0.2.1:9100/metrics"`, "what a person wrote down comes first")
+	require.NotContains(t, targets, `"scrapeUrl":"http://127.0.1.1:9100/metrics"`)
+
+	// The inventory is read again when it changes; without a reload.
+	harness.WriteFile(t, dir, "inventory.json", `{"machines": {}}`)
+	harness.Eventually(t, harness.Patience, func() error {
+		targets := s.Get("/api/v1/targets?state=active").Body
+		if strings.Contains(targets, "127.0.2.1") || strings.Contains(targets, "127.0.3.1") || !strings.Contains(targets, "127.0.1.1") {
+			return fmt.Errorf("targets: %s", targets)
+		}
+		return nil
+	})
+
+	// The settings are read again at a reload, and a mistake changes nothing.
+	harness.WriteFile(t, dir, "settings.yml", "discoveryMethod: dns\ndnsDiscovery: {mine: {names: [x.test]}}\n")
+	a := s.Post("/-/reload", "", "")
+	require.Equal(t, 500, a.Status)
+	require.Contains(t, a.Body, `dnsDiscovery.mine: job "mine" has no port`)
+	require.Contains(t, s.Get("/api/v1/targets?state=active").Body, "127.0.1.2:9100")
+	harness.WriteFile(t, dir, "settings.yml", "discoveryMethod: none\n")
+	require.Equal(t, 200, s.Post("/-/reload", "", "").Status)
+	harness.Eventually(t, harness.Patience, func() error {
+		if targets := s.Get("/api/v1/targets?state=active").Body; strings.Contains(targets, "127.0.1.") {
+			return fmt.Errorf("targets: %s", targets)
+		}
+		return nil
+	})
+}
+
+// What is wrong is said at start, with exit code 2 as for any other setting.
+func TestDiscoveryMistakes(t *testing.T) {
+	for _, test := range []struct{ arg, config, want string }{
+		{"--discovery=tailscail", "", "tailscail"},
+		{"--discovery=dns", "", "needs a name"},
+		{"--discovery.static=web=host1", "", "has no port"},
+		{"--discovery.dns=node=a..b", "", "nothing between two dots"},
+		{"--discovery.inventory=/does/not/exist", "", "/does/not/exist"},
+		{"--clan.settings=/does/not/exist", "", "/does/not/exist"},
+		{"--discovery.static=node=host1", "scrape_configs: [{job_name: node}]", `makes a job \"node\"`},
+	} {
+		s := harness.LaunchServer(t, harness.ServerOptions{Config: test.config, Args: []string{test.arg}})
+		require.Equal(t, 2, s.Wait(), test.arg)
+		require.Contains(t, s.Log(), test.want)
+	}
+}

@@ -1,0 +1,222 @@
+package fleet
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/notifier"
+	"github.com/prometheus/prometheus/scrape"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+type groups = map[string][]*targetgroup.Group
+
+// newFleet is a Fleet under the configuration that these flags make.
+func newFleet(t *testing.T, log *strings.Builder, flags discovery.Flags) (*Fleet, *prometheus.Registry) {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	f := New(Options{
+		Discovered: func(job string) bool { return job != "mine" },
+		Local:      func(a string) bool { return strings.HasSuffix(a, ".invalid:80") },
+		Status: func() []contract.Status {
+			return []contract.Status{{Method: "tailscale", Config: "node", Error: "gone"}}
+		},
+		Targets:    func() map[string][]*scrape.Target { return nil },
+		Registerer: reg, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	settings, err := discovery.ReadFlags(flags)
+	require.NoError(t, err)
+	parts, err := settings.Parts()
+	require.NoError(t, err)
+	text, err := yaml.Marshal(map[string]any{"scrape_configs": append(discovery.Assemble(parts), map[string]any{"job_name": "mine"})})
+	require.NoError(t, err)
+	cfg, err := config.Load(string(text), promslog.NewNopLogger())
+	require.NoError(t, err)
+	require.NoError(t, f.ApplyConfig(cfg))
+	return f, reg
+}
+
+func tailscale(name, address string, more ...string) model.LabelSet {
+	l := model.LabelSet{
+		"__address__": model.LabelValue(address + ":9100"), "__meta_tailscale_id": "n" + model.LabelValue(name), "__meta_tailscale_machine": model.LabelValue(name),
+		"__meta_tailscale_device_name": model.LabelValue(name + ".tn.test"), "__meta_tailscale_os": "linux",
+		"__meta_tailscale_shared": "false", "__meta_tailscale_mullvad": "false", "__meta_tailscale_self": "false", "__meta_tailscale_online": "true",
+	}
+	for i := 0; i < len(more); i += 2 {
+		l[model.LabelName("__meta_tailscale_"+more[i])] = model.LabelValue(more[i+1])
+	}
+	return l
+}
+
+func static(machine, address string) *targetgroup.Group {
+	return &targetgroup.Group{Source: address, Targets: []model.LabelSet{{"__address__": model.LabelValue(address)}}, Labels: model.LabelSet{"machine": model.LabelValue(machine)}}
+}
+
+func addresses(gs []*targetgroup.Group) []string {
+	var all []string
+	for _, g := range gs {
+		for _, t := range g.Targets {
+			all = append(all, string(t["__address__"]))
+		}
+	}
+	return all
+}
+
+var twoMethods = discovery.Flags{Methods: []string{"tailscale"}, Static: []string{"node=x"}}
+
+func TestOneSetOfTargetsPerMachine(t *testing.T) {
+	log := &strings.Builder{}
+	f, reg := newFleet(t, log, twoMethods)
+	given := groups{
+		"node": {
+			{Source: "ts", Targets: []model.LabelSet{
+				tailscale("web1", "100.64.0.1", "tags", ",tag:web,tag:eu,"),
+				tailscale("db", "100.64.0.2"),
+				tailscale("cache", "100.64.0.3"),
+				tailscale("phone", "100.64.0.4", "os", "android"),
+				tailscale("friend", "100.64.0.5", "shared", "true"),
+			}},
+			static("web1", "10.0.0.1:9100"),         // the same machine by another way
+			static("redis-host", "100.64.0.3:9100"), // the same address by another name
+			static("web1", "10.0.0.1:9200"),         // a second exporter of a machine
+		},
+		"mine": {static("web1", "10.0.0.1:9100"), static("web1", "10.0.0.1:9100")},
+	}
+	before := fmt.Sprint(given["node"][0])
+	merged := f.Merge(given)
+	require.ElementsMatch(t, []string{"100.64.0.2:9100", "100.64.0.4:9100", "100.64.0.5:9100", "10.0.0.1:9100", "100.64.0.3:9100", "10.0.0.1:9200"}, addresses(merged["node"]),
+		"what relabelling drops is passed on, to be shown as dropped")
+	require.Len(t, addresses(merged["mine"]), 2, "a job of the file is as the file says")
+	require.Equal(t, before, fmt.Sprint(given["node"][0]), "what discovery sent is not changed")
+	require.Empty(t, log.String())
+
+	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP clanmon_machine_info A machine that discovery knows: its tags (each between commas), operating system, the methods that found it, and its name in the tailnet.
+# TYPE clanmon_machine_info gauge
+clanmon_machine_info{machine="db",os="linux",source="tailscale",tags="",tailscale_name="db.tn.test"} 1
+clanmon_machine_info{machine="redis-host",os="linux",source="static,tailscale",tags="",tailscale_name="cache.tn.test"} 1
+clanmon_machine_info{machine="web1",os="linux",source="static,tailscale",tags=",eu,web,",tailscale_name="web1.tn.test"} 1
+`), "clanmon_machine_info"))
+}
+
+func TestThisMachineIsScrapedInProcess(t *testing.T) {
+	log := &strings.Builder{}
+	f, _ := newFleet(t, log, twoMethods)
+	merged := f.Merge(groups{"node": {
+		{Source: "ts", Targets: []model.LabelSet{
+			tailscale("hall", "100.64.0.1", "self", "true", "tags", ",tag:server,"),
+			tailscale("web1", "100.64.0.2"),
+		}},
+		static("hall", "node.in-process.invalid:80"),
+	}})
+	require.ElementsMatch(t, []string{"100.64.0.2:9100", "node.in-process.invalid:80"}, addresses(merged["node"]))
+	require.Equal(t, []string{"server"}, f.Machines()[0].Tags)
+	require.Equal(t, []string{"100.64.0.1"}, f.Machines()[0].Addresses)
+	require.Empty(t, log.String())
+}
+
+// Two machines that would write the same series: one is scraped, and it is said.
+func TestCollisionsAreSaidOnce(t *testing.T) {
+	log := &strings.Builder{}
+	f, _ := newFleet(t, log, twoMethods)
+	for range 3 {
+		merged := f.Merge(groups{"node": {static("web1", "10.0.0.1:9100"), static("web1", "10.0.0.2:9100")}})
+		require.Equal(t, []string{"10.0.0.1:9100"}, addresses(merged["node"]))
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "level=WARN"))
+	require.Contains(t, log.String(), "10.0.0.2:9100")
+}
+
+type sink struct{ sent []*notifier.Alert }
+
+func (s *sink) Send(alerts ...*notifier.Alert) { s.sent = append(s.sent, alerts...) }
+
+// Tags come along with an alert, and stay what they were while it fires.
+func TestTagsOfAlertsAreFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, _ := newFleet(t, &strings.Builder{}, twoMethods)
+		tag := func(tags string) {
+			f.Merge(groups{"node": {{Source: "ts", Targets: []model.LabelSet{tailscale("web1", "100.64.0.1", "tags", tags)}}}})
+		}
+		s := &sink{}
+		tagger := f.Tagger(s)
+		send := func(starts time.Time, pairs ...string) labels.Labels {
+			a := &notifier.Alert{Labels: labels.FromStrings(pairs...), StartsAt: starts}
+			tagger.Send(a)
+			require.False(t, a.Labels.Has("tags") && pairs[0] != "tags", "the ruler's alert is not changed")
+			return s.sent[len(s.sent)-1].Labels
+		}
+		first := time.Now()
+		tag(",tag:web,")
+		require.Equal(t, ",web,", send(first, "alertname", "Down", "machine", "web1").Get("tags"))
+		tag(",tag:db,")
+		require.Equal(t, ",web,", send(first, "alertname", "Down", "machine", "web1").Get("tags"))
+		require.Equal(t, ",db,", send(first, "alertname", "Other", "machine", "web1").Get("tags"))
+		time.Sleep(time.Hour)
+		require.Equal(t, ",web,", send(first, "alertname", "Down", "machine", "web1").Get("tags"), "it still fires")
+		require.Equal(t, ",db,", send(time.Now(), "alertname", "Down", "machine", "web1").Get("tags"), "it fires anew")
+		require.False(t, send(first, "alertname", "Down", "machine", "unknown").Has("tags"))
+		require.False(t, send(first, "alertname", "Down").Has("tags"))
+		require.Equal(t, "mine", send(first, "tags", "mine", "machine", "web1").Get("tags"))
+
+		time.Sleep(2 * forgetAfter)
+		send(time.Now(), "alertname", "New", "machine", "web1")
+		require.Len(t, tagger.fired, 1, "what fires no more is forgotten")
+	})
+}
+
+func TestHTTP(t *testing.T) {
+	f, _ := newFleet(t, &strings.Builder{}, twoMethods)
+	f.Merge(groups{"node": {{Source: "ts", Targets: []model.LabelSet{tailscale("web1", "100.64.0.1", "relay", "fra", "online", "false", "last_seen", "2026-11-20T10:00:00Z")}}}})
+	get := func(path string) string {
+		w := httptest.NewRecorder()
+		f.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		require.Equal(t, 200, w.Code)
+		return w.Body.String()
+	}
+	require.JSONEq(t, `{"status": "success", "data": [{"machine": "web1", "availability": "always", "tags": [], "os": "linux", "sources": ["tailscale"], "addresses": ["100.64.0.1"],
+		"tailscale": {"name": "web1.tn.test", "online": false, "direct": false, "relay": "fra", "lastSeen": "2026-11-20T10:00:00Z"},
+		"targets": [{"job": "node", "instance": "web1:9100", "address": "100.64.0.1:9100", "health": "unknown"}]}]}`, get("/machines"))
+	require.JSONEq(t, `{"status": "success", "data": [{"method": "tailscale", "config": "node", "error": "gone"}]}`, get("/discovery"))
+}
+
+func BenchmarkMerge(b *testing.B) {
+	f := New(Options{
+		Discovered: func(string) bool { return true }, Local: func(string) bool { return false },
+		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+	})
+	settings, _ := discovery.ReadFlags(discovery.Flags{Methods: []string{"tailscale"}})
+	parts, _ := settings.Parts()
+	text, _ := yaml.Marshal(map[string]any{"scrape_configs": discovery.Assemble(parts)})
+	cfg, err := config.Load(string(text), promslog.NewNopLogger())
+	if err != nil {
+		b.Fatal(err)
+	}
+	_ = f.ApplyConfig(cfg)
+	g := &targetgroup.Group{Source: "ts"}
+	for i := range 1000 {
+		g.Targets = append(g.Targets, tailscale(fmt.Sprintf("m%d", i), fmt.Sprintf("100.64.%d.%d", i/250, i%250)))
+	}
+	given := groups{"node": {g}, "systemd": {g}}
+	b.ReportAllocs()
+	for b.Loop() {
+		f.Merge(given)
+	}
+}
