@@ -93,6 +93,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 	stages.start("delivery", stopLimit, s.delivery.Run) // outlives rules, so that last alerts leave
 	stages.start("local jobs", stopLimit, s.local.Run)
+	stages.start("fleet", stopLimit, s.fleet.Run)
 	stages.start("ingest", stopLimit, s.ingest.Run)
 	stages.start("tracing", stopLimit, s.runTracing)
 	if s.ruler != nil {

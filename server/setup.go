@@ -123,10 +123,11 @@ func New(o Options) (_ *Server, err error) {
 		Local:      func(address string) bool { _, ok := config.LocalJobName(address); return ok },
 		Status:     func() []contract.Status { return discoveryStatus(sdMetrics) },
 		Targets:    func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() },
+		Dir:        o.Dir, HTTPClientOptions: o.Scrape.HTTPClientOptions,
 		Registerer: o.Registerer, Logger: log.With("component", "fleet"),
 	})
 	s.ingest, err = ingest.New(ingest.Options{
-		Scrape: o.Scrape, Appendable: s.store, Merge: s.fleet.Merge,
+		Scrape: o.Scrape, Appendable: s.store, Merger: s.fleet,
 		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,
 	})
 	if err != nil {

@@ -28,7 +28,7 @@ type Job struct {
 
 // Defaults of the flags.
 var (
-	DefaultJobs             = []string{"node", "systemd"}
+	DefaultJobs             = contract.Jobs()
 	DefaultIntermittentTags = []string{"tag:laptop", "tag:intermittent"}
 )
 

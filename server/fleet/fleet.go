@@ -2,17 +2,21 @@
 // their way from discovery to the scrapes, and does three things with them.
 //
 // Where two discovery methods name the same machine, it lets the targets of only
-// one of them through. It tells what is known of the machines: as the metric
+// one of them through. What was found by asking the network is let through once
+// it has answered. It tells what is known of the machines: as the metric
 // clanmon_machine_info, which joins tags with series, and to the web UI. And it
 // adds a machine's tags to outgoing alerts. Tags are no labels of series, which
 // would all start anew when a tag changes.
 //
 // Only jobs made by discovery are looked at; what a configuration file says is
-// none of its business. It runs nothing of its own.
+// none of its business. Run asks those that have not answered; it ends with its
+// context.
 package fleet
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -20,6 +24,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
@@ -41,6 +46,11 @@ type Options struct {
 	// Targets are those that are scraped, by job.
 	Targets func() map[string][]*scrape.Target
 
+	// Dir is the data directory, where is remembered who has answered.
+	Dir string
+	// HTTPClientOptions are those with which targets are scraped.
+	HTTPClientOptions []commonconfig.HTTPClientOption
+
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
@@ -48,10 +58,12 @@ type Options struct {
 // Fleet is the machines of the last discovery. It is safe for concurrent use.
 type Fleet struct {
 	opts Options
+	gate *gate
 
 	mu       sync.RWMutex
 	jobs     map[string]*config.ScrapeConfig
 	machines map[string]*Machine
+	leftOut  []LeftOut
 	warned   map[string]bool // collisions that were logged
 }
 
@@ -80,6 +92,13 @@ type Tailscale struct {
 	Expired   bool   `json:"expired,omitempty"`
 }
 
+// LeftOut is a device that is no machine to be scraped.
+type LeftOut struct {
+	Device string `json:"device"`
+	Method string `json:"method"`
+	Reason string `json:"reason"`
+}
+
 // Target is an exporter of a machine.
 type Target struct {
 	Job      string `json:"job"`
@@ -89,10 +108,16 @@ type Target struct {
 
 // New returns a Fleet without machines.
 func New(o Options) *Fleet {
-	f := &Fleet{opts: o, warned: make(map[string]bool)}
+	f := &Fleet{opts: o, gate: newGate(o.Dir, o.HTTPClientOptions, o.Logger), warned: make(map[string]bool)}
 	o.Registerer.MustRegister(f)
 	return f
 }
+
+// Run asks those that have not answered yet, until ctx ends.
+func (f *Fleet) Run(ctx context.Context) error { return f.gate.Run(ctx) }
+
+// Changed holds a message when Merge would give another answer than before.
+func (f *Fleet) Changed() <-chan struct{} { return f.gate.changed }
 
 // ApplyConfig learns what discovery's jobs make of a target.
 func (f *Fleet) ApplyConfig(cfg *config.Config) error {
@@ -101,6 +126,9 @@ func (f *Fleet) ApplyConfig(cfg *config.Config) error {
 		if f.opts.Discovered(s.JobName) {
 			jobs[s.JobName] = s
 		}
+	}
+	if err := f.gate.applyConfig(jobs); err != nil {
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,15 +147,21 @@ type candidate struct {
 	machine  string
 	address  string
 	instance string
+	url      string // only where pending
+	// pending is a target that has never answered, and of which nobody said that
+	// it is there.
+	pending bool
 }
 
-// Merge returns the groups without the targets that another method stands for.
-// What it is given stays as it is.
+// Merge returns the groups without the targets that another method stands for,
+// and without those that have not answered. What it is given stays as it is.
 func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targetgroup.Group {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	merged := make(map[string][]*targetgroup.Group, len(byJob))
 	machines := make(map[string]*Machine)
+	f.leftOut = nil
+	var pending []candidate
 	for job, groups := range byJob {
 		cfg, ok := f.jobs[job]
 		if !ok {
@@ -135,9 +169,11 @@ func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targe
 			continue
 		}
 		all := f.candidates(cfg, groups)
-		dropped := f.choose(all, machines)
+		dropped, ask := f.choose(all, machines)
+		pending = append(pending, ask...)
 		merged[job] = without(groups, dropped)
 	}
+	f.gate.await(pending)
 	for _, m := range machines {
 		m.finish()
 	}
@@ -154,6 +190,9 @@ func (f *Fleet) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 			found, err := scrape.PopulateLabels(builder, cfg, t, g.Labels)
 			machine := found.Get(contract.MachineLabel)
 			if err != nil || machine == "" {
+				if err == nil {
+					f.leave(t)
+				}
 				continue // the scrape manager drops it, or says what is wrong
 			}
 			c := candidate{
@@ -161,10 +200,34 @@ func (f *Fleet) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 				machine: machine, address: found.Get(model.AddressLabel), instance: found.Get(model.InstanceLabel),
 			}
 			c.method = f.method(c)
+			c.pending = (c.method == "tailscale" || c.method == "dns") && !f.gate.isOpen(endpoint{c.job, c.address})
+			if c.pending {
+				c.url = url(c, cfg)
+			}
 			all = append(all, c)
 		}
 	}
 	return all
+}
+
+// leave notes a device that relabelling drops.
+func (f *Fleet) leave(t model.LabelSet) {
+	if t["__meta_tailscale_id"] == "" {
+		return
+	}
+	why := "it has none of the tags that are asked for"
+	switch {
+	case t["__meta_tailscale_mullvad"] == "true":
+		why = "an exit node of Mullvad"
+	case t["__meta_tailscale_shared"] == "true":
+		why = "shared in from another tailnet"
+	case t["__meta_tailscale_os"] != "linux":
+		why = fmt.Sprintf("its operating system is %q", t["__meta_tailscale_os"])
+	}
+	l := LeftOut{string(t["__meta_tailscale_device_name"]), "tailscale", why}
+	if !slices.Contains(f.leftOut, l) {
+		f.leftOut = append(f.leftOut, l)
+	}
 }
 
 // ranks are the methods, those first that say better where a machine is.
@@ -190,12 +253,18 @@ type position struct {
 }
 
 // choose decides which targets of a job stay, and adds what all of them say to
-// machines. It returns those that do not stay.
-func (f *Fleet) choose(all []candidate, machines map[string]*Machine) map[position]bool {
+// machines. It returns those that do not stay, and those of them to ask.
+func (f *Fleet) choose(all []candidate, machines map[string]*Machine) (dropped map[position]bool, ask []candidate) {
 	slices.SortStableFunc(all, func(a, b candidate) int {
+		if a.pending != b.pending {
+			if a.pending {
+				return 1
+			}
+			return -1
+		}
 		return cmp.Compare(slices.Index(ranks, a.method), slices.Index(ranks, b.method))
 	})
-	dropped := make(map[position]bool)
+	dropped = make(map[position]bool)
 	methods := make(map[string]string)   // machine → method that speaks for it
 	addresses := make(map[string]string) // address → machine
 	instances := make(map[string]string) // instance → address
@@ -205,31 +274,36 @@ func (f *Fleet) choose(all []candidate, machines map[string]*Machine) map[positi
 			local = c.machine
 		}
 		// A machine that is known by another name is known.
-		if other, ok := addresses[c.address]; ok {
+		other, sameAddress := addresses[c.address]
+		if sameAddress {
 			c.machine = other
 		} else if local != "" && c.meta["__meta_tailscale_self"] == "true" {
 			c.machine = local
 		}
 		method, known := methods[c.machine]
-		_, sameAddress := addresses[c.address]
-		other, sameInstance := instances[c.instance]
+		scraped, sameInstance := instances[c.instance]
+		stays := false
 		switch {
 		case known && method != c.method, sameAddress:
-			dropped[position{c.group, c.index}] = true
 			if method == "local" && c.method == "tailscale" && c.meta["__meta_tailscale_self"] != "true" {
 				f.warn(c, "this machine itself")
 			}
 		case sameInstance:
-			dropped[position{c.group, c.index}] = true
-			f.warn(c, other)
+			f.warn(c, scraped)
+		case c.pending:
+			ask = append(ask, c)
 		default:
+			stays = true
 			methods[c.machine] = c.method
 			addresses[c.address] = c.machine
 			instances[c.instance] = c.address
 		}
-		note(machines, c, !dropped[position{c.group, c.index}])
+		if !stays {
+			dropped[position{c.group, c.index}] = true
+		}
+		note(machines, c, stays)
 	}
-	return dropped
+	return dropped, ask
 }
 
 // warn says once that a machine is found at two addresses, of which only one can

@@ -3,6 +3,8 @@ package fleet
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -30,13 +32,28 @@ func (f *Fleet) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /machines", func(w http.ResponseWriter, _ *http.Request) { answer(w, f.answer()) })
 	mux.HandleFunc("GET /discovery", func(w http.ResponseWriter, _ *http.Request) {
-		status := f.opts.Status()
-		if status == nil {
-			status = []contract.Status{}
-		}
-		answer(w, status)
+		answer(w, f.discovery())
 	})
 	return mux
+}
+
+// discoveryAnswer is how discovery fares, and what it found that is not scraped.
+type discoveryAnswer struct {
+	Methods []contract.Status `json:"methods"`
+	Waiting []Waiting         `json:"waiting"`
+	LeftOut []LeftOut         `json:"leftOut"`
+}
+
+func (f *Fleet) discovery() discoveryAnswer {
+	d := discoveryAnswer{Methods: f.opts.Status(), Waiting: f.gate.list(), LeftOut: []LeftOut{}}
+	if d.Methods == nil {
+		d.Methods = []contract.Status{}
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	d.LeftOut = append(d.LeftOut, f.leftOut...)
+	slices.SortFunc(d.LeftOut, func(a, b LeftOut) int { return strings.Compare(a.Device, b.Device) })
+	return d
 }
 
 func (f *Fleet) answer() []machineAnswer {

@@ -26,8 +26,8 @@ type Options struct {
 	Scrape     scrape.Options
 	Appendable storage.AppendableV2
 
-	// Merge sees every set of targets before it is scraped, and returns what is.
-	Merge func(map[string][]*targetgroup.Group) map[string][]*targetgroup.Group
+	// Merger sees every set of targets before it is scraped.
+	Merger Merger
 
 	SDMetrics  *discovery.SDMetrics // shared by all discovery managers of a server
 	Features   features.Collector
@@ -35,12 +35,19 @@ type Options struct {
 	Logger     *slog.Logger
 }
 
+// A Merger decides what of the discovered targets is scraped. It decides again
+// when Changed delivers a message.
+type Merger interface {
+	Merge(map[string][]*targetgroup.Group) map[string][]*targetgroup.Group
+	Changed() <-chan struct{}
+}
+
 // Ingest is a discovery manager feeding a scrape manager.
 type Ingest struct {
 	discovery     *discovery.Manager
 	stopDiscovery context.CancelFunc
 	scrapes       *scrape.Manager
-	merge         func(map[string][]*targetgroup.Group) map[string][]*targetgroup.Group
+	merger        Merger
 }
 
 // New returns an Ingest that does nothing until Run.
@@ -59,7 +66,7 @@ func New(o Options) (*Ingest, error) {
 		cancel()
 		return nil, err
 	}
-	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s, merge: o.Merge}, nil
+	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s, merger: o.Merger}, nil
 }
 
 // Scrapes gives read access to targets and scrape pools.
@@ -92,13 +99,7 @@ func (i *Ingest) Run(ctx context.Context) error {
 	merged := make(chan map[string][]*targetgroup.Group)
 	go func() {
 		defer close(merged)
-		for groups := range i.discovery.SyncCh() {
-			select {
-			case merged <- i.merge(groups):
-			case <-ctx.Done():
-				return
-			}
-		}
+		i.mergeAll(ctx, merged)
 	}()
 	scraped := make(chan error, 1)
 	go func() { scraped <- i.scrapes.Run(merged) }()
@@ -108,4 +109,26 @@ func (i *Ingest) Run(ctx context.Context) error {
 	<-discovered
 	i.scrapes.Stop()
 	return <-scraped
+}
+
+// mergeAll passes on what is discovered until ctx or discovery ends.
+func (i *Ingest) mergeAll(ctx context.Context, merged chan<- map[string][]*targetgroup.Group) {
+	var last map[string][]*targetgroup.Group
+	for {
+		select {
+		case groups, ok := <-i.discovery.SyncCh():
+			if !ok {
+				return
+			}
+			last = groups
+		case <-i.merger.Changed():
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case merged <- i.merger.Merge(last):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
