@@ -48,8 +48,9 @@ type Options struct {
 
 	// Dir is the data directory, where is remembered who has answered.
 	Dir string
-	// HTTPClientOptions are those with which targets are scraped.
+	// HTTPClientOptions and Dial are those with which targets are scraped.
 	HTTPClientOptions []commonconfig.HTTPClientOption
+	Dial              commonconfig.DialContextFunc
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -108,7 +109,7 @@ type Target struct {
 
 // New returns a Fleet without machines.
 func New(o Options) *Fleet {
-	f := &Fleet{opts: o, gate: newGate(o.Dir, o.HTTPClientOptions, o.Logger), warned: make(map[string]bool)}
+	f := &Fleet{opts: o, gate: newGate(o.Dir, o.HTTPClientOptions, o.Dial, o.Logger), warned: make(map[string]bool)}
 	o.Registerer.MustRegister(f)
 	return f
 }
@@ -174,7 +175,11 @@ func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targe
 		merged[job] = without(groups, dropped)
 	}
 	f.gate.await(pending)
-	for _, m := range machines {
+	for name, m := range machines {
+		if len(m.Targets) == 0 {
+			delete(machines, name) // a device, of which the gate tells
+			continue
+		}
 		m.finish()
 	}
 	f.machines = machines

@@ -65,6 +65,13 @@ func tailscale(name, address string, more ...string) model.LabelSet {
 	return l
 }
 
+// answered makes it so that these have answered before, as job node.
+func answered(f *Fleet, addresses ...string) {
+	for _, a := range addresses {
+		f.gate.answered[endpoint{"node", a + ":9100"}] = day(time.Now())
+	}
+}
+
 func static(machine, address string) *targetgroup.Group {
 	return &targetgroup.Group{Source: address, Targets: []model.LabelSet{{"__address__": model.LabelValue(address)}}, Labels: model.LabelSet{"machine": model.LabelValue(machine)}}
 }
@@ -99,6 +106,7 @@ func TestOneSetOfTargetsPerMachine(t *testing.T) {
 		},
 		"mine": {static("web1", "10.0.0.1:9100"), static("web1", "10.0.0.1:9100")},
 	}
+	answered(f, "100.64.0.1", "100.64.0.2", "100.64.0.3")
 	before := fmt.Sprint(given["node"][0])
 	merged := f.Merge(given)
 	require.ElementsMatch(t, []string{"100.64.0.2:9100", "100.64.0.4:9100", "100.64.0.5:9100", "10.0.0.1:9100", "100.64.0.3:9100", "10.0.0.1:9200"}, addresses(merged["node"]),
@@ -119,6 +127,7 @@ clanmon_machine_info{machine="web1",os="linux",source="static,tailscale",tags=",
 func TestThisMachineIsScrapedInProcess(t *testing.T) {
 	log := &strings.Builder{}
 	f, _ := newFleet(t, log, twoMethods)
+	answered(f, "100.64.0.2")
 	merged := f.Merge(groups{"node": {
 		{Source: "ts", Targets: []model.LabelSet{
 			tailscale("hall", "100.64.0.1", "self", "true", "tags", ",tag:server,"),
@@ -152,6 +161,7 @@ func (s *sink) Send(alerts ...*notifier.Alert) { s.sent = append(s.sent, alerts.
 func TestTagsOfAlertsAreFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, _ := newFleet(t, &strings.Builder{}, twoMethods)
+		answered(f, "100.64.0.1")
 		tag := func(tags string) {
 			f.Merge(groups{"node": {{Source: "ts", Targets: []model.LabelSet{tailscale("web1", "100.64.0.1", "tags", tags)}}}})
 		}
@@ -184,7 +194,14 @@ func TestTagsOfAlertsAreFrozen(t *testing.T) {
 
 func TestHTTP(t *testing.T) {
 	f, _ := newFleet(t, &strings.Builder{}, twoMethods)
-	f.Merge(groups{"node": {{Source: "ts", Targets: []model.LabelSet{tailscale("web1", "100.64.0.1", "relay", "fra", "online", "false", "last_seen", "2026-11-20T10:00:00Z")}}}})
+	answered(f, "100.64.0.1")
+	f.Merge(groups{"node": {{Source: "ts", Targets: []model.LabelSet{
+		tailscale("web1", "100.64.0.1", "relay", "fra", "online", "false", "last_seen", "2026-11-20T10:00:00Z"),
+		tailscale("web2", "100.64.0.2"),
+		tailscale("phone", "100.64.0.3", "os", "android"),
+		tailscale("friend", "100.64.0.4", "shared", "true"),
+		tailscale("exit", "100.64.0.5", "mullvad", "true"),
+	}}}})
 	get := func(path string) string {
 		w := httptest.NewRecorder()
 		f.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
@@ -194,7 +211,14 @@ func TestHTTP(t *testing.T) {
 	require.JSONEq(t, `{"status": "success", "data": [{"machine": "web1", "availability": "always", "tags": [], "os": "linux", "sources": ["tailscale"], "addresses": ["100.64.0.1"],
 		"tailscale": {"name": "web1.tn.test", "online": false, "direct": false, "relay": "fra", "lastSeen": "2026-11-20T10:00:00Z"},
 		"targets": [{"job": "node", "instance": "web1:9100", "address": "100.64.0.1:9100", "health": "unknown"}]}]}`, get("/machines"))
-	require.JSONEq(t, `{"status": "success", "data": [{"method": "tailscale", "config": "node", "error": "gone"}]}`, get("/discovery"))
+	require.JSONEq(t, `{"status": "success", "data": {
+		"methods": [{"method": "tailscale", "config": "node", "error": "gone"}],
+		"waiting": [{"job": "node", "machine": "web2", "instance": "web2:9100", "address": "100.64.0.2:9100", "method": "tailscale", "reason": "not asked yet", "attempts": 0}],
+		"leftOut": [
+			{"device": "exit.tn.test", "method": "tailscale", "reason": "an exit node of Mullvad"},
+			{"device": "friend.tn.test", "method": "tailscale", "reason": "shared in from another tailnet"},
+			{"device": "phone.tn.test", "method": "tailscale", "reason": "its operating system is \"android\""}
+		]}}`, get("/discovery"))
 }
 
 func BenchmarkMerge(b *testing.B) {
@@ -213,6 +237,10 @@ func BenchmarkMerge(b *testing.B) {
 	g := &targetgroup.Group{Source: "ts"}
 	for i := range 1000 {
 		g.Targets = append(g.Targets, tailscale(fmt.Sprintf("m%d", i), fmt.Sprintf("100.64.%d.%d", i/250, i%250)))
+	}
+	for _, t := range g.Targets {
+		f.gate.answered[endpoint{"node", string(t["__address__"])}] = ""
+		f.gate.answered[endpoint{"systemd", string(t["__address__"])}] = ""
 	}
 	given := groups{"node": {g}, "systemd": {g}}
 	b.ReportAllocs()

@@ -41,7 +41,7 @@ const (
 	askers     = 32
 	askTimeout = 5 * time.Second
 	spread     = 5 * time.Millisecond // for each that is new
-	firstPause = 15 * time.Second
+	firstPause = 5 * time.Second
 	longest    = 5 * time.Minute
 	maxAnswer  = 256 << 10
 	// forgetDevice is how long one that is not discovered any more is remembered.
@@ -64,30 +64,43 @@ type Waiting struct {
 	Error    string `json:"error,omitempty"`
 	Attempts int    `json:"attempts"`
 
-	url  string
-	next time.Time
-	busy bool
+	url     string
+	offline bool // as its method believes
+	next    time.Time
+	busy    bool
 }
 
 type gate struct {
 	file string // "" remembers nothing
 	opts []commonconfig.HTTPClientOption
 	log  *slog.Logger
+	stop func() // ends what dials
 
-	// changed holds one message when an endpoint has answered; kick makes Run look
-	// at what is waiting.
+	// changed holds one message when endpoints have answered; kick makes Run look at
+	// what is waiting.
 	changed, kick chan struct{}
 
 	mu       sync.Mutex
 	clients  map[string]*http.Client // by job
 	answered map[endpoint]string     // the day on which it was discovered last
 	waiting  map[endpoint]*Waiting
-	dirty    bool
+	dirty    bool // to be saved
+	opened   bool // to be told
 }
 
-func newGate(dir string, opts []commonconfig.HTTPClientOption, log *slog.Logger) *gate {
+func newGate(dir string, opts []commonconfig.HTTPClientOption, dial commonconfig.DialContextFunc, log *slog.Logger) *gate {
+	running, stop := context.WithCancel(context.Background())
+	// A transport goes on dialling when its request has ended, in case that another
+	// needs the connection.
+	limited := func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		defer context.AfterFunc(running, cancel)()
+		return dial(ctx, network, address)
+	}
 	g := &gate{
-		opts: opts, log: log,
+		stop: stop,
+		opts: append(slices.Clone(opts), commonconfig.WithKeepAlivesDisabled(), commonconfig.WithDialContextFunc(limited)), log: log,
 		changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		answered: make(map[endpoint]string), waiting: make(map[endpoint]*Waiting),
 	}
@@ -160,7 +173,7 @@ func (g *gate) save() error {
 func (g *gate) applyConfig(jobs map[string]*config.ScrapeConfig) error {
 	clients := make(map[string]*http.Client, len(jobs))
 	for name, job := range jobs {
-		c, err := commonconfig.NewClientFromConfig(job.HTTPClientConfig, name, append(slices.Clone(g.opts), commonconfig.WithKeepAlivesDisabled())...)
+		c, err := commonconfig.NewClientFromConfig(job.HTTPClientConfig, name, g.opts...)
 		if err != nil {
 			return fmt.Errorf("job %q: %w", name, err)
 		}
@@ -184,7 +197,8 @@ func (g *gate) isOpen(e endpoint) bool {
 	return ok
 }
 
-// await replaces what is waiting. An endpoint that waits already keeps its turn.
+// await replaces what is waiting. An endpoint that waits already keeps its turn,
+// unless its machine has just come online.
 func (g *gate) await(candidates []candidate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -197,7 +211,11 @@ func (g *gate) await(candidates []candidate) {
 			w = &Waiting{Reason: "not asked yet"}
 			fresh++
 		}
-		w.Job, w.Machine, w.Instance, w.Address, w.Method, w.url = c.job, c.machine, c.instance, c.address, c.method, c.url
+		offline := c.meta["__meta_tailscale_online"] == "false"
+		if w.offline && !offline {
+			w.next, w.Attempts = time.Now(), 0
+		}
+		w.Job, w.Machine, w.Instance, w.Address, w.Method, w.url, w.offline = c.job, c.machine, c.instance, c.address, c.method, c.url, offline
 		waiting[e] = w
 	}
 	for _, w := range waiting {
@@ -220,31 +238,37 @@ func notify(ch chan struct{}) {
 func (g *gate) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer func() {
+		g.stop()
 		wg.Wait()
 		g.store()
 	}()
 	slots := make(chan struct{}, askers)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	second := func() {
+		g.store()
+		g.tell()
+	}
 	for {
-		for {
-			w := g.nextDue()
-			if w == nil {
-				break
-			}
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				return nil
-			}
+		select {
+		case slots <- struct{}{}:
+		case <-tick.C:
+			second()
+			continue
+		case <-ctx.Done():
+			return nil
+		}
+		if w := g.nextDue(); w != nil {
 			wg.Go(func() {
 				defer func() { <-slots }()
 				g.attempt(ctx, w)
 			})
+			continue
 		}
-		g.store()
+		<-slots
 		select {
 		case <-tick.C:
+			second()
 		case <-g.kick:
 		case <-ctx.Done():
 			return nil
@@ -258,8 +282,20 @@ func (g *gate) store() {
 	}
 }
 
-// nextDue takes the endpoint whose turn it is: those that were asked less often
-// first, then by job, so that a machine is seen before all its exporters are.
+// tell says that endpoints have answered, at most once a second: with many
+// machines each Merge has its price.
+func (g *gate) tell() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.opened {
+		g.opened = false
+		notify(g.changed)
+	}
+}
+
+// nextDue takes the endpoint whose turn it is: first those that are not believed
+// to be offline, which take long not to answer; then those that were asked less
+// often; then by job, so that a machine is seen before all its exporters are.
 func (g *gate) nextDue() *Waiting {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -269,7 +305,7 @@ func (g *gate) nextDue() *Waiting {
 		if w.busy || w.next.After(now) {
 			continue
 		}
-		if best == nil || cmp.Or(w.Attempts-best.Attempts, contract.CompareJobs(w.Job, best.Job)) < 0 {
+		if best == nil || before(w, best) {
 			best = w
 		}
 	}
@@ -277,6 +313,13 @@ func (g *gate) nextDue() *Waiting {
 		best.busy = true
 	}
 	return best
+}
+
+func before(a, b *Waiting) bool {
+	if a.offline != b.offline {
+		return b.offline
+	}
+	return cmp.Or(a.Attempts-b.Attempts, contract.CompareJobs(a.Job, b.Job)) < 0
 }
 
 // attempt asks once.
@@ -298,8 +341,7 @@ func (g *gate) attempt(ctx context.Context, w *Waiting) {
 		e := endpoint{w.Job, w.Address}
 		g.answered[e] = day(time.Now())
 		delete(g.waiting, e)
-		g.dirty = true
-		notify(g.changed)
+		g.dirty, g.opened = true, true
 		return
 	}
 	w.Attempts++

@@ -122,6 +122,9 @@ func (i *Ingest) mergeAll(ctx context.Context, merged chan<- map[string][]*targe
 			}
 			last = groups
 		case <-i.merger.Changed():
+			if last == nil {
+				continue
+			}
 		case <-ctx.Done():
 			return
 		}
