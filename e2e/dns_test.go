@@ -74,7 +74,11 @@ func TestDNSFindsMachines(t *testing.T) {
 	} {
 		s.WaitValue(series, 1)
 	}
-	require.Equal(t, 3, strings.Count(s.Get("/api/v1/targets?state=active").Body, `"scrapePool":"node"`), "ns, web1, and db, which has two addresses and is one machine")
+	require.Equal(t, 2, strings.Count(s.Get("/api/v1/targets?state=active").Body, `"scrapePool":"node"`), "web1, and db, which has two addresses and is one machine; not ns, which never answered")
+	waiting := discovered(s).Waiting
+	require.Len(t, waiting, 1)
+	require.Equal(t, "ns", waiting[0].Machine)
+	require.Equal(t, "refused", waiting[0].Reason)
 	require.Contains(t, s.Log(), "No zone transfer")
 	require.Equal(t, 1, strings.Count(s.Log(), "No zone transfer"))
 }

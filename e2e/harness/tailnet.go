@@ -62,11 +62,19 @@ func (n *Tailnet) StartDaemon(host string) { n.t.Helper(); n.do("start", host) }
 func (n *Tailnet) StopDaemon(host string)  { n.t.Helper(); n.do("stop", host) }
 
 // Cut pulls the network cable of a machine.
-func (n *Tailnet) Cut(host string) {
+func (n *Tailnet) Cut(host string) { n.t.Helper(); n.lan("cut", host) }
+
+func (n *Tailnet) lan(cmd, host string) {
 	n.t.Helper()
-	out, err := exec.Command(filepath.Join(filepath.Dir(n.script), "netlab.sh"), "cut", n.lab, host).CombinedOutput()
+	out, err := exec.Command(filepath.Join(filepath.Dir(n.script), "netlab.sh"), cmd, n.lab, host).CombinedOutput()
 	require.NoError(n.t, err, "%s", out)
 }
+
+// Headscale runs a command of the coordination server.
+func (n *Tailnet) Headscale(args ...string) string { n.t.Helper(); return n.do("hs", args...) }
+
+// Plug undoes Cut.
+func (n *Tailnet) Plug(host string) { n.t.Helper(); n.lan("join", host) }
 
 // Host is a machine.
 func (n *Tailnet) Host(host string) *Host { return &Host{n.lab + "-" + host} }

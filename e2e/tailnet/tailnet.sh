@@ -7,6 +7,7 @@
 #   tailnet.sh start|stop DIR hI    its tailscaled
 #   tailnet.sh ping DIR             until every member reaches every other
 #   tailnet.sh ts DIR hI ARGS       its tailscale command
+#   tailnet.sh hs DIR ARGS          the coordination server's headscale command
 #   tailnet.sh down DIR
 # CLANMON_ORACLE_DIR has headscale, tailscale and tailscaled (build-tools.sh).
 set -euo pipefail
@@ -123,6 +124,7 @@ ts)
 	shift
 	exec "$tailscale" --socket="$D/$h.sock" "$@"
 	;;
+hs) hs "$@" ;;
 down)
 	for f in "$D"/*.pid; do stop "$f"; done
 	"$netlab" down "$L"
