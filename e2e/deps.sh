@@ -19,6 +19,7 @@ dbus /usr/bin/dbus-daemon
 libnss-systemd /usr/lib/*/libnss_systemd.so.2
 prometheus /usr/bin/prometheus
 dnsmasq-base /usr/sbin/dnsmasq
+nftables /usr/sbin/nft
 nsd /usr/sbin/nsd
 chromium /usr/bin/chromium
 LIST

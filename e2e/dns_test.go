@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,16 +17,23 @@ import (
 // whose /etc/resolv.conf points at it.
 func nameServer(t *testing.T, name string, transferable map[string]bool, zones map[string]string) *harness.Host {
 	t.Helper()
-	nsd := harness.Tool(t, "/usr/sbin/nsd", "nsd")
 	h := harness.NewHost(t, name, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+	startNSD(t, h, "127.0.0.1", transferable, zones)
+	return h
+}
+
+// startNSD serves zones. One whose text is broken is answered with SERVFAIL.
+func startNSD(t *testing.T, h *harness.Host, address string, transferable map[string]bool, zones map[string]string) *harness.Process {
+	t.Helper()
+	nsd := harness.Tool(t, "/usr/sbin/nsd", "nsd")
 	dir := t.TempDir()
-	conf := fmt.Sprintf("server:\n ip-address: 127.0.0.1\n username: \"\"\n chroot: \"\"\n zonesdir: %s\n database: \"\"\n pidfile: %s/pid\n xfrdfile: %s/xfrd\n zonelistfile: %s/list\n xfrdir: %s\n server-count: 1\nremote-control:\n control-enable: no\n", dir, dir, dir, dir, dir)
+	conf := fmt.Sprintf("server:\n ip-address: %s\n username: \"\"\n chroot: \"\"\n zonesdir: %s\n database: \"\"\n pidfile: %s/pid\n xfrdfile: %s/xfrd\n zonelistfile: %s/list\n xfrdir: %s\n server-count: 1\nremote-control:\n control-enable: no\n", address, dir, dir, dir, dir, dir)
 	for zone, text := range zones {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, zone), []byte(
-			"$ORIGIN "+zone+".\n$TTL 1\n@ SOA ns admin 1 60 60 60 1\n@ NS ns\nns A 127.0.0.1\n"+text), 0o644))
+			"$ORIGIN "+zone+".\n$TTL 1\n@ SOA ns admin 1 60 60 60 1\n@ NS ns\nns A "+address+"\n"+text), 0o644))
 		conf += "zone:\n name: " + zone + "\n zonefile: " + zone + "\n"
 		if transferable[zone] {
-			conf += " provide-xfr: 127.0.0.1 NOKEY\n"
+			conf += " provide-xfr: 0.0.0.0/0 NOKEY\n"
 		}
 	}
 	file := harness.WriteFile(t, dir, "nsd.conf", conf)
@@ -36,7 +44,157 @@ func nameServer(t *testing.T, name string, transferable map[string]bool, zones m
 		}
 		return nil
 	})
-	return h
+	return p
+}
+
+// What a name server can do to those who ask it: a failure leaves the targets as
+// they were, an answer does not.
+func TestDNSWhileNameServersFail(t *testing.T) {
+	lan := harness.NewLan(t, "ldf", "3")
+	require.NoError(t, exec.Command("pkill", "-f", "/run/netlab/ldf/dnsmasq.conf").Run(), "the name server of the lab")
+	for _, host := range []string{"h2", "h3"} {
+		harness.Start(t, lan.Host(host).Command(t, harness.Command{Args: []string{"exporter", "--exporter=node", "--collectors=load"}}))
+	}
+	zone := func(hosts ...int) map[string]string {
+		text := ""
+		for _, i := range hosts {
+			text += fmt.Sprintf("h%d A 198.18.7.%d\n_node._tcp SRV 0 0 9100 h%d\n", i, i, i)
+		}
+		return map[string]string{"lab.test": text}
+	}
+	permitted := map[string]bool{"lab.test": true}
+	serve := func(zones map[string]string) *harness.Process {
+		return startNSD(t, lan.Host("dns"), "198.18.7.254", permitted, zones)
+	}
+	ns := serve(zone(2))
+	s := harness.StartServer(t, harness.ServerOptions{
+		Host: lan.Host("h1"), Listen: "127.0.0.1:9090",
+		Config: `
+global: {scrape_interval: 500ms}
+scrape_configs:
+- job_name: node
+  machine_dns_sd_configs: [{names: [_node._tcp.lab.test], refresh_interval: 500ms}]
+  relabel_configs: [{source_labels: [__meta_dns_machine], target_label: machine}]
+- job_name: zone
+  machine_dns_sd_configs: [{names: ["*.lab.test"], type: A, port: 9100, refresh_interval: 500ms}]
+`,
+	})
+	targets := func(want ...string) {
+		t.Helper()
+		harness.Eventually(t, harness.Patience, func() error {
+			body := s.Get("/api/v1/targets?state=active").Body
+			for _, host := range want {
+				if !strings.Contains(body, `"machine":"`+host+`"`) {
+					return fmt.Errorf("no target %s: %s", host, body)
+				}
+			}
+			if n := strings.Count(body, `"scrapePool":"node"`); n != len(want) {
+				return fmt.Errorf("%d targets, want %v: %s", n, want, body)
+			}
+			return nil
+		})
+	}
+	failures := func() float64 {
+		v, err := s.Metric(`prometheus_sd_refresh_failures_total{config="node",mechanism="machine_dns"}`)
+		require.NoError(t, err)
+		return v
+	}
+	// fails waits for three refreshes that fail.
+	fails := func(how string) {
+		t.Helper()
+		before := failures()
+		harness.Eventually(t, harness.Patience, func() error {
+			if n := failures() - before; n < 3 {
+				return fmt.Errorf("%s: %v refreshes failed", how, n)
+			}
+			return nil
+		})
+	}
+	targets("h2")
+	s.WaitValue(`up{machine="h2"}`, 1)
+
+	ns.Terminate()
+	fails("no name server")
+	targets("h2")
+	methods := discovered(s).Methods
+	require.Len(t, methods, 2)
+	require.Regexp(t, `name "_node._tcp.lab.test": name server 198\.18\.7\.254: `, methods[0].Error)
+	require.Equal(t, 2, strings.Count(s.Log(), "level=ERROR"), "it is said once for each")
+
+	ns = serve(zone(2, 3))
+	targets("h2", "h3")
+	s.WaitValue(`up{machine="h3"}`, 1)
+	ns.Terminate()
+
+	ns = serve(map[string]string{"lab.test": "this is no record\n"})
+	fails("SERVFAIL")
+	targets("h2", "h3")
+	ns.Terminate()
+
+	ns = serve(map[string]string{"other.test": ""})
+	fails("REFUSED")
+	targets("h2", "h3")
+	ns.Terminate()
+
+	// Too long for UDP, and no TCP: half an answer is none.
+	var many []int
+	for i := range 200 {
+		many = append(many, 2+i)
+	}
+	lan.Block("dns", "53")
+	ns = serve(zone(many...))
+	fails("truncated")
+	targets("h2", "h3")
+	lan.Clear("dns")
+	harness.Eventually(t, harness.Patience, func() error {
+		if n := strings.Count(s.Get("/api/v1/targets?state=active").Body, `"scrapePool":"node"`); n != len(many) {
+			return fmt.Errorf("%d targets of %d", n, len(many))
+		}
+		return nil
+	})
+	ns.Terminate()
+
+	// A transfer that fails leaves the machines of the last one. One that is not
+	// permitted any more ends it.
+	zoneTargets := func(n int) {
+		t.Helper()
+		harness.Eventually(t, harness.Patience, func() error {
+			if got := strings.Count(s.Get("/api/v1/targets?state=active").Body, `"scrapePool":"zone"`); got != n {
+				return fmt.Errorf("%d targets of the zone, not %d", got, n)
+			}
+			return nil
+		})
+	}
+	ns = serve(zone(2, 3))
+	zoneTargets(3) // the name server is one
+	lan.Block("dns", "53")
+	s.WaitLog("what was found before stays")
+	zoneTargets(3)
+	lan.Clear("dns")
+	s.WaitLog("Zone transfer works again")
+	ns.Terminate()
+	permitted = nil
+	ns = serve(zone(2, 3))
+	zoneTargets(0)
+	ns.Terminate()
+
+	// A cable that is cut, and comes back.
+	ns = serve(zone(2, 3))
+	targets("h2", "h3")
+	s.WaitValue(`up{machine="h2"}`, 1)
+	lan.Cut("h2")
+	s.WaitValue(`up{machine="h2"}`, 0)
+	lan.Plug("h2")
+	s.WaitValue(`up{machine="h2"}`, 1)
+	lan.Cut("dns")
+	fails("no way to the name server")
+	targets("h2", "h3")
+	lan.Plug("dns")
+	ns.Terminate()
+
+	// That there is no such name is an answer.
+	serve(zone())
+	targets()
 }
 
 func TestDNSFindsMachines(t *testing.T) {

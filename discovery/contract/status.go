@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"sync"
@@ -13,8 +14,9 @@ import (
 // for each mechanism and server, which is why it also is where the server learns
 // how discovery fares. It is safe for concurrent use.
 type Metrics struct {
-	Method  string
-	Refresh discovery.RefreshMetricsInstantiator
+	Method    string
+	Mechanism string // in metrics; Method if empty
+	Refresh   discovery.RefreshMetricsInstantiator
 
 	mu        sync.Mutex
 	reporters map[string]*StatusReporter
@@ -50,7 +52,7 @@ func (m *Metrics) Status() []Status {
 
 // Reporter is for one discoverer, which config (a job) was made for first.
 func (m *Metrics) Reporter(config string) *StatusReporter {
-	r := &StatusReporter{owner: m, config: config, metrics: m.Refresh.Instantiate(m.Method, config)}
+	r := &StatusReporter{owner: m, config: config, metrics: m.Refresh.Instantiate(cmp.Or(m.Mechanism, m.Method), config)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.reporters == nil {
@@ -85,6 +87,15 @@ func (r *StatusReporter) Close() {
 func (r *StatusReporter) Refreshed(log *slog.Logger, took time.Duration, err error) {
 	r.metrics.Duration.Observe(took.Seconds())
 	r.metrics.DurationHistogram.Observe(took.Seconds())
+	r.outcome(log, err, true)
+}
+
+// Outcome is Refreshed for a discoverer whose refreshes are measured elsewhere,
+// and whose error is worded differently from time to time: it is logged when it
+// appears and when it goes away.
+func (r *StatusReporter) Outcome(log *slog.Logger, err error) { r.outcome(log, err, false) }
+
+func (r *StatusReporter) outcome(log *slog.Logger, err error, changes bool) {
 	if err != nil {
 		r.metrics.Failures.Inc()
 	}
@@ -93,7 +104,7 @@ func (r *StatusReporter) Refreshed(log *slog.Logger, took time.Duration, err err
 	r.asked, r.last = true, err
 	r.mu.Unlock()
 	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
+	case err != nil && (before == nil || changes && before.Error() != err.Error()):
 		log.Error("Unable to refresh targets; those found before stay", "err", err)
 	case err == nil && before != nil:
 		log.Info("Targets can be refreshed again")

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,17 +70,28 @@ func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
 // Name implements discovery.Config.
 func (*SDConfig) Name() string { return mechanism }
 
-// metrics are those of the wrapped discovery, which counts its refreshes where
-// dns_sd_configs does. Its two counters of look-ups cannot be registered twice;
-// those of dns_sd_configs do not contain ours.
-type metrics struct{ discovery.DiscovererMetrics }
+// metrics are our own and those of the wrapped discovery, whose two counters of
+// look-ups cannot be registered twice; those of dns_sd_configs do not contain ours.
+type metrics struct {
+	*contract.Metrics
+	inner discovery.DiscovererMetrics
+}
 
-func (metrics) Register() error { return nil }
-func (metrics) Unregister()     {}
+// renamed makes the wrapped discovery measure its refreshes as ours.
+type renamed struct {
+	discovery.RefreshMetricsInstantiator
+}
+
+func (r renamed) Instantiate(_, setName string) *discovery.RefreshMetrics {
+	return r.RefreshMetricsInstantiator.Instantiate(mechanism, setName)
+}
 
 // NewDiscovererMetrics implements discovery.Config.
 func (c *SDConfig) NewDiscovererMetrics(_ prometheus.Registerer, rmi discovery.RefreshMetricsInstantiator) discovery.DiscovererMetrics {
-	return metrics{c.SDConfig.NewDiscovererMetrics(prometheus.NewRegistry(), rmi)}
+	return metrics{
+		&contract.Metrics{Method: Name, Mechanism: mechanism, Refresh: rmi},
+		c.SDConfig.NewDiscovererMetrics(prometheus.NewRegistry(), renamed{rmi}),
+	}
 }
 
 // NewDiscoverer implements discovery.Config.
@@ -91,13 +103,16 @@ func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Disco
 	if o.Logger == nil {
 		o.Logger = promslog.NewNopLogger()
 	}
-	o.Metrics = m.DiscovererMetrics
+	log := o.Logger
+	causes := &causes{log.Handler(), new(cause)}
+	o.Metrics, o.Logger = m.inner, slog.New(causes)
 	inner, err := upstream.NewDiscovery(c.SDConfig, o)
 	if err != nil {
 		return nil, err
 	}
 	return &Discovery{
-		config: c.SDConfig, inner: inner, log: o.Logger,
+		config: c.SDConfig, inner: inner, log: log, causes: causes, status: m.Reporter(o.SetName),
+		expanded: make(map[string][]model.LabelSet),
 		transfer: newTransferer(), reverse: newReverser(net.DefaultResolver.LookupAddr),
 		refused: make(map[string]string),
 	}, nil
@@ -110,18 +125,23 @@ type Discovery struct {
 	log      *slog.Logger
 	transfer *transferer
 	reverse  *reverser
-	refused  map[string]string // wildcard name → why it could not be expanded
+	refused  map[string]string           // wildcard name → why it could not be expanded
+	expanded map[string][]model.LabelSet // by wildcard name, as found last
+	status   *contract.StatusReporter
+	causes   *causes
 }
 
 // Run implements discovery.Discoverer.
 func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 	found := make(chan []*targetgroup.Group)
 	var wg sync.WaitGroup
+	defer d.status.Close()
 	defer wg.Wait()
 	wg.Go(func() { d.inner.Run(ctx, found) })
 	for {
 		select {
 		case groups := <-found:
+			d.status.Outcome(d.log, d.missing(groups))
 			for i, g := range groups {
 				groups[i] = d.refine(ctx, g)
 			}
@@ -134,6 +154,85 @@ func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 			return
 		}
 	}
+}
+
+// missing is an error if names were not answered for: upstream leaves these out,
+// and their targets stay.
+func (d *Discovery) missing(groups []*targetgroup.Group) error {
+	why := d.causes.get()
+	d.causes.set(nil)
+	var errs []error
+	for _, name := range d.config.Names {
+		if slices.ContainsFunc(groups, func(g *targetgroup.Group) bool { return g.Source == name }) {
+			continue
+		}
+		if why == nil {
+			why = errors.New("no name server gave an answer")
+		}
+		errs = append(errs, fmt.Errorf("name %q: %w", name, why))
+	}
+	return errors.Join(errs...)
+}
+
+// causes is a log handler that makes little of what upstream says of every
+// look-up that fails, and remembers the last reason.
+type causes struct {
+	slog.Handler
+	last *cause
+}
+
+type cause struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (c *causes) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn || c.Handler.Enabled(ctx, level)
+}
+
+func (c *causes) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		server := ""
+		r.Attrs(func(a slog.Attr) bool {
+			switch err, ok := a.Value.Any().(error); {
+			case a.Key == "server":
+				server = a.Value.String()
+			case ok && r.Level == slog.LevelWarn:
+				if op, ok := errors.AsType[*net.OpError](err); ok {
+					err = op.Err // without the local port, which is another each time
+				}
+				c.set(fmt.Errorf("name server %s: %w", server, err))
+			case ok && c.get() == nil:
+				c.set(err)
+			}
+			return true
+		})
+		r.Level = slog.LevelDebug
+	}
+	if !c.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return c.Handler.Handle(ctx, r)
+}
+
+func (c *causes) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &causes{c.Handler.WithAttrs(attrs), c.last}
+}
+
+func (c *causes) WithGroup(name string) slog.Handler {
+	return &causes{c.Handler.WithGroup(name), c.last}
+}
+
+func (c *causes) get() error {
+	c.last.mu.Lock()
+	defer c.last.mu.Unlock()
+	return c.last.err
+}
+
+func (c *causes) set(err error) {
+	c.last.mu.Lock()
+	defer c.last.mu.Unlock()
+	c.last.err = err
 }
 
 // refine gives the targets of one name their machines.
@@ -202,18 +301,32 @@ func (d *Discovery) expand(ctx context.Context, literal *targetgroup.Group) *tar
 	if err != nil {
 		reason = err.Error()
 	}
+	last, expanded := d.expanded[name]
+	stays := err != nil && expanded && !errors.Is(err, errNotPermitted)
 	if d.refused[name] != reason {
 		d.refused[name] = reason
-		if err != nil {
+		if stays {
+			d.log.Warn("No zone transfer: what was found before stays", "name", name, "err", err)
+		} else if err != nil {
 			d.log.Info("No zone transfer: looking up the wildcard record itself; permit AXFR to this server to find all machines", "name", name, "found", len(literal.Targets), "err", err)
 		} else {
 			d.log.Info("Zone transfer works again", "name", name)
 		}
 	}
-	if err != nil {
+	switch {
+	case stays:
+		targets = last
+	case err != nil:
+		delete(d.expanded, name)
 		return literal
 	}
-	return &targetgroup.Group{Source: name, Targets: targets}
+	d.expanded[name] = targets
+	// refine writes into what it is given
+	copied := make([]model.LabelSet, len(targets))
+	for i, t := range targets {
+		copied[i] = t.Clone()
+	}
+	return &targetgroup.Group{Source: name, Targets: copied}
 }
 
 // reverser looks up names of addresses, and keeps a name while the look-up

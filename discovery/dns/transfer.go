@@ -39,15 +39,25 @@ func (t *transferer) targets(ctx context.Context, wildcard, recordType string, p
 		return nil, err
 	}
 	var errs []error
+	answered := true
 	for _, server := range t.servers(ctx, conf, zone) {
 		records, err := t.transfer(ctx, zone, server)
 		if err == nil {
 			return pick(records, wildcard, below, recordType, port), nil
 		}
+		if _, ok := errors.AsType[*dns.Error](err); !ok {
+			answered = false
+		}
 		errs = append(errs, fmt.Errorf("zone %s from %s: %w", zone, server, err))
+	}
+	if answered {
+		errs = append(errs, errNotPermitted)
 	}
 	return nil, errors.Join(errs...)
 }
+
+// errNotPermitted is part of an error when all name servers answered, with a no.
+var errNotPermitted = errors.New("no name server permits it")
 
 // ask sends one question to the name servers of this machine.
 func (t *transferer) ask(ctx context.Context, conf *dns.ClientConfig, name string, qtype uint16) (*dns.Msg, error) {

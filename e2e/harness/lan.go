@@ -1,0 +1,47 @@
+package harness
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Lan is hosts on a switch, h1 to hN at 198.18.7.1 to N, and dns at 198.18.7.254,
+// which all of them ask for names.
+type Lan struct {
+	t         testing.TB
+	lab, tool string
+}
+
+// NewLan makes the hosts, and removes them when the test ends. lab is unique
+// among the tests, and short: it is part of names of interfaces.
+func NewLan(t testing.TB, lab, n string) *Lan {
+	t.Helper()
+	Root(t)
+	for tool, pkg := range map[string]string{"ip": "iproute2", "dnsmasq": "dnsmasq-base", "nft": "nftables"} {
+		Tool(t, tool, pkg)
+	}
+	l := &Lan{t, lab, filepath.Join(Repo(t), "e2e", "tailnet", "netlab.sh")}
+	t.Cleanup(func() { l.do("down") })
+	l.do("up", n)
+	return l
+}
+
+func (l *Lan) do(cmd string, args ...string) {
+	l.t.Helper()
+	out, err := exec.Command(l.tool, append([]string{cmd, l.lab}, args...)...).CombinedOutput()
+	require.NoError(l.t, err, "netlab.sh %s %v: %s", cmd, args, out)
+}
+
+// Host is a machine, or dns.
+func (l *Lan) Host(name string) *Host { return &Host{l.lab + "-" + name} }
+
+// Cut pulls the network cable of a host, Plug undoes it.
+func (l *Lan) Cut(host string)  { l.t.Helper(); l.do("cut", host) }
+func (l *Lan) Plug(host string) { l.t.Helper(); l.do("join", host) }
+
+// Block drops what comes to a TCP port of a host, Clear undoes it.
+func (l *Lan) Block(host, port string) { l.t.Helper(); l.do("block", host, port) }
+func (l *Lan) Clear(host string)       { l.t.Helper(); l.do("clear", host) }
