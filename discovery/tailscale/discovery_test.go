@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -337,6 +340,13 @@ func (r *run) failures() float64 {
 		}
 	}
 	return 0
+}
+
+// Tests run as root, whom no socket refuses, so the error is made here.
+func TestNoPermission(t *testing.T) {
+	refused := &url.Error{Op: "Get", URL: "http://x", Err: &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}}
+	err := (&localAPI{socket: "/run/s"}).explain(refused)
+	require.ErrorContains(t, err, "no permission to ask tailscaled at /run/s: run the server as a user who may open that socket")
 }
 
 func TestNoDaemonYet(t *testing.T) {

@@ -2,7 +2,7 @@
 // and prints the figures as a Markdown table with ratios. What counts are the
 // ratios: the machine is noisy, and all peers meet the same noise.
 //
-//	go run ./e2e/bench [-short] [-only server|exporter]
+//	go run ./e2e/bench [-short] [-only server|exporter|discovery]
 //
 // The peers are upstream's own programs, built from the module versions that
 // clanmon embeds (CLANMON_ORACLE_DIR, as make bench sets it), and VictoriaMetrics
@@ -23,7 +23,7 @@ import (
 func main() {
 	log.SetFlags(log.Ltime)
 	short := flag.Bool("short", false, "two minutes instead of ten: good for a first look")
-	only := flag.String("only", "", "server or exporter")
+	only := flag.String("only", "", "server, exporter or discovery")
 	flag.Parse()
 
 	bin := cmp.Or(os.Getenv("CLANMON_BIN"), "bin/clanmon")
@@ -33,7 +33,7 @@ func main() {
 			log.Fatalf("%v; run make bench, which builds it", err)
 		}
 	}
-	if *only != "exporter" {
+	if *only == "" || *only == "server" {
 		l := load{targets: 100, series: 1000, interval: time.Second, ingest: 60 * time.Second, queries: 40 * time.Second, rounds: 3}
 		if *short {
 			l.ingest, l.queries, l.rounds = 15*time.Second, 10*time.Second, 1
@@ -50,7 +50,16 @@ func main() {
 			log.Fatal(err)
 		}
 	}
-	if *only != "server" {
+	if *only == "" || *only == "discovery" {
+		window := time.Minute
+		if *short {
+			window = 30 * time.Second
+		}
+		if err := benchDiscovery(bin, oracle, window); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *only == "" || *only == "exporter" {
 		n := 300
 		if *short {
 			n = 100
