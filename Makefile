@@ -14,7 +14,10 @@ export CLANMON_BIN := $(CURDIR)/bin/clanmon
 ORACLES := github.com/prometheus/prometheus/cmd/prometheus \
 	github.com/prometheus/prometheus/cmd/promtool \
 	github.com/prometheus/node_exporter \
-	github.com/prometheus-community/systemd_exporter
+	github.com/prometheus-community/systemd_exporter \
+	github.com/nginx/nginx-prometheus-exporter \
+	github.com/prometheus-community/postgres_exporter/cmd/postgres_exporter \
+	github.com/oliver006/redis_exporter
 
 # Builds without the cloud providers' service discoveries: the race detector
 # needs everything compiled anew, and they are most of it.

@@ -22,6 +22,9 @@ dnsmasq-base /usr/sbin/dnsmasq
 nftables /usr/sbin/nft
 nsd /usr/sbin/nsd
 chromium /usr/bin/chromium
+nginx-light /usr/sbin/nginx
+postgresql /usr/lib/postgresql/*/bin/initdb
+redis-server /usr/bin/redis-server
 LIST
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -76,7 +76,8 @@ type kindServer struct {
 	kind      Kind
 	set       *collector.Set
 	metrics   http.Handler
-	page      http.Handler // metrics and landing page
+	probes    *probeHandler // nil if the kind has none
+	page      http.Handler  // metrics, probes and landing page
 	listeners []net.Listener
 }
 
@@ -154,7 +155,15 @@ func build(o Options) (*Exporter, error) {
 		}
 		log.Info("Collectors enabled", "collectors", s.set.Names())
 		s.metrics = newMetricsHandler(o, s.kind, s.set, log)
-		if s.page, err = withLanding(o, s.kind, s.metrics); err != nil {
+		var probes http.Handler
+		if s.kind.NewProbe != nil {
+			s.probes = &probeHandler{kind: s.kind, config: o.Config, log: log}
+			probes = s.probes
+			if o.MaxRequests > 0 {
+				probes = limitRequests(o.MaxRequests, probes)
+			}
+		}
+		if s.page, err = withLanding(o, s.kind, s.metrics, probes); err != nil {
 			return nil, err
 		}
 	}
@@ -240,6 +249,9 @@ func (e *Exporter) Close() error {
 	for _, s := range e.servers {
 		if s.set != nil {
 			errs = append(errs, s.set.Close())
+		}
+		if s.probes != nil {
+			errs = append(errs, s.probes.Close())
 		}
 		for _, l := range s.listeners {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {

@@ -230,7 +230,7 @@ func TestKinds(t *testing.T) {
 	_, err := New(Options{Kinds: []string{"node", "sytemd"}, Logger: quiet()})
 	var unknown *UnknownError
 	require.ErrorAs(t, err, &unknown)
-	require.Equal(t, UnknownError{What: "exporter kind", Got: "sytemd", Known: []string{"node", "systemd"}}, *unknown)
+	require.Equal(t, UnknownError{What: "exporter kind", Got: "sytemd", Known: kindNames()}, *unknown)
 
 	_, err = New(Options{Config: Config{Node: node.Config{Collectors: []string{"cpuu"}}}, Logger: quiet()})
 	require.ErrorAs(t, err, &unknown)

@@ -51,12 +51,15 @@ func newMetricsHandler(o Options, k Kind, set *collector.Set, log *slog.Logger) 
 	// One registry per kind: each counts its own scrapes.
 	own := prometheus.NewRegistry()
 	fixed := prometheus.NewRegistry()
+	build := prometheus.Labels{
+		"version": o.ModuleVersion(k.Module), "revision": o.Commit, "branch": "clanmon-" + o.Version,
+		"goversion": runtime.Version(), "goos": runtime.GOOS, "goarch": runtime.GOARCH, "tags": "unknown",
+	}
+	if k.BuildLabels != nil {
+		build = k.BuildLabels(o.ModuleVersion(k.Module), o.Commit)
+	}
 	fixed.MustRegister(
-		info(k.Upstream+"_build_info", "A metric with a constant '1' value labeled by version, revision, branch, goversion from which "+k.Upstream+" was built, and the goos and goarch for the build.",
-			prometheus.Labels{
-				"version": o.ModuleVersion(k.Module), "revision": o.Commit, "branch": "clanmon-" + o.Version,
-				"goversion": runtime.Version(), "goos": runtime.GOOS, "goarch": runtime.GOARCH, "tags": "unknown",
-			}),
+		info(k.Upstream+"_build_info", "A metric with a constant '1' value labeled by version, revision, branch, goversion from which "+k.Upstream+" was built, and the goos and goarch for the build.", build),
 		info("clanmon_build_info", "Version and commit of this program; the value is always 1.",
 			prometheus.Labels{"version": o.Version, "commit": o.Commit, "role": "exporter"}),
 	)
@@ -74,7 +77,7 @@ func newMetricsHandler(o Options, k Kind, set *collector.Set, log *slog.Logger) 
 	}
 	if !o.DisableExporterMetrics {
 		if k.Process {
-			own.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+			own.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), goCollector(k.Runtime))
 			h.opts.Registry = own
 			promhttp.HandlerFor(own, h.opts) // so that errors are counted from 0 on
 		}
@@ -96,6 +99,13 @@ func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	scrape := prometheus.NewRegistry()
 	scrape.MustRegister(&request{h.set, ctx, names, h.kind.Name})
 	promhttp.HandlerFor(append(prometheus.Gatherers(slices.Clone(h.always)), scrape), h.opts).ServeHTTP(w, r)
+}
+
+func goCollector(all bool) prometheus.Collector {
+	if all {
+		return collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll))
+	}
+	return collectors.NewGoCollector()
 }
 
 // choose reads collect[] and exclude[] as node_exporter does; nil means all,
@@ -154,10 +164,14 @@ func limitRequests(n int, next http.Handler) http.Handler {
 	})
 }
 
-// withLanding serves metrics at their path and a page that links there at /.
-func withLanding(o Options, k Kind, metrics http.Handler) (http.Handler, error) {
+// withLanding serves metrics at their path, probes at theirs, if there are any,
+// and a page that links to the metrics at /.
+func withLanding(o Options, k Kind, metrics, probes http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle(o.TelemetryPath, metrics)
+	if probes != nil && k.ProbePath != o.TelemetryPath {
+		mux.Handle(k.ProbePath, probes)
+	}
 	if o.TelemetryPath == "/" {
 		return mux, nil
 	}

@@ -1,10 +1,20 @@
 package exporter
 
 import (
+	"errors"
 	"log/slog"
+	"net/url"
+	"runtime"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clanmon/clanmon/exporter/collector"
+	"github.com/clanmon/clanmon/exporter/internal/kindflags"
+	"github.com/clanmon/clanmon/exporter/nginx"
 	"github.com/clanmon/clanmon/exporter/node"
+	"github.com/clanmon/clanmon/exporter/postgres"
+	"github.com/clanmon/clanmon/exporter/redis"
 	"github.com/clanmon/clanmon/exporter/systemd"
 )
 
@@ -22,6 +32,17 @@ type Kind struct {
 	// process_*, and of errors while encoding, beside its own.
 	Process bool
 
+	// Runtime says that upstream exposes all of the Go runtime's metrics then.
+	Runtime bool
+
+	// BuildLabels are those of <name>_build_info, where upstream does not have
+	// the usual ones; version is upstream's.
+	BuildLabels func(version, commit string) prometheus.Labels
+
+	// Flags declares the flags of upstream's program that are this kind's; nil if
+	// there are none.
+	Flags func(*Config, *kindflags.Set)
+
 	// New makes the collectors, once the upstream flags are parsed.
 	New func(Config, *slog.Logger) (*collector.Set, error)
 
@@ -29,6 +50,12 @@ type Kind struct {
 	// collect[]; nil if the kind has no such parameter. The error text is for
 	// the one who asked.
 	Filter func(names []string) error
+
+	// ProbePath is where the kind scrapes what a request's parameters say, ""
+	// if it does not. NewProbe makes the collectors for such a request; its error
+	// text is for the one who asked.
+	ProbePath string
+	NewProbe  func(Config, url.Values, *slog.Logger) (*collector.Set, error)
 }
 
 // kinds is the registry.
@@ -45,6 +72,38 @@ var kinds = []Kind{
 		Upstream: "systemd_exporter", Title: "systemd Exporter", Module: "github.com/prometheus-community/systemd_exporter",
 		New: func(c Config, log *slog.Logger) (*collector.Set, error) { return systemd.New(c.Systemd, log) },
 	},
+	{
+		Name: nginx.Name, Port: 9113,
+		Upstream: "nginx_exporter", Title: "NGINX Exporter", Module: "github.com/nginx/nginx-prometheus-exporter",
+		Process: true,
+		Flags:   func(c *Config, f *kindflags.Set) { c.Nginx.Flags(f) },
+		New:     func(c Config, log *slog.Logger) (*collector.Set, error) { return nginx.New(c.Nginx, log) },
+	},
+	{
+		Name: postgres.Name, Port: 9187,
+		Upstream: "postgres_exporter", Title: "PostgreSQL Exporter", Module: "github.com/prometheus-community/postgres_exporter",
+		Process:   true,
+		Flags:     func(c *Config, f *kindflags.Set) { c.Postgres.Flags(f) },
+		New:       func(c Config, log *slog.Logger) (*collector.Set, error) { return postgres.New(c.Postgres, log) },
+		ProbePath: "/probe",
+		NewProbe: func(c Config, q url.Values, log *slog.Logger) (*collector.Set, error) {
+			return postgres.NewProbe(c.Postgres, q, log)
+		},
+	},
+	{
+		Name: redis.Name, Port: 9121,
+		Upstream: "redis_exporter", Title: "Redis Exporter", Module: "github.com/oliver006/redis_exporter",
+		Process: true, Runtime: true,
+		BuildLabels: func(version, commit string) prometheus.Labels {
+			return prometheus.Labels{"version": version, "commit_sha": commit, "build_date": "unknown", "golang_version": runtime.Version()}
+		},
+		Flags:     func(c *Config, f *kindflags.Set) { c.Redis.Flags(f) },
+		New:       func(c Config, log *slog.Logger) (*collector.Set, error) { return redis.New(c.Redis, log) },
+		ProbePath: "/scrape",
+		NewProbe: func(c Config, q url.Values, log *slog.Logger) (*collector.Set, error) {
+			return redis.NewProbe(c.Redis, q, log)
+		},
+	},
 }
 
 // Kinds are all kinds, in the order of the registry.
@@ -55,8 +114,33 @@ func DefaultKinds() []string { return []string{node.Name, systemd.Name} }
 
 // Config is what the kinds can be told, each in its own words.
 type Config struct {
-	Node    node.Config
-	Systemd systemd.Config
+	Node     node.Config
+	Systemd  systemd.Config
+	Nginx    nginx.Config
+	Postgres postgres.Config
+	Redis    redis.Config
+}
+
+// Flags declares the flags of the kinds on app, bound to c. Once they are
+// parsed, environment fills in those that were not given, for the kinds that
+// run; lookup is os.LookupEnv.
+func (c *Config) Flags(app kindflags.App) (environment func(kinds []string, lookup func(string) (string, bool)) error) {
+	sets := map[string]*kindflags.Set{}
+	for _, k := range kinds {
+		if k.Flags != nil {
+			sets[k.Name] = kindflags.New(app)
+			k.Flags(c, sets[k.Name])
+		}
+	}
+	return func(kinds []string, lookup func(string) (string, bool)) error {
+		var errs []error
+		for name, s := range sets {
+			if slices.Contains(kinds, name) {
+				errs = append(errs, s.Environment(lookup))
+			}
+		}
+		return errors.Join(errs...)
+	}
 }
 
 func kindNames() []string {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"os/user"
 	"runtime"
 	"slices"
@@ -36,6 +37,8 @@ type exporterCommand struct {
 	listen []string
 	byKind map[string]*[]string
 
+	environment func(kinds []string, lookup func(string) (string, bool)) error
+
 	maxProcs       int
 	listCollectors bool
 }
@@ -61,6 +64,7 @@ func newExporterCommand(e env) command {
 	a.Flag("systemd.collector.enable-resolved", "Also collect the statistics of systemd-resolved.").BoolVar(&o.Systemd.Resolved)
 	a.Flag("runtime.gomaxprocs", "How many CPUs to use at one time (GOMAXPROCS).").Envar("GOMAXPROCS").Default("1").IntVar(&c.maxProcs)
 	promslogflag.AddFlags(a, &c.log)
+	c.environment = o.Config.Flags(a)
 	c.addUpstreamFlags()
 	return c
 }
@@ -107,6 +111,7 @@ func (p *passedOn) Set(v string) error {
 }
 
 func (c *exporterCommand) Parse(args []string) error {
+	args = c.asUpstreamWrites(args)
 	if err := parseFlags(c.app, args); err != nil {
 		return err
 	}
@@ -120,6 +125,9 @@ func (c *exporterCommand) Parse(args []string) error {
 			return usageError("--exporter names the kind %q twice", k)
 		}
 	}
+	if err := c.environment(o.Kinds, os.LookupEnv); err != nil {
+		return usageError("%w", err)
+	}
 	o.Listen = map[string][]string{}
 	for kind, addresses := range c.byKind {
 		o.Listen[kind] = *addresses
@@ -131,6 +139,28 @@ func (c *exporterCommand) Parse(args []string) error {
 		o.Listen[first] = c.listen
 	}
 	return nil
+}
+
+// asUpstreamWrites takes flags as those exporters do that use Go's own flag
+// package: with one dash, and with "=true" after one that is on or off.
+func (c *exporterCommand) asUpstreamWrites(args []string) []string {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if len(a) > 2 && a[0] == '-' && a[1] != '-' {
+			a = "-" + a
+		}
+		name, value, _ := strings.Cut(strings.TrimPrefix(a, "--"), "=")
+		if f := c.app.GetFlag(name); f != nil && f.Model().IsBoolFlag() {
+			switch value {
+			case "true":
+				a = "--" + name
+			case "false":
+				a = "--no-" + name
+			}
+		}
+		out[i] = a
+	}
+	return out
 }
 
 func splitCommas(lists []string) []string {

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"github.com/clanmon/clanmon/exporter"
 )
 
 // Set by the linker (see Makefile).
@@ -29,7 +31,11 @@ func (c *versionCommand) Parse(args []string) error {
 func (c *versionCommand) Run(context.Context) error {
 	fmt.Fprintf(c.env.stdout, "clanmon %s (commit %s, built %s, %s %s/%s)\n",
 		buildVersion, orUnknown(buildCommit), orUnknown(buildDate), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	for _, m := range []string{prometheusModule, nodeExporterModule, systemdExporterModule} {
+	modules := []string{prometheusModule}
+	for _, k := range exporter.Kinds() {
+		modules = append(modules, k.Module)
+	}
+	for _, m := range modules {
 		fmt.Fprintf(c.env.stdout, "  with %s %s\n", m, moduleVersion(m))
 	}
 	return nil

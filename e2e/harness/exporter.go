@@ -2,8 +2,11 @@ package harness
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -43,6 +46,76 @@ func StartExporterVia(t testing.TB, via []string, args ...string) *Exporter {
 		})
 	}
 	return e
+}
+
+// Kinds is a running clanmon exporter with kinds of choice.
+type Kinds struct {
+	*Process
+	Addr map[string]string // host and port by kind
+
+	t testing.TB
+}
+
+// StartKinds starts the exporter with these kinds and waits until they answer.
+// env are environment variables, as NAME=VALUE.
+func StartKinds(t testing.TB, kinds, env []string, args ...string) *Kinds {
+	t.Helper()
+	k := &Kinds{Addr: map[string]string{}, t: t}
+	line := []string{"exporter", "--exporter=" + strings.Join(kinds, ",")}
+	for _, kind := range kinds {
+		k.Addr[kind] = Address(t)
+		line = append(line, "--"+kind+".listen-address="+k.Addr[kind])
+	}
+	k.Process = Start(t, Command{Args: append(line, args...), Env: env})
+	for _, kind := range kinds {
+		Eventually(t, Patience, func() error {
+			if k.Exited() {
+				require.Fail(t, "the exporter exited", "log:\n%s", k.Log())
+			}
+			r, err := http.Get("http://" + k.Addr[kind] + "/")
+			if err == nil {
+				r.Body.Close()
+			}
+			return err
+		})
+	}
+	return k
+}
+
+// Get gets a path of a kind with this scrape timeout, and says how long it took.
+// The status has to be 200.
+func (k *Kinds) Get(kind, path string, timeout time.Duration) (string, time.Duration) {
+	k.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+k.Addr[kind]+path, nil)
+	require.NoError(k.t, err)
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprint(timeout.Seconds()))
+	begin := time.Now()
+	r, err := (&http.Client{Timeout: Patience}).Do(req)
+	require.NoError(k.t, err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	require.NoError(k.t, err)
+	require.Equal(k.t, http.StatusOK, r.StatusCode, "%s", body)
+	return string(body), time.Since(begin)
+}
+
+// Metrics gets the metrics of a kind.
+func (k *Kinds) Metrics(kind string) string {
+	k.t.Helper()
+	text, _ := k.Get(kind, "/metrics", Patience)
+	return text
+}
+
+// WaitMetric waits until a kind has a series with this value.
+func (k *Kinds) WaitMetric(kind, series string, want float64) {
+	k.t.Helper()
+	Eventually(k.t, Patience, func() error {
+		got, err := MetricIn(k.Metrics(kind), series)
+		if err == nil && got != want {
+			err = fmt.Errorf("%s is %v, want %v", series, got, want)
+		}
+		return err
+	})
 }
 
 // Scrape gets the metrics of the kind at host, in text format.

@@ -101,8 +101,11 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 // One adapter each: an upgrade of an upstream exporter touches one folder.
 func TestUpstreamExportersHaveOneImporter(t *testing.T) {
 	for upstream, only := range map[string]string{
-		"github.com/prometheus/node_exporter/":              "exporter/node",
-		"github.com/prometheus-community/systemd_exporter/": "exporter/systemd",
+		"github.com/prometheus/node_exporter/":               "exporter/node",
+		"github.com/prometheus-community/systemd_exporter/":  "exporter/systemd",
+		"github.com/nginx/nginx-prometheus-exporter/":        "exporter/nginx",
+		"github.com/prometheus-community/postgres_exporter/": "exporter/postgres",
+		"github.com/oliver006/redis_exporter/":               "exporter/redis",
 	} {
 		for _, p := range packages(t) {
 			for _, imported := range p.Imports {

@@ -18,10 +18,13 @@ import (
 
 // packages are the programs by name.
 var packages = map[string]string{
-	"prometheus":       "github.com/prometheus/prometheus/cmd/prometheus",
-	"promtool":         "github.com/prometheus/prometheus/cmd/promtool",
-	"node_exporter":    "github.com/prometheus/node_exporter",
-	"systemd_exporter": "github.com/prometheus-community/systemd_exporter",
+	"prometheus":                "github.com/prometheus/prometheus/cmd/prometheus",
+	"promtool":                  "github.com/prometheus/prometheus/cmd/promtool",
+	"node_exporter":             "github.com/prometheus/node_exporter",
+	"systemd_exporter":          "github.com/prometheus-community/systemd_exporter",
+	"nginx-prometheus-exporter": "github.com/nginx/nginx-prometheus-exporter",
+	"postgres_exporter":         "github.com/prometheus-community/postgres_exporter/cmd/postgres_exporter",
+	"redis_exporter":            "github.com/oliver006/redis_exporter",
 }
 
 var building sync.Mutex

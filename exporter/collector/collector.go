@@ -35,6 +35,14 @@ type Collector interface {
 	Close() error
 }
 
+// A Backend is a Collector that asks a service, which may be down.
+type Backend interface {
+	Collector
+	// Down are the metrics that say so, such as an "up" of 0. They stand in for
+	// what Collect would have found, when the service did not answer in time.
+	Down() []prometheus.Metric
+}
+
 // ErrNoData is what a Collector returns when this machine lacks the thing that
 // it reads. It counts as no success, but is not worth a line in the log.
 var ErrNoData = errors.New("no data")
@@ -127,7 +135,11 @@ func (s *Set) Collect(ctx context.Context, names []string, ch chan<- prometheus.
 func (m *member) collect(ctx context.Context) ([]prometheus.Metric, Outcome) {
 	begin := time.Now()
 	fail := func(err error) ([]prometheus.Metric, Outcome) {
-		return nil, Outcome{m.name, time.Since(begin), err}
+		var down []prometheus.Metric
+		if b, ok := m.collector.(Backend); ok && errors.Is(err, errHung) {
+			down = b.Down()
+		}
+		return down, Outcome{m.name, time.Since(begin), err}
 	}
 	r, err := m.begin(ctx)
 	if err != nil {

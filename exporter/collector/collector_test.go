@@ -325,3 +325,31 @@ func (c *closer) Close() error {
 	c.closed++
 	return c.err
 }
+
+// down is a service that hangs until let go.
+type down struct{ letGo chan struct{} }
+
+func (d down) Collect(context.Context, chan<- prometheus.Metric) error { <-d.letGo; return nil }
+func (down) Close() error                                              { return nil }
+func (down) Down() []prometheus.Metric {
+	return []prometheus.Metric{prometheus.MustNewConstMetric(prometheus.NewDesc("x_up", "Help.", nil, nil), prometheus.GaugeValue, 0)}
+}
+
+func TestABackendThatMissesTheDeadlineIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := down{make(chan struct{})}
+		s := collector.NewSet(map[string]collector.Collector{"x": d}, slog.New(slog.DiscardHandler), collector.Report)
+		scrape := func() int {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			ch := make(chan prometheus.Metric, 10)
+			s.Collect(ctx, nil, ch)
+			return len(ch)
+		}
+		require.Equal(t, 3, scrape(), "down and the two reports")
+		require.Equal(t, 3, scrape(), "while that run hangs")
+		close(d.letGo)
+		synctest.Wait()
+		require.Equal(t, 2, scrape())
+	})
+}

@@ -109,10 +109,19 @@ func (adapter) Close() error { return nil }
 func Names() []string {
 	var names []string
 	for _, f := range flagbound.Flags() {
-		if name, ok := collectorFlag(f.Name); ok {
+		if name, ok := collectorFlag(f.Name); ok && isNode(name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// isNode says whether node_exporter has a collector of that name: other embedded
+// exporters have flags of the same form. Asked for it and for one that nobody
+// has, upstream complains of the first that it does not know, and makes none.
+func isNode(name string) bool {
+	const nobody = "\x00"
+	_, err := upstream.NewNodeCollector(slog.New(slog.DiscardHandler), name, nobody)
+	return err != nil && err.Error() != "missing collector: "+name
 }

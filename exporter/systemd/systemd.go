@@ -10,12 +10,10 @@ package systemd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/prometheus-community/systemd_exporter/systemd"
 	"github.com/prometheus-community/systemd_exporter/systemd/resolved"
@@ -23,6 +21,7 @@ import (
 
 	"github.com/clanmon/clanmon/exporter/collector"
 	"github.com/clanmon/clanmon/exporter/internal/flagbound"
+	"github.com/clanmon/clanmon/exporter/internal/logsink"
 )
 
 // Name of the kind.
@@ -50,7 +49,7 @@ func Args(given []string) []string {
 // New returns the collectors. The upstream flags have to be parsed.
 func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	units := &adapter{}
-	u, err := flagbound.Construct(func() (*systemd.Collector, error) { return systemd.NewCollector(units.logger(log)) })
+	u, err := flagbound.Construct(func() (*systemd.Collector, error) { return systemd.NewCollector(units.errors.Logger(log)) })
 	if err != nil {
 		return nil, fmt.Errorf("systemd: %w", err)
 	}
@@ -58,7 +57,7 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	members := map[string]collector.Collector{"systemd": units}
 	if c.Resolved {
 		r := &adapter{}
-		if r.upstream, err = resolved.NewCollector(r.logger(log)); err != nil {
+		if r.upstream, err = resolved.NewCollector(r.errors.Logger(log)); err != nil {
 			return nil, fmt.Errorf("systemd-resolved: %w", err)
 		}
 		members["resolved"] = r
@@ -66,78 +65,17 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	return collector.NewSet(members, log, collector.Report), nil
 }
 
-// adapter makes an upstream collector ours.
+// adapter makes an upstream collector ours: its errors, which it logs, become
+// the result of Collect.
 type adapter struct {
 	upstream prometheus.Collector
-	errors   errorSink
+	errors   logsink.Sink
 }
 
 func (a *adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error {
-	a.errors.take()
+	_ = a.errors.Take() // left over from a run that was given up
 	a.upstream.Collect(ch)
-	return a.errors.take()
+	return a.errors.Take()
 }
 
 func (a *adapter) Close() error { return nil }
-
-// logger is what upstream is given to log with: its errors become the result of
-// Collect, and its warnings, one per unit that came or went during the scrape,
-// are of interest to a developer only.
-func (a *adapter) logger(log *slog.Logger) *slog.Logger {
-	return slog.New(sinkHandler{log.Handler(), &a.errors})
-}
-
-// errorSink keeps the first error that was logged.
-type errorSink struct {
-	mu  sync.Mutex
-	err error
-}
-
-func (s *errorSink) put(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		s.err = err
-	}
-}
-
-func (s *errorSink) take() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := s.err
-	s.err = nil
-	return err
-}
-
-type sinkHandler struct {
-	slog.Handler
-	sink *errorSink
-}
-
-func (h sinkHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelError || h.Handler.Enabled(ctx, slog.LevelDebug)
-}
-
-func (h sinkHandler) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level < slog.LevelError {
-		r.Level = slog.LevelDebug
-		return h.Handler.Handle(ctx, r)
-	}
-	text := r.Message
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "err" {
-			text = a.Value.String()
-		}
-		return true
-	})
-	h.sink.put(errors.New(text))
-	return nil
-}
-
-func (h sinkHandler) WithAttrs(as []slog.Attr) slog.Handler {
-	return sinkHandler{h.Handler.WithAttrs(as), h.sink}
-}
-
-func (h sinkHandler) WithGroup(g string) slog.Handler {
-	return sinkHandler{h.Handler.WithGroup(g), h.sink}
-}

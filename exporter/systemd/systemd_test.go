@@ -3,7 +3,6 @@ package systemd
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -107,52 +106,6 @@ func TestHangingBusEndsWithTheScrape(t *testing.T) {
 	l.Close()
 	(<-accepted).Close() // lets go of the run that hangs
 }
-
-// Upstream warns of each unit that ended while it was being read, and reports
-// what went wrong by logging it.
-func TestUpstreamsLog(t *testing.T) {
-	for _, tc := range []struct {
-		name     string
-		upstream func(*slog.Logger)
-		err      string
-		logged   int
-		level    slog.Level
-	}{
-		{"error", func(l *slog.Logger) { l.Error("error collecting metrics", "err", "bus gone") }, "bus gone", 0, slog.LevelDebug},
-		{"first error", func(l *slog.Logger) { l.Error("x", "err", "one"); l.Error("x", "err", "two") }, "one", 0, slog.LevelDebug},
-		{"error without cause", func(l *slog.Logger) { l.With("unit", "u").Error("failed") }, "failed", 0, slog.LevelDebug},
-		{"warning", func(l *slog.Logger) { l.With("unit", "u").Warn("gone") }, "", 0, slog.LevelInfo},
-		{"warning, debugging", func(l *slog.Logger) { l.WithGroup("g").Warn("gone", "a", 1) }, "", 1, slog.LevelDebug},
-		{"nothing", func(*slog.Logger) {}, "", 0, slog.LevelDebug},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			var log bytes.Buffer
-			a := &adapter{}
-			a.upstream = logging{func() {
-				tc.upstream(a.logger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: tc.level}))))
-			}}
-			for range 2 { // an error of one run is not one of the next
-				log.Reset()
-				err := a.Collect(t.Context(), nil)
-				if tc.err == "" {
-					require.NoError(t, err)
-				} else {
-					require.EqualError(t, err, tc.err)
-				}
-				require.Len(t, lines(&log), tc.logged)
-			}
-			a.errors.put(errors.New("left over"))
-			a.upstream = logging{func() {}}
-			require.NoError(t, a.Collect(t.Context(), nil))
-		})
-	}
-}
-
-// logging is an upstream collector that only logs.
-type logging struct{ f func() }
-
-func (logging) Describe(chan<- *prometheus.Desc)   {}
-func (l logging) Collect(chan<- prometheus.Metric) { l.f() }
 
 func TestRestartsAreCountedUnlessToldOtherwise(t *testing.T) {
 	require.Equal(t, []string{"--systemd.collector.enable-restart-count"}, Args(nil))
