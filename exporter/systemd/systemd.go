@@ -1,5 +1,6 @@
-// Package systemd exposes the units of systemd: systemd_exporter's collector
-// and, if asked for, its collector of systemd-resolved. It is the only importer
+// Package systemd exposes the units of systemd: systemd_exporter's collector, what
+// each unit uses of CPU, memory and so on as the kernel accounts it, and, if asked
+// for, systemd_exporter's collector of systemd-resolved. It is the only importer
 // of systemd_exporter.
 //
 // Upstream connects to D-Bus anew at each scrape, knows no deadline and reports
@@ -29,7 +30,8 @@ const Name = "systemd"
 
 // Config of the kind.
 type Config struct {
-	Resolved bool // also the statistics of systemd-resolved
+	Resolved    bool // also the statistics of systemd-resolved
+	NoResources bool // not what each unit uses of CPU, memory, ...
 }
 
 const restartFlag = "systemd.collector.enable-restart-count"
@@ -55,6 +57,13 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	}
 	units.upstream = u
 	members := map[string]collector.Collector{"systemd": units}
+	if !c.NoResources {
+		wanted, err := unitFilter(flagbound.Value("systemd.collector.unit-include"), flagbound.Value("systemd.collector.unit-exclude"))
+		if err != nil {
+			return nil, err
+		}
+		members["resources"] = newResources(wanted)
+	}
 	if c.Resolved {
 		r := &adapter{}
 		if r.upstream, err = resolved.NewCollector(r.errors.Logger(log)); err != nil {

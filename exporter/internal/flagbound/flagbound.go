@@ -52,6 +52,16 @@ type Error struct{ Err error }
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
+// Value is what a flag was set to, or its default, once they are parsed; "" for
+// a flag that nobody registered.
+func Value(name string) string {
+	f := kingpin.CommandLine.GetFlag(name)
+	if f == nil {
+		return ""
+	}
+	return f.Model().Value.String()
+}
+
 // Construct calls a constructor of an embedded exporter. Those compile the
 // regular expressions of their flags by regexp.MustCompile, so a typing mistake
 // of the user comes as a panic.
