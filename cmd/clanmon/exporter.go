@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -198,6 +199,7 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 	o.Version, o.Commit, o.ModuleVersion = buildVersion, orUnknown(buildCommit), moduleVersion
 	o.Logger = log
 	o.Started = func() {
+		debug.FreeOSMemory()
 		log.Info("Exporter is ready", "kinds", o.Kinds)
 		systemd.ready()
 		systemd.watchdog()
