@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/web"
 
 	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/server/ruler"
 )
 
 // Options say how a server is wired; they are fixed for its life. What may
@@ -106,6 +107,12 @@ type RuleOptions struct {
 	ForGracePeriod     time.Duration
 	ResendDelay        time.Duration
 	MaxConcurrentEvals int64
+
+	// Builtin says whether the rules in the binary are evaluated: "on", "off", or
+	// "auto" for when clanmon itself chooses what to scrape. "" means "auto".
+	Builtin string
+	// Shipped are the changes to them.
+	Shipped ruler.ShippedOptions
 
 	concurrent bool
 }

@@ -167,6 +167,10 @@ func New(o Options) (_ *Server, err error) {
 			Parser:                   promqlParser,
 		})
 		s.closers = append(s.closers, engine.Close)
+		shipped, err := ruler.NewShipped(o.Rules.Shipped)
+		if err != nil {
+			return nil, &ConfigError{Err: err}
+		}
 		s.ruler = ruler.New(rules.ManagerOptions{
 			NameValidationScheme: cfg.GlobalConfig.MetricNameValidationScheme,
 			Appendable:           s.store, Queryable: s.store.Local(),
@@ -176,7 +180,7 @@ func New(o Options) (_ *Server, err error) {
 			MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
 			DefaultRuleQueryOffset: func() time.Duration { return time.Duration(ruleQueryOffset.Load()) },
 			FeatureRegistry:        registry, Parser: promqlParser,
-		}, s.fleet.Tagger(s.delivery))
+		}, shipped, s.fleet.Tagger(s.delivery))
 	}
 
 	// 5. HTTP, which reads from all of them.
@@ -221,12 +225,23 @@ func New(o Options) (_ *Server, err error) {
 			if s.ruler == nil {
 				return nil
 			}
-			return s.ruler.ApplyConfig(c)
+			return s.ruler.ApplyConfig(c, s.withShippedRules())
 		}},
 		{"tracing", s.tracing.ApplyConfig},
 		{"runtime", s.applyRuntime},
 	}
 	return s, s.api.Listen()
+}
+
+// withShippedRules tells whether the rules in the binary are evaluated.
+func (s *Server) withShippedRules() bool {
+	switch s.opts.Rules.Builtin {
+	case "on":
+		return true
+	case "off":
+		return false
+	}
+	return s.loader.Managed()
 }
 
 const maxBlockFlag = "storage.tsdb.max-block-duration"

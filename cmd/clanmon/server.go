@@ -167,6 +167,8 @@ func (c *serverCommand) defineFlags() {
 	c.forServer("rules.alert.for-grace-period", "Shortest time between a restored \"for\" state and the alert; only for alerts whose \"for\" is longer.").Default("10m").SetValue(&c.forGracePeriod)
 	c.forServer("rules.alert.resend-delay", "Shortest time between two sendings of the same alert.").Default("1m").SetValue(&c.resendDelay)
 	c.forServer("rules.max-concurrent-evals", "Most independent rules evaluated at one time, with the feature concurrent-rule-eval.").Default("4").Int64Var(&o.Rules.MaxConcurrentEvals)
+	c.forServer("rules.builtin", "Evaluate the rules in the binary (see: clanmon rules): on, off, or auto, which is on with nothing configured or with --discovery.").Default("auto").EnumVar(&o.Rules.Builtin, "auto", "on", "off")
+	shippedRuleFlags(c.forServer, &o.Rules.Shipped)
 	c.forServer("alertmanager.notification-queue-capacity", "Most alerts waiting to be sent.").Default("10000").IntVar(&o.Notifier.QueueCapacity)
 	c.forServer("alertmanager.notification-batch-size", "Most alerts sent at once.").Default(strconv.Itoa(notifier.DefaultMaxBatchSize)).IntVar(&o.Notifier.MaxBatchSize)
 	c.forServer("alertmanager.drain-notification-queue-on-shutdown", "Send waiting alerts before stopping, instead of dropping them.").Default("true").BoolVar(&o.Notifier.DrainOnShutdown)

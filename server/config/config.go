@@ -57,6 +57,7 @@ type Options struct {
 type Loader struct {
 	opts       Options
 	discovered map[string]bool // jobs that discovery made, in the last Load
+	managed    bool
 }
 
 // NewLoader returns a Loader.
@@ -65,6 +66,11 @@ func NewLoader(o Options) *Loader { return &Loader{opts: o} }
 // Discovered reports whether a job was made by discovery, not by the file, when
 // the configuration was last loaded.
 func (l *Loader) Discovered(job string) bool { return l.discovered[job] }
+
+// Managed reports whether clanmon itself chose what to scrape, because nothing
+// is configured or a discovery method is given, when the configuration was last
+// loaded. Elsewhere it is a drop-in and adds nothing of its own.
+func (l *Loader) Managed() bool { return l.managed }
 
 // Name is the file that Load reads, for messages.
 func (l *Loader) Name() string {

@@ -24,6 +24,7 @@ func (l *Loader) addJobs(cfg *config.Config, unconfigured bool, logger *slog.Log
 	for _, key := range settings.Ignored {
 		logger.Warn("Section of --clan.settings has no effect: its discovery method is not chosen", "section", key)
 	}
+	l.managed = unconfigured || settings.Enabled()
 	if !unconfigured && !settings.Enabled() && len(settings.Additional) == 0 {
 		l.discovered = nil
 		return nil // a file alone means what it means to Prometheus
