@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/web"
 
 	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/server/delivery"
 	"github.com/clanmon/clanmon/server/ruler"
 )
 
@@ -50,6 +51,7 @@ type Options struct {
 	Notifier notifier.Options
 	Query    QueryOptions
 	Rules    RuleOptions
+	Delivery delivery.Options // the settings in it; New adds the rest
 
 	Web                         web.Options // the settings in it; New adds the managers
 	WebConfigFile               string

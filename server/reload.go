@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -125,6 +127,11 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 // from any that can, so that its return is noticed.
 func (s *Server) checksum() string {
 	sum, err := s.loader.Checksum()
+	if file := s.opts.Delivery.ConfigFile; file != "" {
+		text, fileErr := os.ReadFile(file)
+		err = errors.Join(err, fileErr)
+		sum += fmt.Sprintf("%x", sha256.Sum256(text))
+	}
 	if err != nil {
 		s.opts.Logger.Error("Failed to generate checksum during configuration reload", "err", err)
 	}

@@ -144,7 +144,7 @@ func (s *Server) runTracing(ctx context.Context) error {
 
 // Close releases what New opened, for a Server that is not going to Run.
 func (s *Server) Close() error {
-	errs := []error{s.api.Close(), s.store.Close()}
+	errs := []error{s.api.Close(), s.delivery.Close(), s.store.Close()}
 	for i := len(s.closers) - 1; i >= 0; i-- {
 		errs = append(errs, s.closers[i]())
 	}

@@ -136,10 +136,15 @@ func New(o Options) (_ *Server, err error) {
 	scrapes.manager.Store(s.ingest.Scrapes())
 
 	// 4. Who alerts, and who is told.
-	s.delivery, err = delivery.New(delivery.Options{
-		Notifier: o.Notifier, NameScheme: cfg.GlobalConfig.MetricNameValidationScheme,
-		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,
-	})
+	d := o.Delivery
+	d.Notifier, d.NameScheme = o.Notifier, cfg.GlobalConfig.MetricNameValidationScheme
+	d.SDMetrics, d.Features, d.Registerer, d.Logger = sdMetrics, registry, o.Registerer, log
+	d.OutsideOnly, d.Dir, d.ExternalURL = o.Agent, o.Dir, o.Web.ExternalURL
+	d.Shipped = func(alertname string) bool { return s.ruler.IsShipped(alertname) }
+	s.delivery, err = delivery.New(d)
+	if errors.Is(err, delivery.ErrConfig) {
+		return nil, &ConfigError{Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +204,7 @@ func New(o Options) (_ *Server, err error) {
 		Options: w, Engine: engine,
 		UI:            web.Handler(web.Options{PathPrefix: w.ExternalURL.Path, PageTitle: w.PageTitle, Agent: o.Agent}),
 		UIPaths:       web.Paths(o.Agent),
-		Mounts:        map[string]http.Handler{"/api/clanmon/v1": s.fleet.Handler()},
+		Mounts:        s.mounts(),
 		WebConfigFile: o.WebConfigFile, SystemdSocket: o.SystemdSocket,
 		Logger: log.With("component", "web"),
 	})
@@ -227,10 +232,26 @@ func New(o Options) (_ *Server, err error) {
 			}
 			return s.ruler.ApplyConfig(c, s.withShippedRules())
 		}},
+		{"alertmanager", func(*upstreamconfig.Config) error {
+			if s.ruler == nil {
+				return nil
+			}
+			return s.delivery.ApplyAlertmanager(s.ruler.ShippedAlerts())
+		}},
 		{"tracing", s.tracing.ApplyConfig},
 		{"runtime", s.applyRuntime},
 	}
 	return s, s.api.Listen()
+}
+
+// mounts are the parts of the API that the rooms themselves serve.
+func (s *Server) mounts() map[string]http.Handler {
+	m := map[string]http.Handler{"/api/clanmon/v1": s.fleet.Handler()}
+	if h := s.delivery.Handler(); h != nil {
+		m["/api/v2"] = h
+		m["/api/clanmon/v1/receivers"] = s.delivery.ReceiversHandler()
+	}
+	return m
 }
 
 // withShippedRules tells whether the rules in the binary are evaluated.
@@ -337,6 +358,9 @@ func discoveryStatus(m *discovery.SDMetrics) []contract.Status {
 // abandon closes what New had opened when it failed.
 func (s *Server) abandon() error {
 	var errs []error
+	if s.delivery != nil {
+		errs = append(errs, s.delivery.Close())
+	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}

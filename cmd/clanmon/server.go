@@ -169,6 +169,17 @@ func (c *serverCommand) defineFlags() {
 	c.forServer("rules.max-concurrent-evals", "Most independent rules evaluated at one time, with the feature concurrent-rule-eval.").Default("4").Int64Var(&o.Rules.MaxConcurrentEvals)
 	c.forServer("rules.builtin", "Evaluate the rules in the binary (see: clanmon rules): on, off, or auto, which is on with nothing configured or with --discovery.").Default("auto").EnumVar(&o.Rules.Builtin, "auto", "on", "off")
 	shippedRuleFlags(c.forServer, &o.Rules.Shipped)
+	deliver := &o.Delivery
+	c.forServer("rules.builtin-outside", "Send the alerts of the rules in the binary to the Alertmanagers of the configuration file too.").Default("false").BoolVar(&deliver.ShippedOutside)
+	c.forServer("alertmanager.config.file", "Deliver alerts by this file of Alertmanager's format, from within this process. Receivers may also have ntfy_configs, gotify_configs and matrix_configs.").PlaceHolder("alertmanager.yml").StringVar(&deliver.ConfigFile)
+	notifyFlags(c.forServer, deliver)
+	c.forServer("cluster.listen-address", "Address for the gossip with another server that has the same alerts, so that only one of the two sends. Empty: none.").PlaceHolder("HOST:9094").StringVar(&deliver.Cluster.ListenAddress)
+	c.forServer("cluster.advertise-address", "Address under which the other reaches this one.").PlaceHolder("HOST:PORT").StringVar(&deliver.Cluster.AdvertiseAddress)
+	c.forServer("cluster.peer", "Gossip address of another server. Repeatable.").PlaceHolder("HOST:PORT").StringsVar(&deliver.Cluster.Peers)
+	c.forServer("cluster.peer-timeout", "How long to wait for the other to send a notification.").Default("15s").DurationVar(&deliver.Cluster.PeerTimeout)
+	c.forServer("cluster.settle-timeout", "Longest wait at the start for what the other knows.").Default("1m").DurationVar(&deliver.Cluster.SettleTimeout)
+	c.forServer("cluster.tls-config", "File with TLS settings of the gossip, in Alertmanager's format.").PlaceHolder("FILE").StringVar(&deliver.Cluster.TLSConfigFile)
+	c.forServer("cluster.label", "Only servers with the same label gossip with each other.").PlaceHolder("LABEL").StringVar(&deliver.Cluster.Label)
 	c.forServer("alertmanager.notification-queue-capacity", "Most alerts waiting to be sent.").Default("10000").IntVar(&o.Notifier.QueueCapacity)
 	c.forServer("alertmanager.notification-batch-size", "Most alerts sent at once.").Default(strconv.Itoa(notifier.DefaultMaxBatchSize)).IntVar(&o.Notifier.MaxBatchSize)
 	c.forServer("alertmanager.drain-notification-queue-on-shutdown", "Send waiting alerts before stopping, instead of dropping them.").Default("true").BoolVar(&o.Notifier.DrainOnShutdown)
@@ -295,6 +306,9 @@ func (c *serverCommand) flagValues() map[string]string {
 	}
 	if values["config.file"] == "" {
 		values["config.file"] = "prometheus.yml"
+	}
+	if values["notify.heartbeat-url"] != "" {
+		values["notify.heartbeat-url"] = "<secret>"
 	}
 	return values
 }

@@ -1,25 +1,35 @@
-// Package delivery brings alerts to people. Today that is upstream's notifier,
-// which hands them to the Alertmanagers of the configuration file.
+// Package delivery brings alerts to people. Within this process it groups,
+// inhibits, silences, deduplicates and sends them, with Alertmanager's own
+// packages; beside that it hands them to the external Alertmanagers of the
+// configuration file, with upstream's notifier.
 //
 // It implements rules.Sender and never blocks the ruler. It does not evaluate
-// rules. Run ends after the queued alerts have left, if so configured, so it
-// has to outlive the ruler.
+// rules and does not decide who may silence. Run ends after the alerts queued
+// for external Alertmanagers have left, if so configured, and after silences and
+// the notification log are on the disk, so it has to outlive the ruler.
 package delivery
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/url"
+	"sync/atomic"
+	"time"
 
+	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/util/features"
 )
 
-// Options for New. All fields are required.
+// Options for New. All fields are required but those that say otherwise.
 type Options struct {
 	Notifier   notifier.Options // its Registerer is set by New
 	NameScheme model.ValidationScheme
@@ -28,42 +38,207 @@ type Options struct {
 	Features   features.Collector
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
+
+	// OutsideOnly turns the delivery from inside off: nothing below is needed.
+	OutsideOnly bool
+	Dir         string   // data directory; silences are kept below it
+	ExternalURL *url.URL // of the server, for links
+	// ConfigFile is an alertmanager.yml. "" is for a configuration of our own,
+	// which the fields down to GroupWait steer.
+	ConfigFile string
+	Notify     []NotifyURL
+	// HeartbeatURL, or the address in HeartbeatURLFile, is asked every minute
+	// for as long as the alert Watchdog arrives. May be empty.
+	HeartbeatURL, HeartbeatURLFile string
+	GroupWait                      time.Duration // 0 means 30 s
+
+	Cluster ClusterOptions
+
+	// Shipped tells of an alert's name whether its rule is in the binary. Such
+	// alerts reach external Alertmanagers only if ShippedOutside. May be nil.
+	Shipped        func(alertname string) bool
+	ShippedOutside bool
 }
 
-// Delivery sends alerts to external Alertmanagers.
+// Delivery sends alerts to people.
 type Delivery struct {
+	opts          Options
 	discovery     *discovery.Manager
 	stopDiscovery context.CancelFunc
 	notifier      *notifier.Manager
+	inside        *inside // nil with OutsideOnly
+	labelling     atomic.Pointer[labelling]
 }
 
-// New returns a Delivery that queues alerts and sends none until Run.
+// labelling is what the configuration does to the labels of every alert.
+type labelling struct {
+	external labels.Labels
+	relabel  []*relabel.Config
+}
+
+// ErrConfig marks a mistake in what the operator wrote.
+var ErrConfig = errors.New("alert delivery")
+
+// New returns a Delivery that queues alerts and sends none until Run. An error
+// that wraps ErrConfig is a mistake in the Alertmanager configuration.
 func New(o Options) (*Delivery, error) {
 	// Upstream's discovery manager takes its lifetime at construction.
 	ctx, cancel := context.WithCancel(context.Background())
-	d := discovery.NewManager(ctx, o.Logger.With("component", "discovery manager notify"),
+	sd := discovery.NewManager(ctx, o.Logger.With("component", "discovery manager notify"),
 		o.Registerer, o.SDMetrics, discovery.Name("notify"), discovery.FeatureRegistry(o.Features))
-	if d == nil {
+	if sd == nil {
 		cancel()
 		return nil, errors.New("create notify discovery manager: its metrics could not be registered")
 	}
+	if o.GroupWait == 0 {
+		o.GroupWait = 30 * time.Second
+	}
 	o.Notifier.Registerer = o.Registerer
-	return &Delivery{
-		discovery:     d,
+	d := &Delivery{
+		opts:          o,
+		discovery:     sd,
 		stopDiscovery: cancel,
 		notifier:      notifier.NewManager(&o.Notifier, o.NameScheme, o.Logger.With("component", "notifier")),
-	}, nil
+	}
+	d.labelling.Store(&labelling{})
+	if o.OutsideOnly {
+		return d, nil
+	}
+	var err error
+	if d.inside, err = newInside(o); err != nil {
+		cancel()
+		return nil, fmt.Errorf("deliver alerts: %w", err)
+	}
+	return d, nil
 }
 
-// Notifier gives read access to the Alertmanagers.
+// Close releases what New opened, for a Delivery that is not going to Run.
+func (d *Delivery) Close() error {
+	d.stopDiscovery()
+	if d.inside != nil {
+		d.inside.close()
+	}
+	return nil
+}
+
+// Notifier gives read access to the external Alertmanagers.
 func (d *Delivery) Notifier() *notifier.Manager { return d.notifier }
 
-// Send implements rules.Sender. It never blocks.
-func (d *Delivery) Send(alerts ...*notifier.Alert) { d.notifier.Send(alerts...) }
+// Receivers tells how the receivers fare. Safe for concurrent use.
+func (d *Delivery) Receivers() []ReceiverStatus {
+	if d.inside == nil {
+		return []ReceiverStatus{}
+	}
+	return d.inside.receivers.Load().status()
+}
 
-// ApplyConfig changes how Alertmanagers are spoken to. It has to precede
-// ApplyDiscovery, as with scrapes.
-func (d *Delivery) ApplyConfig(cfg *config.Config) error { return d.notifier.ApplyConfig(cfg) }
+// Test sends a test notification to a receiver, or to all where the name is "",
+// and returns what they answered.
+func (d *Delivery) Test(ctx context.Context, receiver string) ([]TestResult, error) {
+	if d.inside == nil {
+		return nil, errors.New("this server delivers no alerts itself")
+	}
+	return d.inside.receivers.Load().test(ctx, receiver)
+}
+
+// TestConfig sends a test notification as a server with these options would.
+// It needs neither a data directory nor a running server.
+func TestConfig(ctx context.Context, o Options, receiver string) ([]TestResult, error) {
+	initMatchers(o.Logger)
+	if o.ExternalURL == nil {
+		o.ExternalURL = noURL
+	}
+	var c *Config
+	var err error
+	if o.ConfigFile != "" {
+		c, err = LoadConfig(o.ConfigFile)
+	} else {
+		c, err = defaultConfig(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.build(o, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return newReceiverBook(b.receivers, nil).test(ctx, receiver)
+}
+
+// Send implements rules.Sender. It never blocks.
+func (d *Delivery) Send(alerts ...*notifier.Alert) {
+	outside := alerts
+	if d.opts.Shipped != nil && !d.opts.ShippedOutside {
+		outside = make([]*notifier.Alert, 0, len(alerts))
+		for _, a := range alerts {
+			if !d.opts.Shipped(a.Name()) {
+				outside = append(outside, a)
+			}
+		}
+	}
+	if len(outside) > 0 {
+		d.notifier.Send(outside...)
+	}
+	if d.inside == nil {
+		return
+	}
+	if in := d.labelling.Load().convert(alerts, time.Now()); len(in) > 0 {
+		d.inside.send(in)
+	}
+}
+
+// convert gives alerts the labels of the configuration, as upstream's notifier
+// does with what it sends, and the shape that Alertmanager works with.
+func (l *labelling) convert(alerts []*notifier.Alert, now time.Time) []*alert.Alert {
+	converted := make([]*alert.Alert, 0, len(alerts))
+	lb := labels.NewBuilder(labels.EmptyLabels())
+	for _, a := range alerts {
+		lb.Reset(a.Labels)
+		l.external.Range(func(e labels.Label) {
+			if a.Labels.Get(e.Name) == "" {
+				lb.Set(e.Name, e.Value)
+			}
+		})
+		if !relabel.ProcessBuilder(lb, l.relabel...) {
+			continue
+		}
+		converted = append(converted, &alert.Alert{UpdatedAt: now, Alert: model.Alert{
+			Labels: labelSet(lb.Labels()), Annotations: labelSet(a.Annotations),
+			StartsAt: a.StartsAt, EndsAt: a.EndsAt, GeneratorURL: a.GeneratorURL,
+		}})
+	}
+	return converted
+}
+
+func labelSet(ls labels.Labels) model.LabelSet {
+	set := make(model.LabelSet, ls.Len())
+	ls.Range(func(l labels.Label) {
+		if l.Value != "" {
+			set[model.LabelName(l.Name)] = model.LabelValue(l.Value)
+		}
+	})
+	return set
+}
+
+// ApplyConfig changes labels, and how Alertmanagers are spoken to. It has to
+// precede ApplyDiscovery, as with scrapes.
+func (d *Delivery) ApplyConfig(cfg *config.Config) error {
+	if err := d.notifier.ApplyConfig(cfg); err != nil {
+		return err
+	}
+	d.labelling.Store(&labelling{cfg.GlobalConfig.ExternalLabels, cfg.AlertingConfig.AlertRelabelConfigs})
+	return nil
+}
+
+// ApplyAlertmanager reads the Alertmanager configuration again. shipped are the
+// names of the alerts in the binary that are evaluated: the inhibitions among
+// them are added. On an error the old configuration stays.
+func (d *Delivery) ApplyAlertmanager(shipped []string) error {
+	if d.inside == nil {
+		return nil
+	}
+	return d.inside.reload(shipped)
+}
 
 // ApplyDiscovery changes where Alertmanagers are found.
 func (d *Delivery) ApplyDiscovery(cfg *config.Config) error {
@@ -74,9 +249,16 @@ func (d *Delivery) ApplyDiscovery(cfg *config.Config) error {
 	return d.discovery.ApplyConfig(byName)
 }
 
-// Run sends until ctx ends, and then what is still queued, if the notifier is
-// set to drain.
+// Run sends until ctx ends, and then what is still queued for external
+// Alertmanagers, if the notifier is set to drain.
 func (d *Delivery) Run(ctx context.Context) error {
+	delivered := make(chan struct{})
+	go func() {
+		defer close(delivered)
+		if d.inside != nil {
+			d.inside.run(ctx)
+		}
+	}()
 	discovered := make(chan struct{})
 	go func() {
 		defer close(discovered)
@@ -92,5 +274,6 @@ func (d *Delivery) Run(ctx context.Context) error {
 	<-discovered
 	d.notifier.Stop()
 	<-sent
+	<-delivered
 	return nil
 }

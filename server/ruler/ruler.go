@@ -11,7 +11,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +53,9 @@ func (r *Ruler) Manager() *rules.Manager { return r.manager }
 // IsShipped tells whether the rule of an alert of this name comes from the
 // binary. Safe for concurrent use.
 func (r *Ruler) IsShipped(alertname string) bool { return (*r.own.Load())[alertname] }
+
+// ShippedAlerts are the names of the shipped alerts in force, sorted.
+func (r *Ruler) ShippedAlerts() []string { return slices.Sorted(maps.Keys(*r.own.Load())) }
 
 // ApplyConfig loads the rule files that cfg names, and the shipped rules if
 // withShipped; of two rules with one name that of a file wins. When a file is

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+
+	"github.com/clanmon/clanmon/server/delivery"
+)
+
+// notifyFlags defines where notifications go without an alertmanager.yml.
+func notifyFlags(flag func(name, help string) *kingpin.FlagClause, o *delivery.Options) {
+	flag("notify", "Send alerts there: ntfy://HOST/TOPIC, gotify://HOST, matrix://HOST/ROOM, mailto:ADDRESS, slack://, webhook+https://…; secrets by ?token_file=FILE. Repeatable.").
+		PlaceHolder("URL").SetValue((*notifyURLs)(&o.Notify))
+	flag("notify.heartbeat-url", "Ask this address every minute for as long as alerts are evaluated and delivered.").PlaceHolder("URL").StringVar(&o.HeartbeatURL)
+	flag("notify.heartbeat-url-file", "The same, with the address in a file.").PlaceHolder("FILE").StringVar(&o.HeartbeatURLFile)
+}
+
+// notifyURLs is a repeatable flag of places to notify.
+type notifyURLs []delivery.NotifyURL
+
+func (n *notifyURLs) IsCumulative() bool { return true }
+
+func (n *notifyURLs) String() string {
+	var all []string
+	for _, u := range *n {
+		all = append(all, u.String())
+	}
+	return strings.Join(all, ",")
+}
+
+func (n *notifyURLs) Set(s string) error {
+	u, err := delivery.ParseNotifyURL(s)
+	if err != nil {
+		return fmt.Errorf("--notify: %w", err)
+	}
+	*n = append(*n, u)
+	return nil
+}
+
+// notifyTestCommand is "clanmon notify-test": it sends a test notification, by
+// the server that runs or by settings that are about to be used.
+type notifyTestCommand struct {
+	env      env
+	app      *kingpin.Application
+	opts     delivery.Options
+	server   string
+	receiver string
+}
+
+func newNotifyTestCommand(e env) command {
+	c := &notifyTestCommand{env: e}
+	c.app = newApp("clanmon notify-test", "Send a test notification and report what the receivers answer: by the server that runs, or with --notify or --alertmanager.config.file by these settings. Exit code 1 if a receiver did not take it.", e)
+	c.app.Flag("server", "The server to ask.").Default("http://localhost:9090").StringVar(&c.server)
+	c.app.Flag("receiver", "Name of the receiver; all of them by default.").PlaceHolder("NAME").StringVar(&c.receiver)
+	c.app.Flag("alertmanager.config.file", "Test the receivers of this file.").PlaceHolder("alertmanager.yml").StringVar(&c.opts.ConfigFile)
+	notifyFlags(c.app.Flag, &c.opts)
+	return c
+}
+
+func (c *notifyTestCommand) Parse(args []string) error { return parseFlags(c.app, args) }
+
+func (c *notifyTestCommand) Run(ctx context.Context) error {
+	var results []delivery.TestResult
+	var err error
+	if c.opts.ConfigFile != "" || len(c.opts.Notify) > 0 || c.opts.HeartbeatURL != "" || c.opts.HeartbeatURLFile != "" {
+		c.opts.Logger = promslog.New(&promslog.Config{Writer: c.env.stderr})
+		results, err = delivery.TestConfig(ctx, c.opts, c.receiver)
+	} else {
+		results, err = c.ask(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	failed := false
+	for _, r := range results {
+		answer := "ok"
+		if !r.OK {
+			answer, failed = r.Error, true
+		}
+		fmt.Fprintf(c.env.stdout, "%s %s: %s (%.1f s)\n", r.Receiver, r.Integration, answer, r.Seconds)
+	}
+	switch {
+	case len(results) == 0:
+		return errors.New("no receiver has anything to send by")
+	case failed:
+		return &exitError{code: 1}
+	}
+	return nil
+}
+
+// ask lets a server send the test.
+func (c *notifyTestCommand) ask(ctx context.Context) ([]delivery.TestResult, error) {
+	to, err := url.JoinPath(c.server, "/api/clanmon/v1/receivers/test")
+	if err != nil {
+		return nil, usageError("--server %q: %w", c.server, err)
+	}
+	body, err := json.Marshal(map[string]string{"receiver": c.receiver})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
+	if err != nil {
+		return nil, usageError("--server: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the server (--server): %w", err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error string                `json:"error"`
+		Data  []delivery.TestResult `json:"data"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("%s answers %s, not as clanmon server does", c.server, resp.Status)
+	}
+	if answer.Error != "" {
+		return nil, errors.New(answer.Error)
+	}
+	return answer.Data, nil
+}

@@ -1,0 +1,102 @@
+package delivery
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/common/route"
+)
+
+// handler serves Alertmanager's API, below /api/v2. A silence that has been
+// acknowledged is on the disk.
+func (in *inside) handler(silences *saver) http.Handler {
+	upstream := in.api.Register(route.New(), "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = "/api/v2" + r.URL.Path
+		if r.Method == http.MethodGet || !strings.HasPrefix(r.URL.Path, "/api/v2/silence") {
+			upstream.ServeHTTP(w, r)
+			return
+		}
+		held := &heldResponse{header: make(http.Header), code: http.StatusOK}
+		upstream.ServeHTTP(held, r)
+		if _, err := silences.save(); err != nil {
+			in.log.Error("Could not save", "file", silences.file, "err", err)
+			http.Error(w, "the silence is in force, but could not be saved: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		for name, values := range held.header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(held.code)
+		_, _ = w.Write(held.body.Bytes())
+	})
+}
+
+// heldResponse is an answer that is not sent yet.
+type heldResponse struct {
+	header http.Header
+	code   int
+	body   bytes.Buffer
+}
+
+func (h *heldResponse) Header() http.Header         { return h.header }
+func (h *heldResponse) WriteHeader(code int)        { h.code = code }
+func (h *heldResponse) Write(p []byte) (int, error) { return h.body.Write(p) }
+
+// Handler serves Alertmanager's API, below /api/v2; nil where nothing is
+// delivered from inside.
+func (d *Delivery) Handler() http.Handler {
+	if d.inside == nil {
+		return nil
+	}
+	return d.inside.mux
+}
+
+// ReceiversHandler serves, below /api/clanmon/v1/receivers, how the receivers
+// fare (GET), and tests one of them or all (POST /test, {"receiver": "…"}).
+func (d *Delivery) ReceiversHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"status": "success", "data": d.Receivers()})
+	})
+	mux.HandleFunc("POST /test", func(w http.ResponseWriter, r *http.Request) {
+		fail := func(code int, text string) {
+			answer(w, code, map[string]any{"status": "error", "error": text})
+		}
+		// A page of another site cannot send this type without being asked first.
+		if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
+			fail(http.StatusUnsupportedMediaType, "the Content-Type has to be application/json")
+			return
+		}
+		var ask struct {
+			Receiver string `json:"receiver"`
+		}
+		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
+		body.DisallowUnknownFields()
+		if err := body.Decode(&ask); err != nil {
+			fail(http.StatusBadRequest, "the body has to be JSON such as {\"receiver\": \"people\"}: "+err.Error())
+			return
+		}
+		results, err := d.Test(r.Context(), ask.Receiver)
+		if err != nil {
+			fail(http.StatusNotFound, err.Error())
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"status": "success", "data": results})
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "" {
+			r.URL.Path = "/"
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func answer(w http.ResponseWriter, code int, data any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(data)
+}

@@ -1,0 +1,197 @@
+// Package integration has the receivers that Alertmanager lacks: ntfy, Gotify
+// and Matrix, the heartbeat that a Watchdog alert feeds, and the log. Each is
+// behind Alertmanager's notify.Notifier and tells it whether trying again helps.
+//
+// It makes requests and decides nothing: when and what to send is Alertmanager's
+// business. Nothing runs between two notifications. Secrets are read from their
+// files at each notification, so that they can be exchanged, and never show in
+// an error.
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/prometheus/alertmanager/alert"
+	amcommon "github.com/prometheus/alertmanager/config/common"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/template"
+	commonconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+)
+
+// Texts are templates that all our receivers use by default, and that any
+// template of an alertmanager.yml may use.
+const Texts = `
+{{ define "clanmon.what" }}{{ or .Annotations.summary .Labels.alertname }}{{ end }}
+
+{{ define "clanmon.title" -}}
+{{ if eq .Status "resolved" }}Resolved: {{ else if eq .CommonLabels.severity "critical" }}Critical: {{ end -}}
+{{ if eq (len .Alerts) 1 }}{{ template "clanmon.what" (index .Alerts 0) }}{{ else -}}
+{{ with .GroupLabels.machine }}{{ . }}: {{ end }}{{ if eq .Status "firing" }}{{ len .Alerts.Firing }}{{ else }}{{ len .Alerts }}{{ end }} × {{ or .CommonLabels.alertname "alerts" }}{{ end }}
+{{- end }}
+
+{{ define "clanmon.text" -}}
+{{ $many := gt (len .Alerts) 1 -}}
+{{ range .Alerts.Firing }}{{ if $many }}{{ template "clanmon.what" . }}
+{{ end }}{{ with or .Annotations.description .Annotations.message }}{{ . }}
+{{ end }}{{ end -}}
+{{ if .Alerts.Firing }}{{ range .Alerts.Resolved }}Resolved: {{ template "clanmon.what" . }}
+{{ end }}{{ else if $many }}{{ range .Alerts.Resolved }}{{ template "clanmon.what" . }}
+{{ end }}{{ end -}}
+{{ end }}
+`
+
+// Common are the settings that all our receivers have.
+type Common struct {
+	amcommon.NotifierConfig `yaml:",inline"`
+	// HTTP is Alertmanager's http_config: proxy, TLS, authentication.
+	HTTP *commonconfig.HTTPClientConfig `yaml:"http_config,omitempty"`
+	// Title and Message are templates.
+	Title   string `yaml:"title,omitempty"`
+	Message string `yaml:"message,omitempty"`
+}
+
+func common() Common {
+	return Common{
+		NotifierConfig: amcommon.NotifierConfig{VSendResolved: true},
+		Title:          `{{ template "clanmon.title" . }}`,
+		Message:        `{{ template "clanmon.text" . }}`,
+	}
+}
+
+// sender is what the receivers share: a client, and texts.
+type sender struct {
+	conf   Common
+	tmpl   *template.Template
+	log    *slog.Logger
+	client *http.Client
+}
+
+func newSender(name string, c Common, t *template.Template, l *slog.Logger) (sender, error) {
+	conf := commonconfig.DefaultHTTPClientConfig
+	if c.HTTP != nil {
+		conf = *c.HTTP
+	}
+	client, err := notify.NewClientWithTracing(conf, name)
+	if err != nil {
+		return sender{}, fmt.Errorf("http_config: %w", err)
+	}
+	// A redirect would carry a secret to a place that nobody named.
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return sender{c, t, l, client}, nil
+}
+
+// texts are title and message for alerts.
+func (s sender) texts(ctx context.Context, alerts []*alert.Alert) (title, message string, err error) {
+	data := notify.GetTemplateData(ctx, s.tmpl, alerts, s.log)
+	text := notify.TmplText(s.tmpl, data, &err)
+	title, message = strings.TrimSpace(text(s.conf.Title)), strings.TrimSpace(text(s.conf.Message))
+	if err != nil {
+		return "", "", fmt.Errorf("template: %w", err)
+	}
+	return title, message, nil
+}
+
+// send makes a request and says whether it may be repeated. 429 may: all three
+// services limit rates, and the answer to that is patience.
+func (s sender) send(req *http.Request) (retry bool, body []byte, err error) {
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return true, nil, notify.RedactURL(err)
+	}
+	defer notify.Drain(resp)
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return true, nil, fmt.Errorf("read answer: %w", err)
+	}
+	switch {
+	case resp.StatusCode/100 == 2:
+		return false, body, nil
+	case resp.StatusCode/100 == 3:
+		err = fmt.Errorf("answer %s to %q: redirects are not followed, name that address", resp.Status, resp.Header.Get("Location"))
+	default:
+		err = fmt.Errorf("answer %s: %s", resp.Status, strings.TrimSpace(string(body[:min(len(body), 300)])))
+	}
+	reason := notify.GetFailureReasonFromStatusCode(resp.StatusCode)
+	return resp.StatusCode/100 == 5 || resp.StatusCode == http.StatusTooManyRequests, nil, notify.NewErrorWithReason(reason, err)
+}
+
+func (s sender) sendJSON(ctx context.Context, method, to string, headers map[string]string, message any) (retry bool, answer []byte, err error) {
+	text, err := json.Marshal(message)
+	if err != nil {
+		return false, nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(text))
+	if err != nil {
+		return false, nil, notify.RedactURL(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "clanmon")
+	for name, value := range headers {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	return s.send(req)
+}
+
+// secret reads the secret of a receiver.
+func secret(inline commonconfig.Secret, file string) (string, error) {
+	if file == "" {
+		return string(inline), nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func checkBase(field, value string) error {
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return fmt.Errorf("%s has to be an http or https address, such as https://example.org", field)
+	}
+	if u.User != nil {
+		return fmt.Errorf("%s must not hold a user or password", field)
+	}
+	return nil
+}
+
+func atMostOne(inlineName string, inline commonconfig.Secret, file string) error {
+	if inline != "" && file != "" {
+		return fmt.Errorf("only one of %s and %s_file can be set", inlineName, inlineName)
+	}
+	return nil
+}
+
+// worst is the gravest severity among alerts that fire, "" when none does.
+func worst(alerts []*alert.Alert) string {
+	rank := map[model.LabelValue]int{"critical": 3, "warning": 2, "info": 1}
+	found, best := "", 0
+	for _, a := range alerts {
+		if a.Resolved() {
+			continue
+		}
+		severity := a.Labels["severity"]
+		if r := max(1, rank[severity]); r > best {
+			found, best = string(severity), r
+			if r == 1 {
+				found = "info"
+			}
+		}
+	}
+	return found
+}
+
+var errNoTopic = errors.New("topic is missing")

@@ -1,0 +1,142 @@
+package integration
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/template"
+	commonconfig "github.com/prometheus/common/config"
+)
+
+// MatrixConfig is one entry of matrix_configs. The user whose token it is has
+// to be in the room. The room must not be encrypted: messages are sent in clear.
+type MatrixConfig struct {
+	Common `yaml:",inline"`
+
+	URL       string              `yaml:"url"`  // of the homeserver's client API
+	Room      string              `yaml:"room"` // !id:server or #alias:server
+	Token     commonconfig.Secret `yaml:"token,omitempty"`
+	TokenFile string              `yaml:"token_file,omitempty"`
+	// MsgType is m.text, or m.notice, which most clients show without a noise.
+	MsgType string `yaml:"msgtype,omitempty"`
+}
+
+// UnmarshalYAML sets defaults and checks.
+func (c *MatrixConfig) UnmarshalYAML(unmarshal func(any) error) error {
+	*c = MatrixConfig{Common: common(), MsgType: "m.text"}
+	type plain MatrixConfig
+	if err := unmarshal((*plain)(c)); err != nil {
+		return err
+	}
+	return c.check()
+}
+
+func (c *MatrixConfig) check() error {
+	c.URL = strings.TrimSuffix(c.URL, "/")
+	if err := checkBase("url", c.URL); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(c.Room, "!") && !strings.HasPrefix(c.Room, "#") {
+		return fmt.Errorf("room %q has to be an id, !id:example.org, or an alias, #name:example.org", c.Room)
+	}
+	if c.Token == "" && c.TokenFile == "" {
+		return errors.New("token_file (or token) is missing: the access token of the sending user")
+	}
+	return atMostOne("token", c.Token, c.TokenFile)
+}
+
+type matrix struct {
+	sender
+	conf *MatrixConfig
+
+	mu   sync.Mutex
+	room string // the id, once it is known
+}
+
+// NewMatrix returns a receiver that writes into a Matrix room.
+func NewMatrix(c *MatrixConfig, t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	s, err := newSender("matrix", c.Common, t, l)
+	return &matrix{sender: s, conf: c}, err
+}
+
+func (m *matrix) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+	title, text, err := m.texts(ctx, alerts)
+	if err != nil {
+		return false, err
+	}
+	token, err := secret(m.conf.Token, m.conf.TokenFile)
+	if err != nil {
+		return false, err
+	}
+	headers := map[string]string{"Authorization": "Bearer " + token}
+	room, retry, err := m.roomID(ctx, headers)
+	if err != nil {
+		return retry, err
+	}
+	sign := map[string]string{"critical": "🚨", "warning": "⚠️", "info": "ℹ️", "": "✅"}[worst(alerts)]
+	formatted := "<strong>" + sign + " " + html.EscapeString(title) + "</strong>"
+	plain := sign + " " + title
+	if text != "" {
+		plain += "\n" + text
+		formatted += "<br>" + strings.ReplaceAll(html.EscapeString(text), "\n", "<br>")
+	}
+	message := map[string]string{"msgtype": m.conf.MsgType, "body": plain, "format": "org.matrix.custom.html", "formatted_body": formatted}
+	path := "/_matrix/client/v3/rooms/" + url.PathEscape(room) + "/send/m.room.message/" + transaction(ctx, room, alerts)
+	retry, _, err = m.sendJSON(ctx, http.MethodPut, m.conf.URL+path, headers, message)
+	return retry, err
+}
+
+// transaction is the same for every attempt of one notification, so that the
+// homeserver drops a repetition of what did arrive.
+func transaction(ctx context.Context, room string, alerts []*alert.Alert) string {
+	key, _ := notify.GroupKey(ctx)
+	now, _ := notify.Now(ctx)
+	sum := sha256.New()
+	fmt.Fprintln(sum, key, room, now.UnixNano())
+	for _, a := range alerts {
+		fmt.Fprintln(sum, a.Fingerprint(), a.Status())
+	}
+	return "clanmon-" + hex.EncodeToString(sum.Sum(nil)[:12])
+}
+
+func (m *matrix) roomID(ctx context.Context, headers map[string]string) (id string, retry bool, err error) {
+	if strings.HasPrefix(m.conf.Room, "!") {
+		return m.conf.Room, false, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.room != "" {
+		return m.room, false, nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.conf.URL+"/_matrix/client/v3/directory/room/"+url.PathEscape(m.conf.Room), nil)
+	if err != nil {
+		return "", false, notify.RedactURL(err)
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	retry, body, err := m.send(req)
+	if err != nil {
+		return "", retry, fmt.Errorf("look up room %s: %w", m.conf.Room, err)
+	}
+	var answer struct {
+		ID string `json:"room_id"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || answer.ID == "" {
+		return "", false, fmt.Errorf("look up room %s: the answer has no room_id", m.conf.Room)
+	}
+	m.room = answer.ID
+	return m.room, false, nil
+}

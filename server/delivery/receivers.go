@@ -1,0 +1,183 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/alertmanager/template"
+	"github.com/prometheus/common/model"
+
+	"github.com/clanmon/clanmon/server/delivery/integration"
+)
+
+// receiverBook remembers how the integrations of each receiver fare.
+type receiverBook struct {
+	receivers map[string][]*recorded
+}
+
+// recorded is an integration whose last results are kept.
+type recorded struct {
+	inner    notify.Integration
+	receiver string
+
+	mu                sync.Mutex
+	succeeded, failed time.Time
+	err               string
+}
+
+// newReceiverBook begins with what old knows of the same integrations.
+func newReceiverBook(receivers map[string][]notify.Integration, old *receiverBook) *receiverBook {
+	known := make(map[[2]string]*recorded)
+	if old != nil {
+		for name, list := range old.receivers {
+			for _, r := range list {
+				known[[2]string{name, r.inner.String()}] = r
+			}
+		}
+	}
+	b := &receiverBook{make(map[string][]*recorded, len(receivers))}
+	for name, list := range receivers {
+		for _, i := range list {
+			r := &recorded{inner: i, receiver: name}
+			if k := known[[2]string{name, i.String()}]; k != nil {
+				k.mu.Lock()
+				r.succeeded, r.failed, r.err = k.succeeded, k.failed, k.err
+				k.mu.Unlock()
+			}
+			b.receivers[name] = append(b.receivers[name], r)
+		}
+	}
+	return b
+}
+
+// integrations are those of a receiver as the pipeline wants them.
+func (b *receiverBook) integrations(receiver string) []notify.Integration {
+	var all []notify.Integration
+	for _, r := range b.receivers[receiver] {
+		all = append(all, notify.NewIntegration(r, &r.inner, r.inner.Name(), r.inner.Index(), receiver))
+	}
+	return all
+}
+
+// Notify implements notify.Notifier.
+func (r *recorded) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+	retry, err := r.inner.Notify(ctx, alerts...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.failed, r.err = time.Now(), err.Error()
+	} else {
+		r.succeeded = time.Now()
+	}
+	return retry, err
+}
+
+// ReceiverStatus is how one integration of a receiver fares.
+type ReceiverStatus struct {
+	Receiver    string     `json:"receiver"`
+	Integration string     `json:"integration"` // kind and number, such as ntfy[0]
+	LastSuccess *time.Time `json:"lastSuccess,omitempty"`
+	LastFailure *time.Time `json:"lastFailure,omitempty"`
+	LastError   string     `json:"lastError,omitempty"` // of the last failure
+}
+
+func (b *receiverBook) status() []ReceiverStatus {
+	all := []ReceiverStatus{}
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	for _, name := range sortedKeys(b.receivers) {
+		for _, r := range b.receivers[name] {
+			r.mu.Lock()
+			all = append(all, ReceiverStatus{name, r.inner.String(), at(r.succeeded), at(r.failed), r.err})
+			r.mu.Unlock()
+		}
+	}
+	return all
+}
+
+// TestResult is what came of a test notification by one integration.
+type TestResult struct {
+	Receiver    string  `json:"receiver"`
+	Integration string  `json:"integration"`
+	OK          bool    `json:"ok"`
+	Error       string  `json:"error,omitempty"` // what the receiver answered
+	Seconds     float64 `json:"seconds"`
+}
+
+// test sends a test alert by every integration of a receiver, or of all that
+// have one, each once and without retries.
+func (b *receiverBook) test(ctx context.Context, receiver string) ([]TestResult, error) {
+	var todo []*recorded
+	for _, name := range sortedKeys(b.receivers) {
+		if receiver == name || receiver == "" {
+			todo = append(todo, b.receivers[name]...)
+		}
+	}
+	if _, known := b.receivers[receiver]; receiver != "" && !known {
+		return nil, fmt.Errorf("no receiver %q has anything to send by; there are %q", receiver, sortedKeys(b.receivers))
+	}
+	results := make([]TestResult, len(todo))
+	var wg sync.WaitGroup
+	for i, r := range todo {
+		wg.Go(func() {
+			begin := time.Now()
+			ctx, cancel := context.WithTimeout(testContext(ctx, r.receiver, begin), 15*time.Second)
+			defer cancel()
+			_, err := r.Notify(ctx, testAlert(begin))
+			results[i] = TestResult{Receiver: r.receiver, Integration: r.inner.String(), OK: err == nil, Seconds: time.Since(begin).Seconds()}
+			if err != nil {
+				results[i].Error = err.Error()
+			}
+		})
+	}
+	wg.Wait()
+	return results, nil
+}
+
+func testAlert(now time.Time) *alert.Alert {
+	return &alert.Alert{UpdatedAt: now, Alert: model.Alert{
+		StartsAt: now, EndsAt: now.Add(5 * time.Minute),
+		Labels: model.LabelSet{"alertname": "Test", "severity": "info"},
+		Annotations: model.LabelSet{
+			"summary":     "Test of clanmon's notifications",
+			"description": "Somebody asked for this message. Nothing is wrong: alerts reach you.",
+		},
+	}}
+}
+
+func testContext(ctx context.Context, receiver string, now time.Time) context.Context {
+	labels := model.LabelSet{"alertname": "Test"}
+	ctx = notify.WithGroupKey(ctx, fmt.Sprintf("{}:{alertname=%q}", "Test"))
+	ctx = notify.WithReceiverName(ctx, receiver)
+	ctx = notify.WithGroupLabels(ctx, labels)
+	ctx = notify.WithRouteLabels(ctx, model.LabelSet{})
+	ctx = notify.WithRepeatInterval(ctx, time.Hour)
+	ctx = notify.WithNotificationReason(ctx, notify.ReasonFirstNotification)
+	return notify.WithNow(ctx, now)
+}
+
+// always is a notify.ResolvedSender.
+type always bool
+
+func (a always) SendResolved() bool { return bool(a) }
+
+func logIntegration() ownIntegration {
+	return ownIntegration{"log", always(true), func(_ *template.Template, l *slog.Logger) (notify.Notifier, error) {
+		return integration.NewLog(l), nil
+	}, nil}
+}
+
+func heartbeatIntegration(o Options) ownIntegration {
+	return ownIntegration{"heartbeat", always(false), func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+		return integration.NewHeartbeat(o.HeartbeatURL, o.HeartbeatURLFile, t, l)
+	}, nil}
+}
