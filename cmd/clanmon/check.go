@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/clanmon/clanmon/server/config/check"
+	"github.com/clanmon/clanmon/server/delivery"
 )
 
 // checkCommand is "clanmon check", which answers as "promtool check" does.
@@ -49,9 +50,29 @@ func newCheckCommand(e env) command {
 	web := c.sub("web-config", "Files with TLS and authentication settings.", k.WebConfig)
 	web.Arg("web-config-files", "The files.").Required().ExistingFilesVar(&c.files)
 
+	alertmanager := c.sub("alertmanager", "Alertmanager configuration files, their templates, and the files of secrets that they name.", c.alertmanager)
+	alertmanager.Arg("alertmanager-files", "The files.").Required().ExistingFilesVar(&c.files)
+
 	settings := c.sub("settings", "Files of --clan.settings, and the inventory that they name.", k.Settings)
 	settings.Arg("settings-files", "The files.").Required().ExistingFilesVar(&c.files)
 	return c
+}
+
+func (c *checkCommand) alertmanager(files ...string) int {
+	code := 0
+	for _, f := range files {
+		_, warnings, err := delivery.Check(f, c.checker.Log)
+		if err != nil {
+			fmt.Fprintln(c.env.stderr, f, "FAILED:", err)
+			code = 1
+			continue
+		}
+		for _, w := range warnings {
+			fmt.Fprintln(c.env.stderr, f, "WARNING:", w)
+		}
+		fmt.Fprintln(c.env.stderr, f, "SUCCESS")
+	}
+	return code
 }
 
 func (c *checkCommand) sub(name, help string, run func(...string) int) *kingpin.CmdClause {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -104,6 +105,8 @@ func ownMatrix(c *integration.MatrixConfig) ownIntegration {
 	}, c}
 }
 
+var entryLine = regexp.MustCompile(`(?m)^yaml: unmarshal errors:\n|^ *line \d+: | in type \S+$`)
+
 // liftOwn takes our keys out of the receivers: Alertmanager's struct of a
 // receiver is closed and its parser strict. A file without them is returned as
 // it is, so that errors have its line numbers.
@@ -133,7 +136,9 @@ func liftOwn(text []byte) (rest []byte, own map[string][]ownIntegration, err err
 				}
 				o, err := read(text)
 				if err != nil {
-					return nil, nil, fmt.Errorf("line %d: receiver %q: %s[%d]: %w", entry.Line, name, key, k, err)
+					// The parser counts the entry's own lines, which nobody sees.
+					text := entryLine.ReplaceAllString(err.Error(), "")
+					return nil, nil, fmt.Errorf("line %d: receiver %q: %s[%d]: %s", entry.Line, name, key, k, text)
 				}
 				own[name] = append(own[name], o)
 			}

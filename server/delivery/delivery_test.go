@@ -1,0 +1,396 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/discovery"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
+	"github.com/prometheus/prometheus/notifier"
+	"github.com/prometheus/prometheus/util/features"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// webhook is a receiver that remembers.
+type webhook struct {
+	URL string
+
+	mu  sync.Mutex
+	got []message
+}
+
+type message struct {
+	Status      string            `json:"status"`
+	GroupLabels map[string]string `json:"groupLabels"`
+	Alerts      []struct {
+		Status string            `json:"status"`
+		Labels map[string]string `json:"labels"`
+	} `json:"alerts"`
+}
+
+func newWebhook(t *testing.T) *webhook {
+	t.Helper()
+	h := &webhook{}
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var m message
+		_ = json.NewDecoder(r.Body).Decode(&m)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.got = append(h.got, m)
+	}))
+	t.Cleanup(srv.Close)
+	h.URL = srv.URL
+	return h
+}
+
+func (h *webhook) all() []message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]message(nil), h.got...)
+}
+
+// wait waits for n notifications.
+func (h *webhook) wait(t *testing.T, n int) []message {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.Len(c, h.all(), n) }, 20*time.Second, 20*time.Millisecond)
+	return h.all()
+}
+
+func (h *webhook) config() string {
+	return "route: {receiver: r, group_by: [machine], group_wait: 100ms, group_interval: 200ms}\nreceivers:\n- name: r\n  webhook_configs: [{url: '" + h.URL + "/?key=s3cret'}]\n"
+}
+
+func options(t *testing.T, configText string) Options {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	sd, err := discovery.CreateAndRegisterSDMetrics(reg)
+	require.NoError(t, err)
+	return Options{
+		Notifier: notifier.Options{QueueCapacity: 100, MaxBatchSize: 10}, NameScheme: model.UTF8Validation,
+		SDMetrics: sd, Features: features.NewRegistry(), Registerer: reg, Logger: promslog.NewNopLogger(),
+		Dir: t.TempDir(), ExternalURL: &url.URL{}, ConfigFile: write(t, "am.yml", configText),
+	}
+}
+
+// start runs a Delivery until stop is called or the test ends.
+func start(t *testing.T, o Options) (d *Delivery, stop func()) {
+	t.Helper()
+	d, err := New(o)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = d.Run(ctx)
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	t.Cleanup(stop)
+	return d, stop
+}
+
+func firing(ls ...string) *notifier.Alert {
+	return &notifier.Alert{Labels: labels.FromStrings(ls...), StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour)}
+}
+
+func get(t *testing.T, d *Delivery, path string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	d.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w.Body.String()
+}
+
+func silence(t *testing.T, d *Delivery, matcher, value string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"matchers":[{"name":%q,"value":%q,"isRegex":false}],"startsAt":%q,"endsAt":%q,"createdBy":"me","comment":"c"}`,
+		matcher, value, time.Now().UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	r := httptest.NewRequest(http.MethodPost, "/silences", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	d.Handler().ServeHTTP(w, r)
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+}
+
+func TestAlertsAreGroupedAndResolved(t *testing.T) {
+	h := newWebhook(t)
+	d, _ := start(t, options(t, h.config()))
+	a, b := firing("alertname", "A", "machine", "m"), firing("alertname", "B", "machine", "m")
+	d.Send(a, b)
+	got := h.wait(t, 1)
+	require.Len(t, got[0].Alerts, 2)
+	require.Equal(t, map[string]string{"machine": "m"}, got[0].GroupLabels)
+	a.EndsAt, b.EndsAt = time.Now(), time.Now()
+	d.Send(a, b)
+	got = h.wait(t, 2)
+	require.Equal(t, "resolved", got[1].Status)
+}
+
+func TestLabelsOfTheConfiguration(t *testing.T) {
+	h := newWebhook(t)
+	d, _ := start(t, options(t, h.config()))
+	cfg := config.DefaultConfig
+	cfg.GlobalConfig.ExternalLabels = labels.FromStrings("site", "home", "machine", "not this one")
+	cfg.AlertingConfig.AlertRelabelConfigs = []*relabel.Config{
+		{SourceLabels: model.LabelNames{"alertname"}, Regex: relabel.MustNewRegexp("Noise"), Action: relabel.Drop, Separator: ";", NameValidationScheme: model.UTF8Validation},
+		{TargetLabel: "added", Replacement: "yes", Regex: relabel.MustNewRegexp("(.*)"), Action: relabel.Replace, Separator: ";", NameValidationScheme: model.UTF8Validation},
+	}
+	require.NoError(t, d.ApplyConfig(&cfg))
+	d.Send(firing("alertname", "Noise", "machine", "m"), firing("alertname", "A", "machine", "m"))
+	got := h.wait(t, 1)
+	require.Len(t, got[0].Alerts, 1)
+	require.Equal(t, map[string]string{"alertname": "A", "machine": "m", "site": "home", "added": "yes"}, got[0].Alerts[0].Labels)
+}
+
+// Ten thousand at once: the right groups, each once, in bounded memory.
+func TestTenThousandAlerts(t *testing.T) {
+	h := newWebhook(t)
+	o := options(t, h.config())
+	d, _ := start(t, o)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for name := range 10 {
+		batch := make([]*notifier.Alert, 1000)
+		for m := range batch {
+			batch[m] = firing("alertname", fmt.Sprint("A", name), "machine", fmt.Sprint("m", m), "instance", "some.host.example.org:9100", "job", "node")
+		}
+		d.Send(batch...)
+	}
+	seen := make(map[string]map[string]bool)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		clear(seen)
+		for _, m := range h.all() {
+			machine := m.GroupLabels["machine"]
+			if seen[machine] == nil {
+				seen[machine] = make(map[string]bool)
+			}
+			for _, a := range m.Alerts {
+				require.Equal(c, machine, a.Labels["machine"])
+				seen[machine][a.Labels["alertname"]] = true
+			}
+		}
+		total := 0
+		for _, names := range seen {
+			total += len(names)
+		}
+		require.Equal(c, 10000, total)
+	}, time.Minute, 200*time.Millisecond)
+	require.Len(t, seen, 1000)
+	require.Zero(t, testutil.ToFloat64(d.inside.metrics.dropped))
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	grown := float64(int64(after.HeapAlloc)-int64(before.HeapAlloc)) / (1 << 20)
+	t.Logf("10,000 alerts hold %.1f MiB, %d notifications", grown, len(h.all()))
+	require.Less(t, grown, 120.0)
+}
+
+// The ruler is never held up, whatever happens to those who receive.
+func TestSendNeverBlocks(t *testing.T) {
+	d, err := New(options(t, newWebhook(t).config())) // and nobody runs it
+	require.NoError(t, err)
+	defer d.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 3000 {
+			d.Send(firing("alertname", "A"))
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Send blocks")
+	}
+	require.Positive(t, testutil.ToFloat64(d.inside.metrics.dropped))
+}
+
+func TestSilencesAndNotificationLogSurviveARestart(t *testing.T) {
+	h := newWebhook(t)
+	o := options(t, h.config())
+	d, stop := start(t, o)
+	d.Send(firing("alertname", "Told", "machine", "m"))
+	h.wait(t, 1)
+	silence(t, d, "alertname", "Quiet")
+	stop()
+
+	again := options(t, "")
+	again.Dir, again.ConfigFile = o.Dir, o.ConfigFile
+	d, _ = start(t, again)
+	require.Contains(t, get(t, d, "/silences"), "Quiet")
+	// One that was told of, one that is silenced, and one that is news.
+	d.Send(firing("alertname", "Told", "machine", "m"), firing("alertname", "Quiet", "machine", "q"), firing("alertname", "News", "machine", "n"))
+	require.Equal(t, "News", h.wait(t, 2)[1].Alerts[0].Labels["alertname"])
+}
+
+// What was acknowledged is on the disk at once: no shutdown comes with SIGKILL.
+func TestAcknowledgedSilenceIsOnTheDisk(t *testing.T) {
+	o := options(t, newWebhook(t).config())
+	d, _ := start(t, o)
+	silence(t, d, "alertname", "Quiet")
+	copied := options(t, "")
+	copied.ConfigFile = o.ConfigFile
+	require.NoError(t, os.CopyFS(copied.Dir, os.DirFS(o.Dir)))
+	other, err := New(copied)
+	require.NoError(t, err)
+	defer other.Close()
+	require.Contains(t, get(t, other, "/silences"), "Quiet")
+}
+
+func TestDamagedStateIsSetAside(t *testing.T) {
+	o := options(t, newWebhook(t).config())
+	dir := filepath.Join(o.Dir, "alertmanager")
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	for _, name := range []string{"silences", "nflog"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("\xff\xff\xff no protobuf"), 0o600))
+	}
+	d, _ := start(t, o)
+	silence(t, d, "alertname", "Quiet")
+	aside, err := filepath.Glob(filepath.Join(dir, "*.damaged-*"))
+	require.NoError(t, err)
+	require.Len(t, aside, 2)
+}
+
+func TestBrokenFileAtReloadKeepsWhatRuns(t *testing.T) {
+	h := newWebhook(t)
+	o := options(t, h.config())
+	d, _ := start(t, o)
+	require.NoError(t, os.WriteFile(o.ConfigFile, []byte("route: {receiver: nobody}\nreceivers: [{name: r}]\n"), 0o600))
+	err := d.ApplyAlertmanager(nil)
+	require.ErrorContains(t, err, o.ConfigFile)
+	require.ErrorContains(t, err, "nobody")
+	require.Zero(t, testutil.ToFloat64(d.inside.metrics.reloaded))
+	d.Send(firing("alertname", "A", "machine", "m"))
+	h.wait(t, 1)
+}
+
+func TestReloadTakesAnotherReceiver(t *testing.T) {
+	first, second := newWebhook(t), newWebhook(t)
+	o := options(t, first.config())
+	d, _ := start(t, o)
+	require.NoError(t, os.WriteFile(o.ConfigFile, []byte(second.config()), 0o600))
+	require.NoError(t, d.ApplyAlertmanager(nil))
+	d.Send(firing("alertname", "A", "machine", "m"))
+	second.wait(t, 1)
+	require.Empty(t, first.all())
+}
+
+// The inhibitions of the shipped alerts mute them, also beside a file of the
+// user's, and nothing but them.
+func TestInhibitionsOfShippedAlerts(t *testing.T) {
+	h := newWebhook(t)
+	d, _ := start(t, options(t, h.config()))
+	require.NoError(t, d.ApplyAlertmanager([]string{"ExporterDown", "FleetUnreachable", "MachineDown", "MachineNew", "OomKill"}))
+	d.Send(firing("alertname", "FleetUnreachable", "severity", "critical"), firing("alertname", "MachineNew", "machine", "new", "severity", "none"))
+	h.wait(t, 2)
+	d.Send(
+		firing("alertname", "MachineDown", "machine", "a", "severity", "critical"),
+		firing("alertname", "MachineDown", "machine", "b", "severity", "critical"),
+		firing("alertname", "OomKill", "machine", "new", "severity", "warning"),
+		firing("alertname", "OomKill", "machine", "c", "severity", "warning"),
+		firing("alertname", "Mine", "machine", "a", "severity", "warning"),
+	)
+	got := h.wait(t, 4)[2:]
+	var told []string
+	for _, m := range got {
+		for _, a := range m.Alerts {
+			told = append(told, a.Labels["alertname"]+" "+a.Labels["machine"])
+		}
+	}
+	require.ElementsMatch(t, []string{"OomKill c", "Mine a"}, told)
+}
+
+func TestShippedAlertsReachOthersOnlyOnRequest(t *testing.T) {
+	var mu sync.Mutex
+	var posted string
+	am := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		posted += string(text)
+	}))
+	defer am.Close()
+	for _, request := range []bool{false, true} {
+		posted = ""
+		o := options(t, newWebhook(t).config())
+		o.Shipped = func(name string) bool { return name == "Shipped" }
+		o.ShippedOutside = request
+		d, stop := start(t, o)
+		cfg, err := config.Load("alerting: {alertmanagers: [{static_configs: [{targets: ['"+strings.TrimPrefix(am.URL, "http://")+"']}]}]}", promslog.NewNopLogger())
+		require.NoError(t, err)
+		require.NoError(t, d.ApplyConfig(cfg))
+		require.NoError(t, d.ApplyDiscovery(cfg))
+		require.EventuallyWithT(t, func(c *assert.CollectT) { require.Len(c, d.Notifier().Alertmanagers(), 1) }, 20*time.Second, 20*time.Millisecond)
+		d.Send(firing("alertname", "Shipped"))
+		d.Send(firing("alertname", "Mine"))
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			mu.Lock()
+			defer mu.Unlock()
+			require.Contains(c, posted, "Mine")
+		}, 20*time.Second, 20*time.Millisecond)
+		stop()
+		require.Equal(t, request, strings.Contains(posted, "Shipped"))
+	}
+}
+
+func TestStatusShowsNoSecret(t *testing.T) {
+	d, _ := start(t, options(t, newWebhook(t).config()+"  ntfy_configs: [{topic: a, token: s3cret}]\n"))
+	status := get(t, d, "/status")
+	require.Contains(t, status, "webhook_configs")
+	require.NotContains(t, status, "s3cret")
+}
+
+func TestTestOfReceivers(t *testing.T) {
+	h := newWebhook(t)
+	d, _ := start(t, options(t, h.config()+"  ntfy_configs: [{url: 'http://127.0.0.1:1', topic: a}]\n"))
+	var results []TestResult
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		var err error
+		results, err = d.Test(t.Context(), "r")
+		require.NoError(c, err)
+	}, 20*time.Second, 20*time.Millisecond)
+	require.Len(t, results, 2)
+	require.True(t, results[0].OK)
+	require.False(t, results[1].OK)
+	require.Contains(t, results[1].Error, "connection refused")
+	require.Equal(t, "Test", h.all()[0].Alerts[0].Labels["alertname"])
+	status := d.Receivers()
+	require.NotNil(t, status[0].LastSuccess)
+	require.NotNil(t, status[1].LastFailure)
+	_, err := d.Test(t.Context(), "nobody")
+	require.ErrorContains(t, err, `no receiver "nobody"`)
+
+	post := func(kind, body string) int {
+		r := httptest.NewRequest(http.MethodPost, "/test", strings.NewReader(body))
+		r.Header.Set("Content-Type", kind)
+		w := httptest.NewRecorder()
+		d.ReceiversHandler().ServeHTTP(w, r)
+		return w.Code
+	}
+	require.Equal(t, http.StatusOK, post("application/json", `{}`))
+	require.Equal(t, http.StatusUnsupportedMediaType, post("text/plain", `{}`), "a page of another site may send this")
+	require.Equal(t, http.StatusBadRequest, post("application/json", `{"reciever": "r"}`))
+}
