@@ -79,7 +79,7 @@ func (h *webhook) config() string {
 	return "route: {receiver: r, group_by: [machine], group_wait: 100ms, group_interval: 200ms}\nreceivers:\n- name: r\n  webhook_configs: [{url: '" + h.URL + "/?key=s3cret'}]\n"
 }
 
-func options(t *testing.T, configText string) Options {
+func testOptions(t *testing.T, configText string) Options {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	sd, err := discovery.CreateAndRegisterSDMetrics(reg)
@@ -121,7 +121,7 @@ func get(t *testing.T, d *Delivery, path string) string {
 	return w.Body.String()
 }
 
-func silence(t *testing.T, d *Delivery, matcher, value string) {
+func addSilence(t *testing.T, d *Delivery, matcher, value string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"matchers":[{"name":%q,"value":%q,"isRegex":false}],"startsAt":%q,"endsAt":%q,"createdBy":"me","comment":"c"}`,
 		matcher, value, time.Now().UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
@@ -134,7 +134,7 @@ func silence(t *testing.T, d *Delivery, matcher, value string) {
 
 func TestAlertsAreGroupedAndResolved(t *testing.T) {
 	h := newWebhook(t)
-	d, _ := start(t, options(t, h.config()))
+	d, _ := start(t, testOptions(t, h.config()))
 	a, b := firing("alertname", "A", "machine", "m"), firing("alertname", "B", "machine", "m")
 	d.Send(a, b)
 	got := h.wait(t, 1)
@@ -148,7 +148,7 @@ func TestAlertsAreGroupedAndResolved(t *testing.T) {
 
 func TestLabelsOfTheConfiguration(t *testing.T) {
 	h := newWebhook(t)
-	d, _ := start(t, options(t, h.config()))
+	d, _ := start(t, testOptions(t, h.config()))
 	cfg := config.DefaultConfig
 	cfg.GlobalConfig.ExternalLabels = labels.FromStrings("site", "home", "machine", "not this one")
 	cfg.AlertingConfig.AlertRelabelConfigs = []*relabel.Config{
@@ -165,7 +165,7 @@ func TestLabelsOfTheConfiguration(t *testing.T) {
 // Ten thousand at once: the right groups, each once, in bounded memory.
 func TestTenThousandAlerts(t *testing.T) {
 	h := newWebhook(t)
-	o := options(t, h.config())
+	o := testOptions(t, h.config())
 	d, _ := start(t, o)
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -207,7 +207,7 @@ func TestTenThousandAlerts(t *testing.T) {
 
 // The ruler is never held up, whatever happens to those who receive.
 func TestSendNeverBlocks(t *testing.T) {
-	d, err := New(options(t, newWebhook(t).config())) // and nobody runs it
+	d, err := New(testOptions(t, newWebhook(t).config())) // and nobody runs it
 	require.NoError(t, err)
 	defer d.Close()
 	done := make(chan struct{})
@@ -227,14 +227,14 @@ func TestSendNeverBlocks(t *testing.T) {
 
 func TestSilencesAndNotificationLogSurviveARestart(t *testing.T) {
 	h := newWebhook(t)
-	o := options(t, h.config())
+	o := testOptions(t, h.config())
 	d, stop := start(t, o)
 	d.Send(firing("alertname", "Told", "machine", "m"))
 	h.wait(t, 1)
-	silence(t, d, "alertname", "Quiet")
+	addSilence(t, d, "alertname", "Quiet")
 	stop()
 
-	again := options(t, "")
+	again := testOptions(t, "")
 	again.Dir, again.ConfigFile = o.Dir, o.ConfigFile
 	d, _ = start(t, again)
 	require.Contains(t, get(t, d, "/silences"), "Quiet")
@@ -245,12 +245,15 @@ func TestSilencesAndNotificationLogSurviveARestart(t *testing.T) {
 
 // What was acknowledged is on the disk at once: no shutdown comes with SIGKILL.
 func TestAcknowledgedSilenceIsOnTheDisk(t *testing.T) {
-	o := options(t, newWebhook(t).config())
+	o := testOptions(t, newWebhook(t).config())
 	d, _ := start(t, o)
-	silence(t, d, "alertname", "Quiet")
-	copied := options(t, "")
+	addSilence(t, d, "alertname", "Quiet")
+	copied := testOptions(t, "")
 	copied.ConfigFile = o.ConfigFile
-	require.NoError(t, os.CopyFS(copied.Dir, os.DirFS(o.Dir)))
+	state, err := os.ReadFile(filepath.Join(o.Dir, "alertmanager", "silences"))
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Join(copied.Dir, "alertmanager"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(copied.Dir, "alertmanager", "silences"), state, 0o600))
 	other, err := New(copied)
 	require.NoError(t, err)
 	defer other.Close()
@@ -258,14 +261,14 @@ func TestAcknowledgedSilenceIsOnTheDisk(t *testing.T) {
 }
 
 func TestDamagedStateIsSetAside(t *testing.T) {
-	o := options(t, newWebhook(t).config())
+	o := testOptions(t, newWebhook(t).config())
 	dir := filepath.Join(o.Dir, "alertmanager")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	for _, name := range []string{"silences", "nflog"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("\xff\xff\xff no protobuf"), 0o600))
 	}
 	d, _ := start(t, o)
-	silence(t, d, "alertname", "Quiet")
+	addSilence(t, d, "alertname", "Quiet")
 	aside, err := filepath.Glob(filepath.Join(dir, "*.damaged-*"))
 	require.NoError(t, err)
 	require.Len(t, aside, 2)
@@ -273,7 +276,7 @@ func TestDamagedStateIsSetAside(t *testing.T) {
 
 func TestBrokenFileAtReloadKeepsWhatRuns(t *testing.T) {
 	h := newWebhook(t)
-	o := options(t, h.config())
+	o := testOptions(t, h.config())
 	d, _ := start(t, o)
 	require.NoError(t, os.WriteFile(o.ConfigFile, []byte("route: {receiver: nobody}\nreceivers: [{name: r}]\n"), 0o600))
 	err := d.ApplyAlertmanager(nil)
@@ -286,7 +289,7 @@ func TestBrokenFileAtReloadKeepsWhatRuns(t *testing.T) {
 
 func TestReloadTakesAnotherReceiver(t *testing.T) {
 	first, second := newWebhook(t), newWebhook(t)
-	o := options(t, first.config())
+	o := testOptions(t, first.config())
 	d, _ := start(t, o)
 	require.NoError(t, os.WriteFile(o.ConfigFile, []byte(second.config()), 0o600))
 	require.NoError(t, d.ApplyAlertmanager(nil))
@@ -299,7 +302,7 @@ func TestReloadTakesAnotherReceiver(t *testing.T) {
 // user's, and nothing but them.
 func TestInhibitionsOfShippedAlerts(t *testing.T) {
 	h := newWebhook(t)
-	d, _ := start(t, options(t, h.config()))
+	d, _ := start(t, testOptions(t, h.config()))
 	require.NoError(t, d.ApplyAlertmanager([]string{"ExporterDown", "FleetUnreachable", "MachineDown", "MachineNew", "OomKill"}))
 	d.Send(firing("alertname", "FleetUnreachable", "severity", "critical"), firing("alertname", "MachineNew", "machine", "new", "severity", "none"))
 	h.wait(t, 2)
@@ -335,7 +338,7 @@ func TestShippedAlertsReachOthersOnlyOnRequest(t *testing.T) {
 	defer am.Close()
 	for _, request := range []bool{false, true} {
 		posted = ""
-		o := options(t, newWebhook(t).config())
+		o := testOptions(t, newWebhook(t).config())
 		o.Shipped = func(name string) bool { return name == "Shipped" }
 		o.ShippedOutside = request
 		d, stop := start(t, o)
@@ -357,7 +360,7 @@ func TestShippedAlertsReachOthersOnlyOnRequest(t *testing.T) {
 }
 
 func TestStatusShowsNoSecret(t *testing.T) {
-	d, _ := start(t, options(t, newWebhook(t).config()+"  ntfy_configs: [{topic: a, token: s3cret}]\n"))
+	d, _ := start(t, testOptions(t, newWebhook(t).config()+"  ntfy_configs: [{topic: a, token: s3cret}]\n"))
 	status := get(t, d, "/status")
 	require.Contains(t, status, "webhook_configs")
 	require.NotContains(t, status, "s3cret")
@@ -365,7 +368,7 @@ func TestStatusShowsNoSecret(t *testing.T) {
 
 func TestTestOfReceivers(t *testing.T) {
 	h := newWebhook(t)
-	d, _ := start(t, options(t, h.config()+"  ntfy_configs: [{url: 'http://127.0.0.1:1', topic: a}]\n"))
+	d, _ := start(t, testOptions(t, h.config()+"  ntfy_configs: [{url: 'http://127.0.0.1:1', topic: a}]\n"))
 	var results []TestResult
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		var err error

@@ -36,6 +36,10 @@ type saver struct {
 }
 
 func newSaver(file string, snapshot func(io.Writer) (int64, error), log *slog.Logger) *saver {
+	left, _ := filepath.Glob(file + ".new-*") // by a process that was killed
+	for _, f := range left {
+		os.Remove(f)
+	}
 	return &saver{file: file, snapshot: snapshot, log: log, changed: make(chan struct{}, 1)}
 }
 
