@@ -13,6 +13,7 @@ export CLANMON_ORACLE_DIR := $(CURDIR)/bin/oracle
 export CLANMON_BIN := $(CURDIR)/bin/clanmon
 ORACLES := github.com/prometheus/prometheus/cmd/prometheus \
 	github.com/prometheus/prometheus/cmd/promtool \
+	github.com/prometheus/alertmanager/cmd/amtool \
 	github.com/prometheus/node_exporter \
 	github.com/prometheus-community/systemd_exporter \
 	github.com/nginx/nginx-prometheus-exporter \

@@ -68,17 +68,17 @@ func (s *Server) reload() (err error) {
 		return fmt.Errorf("couldn't load configuration (--config.file=%q): %w", s.loader.Name(), err)
 	}
 	timings := log
-	failed := false
+	var failed []error
 	for _, a := range s.appliers {
 		begin := time.Now()
 		if err := a.apply(cfg); err != nil {
 			log.Error("Failed to apply configuration", "part", a.name, "err", err)
-			failed = true
+			failed = append(failed, err)
 		}
 		timings = timings.With(a.name, time.Since(begin))
 	}
-	if failed {
-		return fmt.Errorf("one or more errors occurred while applying the new configuration (--config.file=%q)", s.loader.Name())
+	if len(failed) > 0 {
+		return fmt.Errorf("one or more errors occurred while applying the new configuration (--config.file=%q): %w", s.loader.Name(), errors.Join(failed...))
 	}
 	timings.Info("Completed loading of configuration file", "filename", s.loader.Name(), "totalDuration", time.Since(start))
 	return nil

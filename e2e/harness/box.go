@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +54,18 @@ func NewBox(t testing.TB) *Box {
 	out, err := up.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return b
+}
+
+// Host is the network of the box, for processes outside of it.
+func (b *Box) Host() *Host {
+	b.t.Helper()
+	pid, err := os.ReadFile(filepath.Join(b.dir, "init.pid"))
+	require.NoError(b.t, err)
+	name := filepath.Base(b.dir)
+	out, err := exec.Command("ip", "netns", "attach", name, strings.TrimSpace(string(pid))).CombinedOutput()
+	require.NoError(b.t, err, "%s", out)
+	b.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
+	return &Host{name}
 }
 
 // Try runs a command in the box.

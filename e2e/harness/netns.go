@@ -59,34 +59,49 @@ func (h *Host) Client() *http.Client {
 	return &http.Client{Timeout: Patience, Transport: &http.Transport{DialContext: h.dial}}
 }
 
-// dial connects on a thread that is in the host's namespace meanwhile. The
-// address has to be a literal one. The thread is brought back and not ended: the
-// kernel kills processes that it started, as the harness asks it to.
-func (h *Host) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// dial connects from the host; the address has to be a literal one.
+func (h *Host) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
 	if net.ParseIP(hostOf(address)) == nil {
 		return nil, errors.New("no literal address: " + address)
 	}
+	inErr := h.in(func() { conn, err = new(net.Dialer).DialContext(ctx, network, address) })
+	return conn, errors.Join(inErr, err)
+}
+
+// Listen listens on the host.
+func (h *Host) Listen(t testing.TB, address string) (l net.Listener) {
+	t.Helper()
+	var err error
+	require.NoError(t, h.in(func() { l, err = net.Listen("tcp", address) }))
+	require.NoError(t, err)
+	return l
+}
+
+// in does something on a thread that is in the host's namespace meanwhile. The
+// thread is brought back and not ended: the kernel kills processes that it
+// started, as the harness asks it to.
+func (h *Host) in(do func()) error {
 	home, err := os.Open("/proc/self/ns/net")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer home.Close()
 	there, err := os.Open("/run/netns/" + h.Namespace)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer there.Close()
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, err
+		return err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	do()
 	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
 		panic(back) // the thread would do other tests' work in the wrong place
 	}
-	return conn, err
+	return nil
 }
 
 func hostOf(address string) string {

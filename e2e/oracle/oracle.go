@@ -20,6 +20,7 @@ import (
 var packages = map[string]string{
 	"prometheus":                "github.com/prometheus/prometheus/cmd/prometheus",
 	"promtool":                  "github.com/prometheus/prometheus/cmd/promtool",
+	"amtool":                    "github.com/prometheus/alertmanager/cmd/amtool",
 	"node_exporter":             "github.com/prometheus/node_exporter",
 	"systemd_exporter":          "github.com/prometheus-community/systemd_exporter",
 	"nginx-prometheus-exporter": "github.com/nginx/nginx-prometheus-exporter",

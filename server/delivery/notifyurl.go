@@ -274,6 +274,8 @@ func shippedInhibitions(shipped []string) ([]byte, error) {
 		return m{"name": "clanmon: " + source, "source_matchers": []string{`alertname="` + source + `"`}, "target_matchers": targets, "equal": equal}
 	}
 	return yamlv2.Marshal(m{"inhibit_rules": []m{
+		// It is there to hold others back, and no news to anybody.
+		rule("Watchdog", []string{among("MachineNew")}),
 		rule("MachineNew", []string{but("MachineNew"), `severity=~"warning|info"`}, "machine"),
 		rule("FleetUnreachable", []string{among("MachineDown", "ExporterDown", "MachineFlapping")}),
 		rule("MachineDown", []string{but("MachineDown", "FleetUnreachable", "Watchdog")}, "machine"),
