@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/mail"
+	"net/textproto"
 	"os/exec"
 	"strings"
 	"sync"
@@ -235,6 +237,49 @@ func TestNotifyFlagAndTest(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, string(out), "418")
 	require.NotContains(t, string(out)+s.Log()+s.Get("/api/clanmon/v1/receivers").Body, "s3cret")
+}
+
+// A mail, by a server that speaks as much SMTP as it takes: a stand-in.
+func TestNotifyByMail(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	mails := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		conn := textproto.NewConn(c)
+		_ = conn.PrintfLine("220 stand-in")
+		for {
+			line, err := conn.ReadLine()
+			if err != nil {
+				return
+			}
+			switch word, _, _ := strings.Cut(line, " "); strings.ToUpper(word) {
+			case "DATA":
+				_ = conn.PrintfLine("354 go on")
+				text, _ := conn.ReadDotBytes()
+				mails <- string(text)
+				_ = conn.PrintfLine("250 taken")
+			case "QUIT":
+				_ = conn.PrintfLine("221 bye")
+				return
+			default:
+				_ = conn.PrintfLine("250 ok")
+			}
+		}
+	}()
+	out, err := exec.Command(harness.Clanmon(t), "notify-test", "--notify=mailto:me@example.org?from=clanmon@example.org&smarthost="+l.Addr().String()).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	mail, err := mail.ReadMessage(strings.NewReader(<-mails))
+	require.NoError(t, err)
+	require.Equal(t, "me@example.org", mail.Header.Get("To"))
+	require.Equal(t, "clanmon@example.org", mail.Header.Get("From"))
+	require.NotEmpty(t, mail.Header.Get("Subject"))
 }
 
 // What is wrong is refused with its place, by check, at start and at reload.

@@ -201,7 +201,7 @@ func parityRequests(end time.Time) []request {
 		"/api/v1/format_query?query=sum(rate(x[5m]))by(a)", "/api/v1/parse_query?query=sum(x)", "/api/v1/parse_query?query=sum(",
 		"/api/v1/targets?state=dropped", "/api/v1/targets/metadata", "/api/v1/metadata", "/api/v1/alertmanagers", "/api/v1/scrape_pools",
 		"/api/v1/status/config", "/api/v1/status/buildinfo", "/api/v1/status/walreplay", "/api/v1/status/tsdb?limit=x", "/api/v1/features",
-		"/api/v1/nothing", "/api/v2/status", "/nothing", "/-/healthy", "/-/ready", "/-/reload", "/-/quit",
+		"/api/v1/nothing", "/api/v3/status", "/nothing", "/-/healthy", "/-/ready", "/-/reload", "/-/quit",
 		"/federate?match[]=demo_temperature_celsius&match[]=up", "/federate", "/federate?match[]={", "/consoles/none.html", "/user/x",
 		"/api/v1/notifications", "/debug/pprof/cmdline?nothing", "/api/v1/openapi.yaml", "/debug/nothing",
 	)
