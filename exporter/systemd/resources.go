@@ -345,13 +345,18 @@ func (r *resources) name(units string, g group, known map[string]string) string 
 	}
 	name, ok := r.readable[g.unit]
 	if !ok {
-		name = r.containerName(units, g, m[1], m[2])
+		// Its monitor may only be on the way: who has no name yet is asked again.
+		if name, ok = r.containerName(units, g, m[1], m[2]); !ok {
+			return name
+		}
 	}
 	known[g.unit] = name
 	return name
 }
 
-func (r *resources) containerName(units string, g group, runtime, id string) string {
+// containerName is the label of a container, by its number if it has no name that
+// we may read.
+func (r *resources) containerName(units string, g group, runtime, id string) (label string, named bool) {
 	name := id[:12]
 	switch runtime {
 	case "libpod":
@@ -361,7 +366,7 @@ func (r *resources) containerName(units string, g group, runtime, id string) str
 		for pid := range strings.FieldsSeq(string(r.read(monitor))) {
 			args := strings.Split(string(r.read(filepath.Join(r.proc, pid, "cmdline"))), "\x00")
 			if i := slices.Index(args, "-n"); i >= 0 && i+1 < len(args) {
-				name = args[i+1]
+				name, named = args[i+1], true
 				break
 			}
 		}
@@ -370,10 +375,10 @@ func (r *resources) containerName(units string, g group, runtime, id string) str
 		var config struct{ Name string }
 		text, err := os.ReadFile(filepath.Join(r.docker, id, "config.v2.json"))
 		if err == nil && json.Unmarshal(text, &config) == nil && config.Name != "" {
-			name = strings.TrimPrefix(config.Name, "/")
+			name, named = strings.TrimPrefix(config.Name, "/"), true
 		}
 	}
-	return strings.ToValidUTF8(runtime+"-"+name+".scope", "\uFFFD")
+	return strings.ToValidUTF8(runtime+"-"+name+".scope", "\uFFFD"), named
 }
 
 // unitFilter is upstream's filter of units.

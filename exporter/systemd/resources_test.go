@@ -121,6 +121,21 @@ func TestResourcesOfUnifiedHierarchy(t *testing.T) {
 	}
 }
 
+// A container is there a moment before its monitor says what it is called.
+func TestAContainerGetsItsNameLater(t *testing.T) {
+	r := tree(t, map[string]string{
+		"cgroup/cgroup.controllers":                                              "memory\n",
+		"cgroup/system.slice/a.service/cpu.stat":                                 "",
+		"cgroup/machine.slice/libpod-" + podmanID + ".scope/memory.current":      "13\n",
+		"cgroup/machine.slice/libpod-conmon-" + podmanID + ".scope/cgroup.procs": "78\n",
+	})
+	require.Contains(t, series(t, r), "systemd_unit_memory_bytes{current podman-0123456789ab.scope}")
+	monitor := filepath.Join(r.proc, "78", "cmdline")
+	require.NoError(t, os.MkdirAll(filepath.Dir(monitor), 0o755))
+	require.NoError(t, os.WriteFile(monitor, []byte("conmon\x00-n\x00web\x00"), 0o644))
+	require.Equal(t, map[string]float64{"systemd_unit_memory_bytes{current podman-web.scope}": 13}, series(t, r))
+}
+
 // The hybrid and the legacy layout: units in a hierarchy without controllers, the
 // figures in those of the controllers.
 func TestResourcesOfOldHierarchies(t *testing.T) {
