@@ -49,6 +49,8 @@ type Settings struct {
 	Tailscale tailscale.Settings
 	// Additional are scrape configurations as they are.
 	Additional []any
+	// TLS is how the targets of all methods are asked; nil for plain HTTP.
+	TLS *TLS
 	// Ignored are sections of the file whose method is not chosen.
 	Ignored []string
 }
@@ -65,7 +67,29 @@ type file struct {
 	StaticTargets       map[string][]string   `yaml:"staticTargets"`
 	InventoryFile       string                `yaml:"inventoryFile"`
 	Tailscale           *tailscaleSection     `yaml:"tailscale"`
+	TLS                 *TLS                  `yaml:"tls"`
 	Additional          []any                 `yaml:"additionalScrapeConfigs"`
+}
+
+// TLS says by which certificates the server and the exporters know each other.
+type TLS struct {
+	CAFile   string `yaml:"caFile"`
+	CertFile string `yaml:"certFile"`
+	KeyFile  string `yaml:"keyFile"`
+	// ServerName is what the certificates of the exporters are made out to, if
+	// not to the address under which each is found.
+	ServerName string `yaml:"serverName"`
+}
+
+// options are the fields of a scrape configuration.
+func (t *TLS) options() map[string]any {
+	config := make(map[string]string)
+	for key, value := range map[string]string{"ca_file": t.CAFile, "cert_file": t.CertFile, "key_file": t.KeyFile, "server_name": t.ServerName} {
+		if value != "" {
+			config[key] = value
+		}
+	}
+	return map[string]any{"scheme": "https", "tls_config": config}
 }
 
 type dnsSection struct {
@@ -158,6 +182,7 @@ func (s *Settings) readFile(name string) error {
 		return readable(err)
 	}
 	s.Additional = f.Additional
+	s.TLS = f.TLS
 	if f.EnableAutoDiscovery != nil && !*f.EnableAutoDiscovery {
 		return nil
 	}
@@ -284,7 +309,7 @@ func readable(err error) error {
 	}
 	for i, text := range e.Errors {
 		if before, _, ok := strings.Cut(text, " not found in type "); ok {
-			e.Errors[i] = before + " is unknown; known are enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, additionalScrapeConfigs"
+			e.Errors[i] = before + " is unknown; known are enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, tls.{caFile,certFile,keyFile,serverName}, additionalScrapeConfigs"
 		}
 	}
 	return e
@@ -311,6 +336,14 @@ func (s *Settings) Parts() ([]contract.Part, error) {
 			return nil, fmt.Errorf("discovery method %q: %w", m, err)
 		}
 		parts = append(parts, more...)
+	}
+	if s.TLS != nil {
+		for i := range parts {
+			if parts[i].Options == nil {
+				parts[i].Options = make(map[string]any)
+			}
+			maps.Copy(parts[i].Options, s.TLS.options())
+		}
 	}
 	return parts, nil
 }

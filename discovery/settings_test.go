@@ -109,3 +109,20 @@ func TestMistakesAreNamed(t *testing.T) {
 		require.ErrorContains(t, err, test.want)
 	}
 }
+
+// With certificates, every discovered job asks by HTTPS, and no other.
+func TestTLSForAllMethods(t *testing.T) {
+	jobs := assemble(t, Flags{SettingsFile: write(t, `
+discoveryMethod: [static, tailscale]
+staticTargets: {node: [a]}
+tls: {caFile: /c/ca, certFile: /c/cert, keyFile: /c/key, serverName: exporter.x}
+additionalScrapeConfigs: [{job_name: mine}]
+`)})
+	require.NotEmpty(t, jobs)
+	for _, job := range jobs {
+		require.Equal(t, "https", job["scheme"], job["job_name"])
+		require.Equal(t, map[string]string{"ca_file": "/c/ca", "cert_file": "/c/cert", "key_file": "/c/key", "server_name": "exporter.x"}, job["tls_config"])
+	}
+	_, err := ReadFlags(Flags{SettingsFile: write(t, "tls: {ca: x}")})
+	require.ErrorContains(t, err, "tls.{caFile")
+}

@@ -40,6 +40,7 @@ func localPart(job LocalJob) contract.Part {
 		"labels": map[string]string{
 			contract.MachineLabel: machine,
 			"instance":            fmt.Sprintf("%s:%d", machine, job.Port),
+			"__scheme__":          "http", // also where the rest of the job has TLS
 		},
 	}}}}
 }
