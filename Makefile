@@ -49,7 +49,7 @@ test-unit: oracle ## run the tests that need neither root nor packages
 	go test $$(go list ./... | grep -Ev '/e2e(/browser)?$$')
 
 test-race: ## run our own packages under the race detector
-	CGO_ENABLED=1 go test -race -tags $(SLIM) ./server/... ./exporter/... ./web/...
+	CGO_ENABLED=1 go test -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
 
 lint: ## gofmt, go vet, go mod tidy, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run make fmt'; exit 1; }

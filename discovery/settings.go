@@ -1,15 +1,18 @@
 package discovery
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v2"
+	yamlnode "go.yaml.in/yaml/v3"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/discovery/dns"
@@ -47,8 +50,9 @@ type Settings struct {
 	Static    []static.Target
 	Inventory string
 	Tailscale tailscale.Settings
-	// Additional are scrape configurations as they are.
-	Additional []any
+	// Additional are scrape configurations as they are, YAML with the key
+	// scrape_configs; empty without any.
+	Additional []byte
 	// TLS is how the targets of all methods are asked; nil for plain HTTP.
 	TLS *TLS
 	// Ignored are sections of the file whose method is not chosen.
@@ -68,7 +72,7 @@ type file struct {
 	InventoryFile       string                `yaml:"inventoryFile"`
 	Tailscale           *tailscaleSection     `yaml:"tailscale"`
 	TLS                 *TLS                  `yaml:"tls"`
-	Additional          []any                 `yaml:"additionalScrapeConfigs"`
+	Additional          any                   `yaml:"additionalScrapeConfigs"` // see additional
 }
 
 // TLS says by which certificates the server and the exporters know each other.
@@ -151,12 +155,27 @@ func ReadFlags(f Flags) (*Settings, error) {
 		s.Inventory = f.Inventory
 		_ = s.enable(inventory.Name)
 	}
+	if f.TailscaleSocket != "" || len(f.TailscaleJobs)+len(f.TailscaleTags)+len(f.TailscaleIntermittent) > 0 {
+		_ = s.enable(tailscale.Name)
+	}
 	err := s.tailscale(tailscaleSection{f.TailscaleSocket, f.TailscaleJobs, f.TailscaleTags, f.TailscaleIntermittent}, [4]string{
 		"--discovery.tailscale.socket", "--discovery.tailscale.job", "--discovery.tailscale.tag", "--discovery.tailscale.intermittent-tag"})
 	if err != nil {
 		return nil, err
 	}
 	return s, s.complete()
+}
+
+// Files are those that ReadFlags and Parts read.
+func Files(f Flags) []string {
+	var files []string
+	if f.SettingsFile != "" {
+		files = append(files, f.SettingsFile)
+	}
+	if s, err := ReadFlags(f); err == nil && s.Inventory != "" {
+		files = append(files, s.Inventory)
+	}
+	return files
 }
 
 func (s *Settings) enable(method string) error {
@@ -181,11 +200,10 @@ func (s *Settings) readFile(name string) error {
 	if err := yaml.UnmarshalStrict(text, &f); err != nil {
 		return readable(err)
 	}
-	s.Additional = f.Additional
-	s.TLS = f.TLS
-	if f.EnableAutoDiscovery != nil && !*f.EnableAutoDiscovery {
-		return nil
+	if s.Additional, err = additional(text); err != nil {
+		return err
 	}
+	s.TLS = f.TLS
 	for _, m := range f.DiscoveryMethod {
 		if m == "none" {
 			continue
@@ -193,6 +211,10 @@ func (s *Settings) readFile(name string) error {
 		if err := s.enable(m); err != nil {
 			return fmt.Errorf("discoveryMethod: %w, none", err)
 		}
+	}
+	if f.EnableAutoDiscovery != nil && !*f.EnableAutoDiscovery {
+		s.Methods = nil
+		return nil
 	}
 	use := func(key, method string, given bool) bool {
 		if given && !slices.Contains(s.Methods, method) {
@@ -226,6 +248,25 @@ func (s *Settings) readFile(name string) error {
 	return nil
 }
 
+// additional takes the scrape configurations out of the file as they are written:
+// what was decoded would be written as something else (a password of 0123).
+func additional(text []byte) ([]byte, error) {
+	var f struct {
+		Additional yamlnode.Node `yaml:"additionalScrapeConfigs"`
+	}
+	d := yamlnode.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if err := d.Decode(&yamlnode.Node{}); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one document in the file; keep the first and remove what follows \"---\"")
+	}
+	if f.Additional.IsZero() || len(f.Additional.Content) == 0 {
+		return nil, nil
+	}
+	return yamlnode.Marshal(map[string]*yamlnode.Node{"scrape_configs": &f.Additional})
+}
+
 func (s *Settings) dnsSection(job string, d dnsSection) error {
 	if len(d.Names) == 0 {
 		return errors.New("names is empty; name at least one DNS name")
@@ -257,7 +298,9 @@ func (s *Settings) tailscale(t tailscaleSection, keys [4]string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", keys[1], err)
 		}
-		s.Tailscale.Jobs = append(s.Tailscale.Jobs, j)
+		if s.Tailscale.Jobs, err = tailscale.AddJob(s.Tailscale.Jobs, j); err != nil {
+			return fmt.Errorf("%s: %q: %w", keys[1], text, err)
+		}
 	}
 	tags, err := tailscale.ParseTags(t.Tags)
 	if err != nil {

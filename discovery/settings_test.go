@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/discovery/tailscale"
 )
 
 func write(t *testing.T, text string) string {
@@ -64,6 +66,25 @@ func TestFlagsImplyMethods(t *testing.T) {
 	s, err := ReadFlags(Flags{Methods: []string{"tailscale"}, Static: []string{"node=a"}, DNS: []string{"node=b"}, Inventory: "x"})
 	require.NoError(t, err)
 	require.Equal(t, Methods, s.Methods)
+	for _, f := range []Flags{{TailscaleTags: []string{"web"}}, {TailscaleJobs: []string{"node"}}, {TailscaleSocket: "/x"}, {TailscaleIntermittent: []string{"x"}}} {
+		s, err := ReadFlags(f)
+		require.NoError(t, err)
+		require.Equal(t, []string{"tailscale"}, s.Methods)
+	}
+}
+
+// A job that is given several times is for the machines of all.
+func TestJobsOfOneName(t *testing.T) {
+	for _, jobs := range [][]string{{"node@a", "node"}, {"node", "node@a"}} {
+		s, err := ReadFlags(Flags{TailscaleJobs: jobs})
+		require.NoError(t, err)
+		require.Equal(t, []tailscale.Job{{Name: "node", Port: 9100}}, s.Tailscale.Jobs)
+	}
+	s, err := ReadFlags(Flags{TailscaleJobs: []string{"node@a", "node@b"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"tag:a", "tag:b"}, s.Tailscale.Jobs[0].Tags)
+	_, err = ReadFlags(Flags{TailscaleJobs: []string{"node", "node:9101"}})
+	require.ErrorContains(t, err, `--discovery.tailscale.job: "node:9101": job "node" has port 9100 already`)
 }
 
 // The file's sections belong to its discoveryMethod, as in the clan service.
@@ -101,6 +122,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {node: {names: [x], port: 0}}"}, "dnsDiscovery.node: port 0"},
 		{Flags{SettingsFile: "discoveryMethod: static\nstaticTargets: {node: ['a:b:c']}"}, `staticTargets.node: target "a:b:c"`},
 		{Flags{SettingsFile: "enableAutoDiscovery: 7"}, "line 1"},
+		{Flags{SettingsFile: "enableAutoDiscovery: false\ndiscoveryMethod: bogus"}, `unknown method "bogus"`},
+		{Flags{SettingsFile: "discoveryMethod: none\n---\ndiscoveryMethod: static"}, "more than one document"},
 	} {
 		if f := test.flags.SettingsFile; f != "" && f[0] != '/' {
 			test.flags.SettingsFile = write(t, f)

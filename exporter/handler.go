@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -164,9 +165,15 @@ func limitRequests(n int, next http.Handler) http.Handler {
 	})
 }
 
+// telemetryPath is what means the same to people and to http.ServeMux.
+var telemetryPath = regexp.MustCompile(`^/([^\s{}/?#][^\s{}?#]*)?$`)
+
 // withLanding serves metrics at their path, probes at theirs, if there are any,
 // and a page that links to the metrics at /.
 func withLanding(o Options, k Kind, metrics, probes http.Handler) (http.Handler, error) {
+	if !telemetryPath.MatchString(o.TelemetryPath) {
+		return nil, fmt.Errorf("--web.telemetry-path %q: it has to be a path such as /metrics, without spaces and braces", o.TelemetryPath)
+	}
 	mux := http.NewServeMux()
 	mux.Handle(o.TelemetryPath, metrics)
 	if probes != nil && k.ProbePath != o.TelemetryPath {

@@ -33,7 +33,7 @@ func newLocalJobs(jobs []LocalJob) *localJobs {
 func (s *Server) selfJob(listenAddress string) LocalJob {
 	_, text, _ := net.SplitHostPort(listenAddress)
 	port, _ := strconv.Atoi(text) // only a label: 0 is as good as none
-	return LocalJob{Name: "clanmon", Port: port, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return LocalJob{Name: config.SelfJob, Port: port, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.api.Metrics().ServeHTTP(w, r)
 	})}
 }

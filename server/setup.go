@@ -69,6 +69,9 @@ func New(o Options) (_ *Server, err error) {
 	if err == nil {
 		err = loader.Validate(cfg, log)
 	}
+	if flag, ok := errors.AsType[*config.FlagError](err); ok {
+		return nil, &ConfigError{Err: flag}
+	}
 	if err != nil {
 		return nil, &ConfigError{File: loader.Path(), Err: err}
 	}

@@ -41,6 +41,7 @@ func (s *stages) start(name string, limit time.Duration, fn func(context.Context
 			err = fmt.Errorf("%s: %w", name, err)
 			select {
 			case s.failed <- err:
+				err = nil // told there
 			default:
 			}
 		}

@@ -41,6 +41,8 @@ type serverCommand struct {
 	app  *kingpin.Application
 	opts server.Options
 
+	configFileSet bool
+
 	// Values whose unit or type is not that of the option they end in.
 	autoReloadInterval                               model.Duration
 	readTimeout, remoteFlush, lookback, queryTimeout model.Duration
@@ -88,7 +90,7 @@ func (c *serverCommand) defineFlags() {
 	o.Parser = parser.Options{ExperimentalDurationExpr: true}
 	o.TSDB.FloatChunkEncoding = chunkenc.EncXOR
 
-	a.Flag("config.file", "Configuration file of Prometheus' format. Without this flag ./prometheus.yml is read if it exists; else the server scrapes itself and this machine.").PlaceHolder("prometheus.yml").StringVar(&o.ConfigFile)
+	a.Flag("config.file", "Configuration file of Prometheus' format. Without this flag ./prometheus.yml is read if it exists; else the server scrapes itself and this machine.").PlaceHolder("prometheus.yml").IsSetByUser(&c.configFileSet).StringVar(&o.ConfigFile)
 	a.Flag("config.auto-reload", "Reload the configuration when its file, or a rule or scrape file that it names, changes.").Default("false").BoolVar(&o.AutoReload)
 	a.Flag("config.auto-reload-interval", "How often to look for such changes.").Default("30s").SetValue(&c.autoReloadInterval)
 
@@ -96,7 +98,7 @@ func (c *serverCommand) defineFlags() {
 	d := &o.Discovery
 	a.Flag("discovery", "Find machines by: "+strings.Join(discovery.Methods, ", ")+". Repeatable. What is found is added to what the configuration file says.").PlaceHolder("METHOD").StringsVar(&d.Methods)
 	a.Flag("discovery.tailscale.socket", "Socket of the local tailscaled.").PlaceHolder(tailscale.DefaultSocket).StringVar(&d.TailscaleSocket)
-	a.Flag("discovery.tailscale.job", "What to scrape on every Linux machine of the tailnet, or on those with a tag: JOB[:PORT][@TAG,…]. Repeatable; node and systemd by default.").PlaceHolder("JOB").StringsVar(&d.TailscaleJobs)
+	a.Flag("discovery.tailscale.job", "What to scrape on every Linux machine of the tailnet, or on those with a tag: JOB[:PORT][@TAG,…]. Repeatable; "+strings.Join(tailscale.DefaultJobs, ", ")+" by default.").PlaceHolder("JOB").StringsVar(&d.TailscaleJobs)
 	a.Flag("discovery.tailscale.tag", "Only machines that have this tag, or another one that is given. Repeatable.").PlaceHolder("TAG").StringsVar(&d.TailscaleTags)
 	a.Flag("discovery.tailscale.intermittent-tag", "Tag of machines that are not meant to be on all the time. Repeatable; "+strings.Join(tailscale.DefaultIntermittentTags, " and ")+" by default.").PlaceHolder("TAG").StringsVar(&d.TailscaleIntermittent)
 	a.Flag("discovery.dns", "Machines by DNS: JOB=NAME[:PORT][/TYPE], with type A, AAAA, SRV, MX or NS; *.NAME is all names of a zone, if it may be transferred. Repeatable.").PlaceHolder("JOB=NAME").StringsVar(&d.DNS)
@@ -228,6 +230,8 @@ func (c *serverCommand) checkFlags() error {
 	}
 	o := &c.opts
 	switch {
+	case c.configFileSet && o.ConfigFile == "":
+		return fail(2, "--config.file is empty; it has to be a file, or the flag left out")
 	case o.Web.MaxSearchLimit < 0:
 		return fail(1, "--web.search.max-limit is %d; it has to be 0 (no limit) or more", o.Web.MaxSearchLimit)
 	case o.Agent && len(c.serverOnly) > 0:

@@ -99,14 +99,37 @@ func (r *StatusReporter) outcome(log *slog.Logger, err error, changes bool) {
 	if err != nil {
 		r.metrics.Failures.Inc()
 	}
+	r.owner.mu.Lock()
+	defer r.owner.mu.Unlock()
 	r.mu.Lock()
 	before := r.last
 	r.asked, r.last = true, err
 	r.mu.Unlock()
 	switch {
 	case err != nil && (before == nil || changes && before.Error() != err.Error()):
-		log.Error("Unable to refresh targets; those found before stay", "err", err)
+		if !r.owner.any(r, func(other error) bool { return other.Error() == err.Error() }) {
+			log.Error("Unable to refresh targets; those found before stay", "err", err)
+		}
 	case err == nil && before != nil:
-		log.Info("Targets can be refreshed again")
+		if !r.owner.any(r, func(error) bool { return true }) {
+			log.Info("Targets can be refreshed again")
+		}
 	}
+}
+
+// any reports whether the last error of a discoverer other than r is as wanted:
+// several may read one file, of which one line in the log is enough.
+func (m *Metrics) any(r *StatusReporter, wanted func(error) bool) bool {
+	for _, other := range m.reporters {
+		if other == r {
+			continue
+		}
+		other.mu.Lock()
+		err := other.last
+		other.mu.Unlock()
+		if err != nil && wanted(err) {
+			return true
+		}
+	}
+	return false
 }

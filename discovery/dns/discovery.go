@@ -240,6 +240,7 @@ func (d *Discovery) refine(ctx context.Context, g *targetgroup.Group) *targetgro
 	if strings.HasPrefix(g.Source, "*.") {
 		g = d.expand(ctx, g)
 	}
+	g.Targets = slices.DeleteFunc(g.Targets, nowhere)
 	hosts := make([]string, len(g.Targets)) // what the network calls each machine
 	var wg sync.WaitGroup
 	for i, t := range g.Targets {
@@ -262,6 +263,15 @@ func (d *Discovery) refine(ctx context.Context, g *targetgroup.Group) *targetgro
 		g.Targets[i][machineLabel] = model.LabelValue(machine)
 	}
 	return g
+}
+
+// nowhere reports whether a target is none: the "." of an SRV or MX record says
+// that there is no service (RFC 2782, RFC 7505), and what ends in ".invalid"
+// cannot exist (RFC 2606); the server calls its own jobs so.
+func nowhere(t model.LabelSet) bool {
+	host, _, _ := net.SplitHostPort(string(t[model.AddressLabel]))
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	return host == "" || strings.HasSuffix(host, ".invalid")
 }
 
 // distinct makes names for people of host names. Different hosts with the same

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v2"
 )
@@ -90,6 +91,20 @@ other.example. 60 IN A 10.9.9.9
 	}, found("A"))
 	require.Equal(t, map[string]string{"six.monitoring.local.": "[fd00::6]:9100"}, found("AAAA"))
 	require.Equal(t, map[string]string{"web1.monitoring.local.": "web1.monitoring.local:9200"}, found("SRV"))
+}
+
+// Records that say that there is no service make no target, and none can name
+// what the server calls its own jobs.
+func TestRecordsThatNameNothing(t *testing.T) {
+	d := &Discovery{}
+	g := d.refine(t.Context(), &targetgroup.Group{Source: "x", Targets: []model.LabelSet{
+		{model.AddressLabel: ":9100", srvTargetLabel: "."},
+		{model.AddressLabel: ".:25", mxTargetLabel: "."},
+		{model.AddressLabel: "node.in-process.Invalid.:80", srvTargetLabel: "node.in-process.Invalid."},
+		{model.AddressLabel: "web1.lan:9100", srvTargetLabel: "web1.lan."},
+	}})
+	require.Len(t, g.Targets, 1)
+	require.EqualValues(t, "web1", g.Targets[0][machineLabel])
 }
 
 // A name server that is away must not rename a machine; one that says that there

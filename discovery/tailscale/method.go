@@ -3,6 +3,7 @@ package tailscale
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/clanmon/clanmon/discovery/contract"
@@ -52,6 +53,24 @@ func ParseJob(text string) (Job, error) {
 		return j, fmt.Errorf("%q: %w", text, err)
 	}
 	return j, nil
+}
+
+// AddJob adds a job to jobs. One that is there already is for the machines of
+// both; it has one port.
+func AddJob(jobs []Job, j Job) ([]Job, error) {
+	i := slices.IndexFunc(jobs, func(other Job) bool { return other.Name == j.Name })
+	if i < 0 {
+		return append(jobs, j), nil
+	}
+	if jobs[i].Port != j.Port {
+		return nil, fmt.Errorf("job %q has port %d already; give one of the two another name", j.Name, jobs[i].Port)
+	}
+	if len(jobs[i].Tags) == 0 || len(j.Tags) == 0 {
+		jobs[i].Tags = nil // all machines
+	} else {
+		jobs[i].Tags = append(jobs[i].Tags, j.Tags...)
+	}
+	return jobs, nil
 }
 
 var tagPattern = regexp.MustCompile(`^tag:[A-Za-z][A-Za-z0-9-]*$`)

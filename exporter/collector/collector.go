@@ -65,6 +65,12 @@ type Set struct {
 // from then on until that run ends: one error, so that it is logged once.
 var errHung = errors.New("has not ended by the deadline of the scrape")
 
+// slow is how long a collector runs at least before it counts as hanging. Who
+// grants it less learns nothing of it, and must not speak for others.
+const slow = 500 * time.Millisecond
+
+var errImpatient = errors.New("the scrape's timeout is too short")
+
 type member struct {
 	name      string
 	collector Collector
@@ -76,6 +82,7 @@ type member struct {
 
 // run is one call of Collect.
 type run struct {
+	began time.Time
 	ended chan struct{}
 	// hung is set once somebody waited for it until a deadline: others need not.
 	hung atomic.Bool
@@ -184,7 +191,7 @@ func (m *member) begin(ctx context.Context) (*run, error) {
 		m.mu.Lock()
 		other := m.current
 		if other == nil {
-			m.current = &run{ended: make(chan struct{})}
+			m.current = &run{began: time.Now(), ended: make(chan struct{})}
 			defer m.mu.Unlock()
 			return m.current, nil
 		}
@@ -208,13 +215,17 @@ func (m *member) end(r *run) {
 }
 
 // gaveUp is the error of a scrape that waited for r until ctx ended. Only a
-// deadline says something about the collector; a scraper may also hang up.
+// deadline says something about the collector, and only if it left it time; a
+// scraper may also hang up.
 func (r *run) gaveUp(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		r.hung.Store(true)
-		return errHung
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return context.Cause(ctx)
 	}
-	return context.Cause(ctx)
+	if time.Since(r.began) < slow {
+		return errImpatient
+	}
+	r.hung.Store(true)
+	return errHung
 }
 
 // panicError is a panic of a collector.
@@ -237,8 +248,8 @@ func (m *member) safely(ctx context.Context, ch chan<- prometheus.Metric) (err e
 // logChange logs an error when it appears, changes or goes away: a machine
 // without some hardware would otherwise fill the journal, a line per scrape.
 func (s *Set) logChange(m *member, o Outcome) {
-	if errors.Is(o.Err, context.Canceled) {
-		return // the scraper hung up; nothing is known of the collector
+	if errors.Is(o.Err, context.Canceled) || errors.Is(o.Err, errImpatient) {
+		return // nothing is known of the collector
 	}
 	now := signature(o.Err)
 	m.mu.Lock()

@@ -232,6 +232,29 @@ func TestHangAndRecover(t *testing.T) {
 	})
 }
 
+// A scraper that grants next to no time learns nothing, and takes nothing from
+// others nor from the log.
+func TestAnImpatientScraperHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(slog.LevelInfo, map[string]collector.Collector{
+			"x": collect(func(_ context.Context, ch chan<- prometheus.Metric) error {
+				time.Sleep(100 * time.Millisecond)
+				ch <- metric("x")
+				return nil
+			}),
+		})
+		for range 3 {
+			ctx, cancel := within(time.Millisecond)
+			require.Equal(t, 0.0, b.scrape(ctx)[success+"{x}"])
+			cancel()
+			ctx, cancel = within(time.Second) // while the run of the impatient one is under way
+			require.Equal(t, 1.0, b.scrape(ctx)[success+"{x}"])
+			cancel()
+		}
+		require.Empty(t, b.logged())
+	})
+}
+
 // Two servers may scrape the same machine at one moment.
 func TestScrapesAtOneTimeWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

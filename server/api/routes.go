@@ -75,6 +75,7 @@ func (a *API) proxy() http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", "in-process"
 			r.Out.Host = r.In.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // also what cannot be parsed: the other side says so
 		},
 		Transport: &http.Transport{
 			DisableKeepAlives:  true,

@@ -8,10 +8,12 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -119,14 +121,21 @@ func (l *Loader) Validate(cfg *config.Config, logger *slog.Logger) error {
 	return nil
 }
 
-// Checksum changes when the file, or a rule or scrape file that it names, does.
+// Checksum changes when the file, a rule or scrape file that it names, the clan's
+// settings or the inventory do.
 // It is empty while there is no file and need not be one.
 func (l *Loader) Checksum() (string, error) {
 	sum, err := config.GenerateChecksum(l.Name())
 	if l.opts.File == "" && errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		sum, err = "", nil
 	}
-	return sum, err
+	errs := []error{err}
+	for _, file := range discovery.Files(l.opts.Discovery) {
+		text, err := os.ReadFile(file)
+		errs = append(errs, err)
+		sum += fmt.Sprintf("%x", sha256.Sum256(text))
+	}
+	return sum, errors.Join(errs...)
 }
 
 // Path is the absolute path of the file, for the log.

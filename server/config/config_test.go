@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/discovery"
 )
 
 func write(t *testing.T, name, text string) string {
@@ -120,4 +122,56 @@ func TestLocalAddressRoundTrip(t *testing.T) {
 	_, ok = LocalJobName("node.example.org:9100")
 	require.False(t, ok)
 	require.True(t, strings.HasSuffix(LocalAddress("x"), ".invalid:80"))
+}
+
+// What stands in additionalScrapeConfigs means what it means in a file of
+// Prometheus, to the letter.
+func TestAdditionalScrapeConfigsStayAsWritten(t *testing.T) {
+	const scrapes = `
+- job_name: mine
+  basic_auth: {username: 0123, password_file: pw}
+  params: {module: [1.10, yes]}
+  static_configs:
+  - targets: ["a:1"]
+    labels: {version: 1.10, zip: 01234, enabled: yes, id: 12345678901234567890123, n: no}
+  file_sd_configs: [{files: [t.json]}]
+- {job_name: clanmon, static_configs: [{targets: ["b:1"]}]}
+`
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+		return file
+	}
+	plain, err := NewLoader(Options{File: write("plain.yml", "scrape_configs:"+scrapes)}).Load(nil)
+	require.NoError(t, err)
+	empty := write("empty.yml", "")
+	for _, text := range []string{"additionalScrapeConfigs:" + scrapes, "discoveryMethod: static\nstaticTargets: {node: [a]}\nadditionalScrapeConfigs:" + scrapes} {
+		l := NewLoader(Options{
+			File: empty, Local: []LocalJob{{Name: SelfJob}}, Discovery: discovery.Flags{SettingsFile: write("settings.yml", text)},
+		})
+		cfg, err := l.Load(nil)
+		require.NoError(t, err)
+		made := cfg.ScrapeConfigs
+		require.Equal(t, plain.ScrapeConfigs, made[len(made)-2:])
+	}
+}
+
+// A job of discovery keeps its labels to itself, however many methods share it
+// with this process.
+func TestOnlyTheServersOwnJobHonoursLabels(t *testing.T) {
+	t.Chdir(t.TempDir())
+	l := NewLoader(Options{
+		Local:     []LocalJob{{Name: SelfJob}, {Name: "node", Port: 9100}},
+		Discovery: discovery.Flags{Static: []string{"node=a"}},
+	})
+	cfg, err := l.Load(nil)
+	require.NoError(t, err)
+	for _, s := range cfg.ScrapeConfigs {
+		require.Equal(t, s.JobName == SelfJob, s.HonorLabels, s.JobName)
+	}
+	_, err = NewLoader(Options{Local: []LocalJob{{Name: SelfJob}}, Discovery: discovery.Flags{Static: []string{"clanmon=a:1"}}}).Load(nil)
+	require.ErrorContains(t, err, "choose another name")
+	var flag *FlagError
+	require.ErrorAs(t, err, &flag)
 }

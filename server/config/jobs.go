@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/config"
@@ -17,6 +19,23 @@ import (
 // had been written in the file, so that they have the same defaults and checks
 // and show in /api/v1/status/config as what they are.
 func (l *Loader) addJobs(cfg *config.Config, unconfigured bool, logger *slog.Logger) error {
+	names, err := jobNames(cfg)
+	if err != nil {
+		return err
+	}
+	if err := l.addJobsBeside(names, cfg, unconfigured, logger); err != nil {
+		return &FlagError{err}
+	}
+	return nil
+}
+
+// FlagError is a mistake in what flags say, or in a file that they name and that
+// is not the configuration file.
+type FlagError struct{ error }
+
+func (e *FlagError) Unwrap() error { return e.error }
+
+func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unconfigured bool, logger *slog.Logger) error {
 	settings, err := discovery.ReadFlags(l.opts.Discovery)
 	if err != nil {
 		return err
@@ -29,6 +48,13 @@ func (l *Loader) addJobs(cfg *config.Config, unconfigured bool, logger *slog.Log
 		l.discovered = nil
 		return nil // a file alone means what it means to Prometheus
 	}
+	extra, err := l.parseScrapes(cfg, settings.Additional, logger)
+	if err != nil {
+		return fmt.Errorf("--clan.settings %q: additionalScrapeConfigs: %w", l.opts.Discovery.SettingsFile, err)
+	}
+	hasJob := func(name string) bool {
+		return names[name] != "" || slices.ContainsFunc(extra, func(s *config.ScrapeConfig) bool { return s.JobName == name })
+	}
 	var parts []contract.Part
 	switch {
 	case unconfigured:
@@ -40,25 +66,25 @@ func (l *Loader) addJobs(cfg *config.Config, unconfigured bool, logger *slog.Log
 		for _, job := range l.opts.Local {
 			parts = append(parts, localPart(job))
 		}
-	case settings.Enabled() && len(l.opts.Local) > 0 && !hasJob(cfg, l.opts.Local[0].Name):
+	case settings.Enabled() && len(l.opts.Local) > 0 && !hasJob(l.opts.Local[0].Name):
 		parts = append(parts, localPart(l.opts.Local[0]))
 	}
 	found, err := settings.Parts()
 	if err != nil {
 		return err
 	}
-	made, err := parseScrapes(cfg, discovery.Assemble(append(parts, found...)), logger)
-	if err != nil {
-		return fmt.Errorf("scrape configurations of --discovery: %w", err)
+	for _, p := range found {
+		if p.Job == SelfJob {
+			return fmt.Errorf("job %q: that is what this server calls its own metrics; choose another name", SelfJob)
+		}
 	}
-	extra, err := parseScrapes(cfg, settings.Additional, logger)
-	if err != nil {
-		return fmt.Errorf("--clan.settings %q: additionalScrapeConfigs: %w", l.opts.Discovery.SettingsFile, err)
-	}
-
-	names, err := jobNames(cfg)
+	text, err := yaml.Marshal(map[string]any{"scrape_configs": discovery.Assemble(append(parts, found...))})
 	if err != nil {
 		return err
+	}
+	made, err := l.parseScrapes(cfg, text, logger)
+	if err != nil {
+		return fmt.Errorf("scrape configurations of --discovery: %w", err)
 	}
 	discovered := make(map[string]bool, len(made))
 	for i, s := range append(made, extra...) {
@@ -77,12 +103,6 @@ func (l *Loader) addJobs(cfg *config.Config, unconfigured bool, logger *slog.Log
 	return nil
 }
 
-func hasJob(cfg *config.Config, name string) bool {
-	names, err := jobNames(cfg)
-	_, ok := names[name]
-	return ok || err != nil // an error is told by who asks next
-}
-
 // jobNames are the jobs of the file and of its scrape_config_files.
 func jobNames(cfg *config.Config) (map[string]string, error) {
 	scrapes, err := cfg.GetScrapeConfigs()
@@ -97,21 +117,23 @@ func jobNames(cfg *config.Config) (map[string]string, error) {
 }
 
 // parseScrapes reads scrape configurations under the global settings of cfg.
-func parseScrapes[T any](cfg *config.Config, scrapes []T, logger *slog.Logger) ([]*config.ScrapeConfig, error) {
+// Paths in them are relative to the file of --clan.settings.
+func (l *Loader) parseScrapes(cfg *config.Config, scrapes []byte, logger *slog.Logger) ([]*config.ScrapeConfig, error) {
 	if len(scrapes) == 0 {
 		return nil, nil
-	}
-	text, err := yaml.Marshal(map[string]any{"scrape_configs": scrapes})
-	if err != nil {
-		return nil, err
 	}
 	global, err := yaml.Marshal(map[string]any{"global": cfg.GlobalConfig})
 	if err != nil {
 		return nil, err
 	}
-	made, err := config.Load(string(global)+string(text), logger)
+	made, err := config.Load(string(global)+string(scrapes), logger)
 	if err != nil {
 		return nil, fmt.Errorf("%s", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	if file := l.opts.Discovery.SettingsFile; file != "" {
+		for _, s := range made.ScrapeConfigs {
+			s.SetDirectory(filepath.Dir(file))
+		}
 	}
 	return made.ScrapeConfigs, nil
 }

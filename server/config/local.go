@@ -17,6 +17,9 @@ type LocalJob struct {
 	Port int
 }
 
+// SelfJob is the job of the server's own metrics.
+const SelfJob = "clanmon"
+
 // localSuffix marks addresses that are dialled inside the process. The top
 // level domain is reserved (RFC 2606) never to exist.
 const localSuffix = ".in-process.invalid"
@@ -27,15 +30,17 @@ func LocalAddress(job string) string { return job + localSuffix + ":80" }
 
 // LocalJobName is the reverse of LocalAddress.
 func LocalJobName(address string) (job string, ok bool) {
-	host, _, _ := strings.Cut(address, ":")
-	return strings.CutSuffix(host, localSuffix)
+	return strings.CutSuffix(address, localSuffix+":80")
 }
 
 // localPart is the part of a scrape configuration that scrapes a local job.
 func localPart(job LocalJob) contract.Part {
 	machine := machineName()
-	// The server's own metrics have labels of other machines, which stay.
-	return contract.Part{Job: job.Name, Options: map[string]any{"honor_labels": true}, SD: map[string][]any{"static_configs": {map[string]any{
+	var options map[string]any
+	if job.Name == SelfJob {
+		options = map[string]any{"honor_labels": true} // it tells of other machines
+	}
+	return contract.Part{Job: job.Name, Options: options, SD: map[string][]any{"static_configs": {map[string]any{
 		"targets": []string{LocalAddress(job.Name)},
 		"labels": map[string]string{
 			contract.MachineLabel: machine,

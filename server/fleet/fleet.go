@@ -163,14 +163,16 @@ func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targe
 	machines := make(map[string]*Machine)
 	f.leftOut = nil
 	var pending []candidate
+	self := f.self(byJob)
 	for job, groups := range byJob {
 		cfg, ok := f.jobs[job]
 		if !ok {
 			merged[job] = groups
 			continue
 		}
-		all := f.candidates(cfg, groups)
-		dropped, ask := f.choose(all, machines)
+		groups = rename(groups, self)
+		all, dropped := f.candidates(cfg, groups)
+		ask := f.choose(all, machines, dropped)
 		pending = append(pending, ask...)
 		merged[job] = without(groups, dropped)
 	}
@@ -186,19 +188,59 @@ func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targe
 	return merged
 }
 
-// candidates relabels as the scrape manager will, once more behind this.
-func (f *Fleet) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group) []candidate {
-	var all []candidate
+// self is what this machine is called where it scrapes itself in this process,
+// "" if it does not.
+func (f *Fleet) self(byJob map[string][]*targetgroup.Group) string {
+	for job := range f.jobs {
+		for _, g := range byJob[job] {
+			for _, t := range g.Targets {
+				if f.opts.Local(string(t[model.AddressLabel])) {
+					return string(g.Labels[contract.MachineLabel])
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// rename gives this machine the name self in groups of the tailnet, where it may
+// have another one: a machine has one name.
+func rename(groups []*targetgroup.Group, self string) []*targetgroup.Group {
+	if self == "" {
+		return groups
+	}
+	renamed := slices.Clone(groups)
+	for i, g := range groups {
+		k := slices.IndexFunc(g.Targets, func(t model.LabelSet) bool { return t["__meta_tailscale_self"] == "true" })
+		if k < 0 || string(g.Targets[k]["__meta_tailscale_machine"]) == self {
+			continue
+		}
+		targets := slices.Clone(g.Targets)
+		targets[k] = targets[k].Clone()
+		targets[k]["__meta_tailscale_machine"] = model.LabelValue(self)
+		renamed[i] = &targetgroup.Group{Targets: targets, Labels: g.Labels, Source: g.Source}
+	}
+	return renamed
+}
+
+// candidates relabels as the scrape manager will, once more behind this. It also
+// returns targets that nobody gave a name, which are not to be scraped.
+func (f *Fleet) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group) (all []candidate, nameless map[position]bool) {
+	nameless = make(map[position]bool)
 	builder := labels.NewBuilder(labels.EmptyLabels())
 	for _, g := range groups {
 		for i, t := range g.Targets {
 			found, err := scrape.PopulateLabels(builder, cfg, t, g.Labels)
 			machine := found.Get(contract.MachineLabel)
-			if err != nil || machine == "" {
-				if err == nil {
-					f.leave(t)
-				}
-				continue // the scrape manager drops it, or says what is wrong
+			switch {
+			case err != nil:
+				continue // the scrape manager says what is wrong
+			case found.IsEmpty():
+				f.leave(t)
+				continue // the scrape manager drops it
+			case machine == "":
+				nameless[position{g, i}] = true
+				continue
 			}
 			c := candidate{
 				job: cfg.JobName, group: g, index: i, found: found, meta: t,
@@ -212,7 +254,7 @@ func (f *Fleet) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 			all = append(all, c)
 		}
 	}
-	return all
+	return all, nameless
 }
 
 // leave notes a device that relabelling drops.
@@ -258,8 +300,8 @@ type position struct {
 }
 
 // choose decides which targets of a job stay, and adds what all of them say to
-// machines. It returns those that do not stay, and those of them to ask.
-func (f *Fleet) choose(all []candidate, machines map[string]*Machine) (dropped map[position]bool, ask []candidate) {
+// machines, and those that do not stay to dropped. It returns those to ask.
+func (f *Fleet) choose(all []candidate, machines map[string]*Machine, dropped map[position]bool) (ask []candidate) {
 	slices.SortStableFunc(all, func(a, b candidate) int {
 		if a.pending != b.pending {
 			if a.pending {
@@ -269,21 +311,14 @@ func (f *Fleet) choose(all []candidate, machines map[string]*Machine) (dropped m
 		}
 		return cmp.Compare(slices.Index(ranks, a.method), slices.Index(ranks, b.method))
 	})
-	dropped = make(map[position]bool)
 	methods := make(map[string]string)   // machine → method that speaks for it
 	addresses := make(map[string]string) // address → machine
 	instances := make(map[string]string) // instance → address
-	local := ""
 	for _, c := range all {
-		if c.method == "local" {
-			local = c.machine
-		}
 		// A machine that is known by another name is known.
 		other, sameAddress := addresses[c.address]
 		if sameAddress {
 			c.machine = other
-		} else if local != "" && c.meta["__meta_tailscale_self"] == "true" {
-			c.machine = local
 		}
 		method, known := methods[c.machine]
 		scraped, sameInstance := instances[c.instance]
@@ -308,7 +343,7 @@ func (f *Fleet) choose(all []candidate, machines map[string]*Machine) (dropped m
 		}
 		note(machines, c, stays)
 	}
-	return dropped, ask
+	return ask
 }
 
 // warn says once that a machine is found at two addresses, of which only one can

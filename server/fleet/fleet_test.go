@@ -153,6 +153,30 @@ func TestCollisionsAreSaidOnce(t *testing.T) {
 	require.Contains(t, log.String(), "10.0.0.2:9100")
 }
 
+// This machine has one name, also where the tailnet calls it otherwise and one of
+// its jobs is scraped over the network; a target without a name is none.
+func TestThisMachineHasOneName(t *testing.T) {
+	f, _ := newFleet(t, &strings.Builder{}, twoMethods)
+	for _, job := range []string{"node", "nginx"} {
+		f.gate.answered[endpoint{job, "100.64.0.9:9113"}] = day(time.Now())
+	}
+	self := tailscale("vm-1", "100.64.0.9", "self", "true")
+	self["__address__"] = "100.64.0.9:9113"
+	given := groups{
+		"node":  {static("vm", "node.in-process.invalid:80"), {Source: "ts", Targets: []model.LabelSet{self}}},
+		"nginx": {{Source: "ts", Targets: []model.LabelSet{self}}, {Source: "none", Targets: []model.LabelSet{{"__address__": ":80"}}}},
+	}
+	merged := f.Merge(given)
+	require.Equal(t, []string{"node.in-process.invalid:80"}, addresses(merged["node"]))
+	require.Equal(t, []string{"100.64.0.9:9113"}, addresses(merged["nginx"]))
+	require.EqualValues(t, "vm", merged["nginx"][0].Targets[0]["__meta_tailscale_machine"], "what the label machine is made of")
+	require.EqualValues(t, "vm-1", self["__meta_tailscale_machine"], "what was given stays")
+	machines := f.Machines()
+	require.Len(t, machines, 1)
+	require.Equal(t, "vm", machines[0].Name)
+	require.Len(t, machines[0].Targets, 2)
+}
+
 type sink struct{ sent []*notifier.Alert }
 
 func (s *sink) Send(alerts ...*notifier.Alert) { s.sent = append(s.sent, alerts...) }

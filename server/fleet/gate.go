@@ -86,6 +86,8 @@ type gate struct {
 	waiting  map[endpoint]*Waiting
 	dirty    bool // to be saved
 	opened   bool // to be told
+
+	unsaved bool // saving failed the last time
 }
 
 func newGate(dir string, opts []commonconfig.HTTPClientOption, dial commonconfig.DialContextFunc, log *slog.Logger) *gate {
@@ -162,6 +164,7 @@ func (g *gate) save() error {
 		err = os.Rename(g.file+".new", g.file)
 	}
 	if err != nil {
+		os.Remove(g.file + ".new")
 		g.mu.Lock()
 		g.dirty = true
 		g.mu.Unlock()
@@ -276,10 +279,13 @@ func (g *gate) Run(ctx context.Context) error {
 	}
 }
 
+// store saves, and says once that it cannot. It is for Run's goroutine.
 func (g *gate) store() {
-	if err := g.save(); err != nil {
-		g.log.Debug("Could not remember who answered", "file", g.file, "err", err)
+	err := g.save()
+	if err != nil && !g.unsaved {
+		g.log.Error("Could not remember who answered: machines that are down at the next start become targets when they answer", "file", g.file, "err", err)
 	}
+	g.unsaved = err != nil
 }
 
 // tell says that endpoints have answered, at most once a second: with many

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,7 +96,7 @@ func (s *Store) openTSDB() error {
 	log.Info("Starting TSDB ...")
 	db, err := tsdb.Open(s.opts.Dir, log.With("component", "tsdb"), s.opts.Registerer, &s.opts.TSDB, s.local.stats)
 	if err != nil {
-		return err
+		return s.locked(err)
 	}
 	registerTimeBounds(s.opts.Registerer, db)
 	s.logFilesystem()
@@ -113,13 +114,21 @@ func (s *Store) openAgent() error {
 	log.Info("Starting WAL storage ...")
 	db, err := agent.Open(log, s.opts.Registerer, s.remote, s.opts.Dir, &s.opts.AgentDB)
 	if err != nil {
-		return err
+		return s.locked(err)
 	}
 	s.logFilesystem()
 	log.Info("Agent WAL storage started")
 	s.local.setAgent(db)
 	db.SetWriteNotified(s.remote)
 	return nil
+}
+
+// locked says what it means that the lock file is held.
+func (s *Store) locked(err error) error {
+	if errors.Is(err, syscall.EAGAIN) {
+		return fmt.Errorf("%w: another process uses the data directory %q; stop it, or give this one a directory of its own (--storage.tsdb.path or --storage.agent.path)", err, s.opts.Dir)
+	}
+	return err
 }
 
 // logFilesystem warns of the one kind of file system that loses data.
