@@ -21,7 +21,7 @@ import (
 	"github.com/clanmon/clanmon/e2e/oracle"
 )
 
-func shipped(t *testing.T, o ShippedOptions) *Shipped {
+func shipped(t testing.TB, o ShippedOptions) *Shipped {
 	t.Helper()
 	s, err := NewShipped(o)
 	require.NoError(t, err)
