@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/clanmon/clanmon/internal/suggest"
 	"github.com/clanmon/clanmon/server/config/check"
 	"github.com/clanmon/clanmon/server/delivery"
 )
@@ -95,7 +96,7 @@ func (c *checkCommand) Parse(args []string) error {
 			names = append(names, sub.Name)
 		}
 		if c.app.GetCommand(args[0]) == nil {
-			return usageError("unknown check %q%s; one of: %s", args[0], didYouMean(args[0], names), strings.Join(names, ", "))
+			return usageError("unknown check %q%s; one of: %s", args[0], suggest.Nearest(args[0], names), strings.Join(names, ", "))
 		}
 	}
 	if err := parseFlags(c.app, args); err != nil {

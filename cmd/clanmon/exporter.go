@@ -22,6 +22,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
 	"github.com/clanmon/clanmon/exporter"
+	"github.com/clanmon/clanmon/internal/suggest"
 	"github.com/clanmon/clanmon/server"
 )
 
@@ -224,7 +225,7 @@ func exporterError(err error) error {
 		if len(u.Known) < 10 {
 			list = "one of: " + strings.Join(u.Known, ", ")
 		}
-		return usageError("%w%s; %s", err, didYouMean(u.Got, u.Known), list)
+		return usageError("%w%s; %s", err, suggest.Nearest(u.Got, u.Known), list)
 	}
 	if _, ok := errors.AsType[*exporter.FlagError](err); ok {
 		return usageError("%w", err)

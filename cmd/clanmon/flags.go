@@ -6,6 +6,8 @@ import (
 	"regexp"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/clanmon/clanmon/internal/suggest"
 )
 
 // newApp returns a kingpin application of our own: the global one belongs to
@@ -49,5 +51,5 @@ func explainFlagError(app *kingpin.Application, err error) string {
 	for _, f := range app.Model().Flags {
 		known = append(known, f.Name)
 	}
-	return fmt.Sprintf("error parsing command line arguments: %v%s; %s --help lists the flags", err, didYouMean(m[1], known), app.Name)
+	return fmt.Sprintf("error parsing command line arguments: %v%s; %s --help lists the flags", err, suggest.Nearest(m[1], known), app.Name)
 }

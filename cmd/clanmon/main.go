@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/clanmon/clanmon/internal/suggest"
 )
 
 // A command is one sub-command. Parse reads the arguments after its name;
@@ -118,7 +120,7 @@ func dispatch(argv []string, e env) error {
 		for i, c := range commands {
 			names[i] = c.name
 		}
-		return usageError("unknown role %q%s; one of: %s", args[0], didYouMean(args[0], names), strings.Join(names, ", "))
+		return usageError("unknown role %q%s; one of: %s", args[0], suggest.Nearest(args[0], names), strings.Join(names, ", "))
 	}
 	c := commands[i].make(e)
 	if err := c.Parse(args[1:]); err != nil {

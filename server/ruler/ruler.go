@@ -31,6 +31,7 @@ type Ruler struct {
 	loader      *loader
 	shipped     *Shipped
 	own         atomic.Pointer[map[string]bool] // names of the shipped alerts in force
+	ruled       atomic.Pointer[inForce]
 }
 
 // New returns a Ruler that evaluates nothing until Run. o is upstream's own
@@ -39,6 +40,7 @@ type Ruler struct {
 func New(o rules.ManagerOptions, shipped *Shipped, alerts rules.Sender) *Ruler {
 	r := &Ruler{externalURL: o.ExternalURL.String(), shipped: shipped}
 	r.own.Store(&map[string]bool{})
+	r.ruled.Store(&inForce{})
 	r.loader = &loader{parser: o.Parser, scheme: o.NameValidationScheme, log: o.Logger}
 	o.GroupLoader = r.loader
 	o.NotifyFunc = rules.SendAlerts(alerts, r.externalURL)
@@ -85,6 +87,7 @@ func (r *Ruler) ApplyConfig(cfg *config.Config, withShipped bool) error {
 		files, cfg.GlobalConfig.ExternalLabels, r.externalURL, nil)
 	if err == nil {
 		r.own.Store(&own)
+		r.ruled.Store(&inForce{on: withShipped, taken: taken})
 	}
 	return err
 }

@@ -1,9 +1,13 @@
 package ruler
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,4 +79,44 @@ func TestBrokenFileKeepsWhatRuns(t *testing.T) {
 	require.Error(t, r.ApplyConfig(load(t, "groups: [{name: g, rules: [{alert: A, expr: 'sum('}]}]"), true))
 	require.Len(t, alertsOf(r), before)
 	require.True(t, r.IsShipped("MachineDown"))
+}
+
+func TestWhatBecameOfEachShippedRule(t *testing.T) {
+	r := New(rules.ManagerOptions{
+		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: parser.NewParser(parser.Options{}), NameValidationScheme: model.UTF8Validation,
+	}, shipped(t, ShippedOptions{Disable: []string{"TooHot"}, Set: []string{"FilesystemFull.threshold=0.2", "OomKill.severity=critical"}}), nobody{})
+	infos := func() map[string]RuleInfo {
+		w := httptest.NewRecorder()
+		r.ShippedHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		var answer struct{ Data []RuleInfo }
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+		all := make(map[string]RuleInfo)
+		for _, i := range answer.Data {
+			all[i.Name] = i
+		}
+		return all
+	}
+	mine := load(t, `groups: [{name: g, rules: [{alert: MachineDown, expr: vector(7)}]}]`)
+	require.NoError(t, r.ApplyConfig(mine, false))
+	require.Equal(t, "off", infos()["MachineDown"].State)
+	require.NoError(t, r.ApplyConfig(mine, true))
+	all := infos()
+	require.Equal(t, []string{"replaced", "disabled", "active"}, []string{all["MachineDown"].State, all["TooHot"].State, all["OomKill"].State})
+	require.Equal(t, []RuleSetting{
+		{"threshold", 0.2, 0.03, "--rules.set=FilesystemFull.threshold=0.03"},
+		{"for", "5m", "5m", "--rules.set=FilesystemFull.for=5m"},
+		{"keep_firing_for", "0s", "0s", "--rules.set=FilesystemFull.keep_firing_for=0s"},
+		{"severity", "critical", "critical", "--rules.set=FilesystemFull.severity=critical"},
+	}, all["FilesystemFull"].Settings)
+	require.Equal(t, RuleSetting{"severity", "critical", "warning", "--rules.set=OomKill.severity=warning"}, all["OomKill"].Settings[2])
+	require.Empty(t, all["machine:up"].Settings)
+
+	// What it says can be set, can be set: to what it is.
+	var same []string
+	for _, i := range all {
+		for _, s := range i.Settings {
+			same = append(same, strings.TrimPrefix(s.Flag, "--rules.set="))
+		}
+	}
+	shipped(t, ShippedOptions{Set: same})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -18,6 +19,8 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/internal/suggest"
 )
 
 // A shipped file is a rule file whose rules may have parameters: named values
@@ -65,6 +68,7 @@ type ShippedOptions struct {
 type Shipped struct {
 	files []string // in the order of their names
 	byID  map[string]*rulefmt.RuleGroups
+	info  []RuleInfo
 }
 
 // shippedPrefix marks the rule files in the binary where a path is expected.
@@ -77,10 +81,14 @@ func NewShipped(o ShippedOptions) (*Shipped, error) {
 	if err != nil {
 		return nil, err
 	}
+	defaults, err := readShipped()
+	if err != nil {
+		return nil, err
+	}
 	if err := o.apply(source); err != nil {
 		return nil, err
 	}
-	s := &Shipped{byID: make(map[string]*rulefmt.RuleGroups)}
+	s := &Shipped{byID: make(map[string]*rulefmt.RuleGroups), info: describe(defaults, source)}
 	p := parser.NewParser(parser.Options{})
 	for _, name := range slices.Sorted(maps.Keys(source)) {
 		groups, err := source[name].render(p)
@@ -176,7 +184,10 @@ func set(rules map[string]*shippedRule, change string) error {
 		return nil
 	case "severity":
 		if !slices.Contains(severities, value) {
-			return fmt.Errorf("severity has to be one of %s", strings.Join(severities, ", "))
+			return fmt.Errorf("severity %q is none%s; one of: %s", value, suggest.Nearest(value, severities), strings.Join(severities, ", "))
+		}
+		if value == "critical" {
+			value = pages
 		}
 		r.Labels = map[string]string{"severity": value}
 		return nil
@@ -184,7 +195,7 @@ func set(rules map[string]*shippedRule, change string) error {
 	old, ok := r.Params[setting]
 	if !ok {
 		known := append(slices.Sorted(maps.Keys(r.Params)), "for", "keep_firing_for", "severity")
-		return fmt.Errorf("%s has no setting %q; it has %s", name, setting, strings.Join(known, ", "))
+		return fmt.Errorf("%s has no setting %q%s; it has %s", name, setting, suggest.Nearest(setting, known), strings.Join(known, ", "))
 	}
 	if _, text := old.(string); text {
 		if _, err := labels.NewFastRegexMatcher(value); err != nil {
@@ -194,7 +205,7 @@ func set(rules map[string]*shippedRule, change string) error {
 		return nil
 	}
 	number, err := strconv.ParseFloat(value, 64)
-	if err != nil {
+	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
 		return fmt.Errorf("%q is not a number, such as %v", value, old)
 	}
 	r.Params[setting] = number
@@ -203,13 +214,11 @@ func set(rules map[string]*shippedRule, change string) error {
 
 var severities = []string{"critical", "warning", "info", "none"}
 
+// pages is the severity of what pages, unless the machine is intermittent.
+const pages = "[[pages]]"
+
 func unknownRule(name string, rules map[string]*shippedRule) error {
-	for known := range rules {
-		if strings.EqualFold(known, name) {
-			return fmt.Errorf("no shipped rule is called %q; did you mean %s?", name, known)
-		}
-	}
-	return fmt.Errorf("no shipped rule is called %q; \"clanmon rules\" lists them", name)
+	return fmt.Errorf("no shipped rule is called %q%s; \"clanmon rules\" lists them", name, suggest.Nearest(name, slices.Sorted(maps.Keys(rules))))
 }
 
 func (f *shippedFile) render(p parser.Parser) (*rulefmt.RuleGroups, error) {
@@ -355,7 +364,7 @@ func fillText(text string, params map[string]any) (string, error) {
 
 // Without returns the rules whose names are not taken.
 func (s *Shipped) Without(taken map[string]bool) *Shipped {
-	out := &Shipped{files: s.files, byID: make(map[string]*rulefmt.RuleGroups)}
+	out := &Shipped{files: s.files, info: s.info, byID: make(map[string]*rulefmt.RuleGroups)}
 	for id, groups := range s.byID {
 		left := &rulefmt.RuleGroups{}
 		for _, g := range groups.Groups {

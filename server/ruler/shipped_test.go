@@ -175,6 +175,13 @@ func TestSetChangesOneRule(t *testing.T) {
 	require.Contains(t, r.Labels["severity"], `match "^(?:ssh.*)$" $labels.name`)
 }
 
+// An intermittent machine does not page, whatever an alert is raised to.
+func TestCriticalBySettingSparesIntermittentMachines(t *testing.T) {
+	s := shipped(t, ShippedOptions{Set: []string{"OomKill.severity=critical"}})
+	require.Equal(t, rule(t, s, "TooHot").Labels, rule(t, s, "OomKill").Labels)
+	require.Contains(t, rule(t, s, "OomKill").Labels["severity"], "intermittent")
+}
+
 func TestDisableLeavesARuleOut(t *testing.T) {
 	s := shipped(t, ShippedOptions{Disable: []string{"TooHot"}})
 	require.NotContains(t, s.Alerts(), "TooHot")
@@ -185,12 +192,15 @@ func TestWrongChangesAreRefusedWithWhatWouldBeRight(t *testing.T) {
 	for change, want := range map[string]string{
 		"FilesystemFull":                  "NAME.SETTING=VALUE",
 		"FilesystemFull.threshold":        "NAME.SETTING=VALUE",
-		"filesystemfull.threshold=1":      "did you mean FilesystemFull?",
+		"filesystemfull.threshold=1":      `did you mean "FilesystemFull"?`,
+		"FilesytemFul.threshold=1":        `did you mean "FilesystemFull"?`,
 		"Nothing.threshold=1":             `"clanmon rules" lists them`,
-		"FilesystemFull.treshold=1":       "it has threshold, for, keep_firing_for, severity",
+		"FilesystemFull.treshold=1":       `did you mean "threshold"?; it has threshold, for, keep_firing_for, severity`,
+		"FilesystemFull.threshold=NaN":    "is not a number",
+		"FilesystemFull.threshold=-Inf":   "is not a number",
 		"FilesystemFull.threshold=lots":   "is not a number, such as 0.03",
 		"FilesystemFull.for=long":         "not a duration",
-		"FilesystemFull.severity=deadly":  "one of critical, warning, info, none",
+		"FilesystemFull.severity=deadly":  "one of: critical, warning, info, none",
 		"UnitFailed.ignore=(":             "not a regular expression",
 		"machine:up.threshold=1":          "recording rule",
 		"FilesystemFull.threshold=0.1) +": "is not a number",
@@ -199,7 +209,9 @@ func TestWrongChangesAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		require.ErrorContains(t, err, want, change)
 		require.ErrorContains(t, err, "--rules.set")
 	}
-	_, err := NewShipped(ShippedOptions{Disable: []string{"Nothing"}})
+	_, err := NewShipped(ShippedOptions{Disable: []string{"MachineDwon"}})
+	require.ErrorContains(t, err, `did you mean "MachineDown"?`)
+	_, err = NewShipped(ShippedOptions{Disable: []string{"Nothing"}})
 	require.ErrorContains(t, err, `--rules.disable "Nothing"`)
 }
 

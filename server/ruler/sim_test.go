@@ -39,7 +39,7 @@ type sim struct {
 	due    map[*rules.Group]time.Duration
 	cpu    map[string]time.Duration // by group
 	rules  map[string]time.Duration
-	fired  map[string]string        // alert → severity, of all that ever fired
+	fired  map[string]string // alert → severity, of all that ever fired
 }
 
 // simSeries is base at the beginning and rises by rate a second.

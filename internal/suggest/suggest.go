@@ -1,13 +1,17 @@
-package main
+// Package suggest finds the word that somebody may have meant.
+package suggest
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-// didYouMean returns `, did you mean "word"?` for the known word nearest to
+// Nearest returns `, did you mean "word"?` for the known word nearest to
 // got, or "" where none is near.
-func didYouMean(got string, known []string) string {
+func Nearest(got string, known []string) string {
 	best, bestDistance := "", 1+max(1, len(got)/3)
 	for _, k := range known {
-		if d := editDistance(got, k); d < bestDistance {
+		if d := editDistance(strings.ToLower(got), strings.ToLower(k)); d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}
