@@ -249,6 +249,7 @@ type built struct {
 	*Config
 	tmpl      *template.Template
 	receivers map[string][]notify.Integration
+	mask      *masker
 }
 
 // build makes templates and receivers, and finds what upstream would only
@@ -263,7 +264,7 @@ func (c *Config) build(o Options, log *slog.Logger) (*built, error) {
 		return nil, fmt.Errorf("built-in templates: %w", err)
 	}
 	tmpl.ExternalURL = o.ExternalURL
-	b := &built{c, tmpl, make(map[string][]notify.Integration)}
+	b := &built{c, tmpl, make(map[string][]notify.Integration), newMasker(c, o)}
 	if err := b.check(); err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func TestConfig(ctx context.Context, o Options, receiver string) ([]TestResult, 
 	if err != nil {
 		return nil, err
 	}
-	return newReceiverBook(b.receivers, nil).test(ctx, receiver)
+	return newReceiverBook(b, nil).test(ctx, receiver)
 }
 
 // Send implements rules.Sender. It never blocks.

@@ -278,7 +278,7 @@ func (in *inside) startPipeline() {
 	for _, ti := range b.TimeIntervals {
 		intervals[ti.Name] = ti.TimeIntervals
 	}
-	book := newReceiverBook(b.receivers, in.receivers.Load())
+	book := newReceiverBook(b, in.receivers.Load())
 	routes := dispatch.NewRoute(b.Route, nil)
 	used := make(map[string][]notify.Integration)
 	routes.Walk(func(r *dispatch.Route) {

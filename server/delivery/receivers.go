@@ -24,6 +24,7 @@ type receiverBook struct {
 type recorded struct {
 	inner    notify.Integration
 	receiver string
+	mask     *masker
 
 	mu                sync.Mutex
 	succeeded, failed time.Time
@@ -31,7 +32,7 @@ type recorded struct {
 }
 
 // newReceiverBook begins with what old knows of the same integrations.
-func newReceiverBook(receivers map[string][]notify.Integration, old *receiverBook) *receiverBook {
+func newReceiverBook(c *built, old *receiverBook) *receiverBook {
 	known := make(map[[2]string]*recorded)
 	if old != nil {
 		for name, list := range old.receivers {
@@ -40,10 +41,10 @@ func newReceiverBook(receivers map[string][]notify.Integration, old *receiverBoo
 			}
 		}
 	}
-	b := &receiverBook{make(map[string][]*recorded, len(receivers))}
-	for name, list := range receivers {
+	b := &receiverBook{make(map[string][]*recorded, len(c.receivers))}
+	for name, list := range c.receivers {
 		for _, i := range list {
-			r := &recorded{inner: i, receiver: name}
+			r := &recorded{inner: i, receiver: name, mask: c.mask}
 			if k := known[[2]string{name, i.String()}]; k != nil {
 				k.mu.Lock()
 				r.succeeded, r.failed, r.err = k.succeeded, k.failed, k.err
@@ -67,6 +68,7 @@ func (b *receiverBook) integrations(receiver string) []notify.Integration {
 // Notify implements notify.Notifier.
 func (r *recorded) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
 	retry, err := r.inner.Notify(ctx, alerts...)
+	err = r.mask.error(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {

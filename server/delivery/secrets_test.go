@@ -1,0 +1,128 @@
+package delivery
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	amconfig "github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/common/promslog"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// everyReceiver has all kinds of receivers, with secrets wherever one can be.
+const everyReceiver = `route: {receiver: r, group_wait: 10ms, group_interval: 1h}
+receivers:
+- name: r
+  webhook_configs: [{url: "URL/s3cret?k=s3cret", http_config: {basic_auth: {username: u, password: s3cret}}}]
+  email_configs: [{to: a@b, from: a@b, smarthost: "HOST", auth_username: u, auth_password: s3cret, require_tls: false}]
+  pagerduty_configs: [{routing_key: s3cret, url: "URL/pd"}]
+  opsgenie_configs: [{api_key: s3cret, api_url: "URL/"}]
+  wechat_configs: [{api_secret: s3cret, corp_id: c, api_url: "URL/"}]
+  slack_configs: [{api_url: "URL/s3cret"}]
+  victorops_configs: [{api_key: s3cret, api_url: "URL/", routing_key: r}]
+  pushover_configs: [{user_key: s3cret, token: s3cret, http_config: {proxy_url: "URL"}}]
+  sns_configs: [{api_url: "URL", topic_arn: "arn:aws:sns:us-east-1:1:t", sigv4: {region: us-east-1, access_key: a, secret_key: s3cret}}]
+  telegram_configs: [{bot_token: s3cret, chat_id: 1, api_url: "URL"}]
+  discord_configs: [{webhook_url: "URL/s3cret"}]
+  webex_configs: [{room_id: r, api_url: "URL/", http_config: {authorization: {credentials: s3cret}}}]
+  msteams_configs: [{webhook_url: "URL/s3cret"}]
+  msteamsv2_configs: [{webhook_url: "URL/s3cret"}]
+  jira_configs: [{api_url: "URL/", project: p, issue_type: t, http_config: {basic_auth: {username: u, password: s3cret}}}]
+  incidentio_configs: [{url: "URL/x", alert_source_token: s3cret}]
+  rocketchat_configs: [{api_url: "URL/", token: s3cret, token_id: s3cret, channel: c}]
+  mattermost_configs: [{webhook_url: "URL/s3cret"}]
+  ntfy_configs: [{url: "URL", topic: t, token: s3cret}]
+  gotify_configs: [{url: "URL", token: s3cret}]
+  matrix_configs: [{url: "URL", token: s3cret, room: "!r:m"}]
+`
+
+// Whatever a receiver answers, no secret is in what is shown or logged: not when
+// it fails, nor when it breaks the connection, nor when it repeats what it was
+// sent, as some services do in the text of an error.
+func TestNoReceiverShowsItsSecrets(t *testing.T) {
+	kinds := 3 // ours
+	for f := range reflect.TypeFor[amconfig.Receiver]().NumField() {
+		if reflect.TypeFor[amconfig.Receiver]().Field(f).Type.Kind() == reflect.Slice {
+			kinds++
+		}
+	}
+	for name, handle := range map[string]http.HandlerFunc{
+		"500":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"broken": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"echo": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			body, _ := io.ReadAll(r.Body)
+			_ = json.NewEncoder(w).Encode(map[string]any{"message": r.URL.String() + " " + r.Header.Get("Authorization") + string(body), "error": r.URL.String()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := httptest.NewServer(handle)
+			defer srv.Close()
+			smtp, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer smtp.Close()
+			go func() {
+				for {
+					c, err := smtp.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = io.WriteString(c, "554 go away\r\n")
+					c.Close()
+				}
+			}()
+			text := strings.NewReplacer("URL", srv.URL, "HOST", smtp.Addr().String()).Replace(everyReceiver)
+			o := testOptions(t, text)
+			var log lockedBuffer
+			level := promslog.NewLevel()
+			require.NoError(t, level.Set("debug"))
+			o.Logger = promslog.New(&promslog.Config{Writer: &log, Level: level})
+			d, stop := start(t, o)
+			d.Send(firing("alertname", "A", "machine", "m"))
+			var status []ReceiverStatus
+			require.EventuallyWithT(t, func(c *assert.CollectT) {
+				status = d.Receivers()
+				require.Len(c, status, kinds)
+				for _, s := range status {
+					require.NotEmpty(c, s.LastError, s.Integration)
+				}
+			}, 20*time.Second, 20*time.Millisecond)
+			for _, s := range status {
+				assert.NotContains(t, s.LastError, "s3cret", s.Integration)
+				assert.NotContains(t, s.LastError, "dTpzM2NyZXQ=", s.Integration) // u:s3cret
+			}
+			assert.NotContains(t, get(t, d, "/status"), "s3cret")
+			stop()
+			for line := range strings.Lines(log.String()) {
+				assert.NotContains(t, line, "s3cret")
+			}
+		})
+	}
+}
