@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/mail"
 	"net/textproto"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -349,4 +351,149 @@ func TestAPairTellsOnce(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// exporterStandIn answers every scrape with text, until it is cut off.
+func exporterStandIn(t *testing.T, text string) (address string, cut func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })}
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String(), func() { s.Close() }
+}
+
+// All machines at once do not answer: one alert, and none for each of them. A
+// machine that is new sends no warnings.
+func TestACutNetworkIsOneAlert(t *testing.T) {
+	t.Parallel()
+	h := localHook(t)
+	const machines = 5
+	args := []string{
+		"--alertmanager.config.file=" + harness.WriteFile(t, t.TempDir(), "am.yml", h.config("")),
+		// In the order in which they fire, in less time.
+		"--rules.set=FleetUnreachable.for=5s", "--rules.set=MachineDown.for=10s", "--rules.set=FileHandlesAlmostGone.for=0s",
+	}
+	var cuts []func()
+	for i := range machines {
+		address, cut := exporterStandIn(t, "node_filefd_allocated 99\nnode_filefd_maximum 100\n")
+		cuts = append(cuts, cut)
+		args = append(args, fmt.Sprintf("--discovery.static=node=m%d@%s", i, address))
+	}
+	s := harness.StartServer(t, harness.ServerOptions{Config: "global: {scrape_interval: 1s, scrape_timeout: 1s}", Args: args})
+	held := func(name string) {
+		t.Helper()
+		harness.Eventually(t, 3*time.Minute, func() error {
+			var alerts []struct {
+				Labels map[string]string
+				Status struct{ InhibitedBy []string }
+			}
+			a := s.Get("/api/v2/alerts?filter=alertname%3D" + name)
+			if err := json.Unmarshal([]byte(a.Body), &alerts); err != nil {
+				return fmt.Errorf("%w: %s", err, a.Body)
+			}
+			n := 0
+			for _, a := range alerts {
+				if len(a.Status.InhibitedBy) > 0 {
+					n++
+				}
+			}
+			return atLeast(n, machines)
+		})
+	}
+	held("FileHandlesAlmostGone")
+	for _, cut := range cuts {
+		cut()
+	}
+	h.wait(t, 3*time.Minute, "firing", "FleetUnreachable")
+	held("MachineDown")
+	for _, a := range h.told("firing") {
+		require.Contains(t, []string{"FleetUnreachable", "Watchdog"}, a)
+	}
+}
+
+// The rules in the binary are for those who let clanmon choose what to scrape.
+// Where a configuration file does, nothing fires that nobody wrote.
+func TestRulesInTheBinaryOnlyWhereClanmonChooses(t *testing.T) {
+	t.Parallel()
+	const file = "scrape_configs: [{job_name: x, static_configs: [{targets: ['127.0.0.1:1']}]}]"
+	for name, c := range map[string]struct {
+		o    harness.ServerOptions
+		want bool
+	}{
+		"drop-in":                 {harness.ServerOptions{Config: file}, false},
+		"drop-in, on":             {harness.ServerOptions{Config: file, Args: []string{"--rules.builtin=on"}}, true},
+		"discovery":               {harness.ServerOptions{Config: file, Args: []string{"--discovery.static=node=m@127.0.0.1:1"}}, true},
+		"discovery, off":          {harness.ServerOptions{Config: file, Args: []string{"--discovery.static=node=m@127.0.0.1:1", "--rules.builtin=off"}}, false},
+		"nothing configured":      {harness.ServerOptions{Bare: true}, true},
+		"nothing configured, off": {harness.ServerOptions{Args: []string{"--rules.builtin=off"}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := harness.StartServer(t, c.o)
+			require.Equal(t, c.want, strings.Contains(s.Get("/api/v1/rules").Body, "MachineDown"))
+			require.Equal(t, c.want, strings.Contains(s.Get("/api/clanmon/v1/shipped-rules").Body, `"state":"active"`))
+		})
+	}
+	for flag, want := range map[string]string{
+		"--rules.disable=MachineDwon":           "MachineDown",
+		"--rules.set=FilesystemFull.treshold=1": `did you mean \"threshold\"?`,
+		"--rules.set=FilesytemFull.for=1m":      "FilesystemFull",
+		"--rules.set=MachineDown.for=soon":      "not a duration",
+		"--rules.builtin=atuo":                  "auto",
+		"--notify=nfty://ntfy.sh/ops":           "ntfy",
+		"--alertmanager.config.file=not-there":  "not-there",
+	} {
+		s := harness.LaunchServer(t, harness.ServerOptions{Config: file, Args: []string{flag}})
+		require.Equal(t, 2, s.Wait(), flag)
+		require.Contains(t, s.Log(), want, flag)
+	}
+}
+
+// What was sent and who is silenced survive a SIGKILL: nobody is told twice.
+func TestSigkillForgetsNeitherSilencesNorNotifications(t *testing.T) {
+	t.Parallel()
+	h := localHook(t)
+	config, files := rule("vector(1)")
+	files["rules.yml"] += "  - {alert: Hushed, expr: vector(1)}\n"
+	o := harness.ServerOptions{Config: config, Files: files, Data: t.TempDir(), Args: []string{
+		"--alertmanager.config.file=" + harness.WriteFile(t, t.TempDir(), "am.yml", h.config("")), "--rules.alert.resend-delay=1s",
+	}}
+	s := harness.StartServer(t, o)
+	silence := func(s *harness.Server, name string) {
+		t.Helper()
+		a := s.Post("/api/v2/silences", "application/json", fmt.Sprintf(
+			`{"matchers":[{"name":"alertname","value":%q,"isRegex":false}],"startsAt":%q,"endsAt":%q,"createdBy":"me","comment":"c"}`,
+			name, time.Now().UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
+		require.Equal(t, 200, a.Status, a.Body)
+	}
+	h.wait(t, harness.Patience, "firing", "Mine/m")
+	h.wait(t, harness.Patience, "firing", "Hushed")
+	silence(s, "Hushed")
+	harness.Eventually(t, harness.Patience, func() error { // the notification log is on the disk a moment later
+		text, err := os.ReadFile(filepath.Join(o.Data, "alertmanager", "nflog"))
+		if err == nil && (!strings.Contains(string(text), "Mine") || !strings.Contains(string(text), "Hushed")) {
+			err = fmt.Errorf("not all in the notification log: %q", text)
+		}
+		return err
+	})
+	s.Kill()
+	before := len(h.told("firing"))
+	s = harness.StartServer(t, o)
+	silence(s, "Later") // and the file is not only readable but goes on
+	harness.Eventually(t, harness.Patience, func() error {
+		if a := s.Get("/api/v2/alerts/groups"); !strings.Contains(a.Body, "Mine") || !strings.Contains(a.Body, `"suppressed"`) {
+			return fmt.Errorf("groups: %s", a.Body)
+		}
+		return nil
+	})
+	rest := time.Now().Add(3 * time.Second) // three times its group's interval
+	harness.Eventually(t, harness.Patience, func() error {
+		if time.Now().Before(rest) {
+			return fmt.Errorf("waiting for a second notification")
+		}
+		return nil
+	})
+	require.Len(t, h.told("firing"), before, "%v", h.told("firing"))
 }
