@@ -65,6 +65,7 @@ func newExporterCommand(e env) command {
 	a.Flag("collector.disable-defaults", "Run only the collectors that are enabled by name.").Default("false").BoolVar(&o.Node.DisableDefaults)
 	a.Flag("systemd.collector.enable-resolved", "Also collect the statistics of systemd-resolved.").BoolVar(&o.Systemd.Resolved)
 	a.Flag("systemd.collector.disable-resources", "Leave out what each unit uses of CPU, memory, IO and tasks.").BoolVar(&o.Systemd.NoResources)
+	a.Flag("systemd.collector.all-series", "Every series of systemd_exporter, also those that clanmon's pages and rules do not use: all states, all times, mounts, sockets.").BoolVar(&o.Systemd.AllSeries)
 	a.Flag("runtime.gomaxprocs", "How many CPUs to use at one time (GOMAXPROCS).").Envar("GOMAXPROCS").Default("1").IntVar(&c.maxProcs)
 	promslogflag.AddFlags(a, &c.log)
 	c.environment = o.Config.Flags(a)

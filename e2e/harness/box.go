@@ -106,3 +106,12 @@ func (b *Box) WaitMetric(url, series string, want float64) {
 		return err
 	})
 }
+
+// Bus is the environment variable with which a process outside of the box uses
+// its system bus.
+func (b *Box) Bus() string {
+	b.t.Helper()
+	pid, err := os.ReadFile(filepath.Join(b.dir, "init.pid"))
+	require.NoError(b.t, err)
+	return "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/proc/" + strings.TrimSpace(string(pid)) + "/root/run/dbus/system_bus_socket"
+}

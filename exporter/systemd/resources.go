@@ -43,6 +43,7 @@ type resources struct {
 	proc     string
 	docker   string // where Docker keeps what it knows of containers
 	wanted   func(unit string) bool
+	all      bool              // also of what has done nothing so far
 	readable map[string]string // names of containers by their scope
 	buffer   []byte            // for one file after another
 }
@@ -232,7 +233,7 @@ func (r *resources) collect(ch chan<- prometheus.Metric, name string, g group, u
 		}
 	}
 	for _, resource := range []string{"cpu", "memory", "io"} {
-		if waited, ok := pressure(v2(resource + ".pressure")); ok {
+		if waited, ok := pressure(v2(resource + ".pressure")); ok && (r.all || waited > 0) {
 			send(stallDesc, prometheus.CounterValue, waited, name, g.kind, resource)
 		}
 	}

@@ -1,12 +1,11 @@
-// Package systemd exposes the units of systemd: systemd_exporter's collector, what
+// Package systemd exposes the units of systemd with systemd_exporter's series, what
 // each unit uses of CPU, memory and so on as the kernel accounts it, and, if asked
 // for, systemd_exporter's collector of systemd-resolved. It is the only importer
 // of systemd_exporter.
 //
-// Upstream connects to D-Bus anew at each scrape, knows no deadline and reports
-// a failure by a line in the log. Here the failure becomes an error, so that it
-// is counted, and logged once. There is nothing to stop: a run that hangs on a
-// dead bus is left behind by the Set that started it.
+// Upstream makes a D-Bus call for each property of each unit at each scrape, over
+// a new connection. Here a snapshot serves that only asks for what has changed (see
+// package units); upstream remains the owner of the flags and of the descriptions.
 package systemd
 
 import (
@@ -23,6 +22,7 @@ import (
 	"github.com/clanmon/clanmon/exporter/collector"
 	"github.com/clanmon/clanmon/exporter/internal/flagbound"
 	"github.com/clanmon/clanmon/exporter/internal/logsink"
+	"github.com/clanmon/clanmon/exporter/internal/units"
 )
 
 // Name of the kind.
@@ -32,6 +32,7 @@ const Name = "systemd"
 type Config struct {
 	Resolved    bool // also the statistics of systemd-resolved
 	NoResources bool // not what each unit uses of CPU, memory, ...
+	AllSeries   bool // also what nobody looks at: all of upstream's, and all of ours
 }
 
 const restartFlag = "systemd.collector.enable-restart-count"
@@ -50,19 +51,29 @@ func Args(given []string) []string {
 
 // New returns the collectors. The upstream flags have to be parsed.
 func New(c Config, log *slog.Logger) (*collector.Set, error) {
-	units := &adapter{}
-	u, err := flagbound.Construct(func() (*systemd.Collector, error) { return systemd.NewCollector(units.errors.Logger(log)) })
+	// Upstream's collector describes, and says what is wrong with the flags.
+	upstream, err := flagbound.Construct(func() (*systemd.Collector, error) { return systemd.NewCollector(log) })
 	if err != nil {
 		return nil, fmt.Errorf("systemd: %w", err)
 	}
-	units.upstream = u
-	members := map[string]collector.Collector{"systemd": units}
+	wanted, err := unitFilter(flagbound.Value("systemd.collector.unit-include"), flagbound.Value("systemd.collector.unit-exclude"))
+	if err != nil {
+		return nil, err
+	}
+	bus := units.System
+	switch {
+	case on("systemd.collector.private"):
+		bus = units.Private
+	case on("systemd.collector.user"):
+		bus = units.User
+	}
+	u := newUnitsCollector(upstream, units.New(bus), wanted)
+	u.all, u.restarts, u.traffic = c.AllSeries, on(restartFlag), on("systemd.collector.enable-ip-accounting")
+	members := map[string]collector.Collector{"systemd": u}
 	if !c.NoResources {
-		wanted, err := unitFilter(flagbound.Value("systemd.collector.unit-include"), flagbound.Value("systemd.collector.unit-exclude"))
-		if err != nil {
-			return nil, err
-		}
-		members["resources"] = newResources(wanted)
+		r := newResources(wanted)
+		r.all = c.AllSeries
+		members["resources"] = r
 	}
 	if c.Resolved {
 		r := &adapter{}
@@ -73,6 +84,8 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	}
 	return collector.NewSet(members, log, collector.Report), nil
 }
+
+func on(flag string) bool { return flagbound.Value(flag) == "true" }
 
 // adapter makes an upstream collector ours: its errors, which it logs, become
 // the result of Collect.

@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/harness"
+	"github.com/clanmon/clanmon/e2e/oracle"
+)
+
+// Beside systemd_exporter on the same systemd, with every flag that adds series:
+// the same series, and of units that lie still the same figures.
+func TestUnitsHaveTheSeriesOfUpstream(t *testing.T) {
+	t.Parallel()
+	b := harness.NewBox(t)
+	_, err := b.Try("systemctl", "start", "t-fail.service")
+	require.Error(t, err)
+	b.Exec("systemctl", "start", "t-sock.socket", "t-burn.service")
+	flags := []string{"--systemd.collector.enable-restart-count", "--systemd.collector.enable-ip-accounting"}
+	ours := harness.StartKinds(t, []string{"systemd"}, []string{b.Bus()}, append(flags, "--systemd.collector.all-series", "--systemd.collector.disable-resources")...)
+	address := harness.Address(t)
+	harness.Start(t, harness.Command{Path: oracle.Path(t, "systemd_exporter"), Args: append(flags, "--web.listen-address="+address), Env: []string{b.Bus()}})
+	harness.Eventually(t, harness.Patience, func() error {
+		text, err := httpGet("http://" + address + "/metrics")
+		if err != nil {
+			return err
+		}
+		ours.Metrics("systemd")
+		theirs, us := families(t, text), families(t, ours.Metrics("systemd"))
+		if len(theirs) < 24 {
+			return fmt.Errorf("only %d metrics of upstream", len(theirs))
+		}
+		for name, f := range theirs {
+			if strings.HasSuffix(name, "_build_info") || !strings.HasPrefix(name, "systemd_") {
+				continue
+			}
+			g := us[name]
+			if g == nil || g.GetType() != f.GetType() || g.GetHelp() != f.GetHelp() {
+				return fmt.Errorf("%s: %v, upstream's is %v", name, g, f)
+			}
+			values := map[string]float64{}
+			for _, m := range g.Metric {
+				values[fmt.Sprint(m.Label)] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+			for _, m := range f.Metric {
+				want, key := m.GetGauge().GetValue()+m.GetCounter().GetValue(), fmt.Sprint(m.Label)
+				if got, ok := values[key]; !ok || got != want {
+					return fmt.Errorf("%s%s is %v (%v), upstream says %v", name, key, got, ok, want)
+				}
+			}
+		}
+		return nil
+	})
+
+	// What is left out by default, no rule and no page uses: they need the active
+	// and the failed state, the present one, since when, and restarts.
+	b.Exec("systemctl", "start", "clanmon-exporter.service")
+	text, err := b.Get("127.0.0.1:9558/metrics")
+	require.NoError(t, err)
+	units := strings.Count(text, `state="active",`)
+	require.Greater(t, units, 50)
+	series := strings.Count(text, "\nsystemd_")
+	require.LessOrEqual(t, float64(series)/float64(units), 1900.0/250, "%d series of %d units", series, units)
+	for _, want := range []string{
+		`systemd_unit_state{name="t-fail.service",state="failed",type="service"} 1`,
+		`systemd_unit_state{name="t-ok.service",state="failed",type="service"} 0`,
+		`systemd_unit_state{name="t-ok.service",state="active",type="service"} 1`,
+		`systemd_unit_active_enter_time_seconds{name="t-ok.service"`,
+		`systemd_unit_inactive_enter_time_seconds{name="t-fail.service"`,
+		`systemd_unit_info{mount_type="",name="t-fail.service",service_type="oneshot",type="service"} 1`,
+		`systemd_service_restart_total{name="t-ok.service"} 0`,
+		`systemd_unit_tasks_max{name="t-ok.service"`,
+		`systemd_unit_tasks_current{name="t-ok.service"} 1`,
+	} {
+		require.Contains(t, text, want)
+	}
+}
+
+// What systemd signals is seen at the next scrape, also after it was reloaded and
+// started anew, and is what systemctl says.
+func TestUnitsFollowSystemd(t *testing.T) {
+	t.Parallel()
+	b := harness.NewBox(t)
+	b.Exec("systemctl", "start", "clanmon-exporter.service", "t-sock.socket")
+	const url = "127.0.0.1:9558/metrics"
+	metric := func(series string) float64 {
+		t.Helper()
+		text, err := b.Get(url)
+		require.NoError(t, err)
+		v, err := harness.MetricIn(text, series)
+		require.NoError(t, err)
+		return v
+	}
+	metric(unitState("t-ok.service", "active")) // all is known from here on
+
+	b.Exec("systemctl", "start", "t-flap.service")
+	harness.Eventually(t, harness.Patience, func() error {
+		return atLeast(int(metric(`systemd_service_restart_total{name="t-flap.service"}`)), 3)
+	})
+	b.Exec("systemctl", "stop", "t-flap.service")
+	var restarts float64
+	_, err := fmt.Sscan(property(b, "t-flap.service", "NRestarts"), &restarts)
+	require.NoError(t, err)
+	text, err := b.Get(url)
+	require.NoError(t, err)
+	if got, err := harness.MetricIn(text, `systemd_service_restart_total{name="t-flap.service"}`); err == nil { // else systemd has forgotten the unit
+		require.Equal(t, restarts, got)
+	}
+
+	tasks := func() {
+		t.Helper()
+		var want float64
+		_, err := fmt.Sscan(property(b, "t-ok.service", "TasksCurrent"), &want)
+		require.NoError(t, err)
+		require.Equal(t, want, metric(`systemd_unit_tasks_current{name="t-ok.service"}`))
+	}
+	tasks()
+	b.Exec("sh", "-c", "mkdir -p /run/systemd/system/t-ok.service.d; printf '[Service]\\nTasksMax=77\\n' > /run/systemd/system/t-ok.service.d/x.conf; systemctl daemon-reload")
+	require.Equal(t, 77.0, metric(`systemd_unit_tasks_max{name="t-ok.service",type="service"}`))
+
+	b.Exec("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/7777; echo hi >&3; read -t 5 -u 3 l")
+	require.Equal(t, 1.0, metric(`systemd_socket_accepted_connections_total{name="t-sock.socket"}`))
+
+	b.Exec("systemctl", "daemon-reexec")
+	b.WaitMetric(url, `clanmon_exporter_collector_success{collector="systemd"}`, 1)
+	b.Exec("systemctl", "restart", "t-ok.service")
+	since := regexp.MustCompile(`@(\d+)`).FindStringSubmatch(b.Exec("systemctl", "show", "--timestamp=unix", "-p", "ActiveEnterTimestamp", "t-ok.service"))
+	var want float64
+	_, err = fmt.Sscan(since[1], &want)
+	require.NoError(t, err)
+	require.Equal(t, want, math.Floor(metric(`systemd_unit_active_enter_time_seconds{name="t-ok.service",type="service"}`)))
+	tasks()
+}
