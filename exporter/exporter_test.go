@@ -176,7 +176,7 @@ func TestWithoutExporterMetrics(t *testing.T) {
 }
 
 func TestCollectAndExclude(t *testing.T) {
-	r := start(t, Options{})
+	r := start(t, Options{Config: Config{Node: node.Config{NoFacts: true}}})
 	collectors := func(query string) []string {
 		var got []string
 		for _, m := range r.metrics(t, "node", query)["node_scrape_collector_success"].Metric {

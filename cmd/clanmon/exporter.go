@@ -63,6 +63,7 @@ func newExporterCommand(e env) command {
 	a.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (promhttp_*, process_*, go_*).").BoolVar(&o.DisableExporterMetrics)
 	a.Flag("web.max-requests", "Most scrapes of a kind at one time, 0 for any number.").Default("40").IntVar(&o.MaxRequests)
 	a.Flag("collector.disable-defaults", "Run only the collectors that are enabled by name.").Default("false").BoolVar(&o.Node.DisableDefaults)
+	a.Flag("collector.disable-facts", "Leave out what clanmon adds to node_exporter's default collectors: NixOS generations, reboot required, Tailscale.").BoolVar(&o.Node.NoFacts)
 	a.Flag("systemd.collector.enable-resolved", "Also collect the statistics of systemd-resolved.").BoolVar(&o.Systemd.Resolved)
 	a.Flag("systemd.collector.disable-resources", "Leave out what each unit uses of CPU, memory, IO and tasks.").BoolVar(&o.Systemd.NoResources)
 	a.Flag("systemd.collector.all-series", "Every series of systemd_exporter, also those that clanmon's pages and rules do not use: all states, all times, mounts, sockets.").BoolVar(&o.Systemd.AllSeries)

@@ -17,6 +17,7 @@ import (
 	upstream "github.com/prometheus/node_exporter/collector"
 
 	"github.com/clanmon/clanmon/exporter/collector"
+	"github.com/clanmon/clanmon/exporter/facts"
 	"github.com/clanmon/clanmon/exporter/internal/flagbound"
 )
 
@@ -30,6 +31,8 @@ type Config struct {
 	// Collectors, if any, are the only ones that run: upstream names or
 	// everyday words (see Words).
 	Collectors []string
+	// NoFacts leaves out what package facts adds to the default collectors.
+	NoFacts bool
 }
 
 // The metrics with which node_exporter itself reports on its collectors.
@@ -71,13 +74,26 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 		turn, _ := turns.LoadOrStore(name, new(sync.Mutex))
 		members[name] = adapter{c, turn.(*sync.Mutex)}
 	}
+	if !c.NoFacts && !c.DisableDefaults && len(c.Collectors) == 0 {
+		members[factsName] = facts.New(flagbound.Value("path.rootfs"))
+	}
 	return collector.NewSet(members, log, func(o collector.Outcome) []prometheus.Metric {
+		if o.Collector == factsName {
+			return collector.Report(o)
+		}
 		return collector.ReportAs(durationDesc, successDesc, o)
 	}), nil
 }
 
+// factsName is the collector that is ours; it reports under our names.
+const factsName = "facts"
+
 // Filter says, in upstream's words, what is wrong with names in collect[].
 func Filter(names []string) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == factsName })
+	if len(names) == 0 {
+		return nil // none of upstream's is asked for, which to upstream means all
+	}
 	_, err := upstream.NewNodeCollector(slog.New(slog.DiscardHandler), names...)
 	return err
 }
