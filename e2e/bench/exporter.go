@@ -31,10 +31,11 @@ type exporterPeer struct {
 
 // benchExporters scrapes exporters in turn, n times each.
 func benchExporters(bin, oracle string, n int) error {
-	kinds := []struct {
+	type kind struct {
 		title string
 		peers []*exporterPeer
-	}{
+	}
+	kinds := []kind{
 		{"Exporter, kind node", []*exporterPeer{
 			{name: "node_exporter", command: filepath.Join(oracle, "node_exporter") + " --web.listen-address={ADDR}"},
 			{name: "clanmon", command: bin + " exporter --exporter=node --web.listen-address={ADDR}"},
@@ -42,7 +43,29 @@ func benchExporters(bin, oracle string, n int) error {
 		{"Exporter, kind systemd", []*exporterPeer{
 			{name: "systemd_exporter", command: filepath.Join(oracle, "systemd_exporter") + " --systemd.collector.enable-restart-count --web.listen-address={ADDR}"},
 			{name: "clanmon", command: bin + " exporter --exporter=systemd --web.listen-address={ADDR}"},
+			{name: "clanmon, all series", command: bin + " exporter --exporter=systemd --systemd.collector.all-series --web.listen-address={ADDR}"},
 		}},
+	}
+	for _, service := range []struct{ kind, variable, upstream, flag string }{
+		{"nginx", "BENCH_NGINX", "nginx-prometheus-exporter", "--nginx.scrape-uri="},
+		{"postgres", "BENCH_POSTGRES", "postgres_exporter", ""},
+		{"redis", "BENCH_REDIS", "redis_exporter", "--redis.addr="},
+	} {
+		at := os.Getenv(service.variable)
+		if at == "" {
+			log.Printf("%s is not set: the kind %s is left out (e2e/bench/run.sh sets it)", service.variable, service.kind)
+			continue
+		}
+		flags := " --web.listen-address={ADDR}"
+		if service.flag != "" {
+			flags += " " + service.flag + at
+		} else if err := os.Setenv("DATA_SOURCE_NAME", at); err != nil {
+			return err
+		}
+		kinds = append(kinds, kind{"Exporter, kind " + service.kind, []*exporterPeer{
+			{name: service.upstream, command: filepath.Join(oracle, service.upstream) + flags},
+			{name: "clanmon", command: bin + " exporter --exporter=" + service.kind + flags},
+		}})
 	}
 	for _, k := range kinds {
 		if strings.Contains(k.title, "systemd") && !busAnswers() {
