@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -135,4 +136,35 @@ func TestUnitsFollowSystemd(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, math.Floor(metric(`systemd_unit_active_enter_time_seconds{name="t-ok.service",type="service"}`)))
 	tasks()
+}
+
+// Of a machine with thousands of units each scrape ends in time: every unit's
+// state is there at once, the rest as it comes to be known.
+func TestThousandsOfUnits(t *testing.T) {
+	t.Parallel()
+	b := harness.NewBox(t)
+	const n = 3000
+	const odd = `t-\x22quoted\x22\x5c\x0a.target` // as systemd writes quotes, a backslash and a newline
+	b.Exec("bash", "-c", fmt.Sprintf(`cd /run/systemd/system && for i in $(seq %d); do echo "[Unit]" > many-$i.target; echo "Wants=many-$i.target" >> w; done
+		printf '[Unit]\n' > '%[2]s'; { echo "[Unit]"; cat w; } > all.target; rm w; systemctl daemon-reload && systemctl start all.target && systemctl start '%[2]s'`, n, odd))
+	e := harness.StartKinds(t, []string{"systemd"}, []string{b.Bus()}, "--systemd.collector.disable-resources")
+	const timeout = 600 * time.Millisecond
+	const ok = `clanmon_exporter_collector_success{collector="systemd"}`
+	text, took := e.Get("systemd", "/metrics", timeout)
+	require.Less(t, took, 5*timeout) // the machine may be busy with other tests
+	require.GreaterOrEqual(t, strings.Count(text, `state="active",type="target"} 1`), n)
+	done, err := harness.MetricIn(text, ok)
+	require.NoError(t, err)
+	require.Zero(t, done)
+	require.Contains(t, e.Log(), "no time to ask for all units")
+	harness.Eventually(t, harness.Patience, func() error {
+		text, _ = e.Get("systemd", "/metrics", timeout)
+		if done, err = harness.MetricIn(text, ok); err == nil && done != 1 {
+			err = fmt.Errorf("not all are known yet")
+		}
+		return err
+	})
+	require.Equal(t, n, strings.Count(text, `systemd_unit_active_enter_time_seconds{name="many-`))
+	require.Contains(t, text, fmt.Sprintf(`systemd_unit_state{name=%q,state="active",type="target"} 1`, odd))
+	require.Len(t, families(t, text)["systemd_unit_state"].Metric, strings.Count(text, "\nsystemd_unit_state{"))
 }
