@@ -394,7 +394,7 @@ func BenchmarkEvaluation(b *testing.B) {
 		})
 	}
 	s.scrape(nil)
-	s.evaluate() // the first time makes the series of the rules
+	s.evaluate()       // the first time makes the series of the rules
 	const minutes = 30 // of simulated time: garbage is collected in lumps
 	for b.Loop() {
 		clear(s.cpu)
