@@ -253,6 +253,7 @@ func (s *Server) mounts() map[string]http.Handler {
 	if h := s.delivery.Handler(); h != nil {
 		m["/api/v2"] = h
 		m["/api/clanmon/v1/receivers"] = s.delivery.ReceiversHandler()
+		m["/api/clanmon/v1/notifications"] = s.delivery.NotificationsHandler()
 		m["/api/clanmon/v1/shipped-rules"] = s.ruler.ShippedHandler()
 	}
 	return m

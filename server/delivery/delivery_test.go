@@ -225,6 +225,46 @@ func TestSendNeverBlocks(t *testing.T) {
 	require.Positive(t, testutil.ToFloat64(d.inside.metrics.dropped))
 }
 
+// Who was told of what: not of what is silenced, nor by what did not arrive, and
+// it is still known after a restart.
+func TestNotificationsOfEachAlert(t *testing.T) {
+	h := newWebhook(t)
+	o := testOptions(t, h.config()+"  ntfy_configs: [{url: 'http://127.0.0.1:1', topic: a}]\n")
+	d, stop := start(t, o)
+	addSilence(t, d, "alertname", "Quiet")
+	a, quiet := firing("alertname", "Told", "machine", "m", "odd", "=,ä"), firing("alertname", "Quiet", "machine", "m")
+	fingerprint := func(a *notifier.Alert) string { return labelSet(a.Labels).Fingerprint().String() }
+	told := func(c *assert.CollectT, d *Delivery) map[string][]Notification {
+		w := httptest.NewRecorder()
+		d.NotificationsHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		require.Equal(c, http.StatusOK, w.Code)
+		var answer struct{ Data map[string][]Notification }
+		require.NoError(c, json.Unmarshal(w.Body.Bytes(), &answer))
+		return answer.Data
+	}
+	want := func(c *assert.CollectT, d *Delivery) {
+		got := told(c, d)
+		require.Len(c, got, 1)
+		require.Len(c, got[fingerprint(a)], 1)
+		n := got[fingerprint(a)][0]
+		require.Equal(c, "r webhook[0]", n.Receiver+" "+n.Integration)
+		require.WithinDuration(c, time.Now(), n.At, 20*time.Second)
+	}
+	d.Send(a, quiet)
+	h.wait(t, 1)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { want(c, d) }, 20*time.Second, 20*time.Millisecond)
+	stop()
+
+	again := testOptions(t, "")
+	again.Dir, again.ConfigFile = o.Dir, o.ConfigFile
+	d, _ = start(t, again)
+	d.Send(a, quiet)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		want(c, d)
+	}, 20*time.Second, 20*time.Millisecond)
+	require.Len(t, h.all(), 1)
+}
+
 func TestSilencesAndNotificationLogSurviveARestart(t *testing.T) {
 	h := newWebhook(t)
 	o := testOptions(t, h.config())

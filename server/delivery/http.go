@@ -87,6 +87,26 @@ func (d *Delivery) ReceiversHandler() http.Handler {
 		}
 		answer(w, http.StatusOK, map[string]any{"status": "success", "data": results})
 	})
+	return mounted(mux)
+}
+
+// NotificationsHandler serves, as /api/clanmon/v1/notifications, who was told of
+// which alert.
+func (d *Delivery) NotificationsHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		told, err := d.Notifications(r.Context())
+		if err != nil {
+			answer(w, http.StatusInternalServerError, map[string]any{"status": "error", "error": err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{"status": "success", "data": told})
+	})
+	return mounted(mux)
+}
+
+// mounted serves mux where the path below which it is mounted is left out.
+func mounted(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "" {
 			r.URL.Path = "/"
