@@ -1,0 +1,402 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Metrics is what the node exporter or the systemd exporter of m answers at now.
+func (m *Machine) Metrics(now time.Time, systemd bool) []byte {
+	p := &page{m: m, now: float64(now.UnixMilli()) / 1000, out: make([]byte, 0, 24<<10)}
+	if systemd {
+		p.systemd()
+	} else {
+		p.node()
+	}
+	return p.out
+}
+
+func (p *page) node() {
+	m := p.m
+	p.processor()
+	p.space()
+	p.devices()
+	p.network()
+	p.hardware()
+	p.facts()
+
+	p.gauge("node_time_seconds", p.now+map[bool]float64{true: 42}[m.has("clock")])
+	p.gauge("node_boot_time_seconds", math.Round(m.booted))
+	p.gauge("node_timex_sync_status", map[bool]float64{false: 1}[m.has("clock")])
+	p.gauge("node_timex_maxerror_seconds", map[bool]float64{false: .04, true: 16}[m.has("clock")])
+	p.gauge("node_timex_offset_seconds", p.around(.0002, 2, "offset"))
+	p.gauge("node_os_info", 1, "id", m.os.id, "name", strings.Fields(m.os.pretty)[0], "pretty_name", m.os.pretty, "version_id", "")
+	p.gauge("node_uname_info", 1, "domainname", "(none)", "machine", "x86_64", "nodename", m.Name, "release", m.os.kernel, "sysname", "Linux", "version", "#1 SMP")
+	p.gauge("node_exporter_build_info", 1, "branch", "", "goversion", "go1.26.8", "revision", "", "version", "1.12.1")
+	p.gauge("clanmon_build_info", 1, "commit", "simulated", "role", "exporter", "version", "simulated")
+	p.gauge("node_dmi_info", 1, "product_name", "Simulated "+m.role.name, "system_vendor", "clanmon")
+	for _, c := range []string{"cpu", "diskstats", "filesystem", "hwmon", "loadavg", "meminfo", "netdev", "pressure", "stat", "timex", "uname", "vmstat"} {
+		p.gauge("node_scrape_collector_success", 1, "collector", c)
+	}
+}
+
+func (p *page) processor() {
+	m := p.m
+	load := m.role.load * (.5 + m.chance("load"))
+	if m.has("busy") {
+		load = .93
+	}
+	iowait := .01
+	if m.has("io stall") {
+		iowait = .3
+	}
+	modes := []struct {
+		name string
+		part float64
+	}{{"iowait", iowait}, {"irq", 0}, {"nice", .002}, {"softirq", .004}, {"steal", .001}, {"system", load * .25}, {"user", load * .75}}
+	shown := min(m.cpus, 4) // more would only make the fleet larger
+	for cpu := range shown {
+		used := 0.
+		for _, mode := range modes {
+			// Less than the whole even at the top of every swing.
+			v := p.total(mode.part*.66, "cpu"+fmt.Sprint(cpu)+mode.name)
+			used += v
+			p.put("counter", "node_cpu_seconds_total", v, "cpu", strconv.Itoa(cpu), "mode", mode.name)
+		}
+		p.put("counter", "node_cpu_seconds_total", p.now-m.booted-used, "cpu", strconv.Itoa(cpu), "mode", "idle")
+	}
+	for i, name := range []string{"node_load1", "node_load5", "node_load15"} {
+		p.gauge(name, p.around(load*float64(shown), .5/float64(i+1), "load"))
+	}
+	p.counter("node_context_switches_total", 2000*float64(shown))
+	p.counter("node_intr_total", 900*float64(shown))
+	p.counter("node_forks_total", 3)
+	p.gauge("node_procs_running", math.Round(p.around(2, .5, "running")))
+	p.gauge("node_procs_blocked", 0)
+	for cpu := range shown {
+		p.gauge("node_cpu_scaling_frequency_hertz", p.around(2.8e9, .1, "frequency"+strconv.Itoa(cpu)), "cpu", strconv.Itoa(cpu))
+	}
+
+	stalled := func(trouble string, bad float64) float64 {
+		if m.has(trouble) {
+			return bad
+		}
+		return .002 + .01*m.chance(trouble)
+	}
+	p.counter("node_pressure_cpu_waiting_seconds_total", stalled("busy", .5))
+	p.counter("node_pressure_memory_waiting_seconds_total", stalled("memory", .45))
+	p.counter("node_pressure_memory_stalled_seconds_total", stalled("memory", .35))
+	p.counter("node_pressure_io_waiting_seconds_total", stalled("io stall", .66))
+	p.counter("node_pressure_io_stalled_seconds_total", stalled("io stall", .6))
+
+	used := .3 + .4*m.chance("memory used")
+	if m.has("memory") {
+		used = .97
+	}
+	available := m.memory * (1 - min(.985, p.around(used, .02, "memory")))
+	p.gauge("node_memory_MemTotal_bytes", m.memory)
+	p.gauge("node_memory_MemAvailable_bytes", math.Round(available))
+	p.gauge("node_memory_MemFree_bytes", math.Round(available*.3))
+	p.gauge("node_memory_Cached_bytes", math.Round(available*.6))
+	p.gauge("node_memory_Buffers_bytes", math.Round(available*.05))
+	p.gauge("node_memory_SReclaimable_bytes", math.Round(available*.04))
+	p.gauge("node_memory_SwapTotal_bytes", 4<<30)
+	p.gauge("node_memory_SwapFree_bytes", math.Round((4<<30)*(1-used*.5)))
+	oom := 0.
+	if m.has("oom") { // once in a quarter of an hour
+		oom = math.Floor((p.now - m.booted) / 900)
+	}
+	p.put("counter", "node_vmstat_oom_kill", oom)
+	p.counter("node_vmstat_pgmajfault", .5)
+}
+
+// space is about file systems.
+func (p *page) space() {
+	m := p.m
+	type fs struct{ device, mount, kind string }
+	all := []fs{{"tmpfs", "/run", "tmpfs"}, {"/dev/vda1", "/boot", "vfat"}}
+	for i, mount := range m.role.disks {
+		all = append(all, fs{fmt.Sprintf("/dev/vd%c2", 'a'+i), mount, "ext4"})
+	}
+	last := all[len(all)-1]
+	each := func(name string, value func(fs) float64) {
+		for _, f := range all {
+			p.gauge(name, value(f), "device", f.device, "fstype", f.kind, "mountpoint", f.mount)
+		}
+	}
+	size := func(f fs) float64 {
+		switch f.kind {
+		case "tmpfs":
+			return m.memory / 5
+		case "vfat":
+			return 512 << 20
+		}
+		return (40 + math.Round(200*m.chance("size "+f.mount))) * (1 << 30)
+	}
+	free := func(f fs) float64 {
+		part := .35 + .5*m.chance("free "+f.mount)
+		if f == last {
+			switch {
+			case m.has("disk full"):
+				part = .012
+			case m.has("disk almost full"):
+				part = .07
+			case m.has("disk filling"): // by half in eight hours, then it is cleared
+				part = .24 - .15*math.Mod(p.now/28800, 1)
+			}
+		}
+		return math.Round(size(f)*p.around(part, .001, "free "+f.mount)/4096) * 4096
+	}
+	each("node_filesystem_size_bytes", size)
+	each("node_filesystem_avail_bytes", free)
+	each("node_filesystem_free_bytes", func(f fs) float64 { return free(f) + size(f)*.01 })
+	each("node_filesystem_files", func(f fs) float64 { return size(f) / 16384 })
+	each("node_filesystem_files_free", func(f fs) float64 {
+		if f == last && m.has("inodes") {
+			return math.Round(size(f) / 16384 * .02)
+		}
+		return math.Round(size(f) / 16384 * .9)
+	})
+	each("node_filesystem_readonly", func(f fs) float64 {
+		return map[bool]float64{true: 1}[f == last && m.has("read-only")]
+	})
+	each("node_filesystem_device_error", func(fs) float64 { return 0 })
+}
+
+func (p *page) devices() {
+	m := p.m
+	busy := .05 + .2*m.chance("disk busy")
+	if m.has("io stall") {
+		busy = .65
+	}
+	each := func(name string, rate float64) {
+		for i := range m.role.disks {
+			p.counter(name, rate, "device", fmt.Sprintf("vd%c", 'a'+i))
+		}
+	}
+	each("node_disk_read_bytes_total", busy*2e7)
+	each("node_disk_written_bytes_total", busy*5e7)
+	each("node_disk_reads_completed_total", busy*400)
+	each("node_disk_writes_completed_total", busy*900)
+	each("node_disk_read_time_seconds_total", busy*.6)
+	each("node_disk_write_time_seconds_total", busy*2)
+	each("node_disk_io_time_seconds_total", busy)
+	if m.role.name == "store" {
+		for state, n := range map[string]float64{"active": 4, "failed": 0, "spare": 0} {
+			if m.has("raid degraded") {
+				n = map[string]float64{"active": 3, "failed": 1}[state]
+			}
+			p.gauge("node_md_disks", n, "device", "md0", "state", state)
+		}
+		p.gauge("node_md_disks_required", 4, "device", "md0")
+	}
+}
+
+func (p *page) network() {
+	m := p.m
+	rate := 2e4 + 4e6*math.Pow(m.chance("traffic"), 3)
+	errors := 0.
+	if m.has("network errors") {
+		errors = .03
+	}
+	each := func(name string, value float64) {
+		p.counter(name, value, "device", "eth0")
+		p.counter(name, value*.02, "device", "lo")
+	}
+	each("node_network_receive_bytes_total", rate)
+	each("node_network_transmit_bytes_total", rate*1.7)
+	each("node_network_receive_packets_total", rate/800)
+	each("node_network_transmit_packets_total", rate/700)
+	each("node_network_receive_errs_total", rate/800*errors)
+	each("node_network_transmit_errs_total", 0)
+	each("node_network_receive_drop_total", .001)
+	each("node_network_transmit_drop_total", 0)
+	p.gauge("node_network_up", 1, "device", "eth0")
+	p.gauge("node_network_speed_bytes", 1.25e8, "device", "eth0")
+	p.gauge("node_network_info", 1, "address", "02:00:00:00:00:01", "device", "eth0", "duplex", "full", "ifalias", "", "operstate", "up")
+	p.gauge("node_nf_conntrack_entries", math.Round(p.around(rate/2000, .3, "conntrack")))
+	p.gauge("node_nf_conntrack_entries_limit", 262144)
+	p.gauge("node_filefd_allocated", math.Round(p.around(4000, .2, "files")))
+	p.gauge("node_filefd_maximum", 1e6)
+	p.counter("node_netstat_Tcp_RetransSegs", .2)
+	p.counter("node_netstat_Tcp_OutSegs", rate/700)
+	p.gauge("node_netstat_Tcp_CurrEstab", math.Round(p.around(60, .4, "established")))
+	p.gauge("node_sockstat_TCP_inuse", math.Round(p.around(80, .4, "sockets")))
+}
+
+func (p *page) hardware() {
+	m := p.m
+	temperature := 35 + 20*m.chance("temperature")
+	if m.has("hot") {
+		temperature = 102
+	}
+	const chip = "platform_coretemp_0"
+	p.gauge("node_hwmon_chip_names", 1, "chip", chip, "chip_name", "coretemp")
+	p.gauge("node_hwmon_temp_celsius", math.Round(p.around(temperature, .03, "temperature")), "chip", chip, "sensor", "temp1")
+	p.gauge("node_hwmon_temp_crit_celsius", 95, "chip", chip, "sensor", "temp1")
+	p.gauge("node_hwmon_sensor_label", 1, "chip", chip, "label", "Package id 0", "sensor", "temp1")
+	p.gauge("node_hwmon_fan_rpm", math.Round(p.around(1800, .2, "fan")), "chip", chip, "sensor", "fan1")
+	p.put("counter", "node_edac_correctable_errors_total", 0, "controller", "0")
+	p.put("counter", "node_edac_uncorrectable_errors_total", 0, "controller", "0")
+	p.gauge("node_kernel_hung_tasks_total", 0)
+}
+
+func (p *page) facts() {
+	m := p.m
+	reboot := map[bool]float64{true: 1}[m.has("reboot needed")]
+	if m.os.id == "nixos" {
+		newest := 100 + math.Round(200*m.chance("generation"))
+		p.gauge("clanmon_nixos_generation", newest-reboot, "which", "booted")
+		p.gauge("clanmon_nixos_generation", newest, "which", "current")
+		p.gauge("clanmon_nixos_generation", newest, "which", "newest")
+		p.gauge("clanmon_nixos_kernel_current", 1-reboot)
+		p.gauge("clanmon_nixos_system_activated_timestamp_seconds", math.Round(m.booted+day*m.chance("activated")))
+	} else {
+		p.gauge("clanmon_reboot_required", reboot)
+	}
+	if m.role.name == "edge" || m.Intermittent {
+		p.gauge("clanmon_tailscale_up", 1)
+		p.gauge("clanmon_tailscale_health_messages", 0)
+		p.gauge("clanmon_tailscale_active_peers", math.Round(5*m.chance("peers")), "path", "direct")
+		p.gauge("clanmon_tailscale_active_peers", math.Round(2*m.chance("relays")), "path", "relay")
+		p.gauge("clanmon_tailscale_key_expiry_timestamp_seconds", math.Round(p.now+day*(20+100*m.chance("key"))))
+	}
+}
+
+// unit is one of systemd's.
+type unit struct {
+	name, kind, state string
+	service           string // its type
+}
+
+var commonServices = []string{
+	"clanmon-exporter", "cron", "dbus", "getty@tty1", "ssh", "systemd-journald", "systemd-logind", "systemd-networkd", "systemd-resolved",
+	"systemd-timesyncd", "systemd-udevd", "unattended-upgrades", "user@1000",
+}
+
+var timers = []string{"apt-daily", "backup", "fstrim", "logrotate", "systemd-tmpfiles-clean"}
+
+var others = []unit{
+	{"-.mount", "mount", "active", ""}, {"boot.mount", "mount", "active", ""}, {"run-user-1000.mount", "mount", "active", ""},
+	{"dbus.socket", "socket", "active", ""}, {"syslog.socket", "socket", "active", ""}, {"systemd-udevd-control.socket", "socket", "active", ""},
+	{"basic.target", "target", "active", ""}, {"multi-user.target", "target", "active", ""}, {"network-online.target", "target", "active", ""}, {"timers.target", "target", "active", ""},
+	{"system.slice", "slice", "active", ""}, {"user.slice", "slice", "active", ""}, {"init.scope", "scope", "active", ""},
+}
+
+func (m *Machine) units() []unit {
+	var all []unit
+	for _, name := range append(append([]string{}, commonServices...), m.role.units...) {
+		all = append(all, unit{name + ".service", "service", "active", "simple"})
+	}
+	for _, name := range timers { // the services of timers run now and then
+		all = append(all, unit{name + ".service", "service", "inactive", "oneshot"}, unit{name + ".timer", "timer", "active", ""})
+	}
+	last := &all[len(commonServices)+len(m.role.units)-1]
+	switch {
+	case m.has("unit failed"):
+		last.state = "failed"
+	case m.has("unit stuck starting"):
+		last.state = "activating"
+	}
+	if m.has("unit failed") && m.chance("backup") < .5 {
+		for i := range all {
+			if all[i].name == "backup.service" {
+				all[i].state = "failed"
+			}
+		}
+	}
+	return append(all, others...)
+}
+
+func (p *page) systemd() {
+	m := p.m
+	units := m.units()
+	can := func(state string, u unit) bool {
+		return state == u.state || state == "active" || state == "failed" && (u.kind == "service" || u.kind == "mount" || u.kind == "socket" || u.kind == "timer")
+	}
+	for _, u := range units {
+		for _, state := range []string{"activating", "active", "deactivating", "failed", "inactive"} {
+			if can(state, u) {
+				p.gauge("systemd_unit_state", map[bool]float64{true: 1}[state == u.state], "name", u.name, "state", state, "type", u.kind)
+			}
+		}
+	}
+	// Most started with the machine, some later; one that failed did so lately.
+	since := func(u unit) float64 {
+		s := m.booted + 20*m.chance("since "+u.name)
+		if m.chance("restarted "+u.name) < .2 {
+			s += (p.fixed() - m.booted) * m.chance("when "+u.name)
+		}
+		return math.Round(s)
+	}
+	for _, u := range units {
+		if u.state == "active" || u.state == "failed" {
+			p.gauge("systemd_unit_active_enter_time_seconds", since(u), "name", u.name, "type", u.kind)
+		}
+	}
+	for _, u := range units {
+		if u.state == "failed" || u.state == "inactive" {
+			p.gauge("systemd_unit_inactive_enter_time_seconds", since(u)+30, "name", u.name, "type", u.kind)
+		}
+	}
+	var services, running []unit
+	crashing := commonServices[0] + ".service"
+	for _, u := range units {
+		if u.kind != "service" {
+			continue
+		}
+		services = append(services, u)
+		if u.state == "active" {
+			running = append(running, u)
+			if u.service == "simple" {
+				crashing = u.name // the last of the role's
+			}
+		}
+	}
+	for _, u := range services {
+		p.gauge("systemd_unit_info", 1, "name", u.name, "type", u.kind, "mount_type", "", "service_type", u.service)
+	}
+	for _, u := range services {
+		n := math.Floor(3 * m.chance("restarts "+u.name) * m.chance("again"))
+		if m.has("unit crash-looping") && u.name == crashing {
+			n = math.Floor((p.now - m.booted) / 45)
+		}
+		p.put("counter", "systemd_service_restart_total", n, "name", u.name)
+	}
+	for _, u := range running {
+		p.gauge("systemd_unit_tasks_current", math.Round(p.around(2+30*m.chance("tasks "+u.name), .1, u.name)), "name", u.name)
+	}
+	for _, u := range running {
+		p.gauge("systemd_unit_tasks_max", 4915, "name", u.name, "type", u.kind)
+	}
+	for _, u := range running {
+		load := m.role.load * math.Pow(m.chance("cpu "+u.name), 4)
+		p.counter("systemd_unit_cpu_seconds_total", load*.3, "name", u.name, "type", u.kind, "mode", "system")
+		p.counter("systemd_unit_cpu_seconds_total", load, "name", u.name, "type", u.kind, "mode", "user")
+	}
+	for _, u := range running {
+		bytes := m.memory * .2 * math.Pow(m.chance("memory "+u.name), 4)
+		now := p.around(bytes+4e6, .05, u.name)
+		p.gauge("systemd_unit_memory_bytes", math.Round(now*.7), "name", u.name, "type", u.kind, "kind", "anon")
+		p.gauge("systemd_unit_memory_bytes", math.Round(now), "name", u.name, "type", u.kind, "kind", "current")
+	}
+	for _, t := range timers {
+		every := day
+		if t == "systemd-tmpfiles-clean" || t == "logrotate" {
+			every = 3600
+		}
+		at := p.now - math.Mod(p.now+every*m.chance("timer "+t), every)
+		if t == "backup" && m.has("timer overdue") {
+			at = p.fixed() - 9*day
+		}
+		p.gauge("systemd_timer_last_trigger_seconds", math.Round(at), "name", t+".timer")
+	}
+	p.gauge("clanmon_build_info", 1, "commit", "simulated", "role", "exporter", "version", "simulated")
+	p.gauge("clanmon_exporter_collector_success", 1, "collector", "units")
+}
+
+// fixed is a time of this week that stays for the week.
+func (p *page) fixed() float64 { return math.Floor(p.now/(7*day)) * 7 * day }
