@@ -46,6 +46,12 @@ type Deps struct {
 	UI      http.Handler // the web UI, given paths without the route prefix
 	UIPaths []string     // patterns of http.ServeMux, below the route prefix
 
+	// AllowedHosts are names under which browsers may use the server, beside its own;
+	// AnyHost stands for all. KnownHost reports those of discovered machines; it gets
+	// names in lower case and may be nil.
+	AllowedHosts []string
+	KnownHost    func(host string) bool
+
 	// Mounts are more parts of the API, by the path below which they are; each is
 	// given the rest of the path.
 	Mounts map[string]http.Handler
@@ -86,7 +92,7 @@ func New(d Deps) *API {
 	a.SetReady(upstream.NotReady)
 
 	a.server = &http.Server{
-		Handler:     logPanics(a.routes(v1), d.Logger),
+		Handler:     logPanics(a.guard(a.routes(v1)), d.Logger),
 		ErrorLog:    slog.NewLogLogger(d.Logger.Handler(), slog.LevelError),
 		ReadTimeout: d.ReadTimeout,
 	}

@@ -445,6 +445,23 @@ func (f *Fleet) Machines() []*Machine {
 	return all
 }
 
+// Knows reports whether name, in lower case, is what a machine is called or where
+// it is, also of one that has not answered yet.
+func (f *Fleet) Knows(name string) bool {
+	is := func(other string) bool { return strings.EqualFold(strings.TrimSuffix(other, "."), name) }
+	if slices.ContainsFunc(f.gate.list(), func(w Waiting) bool { return is(w.Machine) || is(host(w.Address)) }) {
+		return true
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, m := range f.machines {
+		if is(m.Name) || m.Tailscale != nil && is(m.Tailscale.Name) || slices.ContainsFunc(m.Addresses, is) {
+			return true
+		}
+	}
+	return false
+}
+
 // tags are those of a machine, in the form of a label's value.
 func (f *Fleet) tags(machine string) string {
 	f.mu.RLock()
