@@ -26,13 +26,21 @@ SLIM := remove_all_sd,enable_dns_sd
 
 .DEFAULT_GOAL := help
 
-.PHONY: build run test test-unit test-race oracle lint fmt bench help
+.PHONY: build run test test-unit test-race oracle ui ui-check lint fmt bench help
 
 build: ## build bin/clanmon
 	go build -ldflags '$(LDFLAGS)' -o bin/clanmon ./cmd/clanmon
 
 run: build ## build and start the server on :9090, with no configuration at all
 	bin/clanmon server
+
+ui: ## build the pages from web/ui into web/dist, which is committed (needs Node 18)
+	cd web/ui && npm ci --no-audit --no-fund && npm run build
+	go run ./web/pack web/ui/dist web/dist
+
+ui-check: ## check the types of the pages, run their tests, and compare web/dist with a new build
+	cd web/ui && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
+	go run ./web/pack -check web/ui/dist web/dist
 
 oracle:
 	mkdir -p bin/oracle

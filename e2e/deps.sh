@@ -3,10 +3,19 @@
 # As root with apt they are installed; else they are named.
 set -eu
 missing=
+
+# Any Node from version 18 on will do; Debian's is named when there is none.
+node_of_any_origin() {
+	major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null) || major=0
+	[ "$major" -ge 18 ] || echo nodejs -
+	command -v npm >/dev/null || echo npm -
+}
+
 while read -r package file; do
 	# shellcheck disable=SC2086 # a * stands for the architecture
 	[ -e $file ] || missing="$missing $package"
-done <<'LIST'
+done <<LIST
+$(node_of_any_origin)
 gcc /usr/bin/gcc
 libc6-dev /usr/include/stdio.h
 git /usr/bin/git

@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +55,8 @@ type Options struct {
 	Delivery delivery.Options // the settings in it; New adds the rest
 
 	Web                         web.Options // the settings in it; New adds the managers
+	AllowedHosts                []string    // --web.allowed-host
+	DevProxy                    *url.URL    // of a Vite development server that makes the pages; nil for none
 	WebConfigFile               string
 	SystemdSocket               bool
 	MaxNotificationsSubscribers int

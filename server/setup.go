@@ -203,10 +203,16 @@ func New(o Options) (_ *Server, err error) {
 		w.RuleManager = s.ruler.Manager()
 	}
 	w.NotificationsGetter, w.NotificationsSub = s.notifications.Get, s.notifications.Sub
+	page := web.Options{PathPrefix: w.ExternalURL.Path, PageTitle: w.PageTitle, Version: o.ClanmonVersion, Agent: o.Agent}
+	ui, uiPaths := web.Handler(page), web.Paths(o.Agent)
+	if o.DevProxy != nil {
+		log.Warn("The pages come from a development server; nothing protects browsers from what it sends", "url", o.DevProxy.Redacted())
+		ui, uiPaths = web.DevHandler(o.DevProxy, page), web.DevPaths(o.Agent)
+	}
 	s.api = api.New(api.Deps{
 		Options: w, Engine: engine,
-		UI:            web.Handler(web.Options{PathPrefix: w.ExternalURL.Path, PageTitle: w.PageTitle, Agent: o.Agent}),
-		UIPaths:       web.Paths(o.Agent),
+		UI: ui, UIPaths: uiPaths,
+		AllowedHosts: o.AllowedHosts, KnownHost: s.fleet.Knows,
 		Mounts:        s.mounts(),
 		WebConfigFile: o.WebConfigFile, SystemdSocket: o.SystemdSocket,
 		Logger: log.With("component", "web"),

@@ -1,44 +1,45 @@
-// Package web serves the browser UI: static files embedded in the binary and
-// one page that takes its data from the HTTP API.
+// Package web serves the browser UI: built files embedded in the binary, and one
+// page for all paths, which takes its data from the HTTP API. The source is the
+// folder ui, which "make ui" builds into the folder dist.
 //
-// It knows nothing of the server: paths in, files out. There is no build step
-// and no state; nothing runs, so nothing stops.
+// It knows nothing of the server: paths in, files out. There is no state;
+// nothing runs, so nothing stops.
 package web
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
 	"html/template"
-	"io/fs"
+	"maps"
 	"net/http"
-	"path"
+	"slices"
 	"strings"
-	"time"
 )
-
-//go:embed ui
-var files embed.FS
 
 // Options are what the page has to know before it asks the API.
 type Options struct {
 	PathPrefix string // path under which browsers see the server, "" or "/x"
 	PageTitle  string
-	Agent      bool // no queries, rules or alerts
+	Version    string // of clanmon
+	Agent      bool   // no queries, rules or alerts
 }
 
-// pages are the paths that the UI answers; they are those of Prometheus' own
-// UI, so that links and bookmarks keep working.
+// pages are the paths that the UI answers. Those of Prometheus' own UI are among
+// them, so that links and bookmarks keep working.
 var (
-	pages       = []string{"/targets", "/status", "/config", "/flags", "/service-discovery"}
-	serverPages = []string{"/query", "/alerts", "/rules", "/tsdb-status", "/alertmanager-discovery"}
+	pages       = []string{"/{$}", "/targets", "/status", "/status/{page}", "/config", "/flags", "/service-discovery"}
+	serverPages = []string{"/m/{machine}", "/services", "/alerts", "/silences", "/explore", "/query", "/rules", "/tsdb-status", "/alertmanager-discovery"}
 	agentPages  = []string{"/agent"}
 )
 
 // Paths are the patterns, in the syntax of http.ServeMux, that Handler serves.
 func Paths(agent bool) []string {
-	paths := append([]string{"/{$}", "/graph", "/assets/", "/favicon.svg", "/favicon.ico"}, pages...)
+	_, files := built()
+	paths := append([]string{"/graph", "/assets/", "/favicon.ico"}, pages...)
+	for _, p := range slices.Sorted(maps.Keys(files)) {
+		if !strings.HasPrefix(p, "/assets/") {
+			paths = append(paths, p)
+		}
+	}
 	if agent {
 		return append(paths, agentPages...)
 	}
@@ -46,69 +47,60 @@ func Paths(agent bool) []string {
 }
 
 // securityPolicy allows nothing but our own files: no inline script or style,
-// no other host.
-const securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+// no other host. Images may be data, for the favicon that shows a number.
+const securityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // Handler serves the UI, given paths below the prefix.
 func Handler(o Options) http.Handler {
-	page, tag := index(o)
-	assets, err := fs.Sub(files, "ui")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	fileServer := http.FileServerFS(assets)
+	source, files := built()
+	page := render(source, o)
+	files["/favicon.ico"] = files["/favicon.svg"]
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", securityPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
-		switch p := r.URL.Path; {
+		p := r.URL.Path
+		f, ok := files[p]
+		switch {
 		case p == "/graph":
-			// Prometheus 2 linked here, and alerts still do.
-			http.Redirect(w, r, o.PathPrefix+"/query?"+r.URL.RawQuery, http.StatusFound)
-		case p == "/favicon.svg" || p == "/favicon.ico":
-			h.Set("Cache-Control", "max-age=86400")
-			http.ServeFileFS(w, r, assets, "favicon.svg")
-		case strings.HasPrefix(p, "/assets/"):
-			// The page names assets with their hash, so they never change.
-			name := strings.TrimPrefix(p, "/assets/"+tag+"/")
-			if name == p || name == "index.html" || name == "" || path.Ext(name) == "" {
-				http.NotFound(w, r)
-				return
-			}
+			redirectGraph(w, r, o)
+		case ok && strings.HasPrefix(p, "/assets/"):
+			// Their names have a hash of what is in them, so they never change.
 			h.Set("Cache-Control", "public, max-age=31536000, immutable")
-			r.URL.Path = "/" + name
-			fileServer.ServeHTTP(w, r)
+			f.serve(w, r)
+		case ok:
+			h.Set("Cache-Control", "max-age=86400")
+			f.serve(w, r)
+		case strings.HasPrefix(p, "/assets/"): // of another version, as a rule
+			http.NotFound(w, r)
 		default:
-			h.Set("Cache-Control", "no-cache")
-			h.Set("Content-Type", "text/html; charset=utf-8")
-			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(page))
+			servePage(w, page)
 		}
 	})
 }
 
-// index renders the page and returns it with the hash of all assets.
-func index(o Options) (page []byte, tag string) {
-	sum := sha256.New()
-	err := fs.WalkDir(files, "ui", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := files.ReadFile(name)
-		sum.Write(content)
-		return err
-	})
-	if err != nil {
-		panic(err)
-	}
-	tag = hex.EncodeToString(sum.Sum(nil))[:12]
+// redirectGraph sends the links of Prometheus 2 on, which alerts still have.
+func redirectGraph(w http.ResponseWriter, r *http.Request, o Options) {
+	http.Redirect(w, r, o.PathPrefix+"/query?"+r.URL.RawQuery, http.StatusFound)
+}
+
+func servePage(w http.ResponseWriter, page []byte) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(page)
+}
+
+// render fills index.html in. Its links are relative to the prefix, for nobody
+// knows that when the page is built; as it is served at many paths, they have to
+// become absolute.
+func render(source string, o Options) []byte {
+	source = strings.ReplaceAll(source, `="./`, `="{{.PathPrefix}}/`)
 	var b bytes.Buffer
-	err = template.Must(template.ParseFS(files, "ui/index.html")).Execute(&b, struct {
-		Options
-		Tag string
-	}{o, tag})
+	err := template.Must(template.New("index.html").Parse(source)).Execute(&b, o)
 	if err != nil {
 		panic(err)
 	}
-	return b.Bytes(), tag
+	return b.Bytes()
 }

@@ -126,6 +126,8 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("web.console.templates", "Directory of console templates, served at /consoles.").Default("consoles").StringVar(&o.Web.ConsoleTemplatesPath)
 	a.Flag("web.console.libraries", "Directory of console libraries.").Default("console_libraries").StringVar(&o.Web.ConsoleLibrariesPath)
 	a.Flag("web.page-title", "Title of the UI's pages.").Default("Prometheus Time Series Collection and Processing Server").StringVar(&o.Web.PageTitle)
+	a.Flag("web.allowed-host", "Name under which browsers may use this server, beside its own, those of discovered machines and that of --web.external-url; * for any. Repeatable.").PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
+	a.Flag("web.dev-proxy", "URL of a Vite development server that makes the UI's pages, for working on them.").Hidden().PlaceHolder("http://localhost:5173").URLVar(&o.DevProxy)
 	a.Flag("web.cors.origin", "Regular expression, anchored, of the origins that may read the API from a browser.").Default(".*").StringVar(&c.corsOrigin)
 	c.forServer("web.search.max-limit", "Highest limit that a request to the experimental search API may ask for; 0 for any.").Default("10000").IntVar(&o.Web.MaxSearchLimit)
 
@@ -284,6 +286,19 @@ func (c *serverCommand) convert() error {
 		return usageError("--web.external-url %q: %w", c.externalURL, err)
 	}
 	o.Web.RoutePrefix = server.RoutePrefix(o.Web.RoutePrefix, o.Web.ExternalURL.Path)
+	for _, name := range o.AllowedHosts {
+		if name == "" || strings.ContainsAny(name, "/: ") {
+			return usageError("--web.allowed-host %q: write a name without scheme and port, such as mon.example.org", name)
+		}
+	}
+	if o.DevProxy != nil {
+		switch {
+		case o.DevProxy.Host == "" || o.DevProxy.Scheme != "http" && o.DevProxy.Scheme != "https":
+			return usageError("--web.dev-proxy %q: write http://HOST:PORT", o.DevProxy.Redacted())
+		case o.Web.RoutePrefix != "/":
+			return usageError("--web.dev-proxy works at the path / only, and --web.external-url or --web.route-prefix say %q", o.Web.RoutePrefix)
+		}
+	}
 	o.Web.ReadTimeout = time.Duration(c.readTimeout)
 	origin, err := relabel.NewRegexp(c.corsOrigin)
 	if err != nil {
