@@ -26,7 +26,7 @@ SLIM := remove_all_sd,enable_dns_sd
 
 .DEFAULT_GOAL := help
 
-.PHONY: build run test test-unit test-race oracle ui ui-check lint fmt bench help
+.PHONY: build run test test-unit test-race oracle ui ui-check lint fmt vendor-hash bench help
 
 build: ## build bin/clanmon
 	go build -ldflags '$(LDFLAGS)' -o bin/clanmon ./cmd/clanmon
@@ -54,7 +54,7 @@ test: ## install what the tests need (as root with apt), and run every test
 	$(MAKE) test-race
 
 test-unit: oracle ## run the tests that need neither root nor packages
-	go test $$(go list ./... | grep -Ev '/e2e(/browser)?$$')
+	go test $$(go list ./... | grep -Ev '/(e2e(/browser)?|nix/.*)$$')
 
 test-race: ## run our own packages under the race detector
 	CGO_ENABLED=1 go test -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
@@ -68,8 +68,11 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck
 fmt: ## format the code
 	gofmt -w .
 
+vendor-hash: ## write the hash of the Go modules to nix/package.nix
+	go run ./nix/vendorhash -w
+
 bench: build oracle ## measure, and compare with the peers
 	e2e/bench/run.sh $(BENCH)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile

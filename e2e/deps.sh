@@ -34,6 +34,7 @@ chromium /usr/bin/chromium
 nginx-light /usr/sbin/nginx
 postgresql /usr/lib/postgresql/*/bin/initdb
 redis-server /usr/bin/redis-server
+nix-bin /usr/bin/nix-instantiate
 LIST
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
