@@ -110,7 +110,15 @@ func Handlers(o Options) (map[string]http.Handler, error) {
 	return handlers, nil
 }
 
-func build(o Options) (*Exporter, error) {
+// Check says what is wrong with the kinds, collectors and flags of o, without
+// looking at this machine.
+func Check(o Options) error {
+	_, err := prepare(o)
+	return err
+}
+
+// prepare chooses the kinds and parses the flags of their collectors.
+func prepare(o Options) (*Exporter, error) {
 	if o.Kinds == nil {
 		o.Kinds = DefaultKinds()
 	}
@@ -145,9 +153,15 @@ func build(o Options) (*Exporter, error) {
 			args = append(args, a)
 		}
 	}
-	if err := flagbound.Parse(args); err != nil {
+	return e, flagbound.Parse(args)
+}
+
+func build(o Options) (*Exporter, error) {
+	e, err := prepare(o)
+	if err != nil {
 		return nil, err
 	}
+	o = e.opts
 	for _, s := range e.servers {
 		log := o.Logger.With("kind", s.kind.Name)
 		if s.set, err = s.kind.New(o.Config, log); err != nil {

@@ -12,9 +12,12 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/exporter"
 	"github.com/clanmon/clanmon/internal/suggest"
 	"github.com/clanmon/clanmon/server/config/check"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/ruler"
 )
 
 // checkCommand is "clanmon check", which answers as "promtool check" does.
@@ -27,6 +30,7 @@ type checkCommand struct {
 	lint     string
 	lookback time.Duration
 	files    []string
+	role     string
 	run      func(files ...string) int
 }
 
@@ -52,17 +56,59 @@ func newCheckCommand(e env) command {
 	web.Arg("web-config-files", "The files.").Required().ExistingFilesVar(&c.files)
 
 	alertmanager := c.sub("alertmanager", "Alertmanager configuration files, their templates, and the files of secrets that they name.", c.alertmanager)
+	alertmanager.Flag("syntax-only", "Leave the files of secrets alone.").BoolVar(&k.SyntaxOnly)
 	alertmanager.Arg("alertmanager-files", "The files.").Required().ExistingFilesVar(&c.files)
 
 	settings := c.sub("settings", "Files of --clan.settings, and the inventory that they name.", k.Settings)
 	settings.Arg("settings-files", "The files.").Required().ExistingFilesVar(&c.files)
+
+	flags := c.sub("flags", "The flags of a role, without starting it: clanmon check flags server -- --retention=30d", c.flags)
+	flags.Arg("role", "server or exporter.").Required().EnumVar(&c.role, "server", "exporter")
+	flags.Arg("flags", "Its flags.").StringsVar(&c.files)
 	return c
+}
+
+// flags checks a command line where it is written: in a build, far from the
+// machine that it is for. Files that it names are not looked at.
+func (c *checkCommand) flags(args ...string) int {
+	err := c.checkFlags(args)
+	if err != nil {
+		fmt.Fprintf(c.env.stderr, "%s FAILED: %v\n", c.role, err)
+		return 1
+	}
+	fmt.Fprintln(c.env.stderr, c.role, "SUCCESS")
+	return 0
+}
+
+func (c *checkCommand) checkFlags(args []string) error {
+	if c.role == "exporter" {
+		e := newExporterCommand(c.env).(*exporterCommand)
+		if err := e.Parse(args); err != nil {
+			return err
+		}
+		if err := exporter.Check(e.opts); err != nil {
+			return exporterError(err)
+		}
+		return nil
+	}
+	s := newServerCommand(c.env).(*serverCommand)
+	if err := s.Parse(args); err != nil {
+		return err
+	}
+	if _, err := ruler.NewShipped(s.opts.Rules.Shipped); err != nil {
+		return err
+	}
+	if d := s.opts.Discovery; d.SettingsFile == "" && d.Inventory == "" {
+		_, err := discovery.ReadFlags(d)
+		return err
+	}
+	return nil
 }
 
 func (c *checkCommand) alertmanager(files ...string) int {
 	code := 0
 	for _, f := range files {
-		_, warnings, err := delivery.Check(f, c.checker.Log)
+		_, warnings, err := delivery.Check(f, c.checker.SyntaxOnly, c.checker.Log)
 		if err != nil {
 			fmt.Fprintln(c.env.stderr, f, "FAILED:", err)
 			code = 1

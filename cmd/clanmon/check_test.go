@@ -195,3 +195,60 @@ func TestCheckSettings(t *testing.T) {
 		require.Contains(t, r.stderr, want)
 	}
 }
+
+// The Nix modules check the flags of a unit while they build it.
+func TestCheckFlags(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string // "" for success
+	}{
+		{[]string{"server", "--", "--retention=30d", "--notify=ntfy://ntfy.sh/x?token_file=/not/there", "--clan.settings=/not/there"}, ""},
+		{[]string{"server", "--", "--retension=30d"}, `did you mean "retention"?`},
+		{[]string{"server", "--", "--notify=ntfi://ntfy.sh/x"}, "ntfi"},
+		{[]string{"server", "--", "--rules.set=FilesystemFull.treshold=1"}, "threshold"},
+		{[]string{"server", "--", "--discovery=tailscail"}, "tailscale"},
+		{[]string{"exporter", "--", "--exporter=node,redis", "--collector.meminfo", "--redis.password-file=/not/there"}, ""},
+		{[]string{"exporter", "--", "--collector.memnifo"}, "meminfo"},
+		{[]string{"exporter", "--", "--collectors=memroy"}, `did you mean "memory"?`},
+		{[]string{"exporter", "--", "--exporter=reddis"}, `did you mean "redis"?`},
+	} {
+		r := clanmon(t, "", append([]string{"check", "flags"}, tc.args...)...)
+		if tc.want == "" {
+			require.Zero(t, r.code, r.stderr)
+			continue
+		}
+		require.Equal(t, 1, r.code, "%q", tc.args)
+		require.Contains(t, r.stderr, tc.want)
+	}
+}
+
+// NixOS' module checks by the name promtool, with this program behind it.
+func TestUnderTheNamePromtool(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	require.NoError(t, os.WriteFile(file, []byte("groups: []\n"), 0o600))
+	promtool := func(args ...string) result {
+		var out, err bytes.Buffer
+		code := run(append([]string{"/nix/store/x/bin/promtool"}, args...), env{stdin: strings.NewReader(""), stdout: &out, stderr: &err})
+		return result{code, out.String(), err.String()}
+	}
+	require.Zero(t, promtool("check", "rules", file).code)
+	for _, args := range [][]string{{"tsdb", "list"}, {"query", "instant", "http://x", "up"}, {}} {
+		r := promtool(args...)
+		require.Equal(t, 2, r.code, "%q", args)
+		require.Contains(t, r.stderr, `under the name promtool only "check" is available`)
+	}
+}
+
+// Where the secrets of an alertmanager.yml are not, it can still be checked.
+func TestCheckAlertmanagerSyntaxOnly(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "am.yml")
+	check := func(text string, args ...string) result {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		return clanmon(t, "", append(append([]string{"check", "alertmanager"}, args...), file)...)
+	}
+	const text = `{route: {receiver: a}, receivers: [{name: a, ntfy_configs: [{url: "https://n", topic: t, token_file: /not/there}]}]}`
+	require.Equal(t, 1, check(text).code)
+	r := check(text, "--syntax-only")
+	require.Zero(t, r.code, r.stderr)
+	require.Equal(t, 1, check(strings.Replace(text, "receiver: a", "receiver: b", 1), "--syntax-only").code)
+}

@@ -67,7 +67,7 @@ inner() { # runs as PID 1 of the new namespaces, cgroup already ours
   [ "${SDBOX_NET:-private}" = private ] && ip link set lo up || true
   cd "$R"; mkdir -p .old; pivot_root . .old
   exec /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-    container=sdbox /bin/sh -c 'umount -l /.old; rmdir /.old 2>/dev/null; exec /lib/systemd/systemd --system --log-target=console --show-status=0 --log-level=notice'
+    container=sdbox /bin/sh -c 'umount -l /.old; rmdir /.old 2>/dev/null; mount --make-rshared /; exec /lib/systemd/systemd --system --log-target=console --show-status=0 --log-level=notice'
 }
 
 case $cmd in

@@ -21,7 +21,7 @@ const minimal = "route: {receiver: r}\nreceivers:\n- name: r\n"
 
 func check(t *testing.T, text string) ([]string, error) {
 	t.Helper()
-	_, warnings, err := Check(write(t, "am.yml", text), promslog.NewNopLogger())
+	_, warnings, err := Check(write(t, "am.yml", text), false, promslog.NewNopLogger())
 	return warnings, err
 }
 
@@ -63,7 +63,7 @@ func TestWrongFilesAreRefusedWithThePlace(t *testing.T) {
 	} {
 		file := write(t, "am.yml", text)
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(file), "broken.tmpl"), []byte("{{ define"), 0o600))
-		_, _, err := Check(file, promslog.NewNopLogger())
+		_, _, err := Check(file, false, promslog.NewNopLogger())
 		require.ErrorContains(t, err, want, text)
 		require.ErrorContains(t, err, file)
 	}
@@ -93,6 +93,9 @@ func TestInhibitionCycle(t *testing.T) {
 func TestNotifyURLs(t *testing.T) {
 	for url, want := range map[string]string{
 		"ntfy://ntfy.sh/ops":                                                          "",
+		"ntfy://ntfy.sh/ops?priority=4":                                               "",
+		"gotify://g?priority=4&token_file=/x":                                         "",
+		"ntfy://ntfy.sh/ops?priority=high":                                            "int",
 		"ntfy+http://localhost:8080/ops?token_file=/x":                                "",
 		"gotify://g.example.org/sub?token_file=/x":                                    "",
 		"matrix://m.example.org/%23ops:m.example.org?token_file=/x":                   "",

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/model"
@@ -143,8 +144,13 @@ func (o *options) copy(to map[string]any, names ...string) {
 }
 
 func (o *options) rename(to map[string]any, name, as string) {
-	if v := o.take(name); v != "" {
-		to[as] = v
+	v := o.take(name)
+	if v == "" {
+		return
+	}
+	to[as] = v
+	if n, err := strconv.Atoi(v); err == nil && name == "priority" {
+		to[as] = n // what is no number is refused by its type
 	}
 }
 

@@ -34,6 +34,9 @@ type RuleSetting struct {
 	Flag    string `json:"flag"` // sets it to the default; write another value in its place
 }
 
+// Info describes all rules, as they are where every one is evaluated.
+func (s *Shipped) Info() []RuleInfo { return slices.Clone(s.info) }
+
 // What may be the matter with a shipped rule.
 const (
 	stateActive   = "active"

@@ -1,0 +1,196 @@
+# What our modules compute: pure functions of settings, with nothing but nixpkgs'
+# lib. Metrics, collectors, rules and ports are the program's: it writes
+# vocabulary.json (see nix/tests).
+#
+# `where` is who has to change something, for messages: an option path, or a clan
+# instance with role and machine. A problem is a message of an assertion.
+{ lib }:
+let
+  inherit (lib)
+    attrNames
+    concatLists
+    concatMap
+    concatStringsSep
+    elem
+    filter
+    filterAttrs
+    hasInfix
+    hasPrefix
+    isAttrs
+    isList
+    isString
+    mapAttrs
+    mapAttrsToList
+    optional
+    optionals
+    ;
+  vocabulary = builtins.fromJSON (builtins.readFile ./vocabulary.json);
+  kinds = attrNames vocabulary.ports;
+  list = concatStringsSep ", ";
+
+  # An argument as systemd's ExecStart= takes it. One that needs no quotes stays as
+  # it is, so that units can be read.
+  execArg =
+    s:
+    let
+      escaped = builtins.replaceStrings [ "%" "$" ] [ "%%" "$$" ] (toString s);
+    in
+    if builtins.match "[A-Za-z0-9_@%$+=:,./?&~^|{}()*[<>-]+]*" escaped != null && !(hasInfix "]" escaped) then
+      escaped
+    else
+      builtins.toJSON escaped;
+
+  # Attribute names as the flags of a program: true and false, a value, or a list
+  # for a flag that may be repeated.
+  toFlags =
+    settings:
+    concatLists (
+      mapAttrsToList (
+        name: value:
+        if value == true then
+          [ "--${name}" ]
+        else if value == false then
+          [ "--no-${name}" ]
+        else if isList value then
+          map (v: "--${name}=${toString v}") value
+        else
+          optional (value != null) "--${name}=${toString value}"
+      ) settings
+    );
+
+  # Where in a tree of settings a secret stands in clear text. Whatever is in
+  # settings can be read by everybody on the machine, in the store.
+  secretKeys = [
+    "access_key"
+    "api_key"
+    "auth_token"
+    "bearer_token"
+    "client_secret"
+    "credentials"
+    "password"
+    "secret_key"
+    "token"
+  ];
+  pastedSecrets =
+    path: value:
+    if isAttrs value then
+      concatLists (
+        mapAttrsToList (
+          name: v:
+          let
+            here = "${path}.${name}";
+          in
+          if elem name secretKeys && isString v && v != "" then [ here ] else pastedSecrets here v
+        ) value
+      )
+    else if isList value then
+      concatLists (lib.imap0 (i: pastedSecrets "${path}[${toString i}]") value)
+    else if isString value && builtins.match "[^\n]*://[^/ \n]*:[^/ \n]+@[^\n]*" value != null then
+      [ path ]
+    else
+      [ ];
+
+  # Which interfaces a port is opened on. openFirewall: true everywhere, false
+  # nowhere, null on the VPN only; interfaces, if there are any, on these alone.
+  # Names may end in "+" or "*".
+  openPort =
+    {
+      where,
+      openFirewall,
+      interfaces,
+      vpnInterfaces,
+      port,
+      what,
+    }:
+    let
+      chosen =
+        if openFirewall == false then
+          [ ]
+        else if interfaces != [ ] then
+          interfaces
+        else if openFirewall == null then
+          vpnInterfaces
+        else
+          [ ];
+      everywhere = openFirewall == true && interfaces == [ ];
+    in
+    {
+      inherit everywhere port;
+      interfaces = chosen;
+      warnings = optional (openFirewall == null && interfaces == [ ] && vpnInterfaces == [ ]) (
+        "${where}: port ${toString port} (${what}) stays closed: this machine has no VPN interface that clanmon knows. "
+        + ''Open it with `interfaces = [ "eth1" ];`, or on all interfaces with `openFirewall = true;`; `openFirewall = false;` ends this warning.''
+      );
+    };
+
+  # networking.firewall for a list of what openPort gave. nftables wants "zt*" where
+  # iptables wants "zt+".
+  firewall =
+    { nftables, opened }:
+    let
+      pattern =
+        name:
+        let
+          stem = lib.removeSuffix "+" (lib.removeSuffix "*" name);
+        in
+        if stem == name then name else stem + (if nftables then "*" else "+");
+      names = lib.unique (map pattern (concatMap (o: o.interfaces) opened));
+    in
+    {
+      allowedTCPPorts = map (o: o.port) (filter (o: o.everywhere) opened);
+      interfaces = lib.genAttrs names (name: {
+        allowedTCPPorts = map (o: o.port) (filter (o: elem name (map pattern o.interfaces)) opened);
+      });
+    };
+
+  # The interfaces of this machine's VPNs. A WireGuard peer that is a way to the whole
+  # internet is a provider, with strangers behind it. Yggdrasil and Mycelium are open
+  # to the world; only clan's own yggdrasil lets nobody but the clan in.
+  vpnInterfaces =
+    config:
+    let
+      tailscale = config.services.tailscale or { };
+      nets = (config.networking.wireguard.interfaces or { }) // (config.networking.wg-quick.interfaces or { });
+      private =
+        net:
+        !(lib.any (peer: lib.any (ip: lib.hasSuffix "/0" ip) (peer.allowedIPs or [ ])) (net.peers or [ ]));
+    in
+    optional (tailscale.enable or false) (tailscale.interfaceName or "tailscale0")
+    ++ attrNames (filterAttrs (_: private) nets)
+    ++ optional (config.services.zerotierone.enable or false) "zt+"
+    ++ optional (
+      (config.services.yggdrasil.enable or false)
+      && (config.clan.core.networking.internalListenAddresses or [ ]) != [ ]
+    ) (config.services.yggdrasil.settings.IfName or "ygg");
+in
+{
+  inherit
+    vocabulary
+    kinds
+    execArg
+    toFlags
+    pastedSecrets
+    openPort
+    firewall
+    vpnInterfaces
+    ;
+
+  exporter = import ./exporter.nix {
+    inherit
+      lib
+      vocabulary
+      kinds
+      toFlags
+      pastedSecrets
+      ;
+  };
+
+  server = import ./server.nix {
+    inherit
+      lib
+      vocabulary
+      kinds
+      pastedSecrets
+      ;
+  };
+}

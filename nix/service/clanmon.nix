@@ -1,0 +1,2 @@
+# The clan service "clanmon".
+import ./service.nix { older = false; }

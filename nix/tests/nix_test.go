@@ -1,0 +1,279 @@
+package tests
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/harness"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	harness.RemoveBuilt()
+	os.Exit(code)
+}
+
+// machine is what machines.nix says of one.
+type machine struct {
+	Problems, Warnings, Checks, Foreign, Users []string
+	Etc                                        map[string]string
+	Firewall                                   struct {
+		All        []int
+		Interfaces map[string][]int
+	}
+	Services   map[string]service
+	State      map[string]struct{ Folders []string }
+	Generators map[string]struct {
+		Share  bool
+		Script string
+		Files  map[string]struct{ Secret, Deploy bool }
+	}
+	Prometheus struct {
+		Enable        bool
+		Package       string
+		Port          int
+		ExtraFlags    []string
+		Rules         []string
+		RetentionTime string
+	}
+	NginxStatusPage bool
+}
+
+type service struct {
+	After         []string
+	ServiceConfig map[string]any
+	Environment   map[string]string
+	Script        string
+}
+
+// nix runs one of Nix' programs on a store of its own.
+func nix(t testing.TB, program string, args ...string) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command(harness.Tool(t, program, "nix-bin"), args...)
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+dir)
+	for _, name := range []string{"STORE", "STATE", "LOG", "CONF", "LOCALSTATE"} {
+		cmd.Env = append(cmd.Env, "NIX_"+name+"_DIR="+filepath.Join(dir, name))
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = errors.New(stderr.String())
+	}
+	return string(out), err
+}
+
+// evaluate is machines.nix with arguments, in Nix' language.
+func evaluate(t testing.TB, arguments string) (map[string]machine, error) {
+	t.Helper()
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	out, err := nix(t, "nix-instantiate", "--eval", "--strict", "--json", "--expr", fmt.Sprintf("import %s/machines.nix {%s}", here, arguments))
+	if err != nil {
+		return nil, err
+	}
+	var machines map[string]machine
+	require.NoError(t, json.Unmarshal([]byte(out), &machines))
+	return machines, nil
+}
+
+// one evaluates a clan and gives one machine, which has to be without fault.
+func one(t testing.TB, name, arguments string) machine {
+	t.Helper()
+	all, err := evaluate(t, arguments)
+	require.NoError(t, err)
+	m, ok := all[name]
+	require.True(t, ok)
+	require.Empty(t, m.Problems)
+	return m
+}
+
+func (m machine) exporter(t testing.TB) []string {
+	t.Helper()
+	return strings.Fields(m.Services["clanmon-exporter"].ServiceConfig["ExecStart"].(string))[2:]
+}
+
+func TestEveryFileParses(t *testing.T) {
+	t.Parallel()
+	files := []string{"../../flake.nix"}
+	require.NoError(t, filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".nix") {
+			files = append(files, path)
+		}
+		return err
+	}))
+	require.Greater(t, len(files), 12)
+	for _, f := range files {
+		_, err := nix(t, "nix-instantiate", "--parse", f)
+		require.NoError(t, err)
+	}
+}
+
+const clan = `clan = {
+  machines = { srv = [ "web" ]; web = [ "web" ]; lap = [ "laptop" ]; };
+  instances.monitoring = {
+    module = { name = "clanmon"; input = "self"; };
+    roles.server.machines.srv.settings = {
+      retentionTime = "30d";
+      globalConfig.scrape_interval = "30s";
+      notify.ops = { url = "ntfy://ntfy.sh/x?priority=4"; secret = true; };
+      notify.mail = { url = "mailto:ops@example.org"; secretFile = "/run/mail"; };
+      builtinRules = { disable = [ "MachineNew" ]; set.FilesystemFull.threshold = 0.05; };
+      %s
+    };
+    roles.exporter.tags = { all = { }; laptop.settings.availability = "intermittent"; };
+    roles.exporter.machines.web.settings = { exporters.nginx = { }; host = "10.0.0.3"; tags = [ "web" ]; };
+  };
+};
+machines = { srv.services.tailscale.enable = true; web.services.nginx.enable = true; };`
+
+// One instance makes a server that knows all machines, with exporters on them.
+func TestClan(t *testing.T) {
+	t.Parallel()
+	all, err := evaluate(t, fmt.Sprintf(clan, ""))
+	require.NoError(t, err)
+	srv, web := all["srv"], all["web"]
+	require.Empty(t, srv.Problems)
+	require.Empty(t, srv.Warnings)
+	require.True(t, srv.Prometheus.Enable)
+	require.Equal(t, "clanmon", srv.Prometheus.Package)
+	require.Equal(t, "30d", srv.Prometheus.RetentionTime)
+	require.Equal(t, []string{
+		"--clan.settings=/etc/clanmon/settings.json",
+		"--notify=mailto:ops@example.org?password_file=/run/credentials/prometheus.service/notify-mail",
+		"--notify=ntfy://ntfy.sh/x?priority=4&token_file=/run/credentials/prometheus.service/notify-ops",
+		"--rules.disable=MachineNew",
+		"--rules.set=FilesystemFull.threshold=0.05",
+	}, srv.Prometheus.ExtraFlags)
+	require.Equal(t, []any{"notify-mail:/run/mail", "notify-ops:/run/secrets/vars/clanmon-monitoring-notify-ops/secret"},
+		srv.Services["prometheus"].ServiceConfig["LoadCredential"])
+	require.Equal(t, []string{"/var/lib/prometheus2"}, srv.State["clanmon"].Folders)
+
+	var inventory struct {
+		Machines map[string]struct {
+			Addresses, Tags []string
+			Availability    string
+			Exporters       map[string]int
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(srv.Etc["clanmon/inventory.json"]), &inventory))
+	require.Equal(t, []string{"localhost"}, inventory.Machines["srv"].Addresses)
+	require.Equal(t, []string{"lap.clan"}, inventory.Machines["lap"].Addresses)
+	require.Equal(t, "intermittent", inventory.Machines["lap"].Availability)
+	require.Equal(t, []string{"10.0.0.3"}, inventory.Machines["web"].Addresses)
+	require.Equal(t, []string{"web"}, inventory.Machines["web"].Tags)
+	require.Equal(t, map[string]int{"node": 9100, "systemd": 9558, "nginx": 9113}, inventory.Machines["web"].Exporters)
+
+	require.Empty(t, web.Problems)
+	require.True(t, web.NginxStatusPage)
+	require.Equal(t, []string{"--exporter=node,systemd,nginx", "--node.listen-address=:9100", "--systemd.listen-address=:9558", "--nginx.listen-address=:9113"}, web.exporter(t))
+	require.Contains(t, web.Users, "clanmon-exporter")
+
+	// Open on the VPN where there is one; else closed, and somebody is told.
+	require.Empty(t, srv.Firewall.All)
+	require.Equal(t, map[string][]int{"tailscale0": {9100, 9558, 9090}}, srv.Firewall.Interfaces)
+	require.Empty(t, web.Firewall.All)
+	require.Empty(t, web.Firewall.Interfaces)
+	require.Len(t, web.Warnings, 1)
+	require.Contains(t, web.Warnings[0], `Open it with `+"`"+`interfaces = [ "eth1" ];`)
+}
+
+// What Nix writes is what the program takes: its own checks say so, as they do in
+// a build.
+func TestTheProgramTakesWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	all, err := evaluate(t, fmt.Sprintf(clan, `
+      discoveryMethod = [ "inventory" "tailscale" "dns" "static" ];
+      tailscale = { jobs = [ "node" "nginx@tag:web" ]; intermittentTags = [ "laptop" ]; };
+      dnsDiscovery.redis = { names = [ "*.example.org" ]; };
+      staticTargets.postgres = [ "db@10.0.0.7" ];
+      additionalScrapeConfigs = [ { job_name = "mine"; scrape_interval = "5s"; static_configs = [ { targets = [ "h:1" ]; } ]; } ];
+      tls.enable = true;
+      heartbeat.secretFile = "/run/heartbeat";`))
+	require.NoError(t, err)
+	srv := all["srv"]
+	require.Empty(t, srv.Problems)
+	dir := t.TempDir()
+	inventory := harness.WriteFile(t, dir, "inventory.json", srv.Etc["clanmon/inventory.json"])
+	settings := harness.WriteFile(t, dir, "settings.json", strings.ReplaceAll(srv.Etc["clanmon/settings.json"], "/etc/clanmon/inventory.json", inventory))
+	check := func(args ...string) (string, error) {
+		out, err := exec.Command(harness.Clanmon(t), append([]string{"check"}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	out, err := check("settings", settings)
+	require.NoError(t, err, out)
+	out, err = check(append([]string{"flags", "server", "--"}, srv.Prometheus.ExtraFlags...)...)
+	require.NoError(t, err, out)
+	for _, m := range all {
+		flags := slices.DeleteFunc(m.exporter(t), func(f string) bool { return strings.HasPrefix(f, "--web.config.file") })
+		out, err = check(append([]string{"flags", "exporter", "--"}, flags...)...)
+		require.NoError(t, err, out)
+	}
+	// And the check of the build is this one.
+	require.Contains(t, strings.Join(srv.Checks, ""), "check settings")
+	require.Contains(t, strings.Join(srv.Checks, ""), "check flags server -- '--notify=")
+}
+
+// What the README of the older community service shows, under its name.
+func TestInventoryOfTheOlderService(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `clan = { machines = { srv = [ "monitoring-server" ]; web = [ ]; }; instances = {
+    "monitoring" = {
+      module.name = "prometheus";
+      module.input = "self";
+      roles.server = {
+        tags."monitoring-server" = {};
+        settings = {
+          enableAutoDiscovery = true;
+          discoveryMethod = "tailscale";
+          port = 9090;
+          retentionTime = "30d";
+          rules = [ "groups: []" ];
+          additionalScrapeConfigs = [
+            { job_name = "external-service"; static_configs = [{ targets = [ "api.example.com:9090" ]; }]; }
+          ];
+        };
+      };
+      roles.exporter = {
+        tags."all" = {};
+        settings = {
+          exporterType = "node";
+          port = 9100;
+          enabledCollectors = [ "systemd" "cpu" "memory" "disk" "network" ];
+        };
+      };
+    };
+    "systemd-monitoring" = {
+      module.name = "prometheus";
+      module.input = "self";
+      roles.exporter = { tags."all" = { }; settings = { exporterType = "systemd"; port = 9558; }; };
+    };
+    "probes" = {
+      module.name = "prometheus";
+      module.input = "self";
+      roles.exporter = { machines.srv.settings = { exporterType = "blackbox"; configFile = "/etc/blackbox.yml"; }; };
+    };
+  }; };
+  machines = { srv.services.tailscale.enable = true; };`)
+	require.ElementsMatch(t, []int{9090, 9100, 9558, 9115}, m.Firewall.All)
+	require.Equal(t, []string{"blackbox"}, m.Foreign)
+	require.Equal(t, 9090, m.Prometheus.Port)
+	require.Equal(t, "30d", m.Prometheus.RetentionTime)
+	require.Equal(t, []string{"groups: []"}, m.Prometheus.Rules)
+	require.Subset(t, m.exporter(t), []string{"--exporter=node,systemd", "--collector.systemd", "--collector.cpu", "--collector.meminfo", "--collector.filesystem", "--collector.netdev"})
+	require.JSONEq(t, `{"discoveryMethod": ["tailscale"], "additionalScrapeConfigs": [
+		{"job_name": "external-service", "static_configs": [{"targets": ["api.example.com:9090"]}]}]}`, m.Etc["clanmon/settings.json"])
+	require.Len(t, m.Warnings, 1)
+	require.Contains(t, m.Warnings[0], `change module.name to "clanmon"`)
+}
