@@ -36,10 +36,22 @@ type Config struct {
 
 // ownIntegration is a configured receiver of package integration, or the log.
 type ownIntegration struct {
-	kind string
-	rs   notify.ResolvedSender
-	make func(*template.Template, *slog.Logger) (notify.Notifier, error)
-	conf any // for checks; may be nil
+	kind  string
+	rs    notify.ResolvedSender
+	make  func(*template.Template, *slog.Logger) (notify.Notifier, error)
+	conf  any // for checks; may be nil
+	index int // among those of its kind and receiver
+}
+
+// add gives a receiver one more integration. Each kind counts from 0, as
+// Alertmanager's do.
+func add(own map[string][]ownIntegration, receiver string, o ownIntegration) {
+	for _, other := range own[receiver] {
+		if other.kind == o.kind {
+			o.index++
+		}
+	}
+	own[receiver] = append(own[receiver], o)
 }
 
 // LoadConfig reads an alertmanager.yml. Beside what Alertmanager itself takes,
@@ -90,21 +102,21 @@ var registry = map[string]func(entry []byte) (ownIntegration, error){
 }
 
 func ownNtfy(c *integration.NtfyConfig) ownIntegration {
-	return ownIntegration{"ntfy", c, func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	return ownIntegration{kind: "ntfy", rs: c, conf: c, make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewNtfy(c, t, l)
-	}, c}
+	}}
 }
 
 func ownGotify(c *integration.GotifyConfig) ownIntegration {
-	return ownIntegration{"gotify", c, func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	return ownIntegration{kind: "gotify", rs: c, conf: c, make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewGotify(c, t, l)
-	}, c}
+	}}
 }
 
 func ownMatrix(c *integration.MatrixConfig) ownIntegration {
-	return ownIntegration{"matrix", c, func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	return ownIntegration{kind: "matrix", rs: c, conf: c, make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewMatrix(c, t, l)
-	}, c}
+	}}
 }
 
 var entryLine = regexp.MustCompile(`(?m)^yaml: unmarshal errors:\n|^ *line \d+: | in type \S+$`)
@@ -142,7 +154,7 @@ func liftOwn(text []byte) (rest []byte, own map[string][]ownIntegration, err err
 					text := entryLine.ReplaceAllString(err.Error(), "")
 					return nil, nil, fmt.Errorf("line %d: receiver %q: %s[%d]: %s", entry.Line, name, key, k, text)
 				}
-				own[name] = append(own[name], o)
+				add(own, name, o)
 			}
 			r.Content = slices.Delete(r.Content, i, i+2)
 			lifted = true
@@ -275,12 +287,12 @@ func (c *Config) build(o Options, log *slog.Logger) (*built, error) {
 		if err != nil {
 			return nil, fmt.Errorf("receiver %q: %w", r.Name, err)
 		}
-		for i, own := range c.own[r.Name] {
+		for _, own := range c.own[r.Name] {
 			n, err := own.make(tmpl, log.With("integration", own.kind))
 			if err != nil {
-				return nil, fmt.Errorf("receiver %q: %s[%d]: %w", r.Name, own.kind, i, err)
+				return nil, fmt.Errorf("receiver %q: %s[%d]: %w", r.Name, own.kind, own.index, err)
 			}
-			list = append(list, notify.NewIntegration(n, own.rs, own.kind, i, r.Name))
+			list = append(list, notify.NewIntegration(n, own.rs, own.kind, own.index, r.Name))
 		}
 		b.receivers[r.Name] = list
 	}
@@ -316,8 +328,8 @@ func (b *built) check() error {
 	}
 	errs := []error{walk("global", reflect.ValueOf(b.Global), visit), walk("receivers", reflect.ValueOf(b.Receivers), visit)}
 	for _, name := range sortedKeys(b.own) {
-		for i, o := range b.own[name] {
-			errs = append(errs, walk(fmt.Sprintf("receiver %q: %s_configs[%d]", name, o.kind, i), reflect.ValueOf(o.conf), visit))
+		for _, o := range b.own[name] {
+			errs = append(errs, walk(fmt.Sprintf("receiver %q: %s_configs[%d]", name, o.kind, o.index), reflect.ValueOf(o.conf), visit))
 		}
 	}
 	return errors.Join(errs...)

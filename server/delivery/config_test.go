@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
 )
@@ -40,10 +42,10 @@ func TestOurReceiversBesideAlertmanagers(t *testing.T) {
 	var names []string
 	var resolved []bool
 	for _, i := range b.receivers["r"] {
-		names = append(names, i.Name())
+		names = append(names, i.String())
 		resolved = append(resolved, i.SendResolved())
 	}
-	require.Equal(t, []string{"webhook", "ntfy", "ntfy", "gotify", "matrix"}, names)
+	require.Equal(t, []string{"webhook[0]", "ntfy[0]", "ntfy[1]", "gotify[0]", "matrix[0]"}, names)
 	require.Equal(t, []bool{true, true, false, true, true}, resolved)
 	require.NotContains(t, c.String(), "token: t")
 }
@@ -154,6 +156,10 @@ func TestDefaultConfig(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"ntfy": 1, "gotify": 1, "matrix": 1, "email": 1, "slack": 1, "webhook": 2, "log": 1}, kinds)
 	require.Len(t, b.receivers[heartbeatReceiver], 1)
+	beats := c.Route.Routes[0]
+	require.Equal(t, heartbeatReceiver, beats.Receiver)
+	require.Equal(t, model.Duration(time.Minute), *beats.GroupInterval)
+	require.Less(t, *beats.RepeatInterval, *beats.GroupInterval, "or only every second minute has a heartbeat")
 	require.Empty(t, b.receivers[screenReceiver])
 	require.Empty(t, c.warnings())
 }

@@ -221,23 +221,25 @@ func defaultConfig(o Options) (*Config, error) {
 			return nil, fmt.Errorf("--notify %q: %w", n, err)
 		}
 		if r.own != nil {
-			c.own[peopleReceiver] = append(c.own[peopleReceiver], *r.own)
+			add(c.own, peopleReceiver, *r.own)
 			continue
 		}
 		list, _ := people[r.key].([]map[string]any)
 		people[r.key] = append(list, r.entry)
 	}
-	c.own[peopleReceiver] = append(c.own[peopleReceiver], logIntegration())
+	add(c.own, peopleReceiver, logIntegration())
 	type m = map[string]any
 	watchdog := m{"receiver": screenReceiver, "matchers": []string{`alertname="Watchdog"`}}
 	receivers := []m{people, {"name": screenReceiver}}
 	if o.HeartbeatURL != "" || o.HeartbeatURLFile != "" {
 		watchdog = m{
+			// A repetition is due only after repeat_interval: with a minute too, it
+			// would miss every second group_interval by a few milliseconds.
 			"receiver": heartbeatReceiver, "matchers": []string{`alertname="Watchdog"`},
-			"group_by": []string{"alertname"}, "group_wait": "0s", "group_interval": "1m", "repeat_interval": "1m",
+			"group_by": []string{"alertname"}, "group_wait": "0s", "group_interval": "1m", "repeat_interval": "30s",
 		}
 		receivers = append(receivers, m{"name": heartbeatReceiver})
-		c.own[heartbeatReceiver] = []ownIntegration{heartbeatIntegration(o)}
+		add(c.own, heartbeatReceiver, heartbeatIntegration(o))
 	}
 	text, err := yamlv2.Marshal(m{
 		"route": m{
@@ -287,6 +289,8 @@ func shippedInhibitions(shipped []string) ([]byte, error) {
 		rule("MachineDown", []string{but("MachineDown", "FleetUnreachable", "Watchdog")}, "machine"),
 		rule("FilesystemFull", []string{among("FilesystemAlmostFull", "FilesystemFillingUp")}, "machine", "device"),
 		rule("FilesystemAlmostFull", []string{among("FilesystemFillingUp")}, "machine", "device"),
-		rule("UnitFailed", []string{among("UnitCrashLooping")}, "machine", "name"),
+		rule("UnitFailed", []string{among("UnitCrashLooping", "UnitStuckStarting")}, "machine", "name"),
+		// Between two attempts a unit is starting.
+		rule("UnitCrashLooping", []string{among("UnitStuckStarting")}, "machine", "name"),
 	}})
 }

@@ -173,13 +173,13 @@ type always bool
 func (a always) SendResolved() bool { return bool(a) }
 
 func logIntegration() ownIntegration {
-	return ownIntegration{"log", always(true), func(_ *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	return ownIntegration{kind: "log", rs: always(true), make: func(_ *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewLog(l), nil
-	}, nil}
+	}}
 }
 
 func heartbeatIntegration(o Options) ownIntegration {
-	return ownIntegration{"heartbeat", always(false), func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	return ownIntegration{kind: "heartbeat", rs: always(false), make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewHeartbeat(o.HeartbeatURL, o.HeartbeatURLFile, t, l)
-	}, nil}
+	}}
 }
