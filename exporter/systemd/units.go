@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,9 +14,6 @@ import (
 // states are those of upstream's series; a unit that is reloading or in
 // maintenance is in none.
 var states = []string{"active", "activating", "deactivating", "inactive", "failed"}
-
-// cannotFail are the types of units that have no such state.
-var cannotFail = []string{"target", "slice", "device"}
 
 // stages of booting, in upstream's order.
 var stages = []string{
@@ -128,7 +124,7 @@ func (c *unitsCollector) unit(u *units.Unit, send sender) {
 		if u.State == state {
 			value = 1
 		}
-		if c.all || value == 1 || state == "active" || state == "failed" && !slices.Contains(cannotFail, u.Type) {
+		if c.all || value == 1 || state == "active" {
 			send("systemd_unit_state", prometheus.GaugeValue, value, u.Name, u.Type, state)
 		}
 	}

@@ -40,6 +40,7 @@ type sim struct {
 	cpu    map[string]time.Duration // by group
 	rules  map[string]time.Duration
 	fired  map[string]string // alert → severity, of all that ever fired
+	stock  bool              // machines have the stock systemd_exporter, which has every state of each unit
 }
 
 // simSeries is base at the beginning and rises by rate a second.
@@ -176,7 +177,7 @@ func (s *sim) machine(name, availability string, others int) {
 		add(1, 0, "up")
 		add(0.02, 0, "scrape_duration_seconds")
 		if job == "systemd" {
-			simUnits(add)
+			simUnits(add, s.stock)
 			continue
 		}
 		now := float64(s.begin.Unix())
@@ -195,6 +196,7 @@ func (s *sim) machine(name, availability string, others int) {
 			add(100, 0.01, "node_pressure_"+m+"_seconds_total")
 		}
 		add(3, 0, "node_vmstat_oom_kill")
+		add(1, 0, "node_procs_blocked")
 		add(2000, 0, "node_filefd_allocated")
 		add(9e18, 0, "node_filefd_maximum")
 		add(200, 0, "node_nf_conntrack_entries")
@@ -252,7 +254,7 @@ func (s *sim) machine(name, availability string, others int) {
 }
 
 // simUnits are as many units of each type as an ordinary machine has.
-func simUnits(add func(base, rate float64, metric string, ls ...string)) {
+func simUnits(add func(base, rate float64, metric string, ls ...string), stock bool) {
 	for kind, n := range map[string]int{"service": 80, "socket": 20, "timer": 12, "mount": 20, "path": 5, "scope": 3, "device": 110, "target": 25, "slice": 15} {
 		for i := range n {
 			name := fmt.Sprintf("unit-%d.%s", i, kind)
@@ -260,6 +262,8 @@ func simUnits(add func(base, rate float64, metric string, ls ...string)) {
 				v := 0.
 				if state == "active" {
 					v = 1
+				} else if !stock {
+					continue
 				}
 				add(v, 0, "systemd_unit_state", "name", name, "type", kind, "state", state)
 			}
@@ -295,6 +299,7 @@ func (s *sim) server(machine string) {
 // only, broken, hot and restarted, and nobody's sleep ends.
 func TestHealthyFleetIsQuietAndTheLaptopNeverPages(t *testing.T) {
 	s := newSim(t, ShippedOptions{})
+	s.stock = true
 	for i := range 3 {
 		s.machine(fmt.Sprint("m", i), "always", 0)
 	}
@@ -347,32 +352,34 @@ func TestHealthyFleetIsQuietAndTheLaptopNeverPages(t *testing.T) {
 
 // BenchmarkEvaluation prints how much of a CPU the shipped rules need for 1,000
 // ordinary machines of 4,000 series each, scraped every 15 s. It simulates
-// CLANMON_BENCH_MACHINES of them (100) and multiplies.
+// CLANMON_BENCH_MACHINES of them (100) and multiplies; with CLANMON_BENCH_STOCK=1
+// they have the stock exporters.
 func BenchmarkEvaluation(b *testing.B) {
 	machines := 100
 	if n, err := strconv.Atoi(os.Getenv("CLANMON_BENCH_MACHINES")); err == nil {
 		machines = n
 	}
 	s := newSim(b, ShippedOptions{})
+	s.stock = os.Getenv("CLANMON_BENCH_STOCK") != ""
 	for i := range machines {
 		s.machine(fmt.Sprintf("m%04d", i), "always", 1500)
 	}
 	s.server("m0000")
 	b.Logf("%d series", len(s.series))
 
-	// What the long ranges read: days of recorded series, every 5 minutes.
-	filesystems := func(metric string) []*simSeries {
+	// What the long ranges read: hours of recorded series, every 5 minutes.
+	filesystems := func(metric string, base, rate float64) []*simSeries {
 		var all []*simSeries
 		for _, x := range s.series {
 			if x.labels.Get("__name__") == "node_filesystem_readonly" && !strings.Contains(x.labels.Get("fstype"), "tmpfs") {
-				all = append(all, &simSeries{labels: labels.NewBuilder(x.labels).Set("__name__", metric).Labels(), base: 1e9})
+				all = append(all, &simSeries{labels: labels.NewBuilder(x.labels).Set("__name__", metric).Labels(), base: base, rate: rate})
 			}
 		}
 		return all
 	}
 	raw := s.series
-	s.series = append(filesystems("filesystem:readonly"), filesystems("filesystem:avail:bytes")...)
-	for s.now = -48 * time.Hour; s.now < -70*time.Minute; s.now += 5 * time.Minute {
+	s.series = append(filesystems("filesystem:last_writable:timestamp_seconds", float64(s.begin.Unix()), 1), filesystems("filesystem:avail:bytes", 1e9, 0)...)
+	for s.now = -6 * time.Hour; s.now < -70*time.Minute; s.now += 5 * time.Minute {
 		s.scrape(nil)
 	}
 	for i := range machines {
