@@ -1,0 +1,50 @@
+import type { ComponentType } from 'preact';
+import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
+import { Empty, Loading } from './components/bits';
+import { Layout } from './components/Layout';
+import { match, routes, type PageProps, type Route } from './routes';
+import { agent } from './state/config';
+import { href, location } from './state/location';
+
+const loaded = new Map<Route, ComponentType<PageProps>>();
+
+export function App() {
+  const path = location.value.path;
+  const m = match(agent && path === '/' ? '/targets' : path);
+  return (
+    <Layout route={m?.route} params={m?.params ?? {}}>
+      {m ? <Page key={m.route.path} route={m.route} params={m.params} /> : (
+        <div class="panel"><Empty title="There is no such page" why={path}><a class="btn" href={href('/')}>Fleet</a></Empty></div>
+      )}
+    </Layout>
+  );
+}
+
+// Page loads the code of a page when it is first opened, and keeps a mistake in
+// it from taking the rest along.
+function Page({ route, params }: { route: Route; params: Record<string, string> }) {
+  const [, again] = useState(0);
+  const [failed, setFailed] = useState<Error | undefined>();
+  const [error, reset] = useErrorBoundary((e) => console.error(e));
+  useEffect(() => {
+    if (loaded.has(route)) return;
+    route.load().then((m) => { loaded.set(route, m.default); again((n) => n + 1); }, setFailed);
+  }, [route]);
+  if (failed || error) {
+    return (
+      <div class="panel">
+        <Empty icon="crit" title={failed ? 'The page could not be loaded' : 'This page failed'} why={String((failed ?? error as Error).message ?? error)}>
+          <button class="btn" onClick={() => { reset(); window.location.reload(); }}>Load again</button>
+        </Empty>
+      </div>
+    );
+  }
+  const C = loaded.get(route);
+  return C ? <C params={params} /> : <Loading />;
+}
+
+// With time to spare, fetch the pages that are one click away.
+if (!agent) {
+  const idle = window.requestIdleCallback ?? ((f: () => void) => setTimeout(f, 2000));
+  window.addEventListener('load', () => idle(() => routes.filter((r) => r.path === '/m/:machine' || r.path === '/alerts').forEach((r) => void r.load().catch(() => undefined))));
+}

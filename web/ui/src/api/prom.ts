@@ -1,0 +1,32 @@
+// Prometheus' own API, /api/v1.
+import { request } from './client';
+import type { MatrixSeries, QueryData, VectorSample } from './types/query';
+
+// Long queries go by POST, as Grafana does it; the limit is that of proxies.
+function ask<T>(path: string, fields: Record<string, string>, signal?: AbortSignal): Promise<T> {
+  const form = new URLSearchParams(fields);
+  if (form.toString().length > 1500) return request<T>(path, { method: 'POST', form, ...(signal && { signal }) });
+  return request<T>(path, { params: fields, ...(signal && { signal }) });
+}
+
+// query evaluates at a time in Unix seconds, or at the server's now.
+export function query(expr: string, at?: number, signal?: AbortSignal, more: Record<string, string> = {}): Promise<QueryData> {
+  return ask('/api/v1/query', { query: expr, ...(at !== undefined && { time: String(at) }), ...more }, signal);
+}
+
+// vector is query for expressions that give a vector.
+export async function vector(expr: string, at?: number, signal?: AbortSignal): Promise<VectorSample[]> {
+  const d = await query(expr, at, signal);
+  return d.resultType === 'vector' ? d.result : [];
+}
+
+export async function queryRange(expr: string, start: number, end: number, step: number, signal?: AbortSignal): Promise<MatrixSeries[]> {
+  const d = await ask<QueryData>('/api/v1/query_range', { query: expr, start: String(start), end: String(end), step: String(step) }, signal);
+  return d.resultType === 'matrix' ? d.result : [];
+}
+
+// quote writes a label value as PromQL has it.
+export const quote = (value: string) => JSON.stringify(value);
+
+// anyOf is a regular expression that matches exactly these values.
+export const anyOf = (values: string[]) => values.map((v) => v.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');

@@ -1,0 +1,163 @@
+// Small pieces that most pages use.
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { ApiError } from '../api/client';
+import { ago } from '../lib/format';
+import { dateTime } from '../lib/time';
+import { second } from '../state/clock';
+import { isUTC } from '../state/prefs';
+import { copy } from '../state/toast';
+import { Icon } from './icons';
+
+export function Panel({ title, level = 2, tools, children, label }: { title?: ComponentChildren; level?: 2 | 3; tools?: ComponentChildren; children: ComponentChildren; label?: string }) {
+  const H = `h${level}` as 'h2';
+  return (
+    <section class="panel" aria-label={label}>
+      {(title || tools) && <header>{title && <H>{title}</H>}{tools}</header>}
+      {children}
+    </section>
+  );
+}
+
+// Empty says what is not there, why, and what to do about it.
+export function Empty({ icon = 'info', title, why, children }: { icon?: string; title: ComponentChildren; why?: ComponentChildren; children?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <Icon name={icon} />
+      <strong>{title}</strong>
+      {why && <p class="why">{why}</p>}
+      {children}
+    </div>
+  );
+}
+
+export function ErrorNote({ error, what }: { error: ApiError | Error | undefined; what?: string }) {
+  if (!error) return null;
+  return <p class="note crit" role="alert">{what && <b>{what}: </b>}{error.message}</p>;
+}
+
+export function Loading({ lines = 3 }: { lines?: number }) {
+  return (
+    <div class="panel body stack" role="status" aria-label="Loading" style={{ padding: '16px' }}>
+      {Array.from({ length: lines }, (_, i) => <div key={i} class="skeleton" style={{ width: `${90 - i * 17}%` }} />)}
+    </div>
+  );
+}
+
+// Ago is an age that grows while one looks at it; the tooltip has the time.
+export function Ago({ time, suffix = '' }: { time: number | undefined; suffix?: string }) {
+  if (!time) return <span class="dim">–</span>;
+  return <time dateTime={new Date(time * 1000).toISOString()} title={dateTime(time, isUTC(), true)}>{ago(second.value - time)}{suffix}</time>;
+}
+
+export function Time({ time, withSeconds = false }: { time: number | undefined; withSeconds?: boolean }) {
+  if (!time) return <span class="dim">–</span>;
+  return <time class="nowrap" dateTime={new Date(time * 1000).toISOString()}>{dateTime(time, isUTC(), withSeconds)}</time>;
+}
+
+// Snippet is text to copy, such as a command.
+export function Snippet({ text }: { text: string }) {
+  return (
+    <div class="snippet">
+      <pre>{text}</pre>
+      <button class="btn" onClick={() => void copy(text)} aria-label="Copy" title="Copy"><Icon name="copy" /></button>
+    </div>
+  );
+}
+
+// Menu is a button that opens a list. Escape and a click elsewhere close it.
+export function Menu({ label, icon, children, title, class: extra = '' }: { label?: ComponentChildren; icon?: string; children: (close: () => void) => ComponentChildren; title?: string; class?: string }) {
+  const [open, setOpen] = useState(false);
+  const [right, setRight] = useState(false);
+  const ref = useRef<HTMLSpanElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const away = (e: Event) => { if (!ref.current?.contains(e.target as Node)) setOpen(false); };
+    const esc = (e: KeyboardEvent) => {
+      if (e.key !== 'Escape') return;
+      e.stopPropagation();
+      setOpen(false);
+      ref.current?.querySelector('button')?.focus();
+    };
+    document.addEventListener('pointerdown', away);
+    document.addEventListener('keydown', esc, true);
+    return () => {
+      document.removeEventListener('pointerdown', away);
+      document.removeEventListener('keydown', esc, true);
+    };
+  }, [open]);
+  const toggle = () => {
+    const box = ref.current?.getBoundingClientRect();
+    setRight(!!box && box.left > window.innerWidth / 2);
+    setOpen(!open);
+  };
+  return (
+    <span class="menuwrap" ref={ref}>
+      <button type="button" class={`btn ${label ? '' : 'icon'} ${extra}`} aria-expanded={open} aria-haspopup="true" title={title} aria-label={label ? undefined : title} onClick={toggle}>
+        {icon && <Icon name={icon} />}{label}{label && <Icon name="down_" />}
+      </button>
+      {open && <div class="menu" style={{ top: 'calc(100% + 4px)', ...(right ? { right: 0 } : { left: 0 }) }}>{children(() => setOpen(false))}</div>}
+    </span>
+  );
+}
+
+// Overlay: a dialog in the middle or a sheet at the side. Focus goes in, stays
+// in, and goes back.
+export function Overlay({ title, kind, onClose, children, footer }: { title: ComponentChildren; kind: 'dialog' | 'sheet'; onClose: () => void; children: ComponentChildren; footer?: ComponentChildren }) {
+  const ref = useRef<HTMLDivElement>(null);
+  const close = useRef(onClose);
+  close.current = onClose;
+  useEffect(() => {
+    const before = document.activeElement as HTMLElement | null;
+    const box = ref.current!;
+    (box.querySelector<HTMLElement>('[autofocus]') ?? box).focus();
+    const key = (e: KeyboardEvent) => {
+      if (e.key === 'Escape') { e.stopPropagation(); close.current(); return; }
+      if (e.key !== 'Tab') return;
+      const all = [...box.querySelectorAll<HTMLElement>('a[href],button:not([disabled]),input,select,textarea,[tabindex="0"]')].filter((x) => x.offsetParent !== null);
+      const first = all[0];
+      const last = all[all.length - 1];
+      if (!first || !last) return;
+      if (e.shiftKey && (document.activeElement === first || document.activeElement === box)) { e.preventDefault(); last.focus(); }
+      else if (!e.shiftKey && document.activeElement === last) { e.preventDefault(); first.focus(); }
+    };
+    box.addEventListener('keydown', key);
+    return () => {
+      box.removeEventListener('keydown', key);
+      before?.focus?.();
+    };
+  }, []);
+  const inner = (
+    <div class={kind} role="dialog" aria-modal="true" aria-label={typeof title === 'string' ? title : undefined} tabIndex={-1} ref={ref} onClick={(e) => e.stopPropagation()}>
+      <header>
+        <h2>{title}</h2>
+        <button type="button" class="btn icon plain" aria-label="Close" title="Close (Esc)" onClick={onClose}><Icon name="close" /></button>
+      </header>
+      <div class="body">{children}</div>
+      {footer && <footer>{footer}</footer>}
+    </div>
+  );
+  return <div class={kind === 'dialog' ? 'scrim' : 'sheetscrim'} onClick={onClose}>{inner}</div>;
+}
+
+// Tags are links that filter by the tag.
+export function LabelList({ labels, without = [] }: { labels: Record<string, string>; without?: string[] }) {
+  return (
+    <span class="row" style={{ gap: '4px' }}>
+      {Object.entries(labels).filter(([k]) => !without.includes(k)).map(([k, v]) => (
+        <span class="chip mono wrap" key={k}>{k}=<b>{v}</b></span>
+      ))}
+    </span>
+  );
+}
+
+// safeLink returns url if it is one that may be followed: http or https.
+export function safeLink(url: string | undefined): string | undefined {
+  if (!url) return undefined;
+  try {
+    const u = new URL(url, window.location.href);
+    return u.protocol === 'http:' || u.protocol === 'https:' ? u.href : undefined;
+  } catch {
+    return undefined;
+  }
+}

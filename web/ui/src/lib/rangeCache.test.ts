@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { RangeCache } from './rangeCache';
+
+const series = (name: string, from: number, to: number, step: number, v = 1) => {
+  const values: [number, string][] = [];
+  for (let t = from; t <= to; t += step) values.push([t, String(v)]);
+  return { metric: { name }, values };
+};
+
+test('a refresh asks only for the steps that are new, and the last ones again', () => {
+  const c = new RangeCache();
+  const first = { start: 0, end: 3600, step: 60 };
+  expect(c.missing('up', first)).toEqual(first);
+  c.put('up', first, first, [series('a', 0, 3600, 60)]);
+  const second = { start: 120, end: 3720, step: 60 };
+  const missing = c.missing('up', second);
+  expect(missing).toEqual({ start: 3540, end: 3720, step: 60 });
+  const frame = c.put('up', second, missing, [series('a', 3540, 3720, 60, 2), series('b', 3720, 3720, 60)]);
+  expect(frame.times).toHaveLength(61);
+  expect(frame.times[0]).toBe(120);
+  const [a, b] = frame.series;
+  expect(a!.values.slice(0, 3)).toEqual([1, 1, 1]);
+  expect(a!.values.slice(-4)).toEqual([2, 2, 2, 2]);
+  expect(b!.values.filter((v) => v !== null)).toHaveLength(1);
+});
+
+test('another step, an older range or a gap ask for everything', () => {
+  const c = new RangeCache();
+  const g = { start: 3600, end: 7200, step: 60 };
+  c.put('up', g, g, []);
+  for (const other of [{ start: 3600, end: 7200, step: 30 }, { start: 0, end: 7200, step: 60 }, { start: 7260, end: 9000, step: 60 }]) {
+    expect(c.missing('up', other)).toEqual(other);
+  }
+});
+
+test('a series that ended leaves with its last point', () => {
+  const c = new RangeCache();
+  const g = { start: 0, end: 120, step: 60 };
+  c.put('up', g, g, [series('gone', 0, 60, 60)]);
+  const next = { start: 120, end: 240, step: 60 };
+  expect(c.put('up', next, c.missing('up', next), []).series).toEqual([]);
+});
+
+test('points that vanished from a second answer are not kept', () => {
+  const c = new RangeCache();
+  const g = { start: 0, end: 300, step: 60 };
+  c.put('up', g, g, [series('a', 0, 300, 60)]);
+  const next = { start: 0, end: 360, step: 60 };
+  const f = c.put('up', next, c.missing('up', next), [series('a', 360, 360, 60)]);
+  expect(f.series[0]!.values).toEqual([1, 1, 1, 1, null, null, 1]);
+});

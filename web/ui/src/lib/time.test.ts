@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest';
+import { aligned, dateTime, durationText, parseDateTime, parseDuration, readRange, stepFor } from './time';
+
+test('durations are read and written as Prometheus has them', () => {
+  expect(parseDuration('1h30m')).toBe(5400);
+  expect(parseDuration('7d')).toBe(604800);
+  expect(parseDuration('1h30')).toBeUndefined();
+  expect(parseDuration('')).toBeUndefined();
+  expect(durationText(5400)).toBe('1h30m');
+  expect(durationText(90061)).toBe('1d1h1m1s');
+});
+
+test('the range in the URL; nonsense is the default', () => {
+  expect(readRange(new URLSearchParams('range=6h'), 100000)).toEqual({ from: 78400, to: 100000, relative: '6h' });
+  expect(readRange(new URLSearchParams('from=10&to=20'), 100)).toEqual({ from: 10, to: 20 });
+  expect(readRange(new URLSearchParams('range=banana'), 100000).relative).toBe('1h');
+  expect(readRange(new URLSearchParams('from=20&to=10'), 100000).relative).toBe('1h');
+});
+
+test('steps are round and points aligned', () => {
+  expect(stepFor(3600)).toBe(15);
+  expect(stepFor(6 * 3600)).toBe(120);
+  expect(stepFor(30 * 86400)).toBe(10800);
+  expect(stepFor(365 * 86400)).toBe(172800);
+  expect(aligned({ from: 101, to: 299 }, 60)).toEqual({ start: 60, end: 240 });
+});
+
+test('dates', () => {
+  expect(dateTime(1764040200, true)).toBe('2025-11-25 03:10');
+  expect(parseDateTime('2025-11-25 03:10', true)).toBe(1764040200);
+  expect(parseDateTime('yesterday', true)).toBeUndefined();
+});

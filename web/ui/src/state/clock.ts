@@ -1,0 +1,74 @@
+// The heartbeat of the pages. tick grows when data should be asked for anew:
+// every interval, but not in a hidden tab, not while a chart is dragged, and not
+// when the range ends at a fixed time.
+import { computed, effect, signal } from '@preact/signals';
+import { parseDuration, readRange, type Range } from '../lib/time';
+import { location, setParams } from './location';
+import { interval } from './prefs';
+
+export const tick = signal(0);
+export const hidden = signal(document.hidden);
+export const dragging = signal(false);
+
+// now follows tick, so that all parts of a page speak of the same time.
+export const now = signal(Date.now() / 1000);
+
+// seconds counts every second for ages on display; it asks for no data.
+export const second = signal(Math.floor(Date.now() / 1000));
+setInterval(() => { if (!document.hidden) second.value = Math.floor(Date.now() / 1000); }, 1000);
+
+// Only a change of the range's own parameters makes a new range.
+const rangeKey = computed(() => ['range', 'from', 'to'].map((k) => location.value.params.get(k) ?? '').join('|'));
+export const range = computed<Range>(() => {
+  const [r, from, to] = rangeKey.value.split('|');
+  const p = new URLSearchParams();
+  if (r) p.set('range', r);
+  if (from) p.set('from', from);
+  if (to) p.set('to', to);
+  return readRange(p, now.value);
+});
+
+export const frozen = computed(() => rangeKey.value.split('|')[2] !== '' && !range.value.relative);
+
+// at is the time at which instant queries are evaluated: the end of a frozen
+// range, else undefined, which is the server's now.
+export const at = computed(() => (frozen.value ? range.value.to : undefined));
+
+export function refresh(): void {
+  now.value = Date.now() / 1000;
+  tick.value++;
+}
+
+document.addEventListener('visibilitychange', () => {
+  hidden.value = document.hidden;
+  if (!document.hidden && !frozen.value && interval.value !== 'off' && Date.now() / 1000 - now.value > (parseDuration(interval.value) ?? 30)) refresh();
+});
+
+effect(() => {
+  if (interval.value === 'off' || hidden.value || dragging.value || frozen.value) return;
+  const timer = setInterval(refresh, (parseDuration(interval.value) ?? 30) * 1000);
+  return () => clearInterval(timer);
+});
+
+export function setRelative(r: string): void {
+  now.value = Date.now() / 1000;
+  setParams({ range: r, from: null, to: null }, false);
+}
+
+export function setAbsolute(from: number, to: number): void {
+  setParams({ range: null, from: Math.round(from), to: Math.round(to) }, false);
+}
+
+// shift moves the range by a part of its length; zoomOut doubles it.
+export function shift(by: number): void {
+  const r = range.value;
+  const d = (r.to - r.from) * by;
+  setAbsolute(r.from + d, r.to + d);
+}
+
+export function zoomOut(): void {
+  const r = range.value;
+  const d = (r.to - r.from) / 2;
+  if (r.relative) setAbsolute(r.from - 2 * d, r.to);
+  else setAbsolute(r.from - d, r.to + d);
+}

@@ -1,0 +1,31 @@
+// How many alerts fire, for the title, the favicon and the navigation. Silenced
+// and inhibited ones do not count, nor what is for information only.
+import { computed, effect, signal } from '@preact/signals';
+import { alerts } from '../api/clanmon';
+import type { Alert } from '../api/types/alerts';
+import { tick } from './clock';
+import { agent } from './config';
+
+export const allAlerts = signal<Alert[] | undefined>(undefined);
+export const alertsTime = signal(0);
+
+const counts = (a: Alert) => a.status.state !== 'suppressed' && a.labels.severity !== 'info' && a.labels.severity !== 'none';
+export const firing = computed(() => {
+  const live = (allAlerts.value ?? []).filter(counts);
+  return { total: live.length, critical: live.filter((a) => a.labels.severity === 'critical').length };
+});
+
+export async function loadAlerts(): Promise<void> {
+  if (agent) return;
+  try {
+    allAlerts.value = await alerts();
+    alertsTime.value = Date.now() / 1000;
+  } catch { /* the banner says that the server is away; the old ones stay */ }
+}
+
+let begun = -1;
+effect(() => {
+  if (tick.value === begun) return;
+  begun = tick.value;
+  void loadAlerts();
+});
