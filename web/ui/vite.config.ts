@@ -13,5 +13,6 @@ export default defineConfig({
     reportCompressedSize: false,
     assetsInlineLimit: 0, // the security policy forbids data: in scripts and styles
   },
-  server: { proxy: { '/api': 'http://localhost:9090' } },
+  // CLANMON names the server that the pages talk to while they are developed.
+  server: { proxy: Object.fromEntries(['/api', '/-/', '/favicon.svg'].map((p) => [p, process.env.CLANMON ?? 'http://localhost:9090'])) },
 });
