@@ -3,6 +3,7 @@
 import type { Alert } from '../api/types/alerts';
 import type { Machine } from '../api/types/machines';
 import type { VectorSample } from '../api/types/query';
+import { shortError } from './errors';
 
 export type State = 'down' | 'critical' | 'warning' | 'waiting' | 'offline' | 'ok';
 
@@ -122,7 +123,7 @@ export function judge(r: FleetRow): void {
     r.why = targets.length ? 'not scraped yet' : 'nothing to scrape';
   } else if (r.up === 0) {
     r.state = r.intermittent ? 'offline' : 'down';
-    r.why = r.intermittent ? 'off, as it may be' : targets.find((t) => t.lastError)?.lastError ?? 'does not answer';
+    r.why = r.intermittent ? 'off, as it may be' : shortError(targets.find((t) => t.lastError)?.lastError) || 'does not answer';
   } else if (r.critical) {
     r.state = 'critical';
     r.why = alert;

@@ -23,6 +23,7 @@ test('percent', () => {
   expect(percent(0.034)).toBe('3.4 %');
   expect(percent(0.999)).toBe('100 %');
   expect(percent(0.00042)).toBe('0.04 %');
+  expect(percent(0.000005)).toBe('0 %');
 });
 
 test('times', () => {

@@ -64,7 +64,8 @@ export function percent(v: number | null | undefined): string {
   if (missing(v)) return DASH;
   const p = v * 100;
   const a = Math.abs(p);
-  return `${a >= 10 || a === 0 ? p.toFixed(0) : a >= 0.1 ? trim(p.toFixed(1)) : trim(p.toPrecision(1))} %`;
+  if (a < 0.005) return '0 %'; // below what matters; exact values are in Explore
+  return `${a >= 10 ? p.toFixed(0) : a >= 0.1 ? trim(p.toFixed(1)) : trim(p.toFixed(2))} %`;
 }
 
 // seconds renders a short time: 1.2 ms, 35 s, 4.5 min, 3 h, 12 d.
