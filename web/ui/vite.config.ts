@@ -4,6 +4,17 @@ import { defineConfig } from 'vite';
 // the server puts its path prefix before those of index.html.
 export default defineConfig({
   base: './',
+  plugins: [{
+    // Vite's preview server serves index.html at /m/NAME too, where relative
+    // links of assets would lead elsewhere; clanmon itself puts its prefix there.
+    name: 'preview-nested-paths',
+    configurePreviewServer(server) {
+      server.middlewares.use((req, _res, next) => {
+        req.url = req.url?.replace(/^\/.+(?=\/(assets|favicon))/, '');
+        next();
+      });
+    },
+  }],
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact' },
   build: {
     target: 'es2022',
