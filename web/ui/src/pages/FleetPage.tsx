@@ -157,10 +157,10 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
         {r.why && <span class="dim ellipsis why" title={r.why}>{r.why}</span>}
       </span>
     ) },
-    { id: 'cpu', title: 'CPU', num: true, width: '190px', sort: (r) => r.cpu, cell: (r) => <span class="cpucell"><Spark values={spark.get(r.name)} max={1} label={`CPU of ${r.name} over an hour`} /><Meter value={r.cpu} warn={0.85} crit={0.97} /></span> },
-    { id: 'memory', title: 'Memory', num: true, width: '120px', sort: (r) => r.memory, cell: (r) => <Meter value={r.memory} warn={0.85} crit={0.95} /> },
-    { id: 'filesystem', title: 'Fullest file system', head: 'Disk', num: true, width: '120px', sort: (r) => r.filesystem, cell: (r) => <Meter value={r.filesystem} warn={0.9} crit={0.97} /> },
-    { id: 'network', title: 'Network in and out', head: 'Network', num: true, sort: (r) => (r.receive ?? 0) + (r.transmit ?? 0) || undefined, cell: (r) => (r.receive === undefined ? '–' : <span class="nowrap" title="received, sent">{format((r.receive ?? 0) * 8, 'bitsps').replace('bit/s', 'b')} <span class="dim">↓</span> {format((r.transmit ?? 0) * 8, 'bitsps').replace('bit/s', 'b')} <span class="dim">↑</span></span>) },
+    { id: 'cpu', title: 'CPU', num: true, width: '180px', sort: (r) => r.cpu, cell: (r) => <span class="cpucell"><Spark values={spark.get(r.name)} max={1} label={`CPU of ${r.name} over an hour`} /><Meter value={r.cpu} warn={0.85} crit={0.97} /></span> },
+    { id: 'memory', title: 'Memory', num: true, width: '104px', sort: (r) => r.memory, cell: (r) => <Meter value={r.memory} warn={0.85} crit={0.95} /> },
+    { id: 'filesystem', title: 'Fullest file system', head: 'Disk', num: true, width: '104px', sort: (r) => r.filesystem, cell: (r) => <Meter value={r.filesystem} warn={0.9} crit={0.97} /> },
+    { id: 'network', title: 'Network in and out, bit/s', head: 'Net, bit/s', num: true, sort: (r) => (r.receive ?? 0) + (r.transmit ?? 0) || undefined, cell: (r) => (r.receive === undefined ? '–' : <span title="received, sent">{format(r.receive * 8)} <span class="dim">↓</span> {format(r.transmit === undefined ? undefined : r.transmit * 8)} <span class="dim">↑</span></span>) },
     { id: 'io', title: 'Time stalled on IO', head: 'IO stall', num: true, sort: (r) => r.ioStalled, cell: (r) => format(r.ioStalled, 'ratio') },
     { id: 'memoryStalled', title: 'Time stalled on memory', head: 'Mem. stall', num: true, sort: (r) => r.memoryStalled, cell: (r) => format(r.memoryStalled, 'ratio') },
     { id: 'temperature', title: 'Hottest sensor', head: 'Temp.', num: true, sort: (r) => r.temperature, cell: (r) => (r.temperature === undefined ? '–' : `${Math.round(r.temperature)} °C`) },
