@@ -1,8 +1,9 @@
 // What a first start looks like: a list that fills in by itself, in place of
 // empty tables. It goes away once figures are there and somebody is told.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { receivers } from '../api/clanmon';
 import type { Discovery, Machine } from '../api/types/machines';
+import { refresh } from '../state/clock';
 import { useData } from '../state/data';
 import { recall, remember } from '../state/prefs';
 import { Panel, Snippet } from './bits';
@@ -11,19 +12,28 @@ import { Icon } from './icons';
 export function FirstSteps({ found, discovery, seen }: { found: Machine[]; discovery: Discovery | undefined; seen: boolean }) {
   const [gone, setGone] = useState(() => recall('firststeps.gone', false));
   const told = useData(gone ? null : 'receivers', receivers, 60);
+  const incomplete = !gone && !seen;
+  useEffect(() => {
+    // Somebody is waiting for the first figures: do not let them wait for a tick.
+    if (!incomplete) return;
+    const timer = setInterval(refresh, 5000);
+    return () => clearInterval(timer);
+  }, [incomplete]);
   if (gone || !told.data) return null;
   const scraped = found.some((m) => m.targets?.some((t) => t.health === 'up'));
   const channel = told.data.some((r) => !/^log/.test(r.integration));
   if (scraped && seen && channel) return null;
   const methods = discovery?.methods ?? [];
   const broken = methods.filter((m) => m.error);
-  const sources = [...new Set(found.flatMap((m) => m.sources ?? []))];
+  const sources = [...new Set([...found.flatMap((m) => m.sources ?? []), ...methods.map((m) => m.method)])].filter((s) => s !== 'local');
   const steps: [boolean, string, preact.ComponentChildren?][] = [
     [true, 'Storage is ready'],
-    [broken.length === 0 && (methods.length > 0 || sources.length > 0), sources.length || methods.length ? `Machines are found by ${[...new Set([...sources, ...methods.map((m) => m.method)])].join(', ')}${broken.length ? `; ${broken.map((b) => `${b.method}: ${b.error}`).join('; ')}` : ''}` : 'Nothing looks for machines yet', !methods.length && !sources.some((s) => s !== 'local') ? <Snippet text="clanmon server --discovery tailscale" /> : undefined],
+    sources.length
+      ? [!broken.length, broken.length ? broken.map((b) => `${b.method}: ${b.error}`).join('; ') : `Machines are found by ${sources.join(', ')}`]
+      : [false, 'Only this machine is watched. To find others, start the server with a discovery method:', <Snippet text="clanmon server --discovery tailscale" />],
     [found.length > 0, found.length ? `${found.length} machine${found.length === 1 ? '' : 's'} found` : 'No machine found yet'],
-    [scraped && seen, scraped ? (seen ? 'First figures are here' : 'The first scrape is done; rates need a second one') : 'The first scrape is on its way'],
-    [channel, channel ? 'Alerts reach somebody' : 'Alerts are only shown here: nobody is told', channel ? undefined : <Snippet text={'clanmon server --notify "ntfy://ntfy.sh/TOPIC"'} />],
+    [scraped && seen, !scraped ? 'The first scrape is on its way' : seen ? 'First figures are here' : 'The first scrape is done; figures follow with the second one'],
+    channel ? [true, 'Alerts reach somebody'] : [false, 'Alerts are only shown here. To be told, name somebody:', <Snippet text={'clanmon server --notify "ntfy://ntfy.sh/TOPIC"'} />],
   ];
   return (
     <Panel title="First steps" tools={<button type="button" class="btn plain" onClick={() => { remember('firststeps.gone', true); setGone(true); }}>Hide</button>}>

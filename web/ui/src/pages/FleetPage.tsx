@@ -16,6 +16,7 @@ import { at, frozen, now, second, tick } from '../state/clock';
 import { useData } from '../state/data';
 import { allAlerts, alertsTime } from '../state/firing';
 import { href, machinePath, param, setParams, tagFilter } from '../state/location';
+import { phone } from '../state/media';
 import { interval, recall, remember } from '../state/prefs';
 import './fleet.css';
 
@@ -64,7 +65,7 @@ export default function FleetPage() {
         <input class="field" type="search" aria-label="Filter machines" placeholder="Filter: name, tag, system" value={text} onInput={(e) => setParams({ q: e.currentTarget.value })} />
         {tags.length > 0 && <TagMenu tags={tags} all={all} />}
         {tags.length > 0 && <button type="button" class="btn" aria-pressed={group === 'tag'} onClick={() => setParams({ group: group === 'tag' ? null : 'tag' })}>Group by tag</button>}
-        <Menu icon="columns" title="Columns">
+        {!phone.value && <Menu icon="columns" title="Columns">
           {() => columns.filter((c) => c.id !== 'state' && c.id !== 'name').map((c) => (
             <button type="button" key={c.id} role="menuitemcheckbox" aria-checked={!hidden.includes(c.id)} onClick={() => {
               const h = hidden.includes(c.id) ? hidden.filter((x) => x !== c.id) : [...hidden, c.id];
@@ -72,7 +73,7 @@ export default function FleetPage() {
               remember('fleet.hidden', h);
             }}><span style={{ width: '16px' }}>{!hidden.includes(c.id) && <Icon name="ok" />}</span>{c.title}</button>
           ))}
-        </Menu>
+        </Menu>}
       </PageHead>
       <FirstSteps found={found.data} discovery={disco.data} seen={!!records.data?.length || !!fallback.data?.length} />
       <Problems all={all} silent={silent} time={Math.min(found.time, alertsTime.value || found.time)} />
@@ -134,7 +135,8 @@ function Problems({ all, silent, time }: { all: FleetRow[]; silent: number; time
   const healthy = all.length - offline - waiting;
   return (
     <div class="problems" role="group" aria-label="What is wrong">
-      {calm && <span class="problem ok calm"><Icon name="ok" />{healthy === 0 ? 'No machine has answered yet' : healthy === 1 ? 'The machine is healthy' : `All ${healthy} machines healthy`}, checked {ago(second.value - time)} ago</span>}
+      {calm && healthy === 0 && <span class="problem off"><Icon name="wait" />{waiting ? 'No machine has answered yet' : 'Nobody is home'}</span>}
+      {calm && healthy > 0 && <span class="problem ok"><Icon name="ok" />{healthy === 1 ? 'The machine is healthy' : `All ${healthy} machines healthy`}, checked {ago(second.value - time)} ago</span>}
       {filter('down', down, 'crit', 'down', 'down')}
       {filter('critical', critical, 'crit', 'crit', critical === 1 ? 'machine critical' : 'machines critical')}
       {filter('warning', warning, 'warn', 'warn', warning === 1 ? 'machine with a warning' : 'machines with warnings')}
