@@ -84,6 +84,14 @@ let
     group = "all exporters run as clanmon-exporter, in one process";
   };
 
+  # Exporters that NixOS has and clanmon has not.
+  others = [
+    "blackbox"
+    "domain"
+    "json"
+    "snmp"
+  ];
+
   nothing = v: v == null || v == [ ] || v == { } || v == false;
 
   # Words for collectors → upstream's names; those that nobody knows.
@@ -132,7 +140,7 @@ let
           };
         }
         // both;
-      on = filterAttrs (_: s: s.enable or true) all;
+      on = filterAttrs (t: s: (s.enable or true) && elem t (kinds ++ others)) all;
       mine = mapAttrs (kind: s: { port = vocabulary.ports.${kind}; } // s) (
         filterAttrs (t: _: elem t kinds) on
       );
@@ -144,7 +152,10 @@ let
       );
       foreignFirewall = filterAttrs (t: _: !(elem t kinds)) on;
       problems =
-        optional (collectors != { } && !(both ? node)) (
+        map (
+          t: "${where}: exporters.${t}: there is no such exporter; known are ${list (kinds ++ others)}"
+        ) (filter (t: !(elem t (kinds ++ others))) (attrNames all))
+        ++ optional (collectors != { } && !(both ? node)) (
           "${where}: ${list (attrNames collectors)}: only the exporter node has collectors, and it is not among ${list (attrNames both)}"
         )
         ++ concatLists (mapAttrsToList (kind: s: sectionProblems kind s) mine);
@@ -267,7 +278,12 @@ let
     };
 in
 {
-  inherit sections merge expand;
+  inherit
+    sections
+    merge
+    expand
+    others
+    ;
 
   # The command line and the rest of a process that runs these kinds.
   process =

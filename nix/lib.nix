@@ -112,16 +112,22 @@ let
           vpnInterfaces
         else
           [ ];
-      everywhere = openFirewall == true && interfaces == [ ];
     in
     {
-      inherit everywhere port;
+      inherit where port what;
+      everywhere = openFirewall == true && interfaces == [ ];
       interfaces = chosen;
-      warnings = optional (openFirewall == null && interfaces == [ ] && vpnInterfaces == [ ]) (
-        "${where}: port ${toString port} (${what}) stays closed: this machine has no VPN interface that clanmon knows. "
-        + ''Open it with `interfaces = [ "eth1" ];`, or on all interfaces with `openFirewall = true;`; `openFirewall = false;` ends this warning.''
-      );
+      closed = openFirewall == null && interfaces == [ ] && vpnInterfaces == [ ];
     };
+
+  # One warning for all ports of an instance that stay closed without having been told to.
+  closedWarnings =
+    opened:
+    mapAttrsToList (
+      where: ports:
+      "${where}: ${concatStringsSep ", " (map (o: "port ${toString o.port} (${o.what})") ports)}: closed, because this machine has no VPN interface that clanmon knows. "
+      + ''Open with `interfaces = [ "eth1" ];`, or on all interfaces with `openFirewall = true;`; `openFirewall = false;` ends this warning.''
+    ) (lib.groupBy (o: o.where) (filter (o: o.closed) opened));
 
   # networking.firewall for a list of what openPort gave. nftables wants "zt*" where
   # iptables wants "zt+".
@@ -171,6 +177,7 @@ in
     toFlags
     pastedSecrets
     openPort
+    closedWarnings
     firewall
     vpnInterfaces
     ;

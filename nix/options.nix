@@ -8,7 +8,7 @@
 }:
 let
   inherit (lib) mkOption types;
-  inherit (import ./lib.nix { inherit lib; }) kinds;
+  inherit (import ./lib.nix { inherit lib; }) kinds exporter;
 
   openFirewall = mkOption {
     type = types.nullOr types.bool;
@@ -50,17 +50,7 @@ in
     freeformType = types.attrsOf types.anything;
     options = {
       exporterType = mkOption {
-        type = types.nullOr (
-          types.enum (
-            kinds
-            ++ [
-              "blackbox"
-              "domain"
-              "json"
-              "snmp"
-            ]
-          )
-        );
+        type = types.nullOr (types.enum (kinds ++ exporter.others));
         default = null;
         example = "nginx";
         description = ''

@@ -54,6 +54,15 @@ let
     kind: section:
     if kind == "redis" && !(section ? addr) then
       removeAttrs redis [ "groups" ] // section
+    else if kind == "nginx" && nginx && !(section ? scrapeUri) then
+      # NixOS' status page is that of the host "localhost" only.
+      let
+        port = config.services.nginx.defaultHTTPListenPort or 80;
+      in
+      {
+        scrapeUri = "http://localhost${lib.optionalString (port != 80) ":${toString port}"}/nginx_status";
+      }
+      // section
     else if kind == "postgres" && localPostgres && postgresPort != 5432 then
       {
         dataSourceName = "host=/run/postgresql port=${toString postgresPort} user=${user} dbname=postgres sslmode=disable";
@@ -80,12 +89,6 @@ let
       vpnInterfaces = clanmon.vpnInterfaces config;
     }
   ) kinds;
-  # One warning for all ports of an instance says it.
-  closed = lib.attrValues (
-    lib.mapAttrs (_: ws: lib.head ws) (
-      lib.groupBy (w: lib.head (lib.splitString ": port" w)) (lib.concatMap (o: o.warnings) opened)
-    )
-  );
   foreign = lib.filterAttrs (_: s: s.enable or false) (
     lib.genAttrs clanmon.kinds (k: config.services.prometheus.exporters.${k} or { })
   );
@@ -208,7 +211,7 @@ in
       ) (lib.filterAttrs (k: s: kinds ? ${k} && (s.port or null) == kinds.${k}.port) foreign)
     );
     warnings =
-      closed
+      clanmon.closedWarnings opened
       ++ lib.optionals (kinds ? redis && lib.length (lib.attrNames redisServers) > 1 && !(found.kinds.redis ? addr)) [
         "${kinds.redis.where}: exporters.redis.addr: this machine has several Redis servers (${lib.concatStringsSep ", " (lib.attrNames redisServers)}); only ${kinds.redis.addr} is watched"
       ];
@@ -244,9 +247,9 @@ in
           );
       };
 
-    services.nginx = mkIf (kinds ? nginx && nginx && !(kinds.nginx ? scrapeUri)) {
-      statusPage = lib.mkDefault true;
-    };
+    services.nginx.statusPage = mkIf (kinds ? nginx && nginx && !(found.kinds.nginx ? scrapeUri)) (
+      lib.mkDefault true
+    );
 
     # The exporter's user may read PostgreSQL's statistics, and nothing else.
     systemd.services.clanmon-exporter-postgresql = mkIf localPostgres {

@@ -196,7 +196,7 @@ in
         "${where}: port: services.prometheus has port ${toString cfg.port} as well; give one of them another port"
       )
     );
-    warnings = judged.warnings ++ opened.warnings;
+    warnings = judged.warnings ++ clanmon.closedWarnings [ opened ];
 
     users.users.${user} = {
       isSystemUser = true;

@@ -276,7 +276,16 @@ in
           imports = [
             ../nixos/common.nix
             ../nixos/exporter.nix
-          ];
+          ]
+          # What passes through says whose it is when NixOS does not know it.
+          ++ optional hasServer {
+            _file = here;
+            config.services.prometheus = free;
+          }
+          ++ optional (foreign != { }) {
+            _file = "machine '${name}', role 'exporter' of ${lib.concatStringsSep ", " (lib.unique (mapAttrsToList (_: s: s.where) foreign))}";
+            config.services.prometheus.exporters = mapAttrs (_: s: { enable = true; } // s) foreignConfig;
+          };
 
           # None of these conditions depends on the machine's configuration.
           config = lib.mkMerge (
@@ -311,12 +320,11 @@ in
               };
             }
             ++ optional (foreign != { }) {
-              services.prometheus.exporters = mapAttrs (_: s: { enable = true; } // s) foreignConfig;
               networking.firewall = clanmon.firewall {
                 inherit nftables;
                 opened = openedForeign;
               };
-              warnings = concatMap (o: o.warnings) openedForeign;
+              warnings = clanmon.closedWarnings openedForeign;
             }
             ++ optional ((hasExporter && useTLS) || (hasServer && settings.tls.enable)) (
               let
@@ -366,24 +374,21 @@ in
               );
               warnings =
                 judged.warnings
-                ++ opened.warnings
+                ++ clanmon.closedWarnings [ opened ]
                 ++ optional (older && settings.openFirewall == true && settings.interfaces == [ ]) (
                   "${here}: port ${toString prometheus.port} is open on all interfaces, as the older service had it, and so are those of the exporters. "
                   + ''Set `interfaces = [ "tailscale0" ];` (or openFirewall = null for the VPN only) in both roles, or change module.name to "clanmon", which does the latter by itself and watches the clan's machines without more settings.''
                 );
 
-              services.prometheus = lib.mkMerge [
-                {
-                  enable = true;
-                  package = config.services.clanmon.package;
-                  extraFlags = map clanmon.execArg (
-                    [ "--clan.settings=/etc/clanmon/settings.json" ]
-                    ++ optional (settings.alertmanagerConfig != null) "--alertmanager.config.file=${alertmanagerFile}"
-                    ++ flags
-                  );
-                }
-                free
-              ];
+              services.prometheus = {
+                enable = true;
+                package = config.services.clanmon.package;
+                extraFlags = map clanmon.execArg (
+                  [ "--clan.settings=/etc/clanmon/settings.json" ]
+                  ++ optional (settings.alertmanagerConfig != null) "--alertmanager.config.file=${alertmanagerFile}"
+                  ++ flags
+                );
+              };
 
               environment.etc."clanmon/settings.json".text = builtins.toJSON settingsFile;
               environment.etc."clanmon/inventory.json" = lib.mkIf (lib.elem "inventory" methods) {

@@ -177,7 +177,7 @@ func TestClan(t *testing.T) {
 
 	require.Empty(t, web.Problems)
 	require.True(t, web.NginxStatusPage)
-	require.Equal(t, []string{"--exporter=node,systemd,nginx", "--node.listen-address=:9100", "--systemd.listen-address=:9558", "--nginx.listen-address=:9113"}, web.exporter(t))
+	require.Equal(t, []string{"--exporter=node,systemd,nginx", "--node.listen-address=:9100", "--systemd.listen-address=:9558", "--nginx.listen-address=:9113", "--nginx.scrape-uri=http://localhost/nginx_status"}, web.exporter(t))
 	require.Contains(t, web.Users, "clanmon-exporter")
 
 	// Open on the VPN where there is one; else closed, and somebody is told.
@@ -186,7 +186,7 @@ func TestClan(t *testing.T) {
 	require.Empty(t, web.Firewall.All)
 	require.Empty(t, web.Firewall.Interfaces)
 	require.Len(t, web.Warnings, 1)
-	require.Contains(t, web.Warnings[0], `Open it with `+"`"+`interfaces = [ "eth1" ];`)
+	require.Contains(t, web.Warnings[0], `Open with `+"`"+`interfaces = [ "eth1" ];`)
 }
 
 // What Nix writes is what the program takes: its own checks say so, as they do in

@@ -217,3 +217,32 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 		require.Equal(t, "success", show("Result"), unit)
 	}
 }
+
+// One option of the server role is enough, for the exporters of all instances that
+// it asks.
+func TestMutualTLS(t *testing.T) {
+	t.Parallel()
+	const instances = `clan = { machines = { srv = [ ]; web = [ ]; two = [ ]; }; instances = {
+    a = { module = { name = "clanmon"; input = "self"; };
+      roles.server.machines = { srv.settings = { tls.enable = true; openFirewall = false; }; %s };
+      roles.exporter.machines.srv.settings.openFirewall = false; };
+    units = { module = { name = "clanmon"; input = "self"; };
+      roles.exporter.machines.web.settings = { exporterType = "systemd"; openFirewall = false; }; };
+  }; }; machines = { srv = { }; web = { }; };`
+	all, err := evaluate(t, fmt.Sprintf(instances, ""))
+	require.NoError(t, err)
+	for name, m := range all {
+		require.Empty(t, m.Problems)
+		require.Contains(t, m.exporter(t), "--web.config.file=/etc/clanmon/exporter-web.json", name)
+		require.Contains(t, m.Etc["clanmon/exporter-web.json"], `"RequireAndVerifyClientCert"`)
+		require.Contains(t, m.Etc["clanmon/exporter-web.json"], `"client_allowed_sans":["server.clanmon.internal"]`)
+		require.Equal(t, name == "srv", strings.Contains(m.Generators["clanmon-tls"].Script, "server.clanmon.internal"), name)
+	}
+	require.Contains(t, all["srv"].Etc["clanmon/inventory.json"], `"web"`)
+
+	// An exporter speaks one of the two.
+	all, err = evaluate(t, fmt.Sprintf(instances, "two.settings.openFirewall = false;"))
+	require.NoError(t, err)
+	require.Len(t, all["srv"].Problems, 1)
+	require.Contains(t, all["srv"].Problems[0], "clan instance 'a', role 'server': tls.enable")
+}

@@ -1,0 +1,181 @@
+package tests
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const smallClan = `clan = { machines = { srv = [ ]; web = [ ]; }; instances.mon = {
+  module = { name = "clanmon"; input = "self"; };
+  roles.server.machines.srv.settings = { openFirewall = false; %s };
+  roles.exporter.machines.web.settings = { openFirewall = false; %s };
+}; };
+machines = { srv = { %s }; web = { %s }; };`
+
+// A mistake is an assertion that names instance, role, machine and option, or an
+// error of the evaluation that names the option; never a unit that fails.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	const server, exporter, onServer, onExporter = 0, 1, 2, 3
+	for _, tc := range []struct {
+		where int
+		input string
+		want  []string // words of one problem, or of the error
+	}{
+		{server, `discoveryMethod = "tailscal";`, []string{"settings.discoveryMethod", `"tailscal"`, "inventory"}},
+		{server, `discoveryMethod = "tailscale";`, []string{"discoveryMethod", "services.tailscale.enable = true"}},
+		{server, `discoveryMethod = "static";`, []string{"discoveryMethod", "staticTargets"}},
+		{server, `discoveryMethod = "dns";`, []string{"discoveryMethod", "dnsDiscovery"}},
+		{server, `discoveryMethod = "static"; staticTargets.web = [ "a" ];`, []string{"staticTargets.web", `"a"`, "a:PORT"}},
+		{server, `discoveryMethod = "dns"; dnsDiscovery.web.names = [ "x" ];`, []string{"dnsDiscovery.web.port"}},
+		{server, `additionalScrapeConfigs = [ { } ];`, []string{"additionalScrapeConfigs[0]", "job_name"}},
+		{server, `additionalScrapeConfigs = [ { job_name = "node"; } ];`, []string{"additionalScrapeConfigs", `"node"`}},
+		{server, `additionalScrapeConfigs = [ { job_name = "x"; } ]; scrapeConfigs = [ { job_name = "x"; } ];`, []string{"additionalScrapeConfigs", `"x"`}},
+		{server, `additionalScrapeConfigs = [ { job_name = "x"; basic_auth = { username = "a"; password = "hunter2"; }; } ];`, []string{"additionalScrapeConfigs[0].basic_auth.password", "secret"}},
+		{server, `remoteWrite = [ { url = "https://me:hunter2@host/"; } ];`, []string{"remoteWrite[0].url", "secret"}},
+		{server, `notify.ops.url = "ntfy://me:hunter2@ntfy.sh/x";`, []string{"notify.ops.url", "secretFile"}},
+		{server, `notify.ops.url = "gotify://g?token=hunter2";`, []string{"notify.ops.url", "secretFile"}},
+		{server, `notify."a b".url = "ntfy://ntfy.sh/x";`, []string{`notify.a b`}},
+		{server, `builtinRules.disable = [ "NoSuchRule" ];`, []string{"builtinRules", `"NoSuchRule"`, "FilesystemFull"}},
+		{server, `builtinRules.set.FilesystemFull.treshold = 1;`, []string{"builtinRules.set.FilesystemFull.treshold", "threshold"}},
+		{server, `retentionTim = "30d";`, []string{"services.prometheus.retentionTim"}},
+		{server, `port = "9090";`, []string{"services.prometheus.port", "port"}},
+		{exporter, `exporterType = "nodes";`, []string{"settings.exporterType", `"nodes"`}},
+		{exporter, `enabledCollectors = [ "memroy" ];`, []string{"enabledCollectors", `"memroy"`, "memory", "meminfo"}},
+		{exporter, `exporterType = "nginx"; enabledCollectors = [ "cpu" ];`, []string{"enabledCollectors", "nginx"}},
+		{exporter, `enabledColectors = [ "cpu" ];`, []string{"exporters.node.enabledColectors", "enabledCollectors"}},
+		{exporter, `exporters.foo = { };`, []string{"exporters.foo", "postgres"}},
+		{exporter, `exporters.redis.adress = "x";`, []string{"exporters.redis.adress", "addr"}},
+		{exporter, `exporters.node.port = 99999;`, []string{"exporters.node.port"}},
+		{exporter, `exporters.nginx.port = 9100;`, []string{"port 9100", "exporter nginx", "exporter node"}},
+		{exporter, `exporters.postgres.dataSourceName = "host=x password=hunter2";`, []string{"exporters.postgres.dataSourceName", "dsnFile"}},
+		{exporter, `exporters.redis.addr = "redis://:hunter2@localhost";`, []string{"exporters.redis.addr", "passwordFile"}},
+		{exporter, `firewallFilter = "-i tailscale0 -p tcp --dport 9100";`, []string{"exporters.node.firewallFilter", "interfaces"}},
+		{exporter, `availability = "sometimes";`, []string{"settings.availability", "intermittent"}},
+		{onExporter, `services.prometheus.exporters.node.enable = true;`, []string{"exporters.node", "services.prometheus.exporters.node.enable"}},
+	} {
+		t.Run(tc.input, func(t *testing.T) {
+			t.Parallel()
+			given := []any{"", "", "", ""}
+			given[tc.where] = tc.input
+			all, err := evaluate(t, fmt.Sprintf(smallClan, given...))
+			if err != nil {
+				for _, w := range tc.want {
+					require.ErrorContains(t, err, w)
+				}
+				return
+			}
+			role, name, other := "server", "srv", "web"
+			if tc.where == exporter || tc.where == onExporter {
+				role, name, other = "exporter", "web", "srv"
+			}
+			require.Len(t, all[name].Problems, 1)
+			for _, w := range append(tc.want, "clan instance 'mon', role '"+role+"', machine '"+name+"'") {
+				require.Contains(t, all[name].Problems[0], w)
+			}
+			require.Empty(t, all[other].Problems)
+			require.NotContains(t, strings.Join(all[name].Problems, ""), "hunter2")
+		})
+	}
+}
+
+// What the older service took, it takes still, and says what is wrong with it.
+func TestOlderServiceWarns(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `clan = { machines.srv = [ ]; instances.mon = {
+  module = { name = "prometheus"; input = "self"; };
+  roles.server.machines.srv.settings = {
+    discoveryMethod = "tailscale";
+    staticTargets.node = [ "192.168.1.10:9100" ];
+    remoteWrite = [ { url = "https://x/"; basic_auth = { username = "a"; password = "hunter2"; }; } ];
+  };
+}; }; machines.srv = { };`)
+	text := strings.Join(m.Warnings, "\n")
+	for _, want := range []string{"remoteWrite[0].basic_auth.password", "services.tailscale.enable = true", "open on all interfaces"} {
+		require.Contains(t, text, want)
+	}
+	// It scraped staticTargets whatever the method was.
+	require.JSONEq(t, `{"discoveryMethod": ["static", "tailscale"], "staticTargets": {"node": ["192.168.1.10:9100"]}}`, m.Etc["clanmon/settings.json"])
+}
+
+func TestTwoInstancesOnOneMachine(t *testing.T) {
+	t.Parallel()
+	const instances = `clan = { machines.srv = [ ]; instances = {
+    a = { module = { name = "clanmon"; input = "self"; }; roles.exporter.machines.srv.settings = { openFirewall = false; %s }; %s };
+    b = { module = { name = "clanmon"; input = "self"; }; roles.exporter.machines.srv.settings = { interfaces = [ "eth1" ]; %s }; %s };
+  }; }; machines.srv = { };`
+	// Two that agree are one process with both; the firewall is open for both.
+	m := one(t, "srv", fmt.Sprintf(instances, `exporterType = "nginx";`, "", `enabledCollectors = [ "systemd" ];`, ""))
+	require.Equal(t, []string{"--exporter=node,systemd,nginx", "--node.listen-address=:9100", "--collector.systemd", "--systemd.listen-address=:9558", "--nginx.listen-address=:9113"}, m.exporter(t))
+	require.Equal(t, map[string][]int{"eth1": {9100, 9558}}, m.Firewall.Interfaces)
+
+	for input, want := range map[[4]string]string{
+		{`port = 9101;`, "", `port = 9102;`, ""}: "exporters.node.port: 9101, 9102",
+		{"", "roles.server.machines.srv.settings.openFirewall = false;", "", "roles.server.machines.srv.settings.openFirewall = false;"}:            "there is one services.prometheus on a machine",
+	} {
+		all, err := evaluate(t, fmt.Sprintf(instances, input[0], input[1], input[2], input[3]))
+		require.NoError(t, err)
+		require.Len(t, all["srv"].Problems, 1)
+		require.Contains(t, all["srv"].Problems[0], want)
+		require.Contains(t, all["srv"].Problems[0], "clan instance 'a'")
+		require.Contains(t, all["srv"].Problems[0], "clan instance 'b'")
+	}
+}
+
+// Names of interfaces are written as the firewall of the machine wants them, and
+// only VPNs of one's own count.
+func TestFirewall(t *testing.T) {
+	t.Parallel()
+	const exporter = `clan = { machines.srv = [ ]; instances.a = { module = { name = "clanmon"; input = "self"; }; roles.exporter.machines.srv.settings = { %s }; }; }; machines.srv = { %s };`
+	for _, tc := range []struct {
+		settings, machine string
+		all               []int
+		interfaces        []string
+		warns             bool
+	}{
+		{``, ``, nil, nil, true},
+		{`openFirewall = false;`, `services.tailscale.enable = true;`, nil, nil, false},
+		{`openFirewall = true;`, ``, []int{9100, 9558}, nil, false},
+		{`openFirewall = true; interfaces = [ "eth1" ];`, ``, nil, []string{"eth1"}, false},
+		{`interfaces = [ "tailscale0" "wg+" ];`, ``, nil, []string{"tailscale0", "wg+"}, false},
+		{`interfaces = [ "wg+" ];`, `networking.nftables.enable = true;`, nil, []string{"wg*"}, false},
+		{``, `services.zerotierone.enable = true;`, nil, []string{"zt+"}, false},
+		{``, `services.zerotierone.enable = true; networking.nftables.enable = true;`, nil, []string{"zt*"}, false},
+		{``, `services.tailscale = { enable = true; interfaceName = "ts1"; };`, nil, []string{"ts1"}, false},
+		{``, `networking.wireguard.interfaces = { ours.peers = [ { allowedIPs = [ "fd00::/64" ]; } ]; mullvad.peers = [ { allowedIPs = [ "0.0.0.0/0" ]; } ]; };`, nil, []string{"ours"}, false},
+		{``, `services.yggdrasil = { enable = true; settings.IfName = "ygg"; };`, nil, nil, true},
+		{``, `services.yggdrasil = { enable = true; settings.IfName = "ygg"; }; clan.core.networking.internalListenAddresses = [ "200::1" ];`, nil, []string{"ygg"}, false},
+	} {
+		m := one(t, "srv", fmt.Sprintf(exporter, tc.settings, tc.machine))
+		var names []string
+		for name, ports := range m.Firewall.Interfaces {
+			names = append(names, name)
+			require.Equal(t, []int{9100, 9558}, ports)
+		}
+		require.ElementsMatch(t, tc.interfaces, names, "%s %s", tc.settings, tc.machine)
+		require.ElementsMatch(t, tc.all, m.Firewall.All, "%s %s", tc.settings, tc.machine)
+		require.Equal(t, tc.warns, len(m.Warnings) == 1, "%s %s: %q", tc.settings, tc.machine, m.Warnings)
+	}
+}
+
+// Services of the machine are found.
+func TestLocalServices(t *testing.T) {
+	t.Parallel()
+	const exporters = `clan = { machines.srv = [ ]; instances.a = { module = { name = "clanmon"; input = "self"; };
+    roles.exporter.machines.srv.settings = { openFirewall = false; exporters = { nginx = { }; postgres = { }; redis = { }; }; }; }; };
+  machines.srv = { services.nginx.enable = true; services.postgresql = { enable = true; settings.port = %d; }; services.redis.servers = { %s }; };`
+	m := one(t, "srv", fmt.Sprintf(exporters, 5432, `"" = { enable = true; port = 6379; bind = "127.0.0.1"; requirePassFile = "/run/redis-password"; };`))
+	require.True(t, m.NginxStatusPage)
+	require.Subset(t, m.exporter(t), []string{"--exporter=node,systemd,nginx,postgres,redis", "--nginx.scrape-uri=http://localhost/nginx_status", "--redis.addr=redis://127.0.0.1:6379", "--redis.password-file=%d/redis-password"})
+	require.Equal(t, []any{"redis-password:/run/redis-password"}, m.Services["clanmon-exporter"].ServiceConfig["LoadCredential"])
+	require.Contains(t, m.Services["clanmon-exporter-postgresql"].Script, `GRANT pg_monitor TO "clanmon-exporter"`)
+	require.Empty(t, m.Services["clanmon-exporter"].Environment)
+
+	m = one(t, "srv", fmt.Sprintf(exporters, 5433, `app = { enable = true; port = 0; unixSocket = "/run/redis-app/redis.sock"; user = "redis-app"; };`))
+	require.Contains(t, m.exporter(t), "--redis.addr=unix:///run/redis-app/redis.sock")
+	require.Equal(t, []any{"redis-app"}, m.Services["clanmon-exporter"].ServiceConfig["SupplementaryGroups"])
+	require.Contains(t, m.Services["clanmon-exporter"].Environment["DATA_SOURCE_NAME"], "port=5433")
+}
