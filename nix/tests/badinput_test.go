@@ -114,7 +114,7 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
 
 	for input, want := range map[[4]string]string{
 		{`port = 9101;`, "", `port = 9102;`, ""}: "exporters.node.port: 9101, 9102",
-		{"", "roles.server.machines.srv.settings.openFirewall = false;", "", "roles.server.machines.srv.settings.openFirewall = false;"}:            "there is one services.prometheus on a machine",
+		{"", "roles.server.machines.srv.settings.openFirewall = false;", "", "roles.server.machines.srv.settings.openFirewall = false;"}: "there is one services.prometheus on a machine",
 	} {
 		all, err := evaluate(t, fmt.Sprintf(instances, input[0], input[1], input[2], input[3]))
 		require.NoError(t, err)

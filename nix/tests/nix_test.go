@@ -277,3 +277,79 @@ func TestInventoryOfTheOlderService(t *testing.T) {
 	require.Len(t, m.Warnings, 1)
 	require.Contains(t, m.Warnings[0], `change module.name to "clanmon"`)
 }
+
+// The table of options in the README is made of the interface.
+func TestOptionsTableIsCurrent(t *testing.T) {
+	out, err := nix(t, "nix-instantiate", "--eval", "--strict", "--json", "options.nix")
+	require.NoError(t, err)
+	type option struct{ Name, Type, Default, Description string }
+	var roles struct{ Clanmon, Older map[string][]option }
+	require.NoError(t, json.Unmarshal([]byte(out), &roles))
+	var table strings.Builder
+	for _, role := range []string{"server", "exporter"} {
+		fmt.Fprintf(&table, "\n### %s\n\n| option | type | default | |\n|---|---|---|---|\n", role)
+		require.Greater(t, len(roles.Clanmon[role]), 8)
+		for i, o := range roles.Clanmon[role] {
+			require.NotEmpty(t, o.Description, o.Name)
+			value := "`" + o.Default + "`"
+			if o.Default == "" {
+				value = "must be set"
+			}
+			if older := roles.Older[role][i].Default; older != o.Default {
+				value += "; as `prometheus` `" + older + "`"
+			}
+			cell := func(s string) string {
+				return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`)
+			}
+			fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", o.Name, cell(o.Type), cell(value), cell(o.Description))
+		}
+	}
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	before, rest, ok := strings.Cut(string(readme), "-update -->\n")
+	require.True(t, ok)
+	_, after, ok := strings.Cut(rest, "<!-- end of options -->")
+	require.True(t, ok)
+	requireGenerated(t, "../README.md", before+"-update -->\n"+table.String()+"\n<!-- end of options -->"+after)
+}
+
+// The example and the inventories of the README are accepted as they stand.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	all, err := evaluate(t, `
+  clan = let i = import ../example.nix; in {
+    machines = { hub = [ "server" "nixos" ]; web1 = [ "server" "web" "nixos" ]; db1 = [ "server" "nixos" ]; lap = [ "laptop" "nixos" ]; };
+    inherit (i) instances;
+  };
+  machines = {
+    hub.services.tailscale.enable = true;
+    web1 = { services.tailscale.enable = true; services.nginx.enable = true; };
+    db1 = { services.tailscale.enable = true; services.postgresql.enable = true; services.redis.servers."" = { enable = true; port = 6379; }; };
+    lap.services.tailscale.enable = true;
+  };`)
+	require.NoError(t, err)
+	for name, m := range all {
+		require.Empty(t, m.Problems, name)
+		require.Empty(t, m.Warnings, name)
+	}
+	var inventory struct {
+		Machines map[string]struct {
+			Availability string
+			Exporters    map[string]int
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(all["hub"].Etc["clanmon/inventory.json"]), &inventory))
+	require.Equal(t, "intermittent", inventory.Machines["lap"].Availability)
+	require.Contains(t, inventory.Machines["web1"].Exporters, "nginx")
+	require.Contains(t, inventory.Machines["db1"].Exporters, "postgres")
+
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	for block := range strings.SplitSeq(string(readme), "```nix\n") {
+		code, _, fenced := strings.Cut(block, "```")
+		if fenced && strings.HasPrefix(code, "{") {
+			_, err := nix(t, "nix-instantiate", "--parse", "--expr", "{ inputs, pkgs, ... }: "+code)
+			require.NoError(t, err, code)
+		}
+	}
+}

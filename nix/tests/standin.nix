@@ -284,6 +284,7 @@ let
         );
     };
     attrsOf = t: {
+      element = t;
       name = "attribute set of ${t.name}";
       check = isAttrs;
       empty = { };
@@ -313,7 +314,8 @@ let
           same path vs;
     };
     submodule = m: {
-      name = "submodule";
+      options = if isAttrs m then m.options or { } else { };
+      name = "section";
       check = isAttrs;
       empty = (submodule m).merge [ ] [ { } ];
       merge =
@@ -322,7 +324,7 @@ let
           modules = [ m ];
           specialArgs.name = if path == [ ] then "" else elemAt path (length path - 1);
           inherit path;
-          defs = map (v: if isAttrs v then v else wrong path "submodule" v) vs;
+          defs = map (v: if isAttrs v then v else wrong path "section" v) vs;
         }).config;
     };
   };
