@@ -1,0 +1,283 @@
+// systemd's units as the pages show them, from clanmon's exporter,
+// systemd_exporter or node_exporter's own collector of systemd.
+import { anyOf, quote } from '../api/prom';
+import type { Labels, MatrixSeries, VectorSample } from '../api/types/query';
+
+// Where a unit runs: a machine, or an instance where targets have no such label.
+export interface Where { machine?: string; instance?: string }
+
+export const whereOf = (l: Labels): Where => (l.machine ? { machine: l.machine } : { instance: l.instance ?? '' });
+export const hostOf = (l: Labels | Where): string => l.machine || l.instance || '';
+
+// selector is the inside of the braces for one machine, or nothing for all.
+export function selector(w: Where, more = ''): string {
+  const own = w.machine ? `machine=${quote(w.machine)}` : w.instance ? `instance=${quote(w.instance)}` : '';
+  return [own, more].filter(Boolean).join(',');
+}
+
+export const STATES = ['failed', 'activating', 'deactivating', 'reloading', 'active', 'inactive'];
+
+// The types that a sysadmin starts and stops; devices, targets, slices and
+// scopes come and go by themselves.
+export const MAIN_TYPES = ['service', 'timer', 'socket', 'path', 'mount', 'automount', 'swap'];
+
+export const typeOf = (name: string): string => name.slice(name.lastIndexOf('.') + 1);
+
+// What may be wrong with a unit, worst first.
+export const WHYS = ['failed', 'looping', 'stuck', 'overdue', 'tasks', 'restarts'] as const;
+export type Why = (typeof WHYS)[number];
+
+export interface Unit {
+  key: string;
+  where: Where;
+  host: string;
+  name: string;
+  type: string;
+  state: string; // '' while unknown
+  why?: Why;
+  figure?: number; // restarts of looping units, seconds of overdue timers
+  activeSince?: number; // Unix seconds
+  inactiveSince?: number;
+  restarts?: number; // within 24 h
+  tasks?: number;
+  tasksMax?: number;
+  cpu?: number; // of one CPU
+  memory?: number; // bytes
+  lastRun?: number; // of a timer
+}
+
+const unitKey = (host: string, name: string) => `${host}\n${name}`;
+export const keyOf = (l: Labels) => unitKey(hostOf(l), l.name ?? '');
+
+// since is when a unit came into the state in which it is.
+export function since(u: Unit): number | undefined {
+  if (u.state === 'active' || u.state === 'reloading') return u.activeSince;
+  if (u.state === 'inactive' || u.state === 'failed') return u.inactiveSince;
+  return undefined;
+}
+
+const named = (expr: string, label: string, value: string) => `label_replace(${expr}, "${label}", "${value}", "", "")`;
+
+// stateQuery is the state of every unit of one machine, figuresQuery what is
+// known of the units that sel selects.
+export const stateQuery = (w: Where) => `{__name__=~"(node_)?systemd_unit_state",${selector(w)}} == 1`;
+
+export function figuresQuery(sel: string): string {
+  return [
+    `{__name__=~"(node_)?systemd_(unit_(active_enter_time_seconds|inactive_enter_time_seconds|start_time_seconds|tasks_current|tasks_max)|timer_last_trigger_seconds)",${sel}}`,
+    `systemd_unit_memory_bytes{kind="current",${sel}}`,
+    named(`sum by (machine, instance, name) (rate(systemd_unit_cpu_seconds_total{${sel}}[5m]))`, 'figure', 'cpu'),
+    named(`max by (machine, instance, name) (increase({__name__=~"(node_)?systemd_service_restart_total",${sel}}[24h]))`, 'figure', 'restarts'),
+  ].join(' or ');
+}
+
+// forUnits selects some units, of which there must not be too many.
+export function forUnits(units: Unit[]): string {
+  const machines = [...new Set(units.map((u) => u.where.machine ?? ''))].sort();
+  const instances = [...new Set(units.map((u) => u.where.instance ?? ''))].sort();
+  const names = [...new Set(units.map((u) => u.name))].sort();
+  const of = machines.some(Boolean) ? `machine=~${quote(anyOf(machines))}` : `instance=~${quote(anyOf(instances))}`;
+  return `${of},name=~${quote(anyOf(names))}`;
+}
+
+const FIGURES: Record<string, keyof Unit> = {
+  systemd_unit_active_enter_time_seconds: 'activeSince',
+  systemd_unit_inactive_enter_time_seconds: 'inactiveSince',
+  systemd_unit_start_time_seconds: 'activeSince',
+  systemd_unit_tasks_current: 'tasks',
+  systemd_unit_tasks_max: 'tasksMax',
+  systemd_unit_memory_bytes: 'memory',
+  systemd_timer_last_trigger_seconds: 'lastRun',
+  cpu: 'cpu',
+  restarts: 'restarts',
+};
+
+function unit(all: Map<string, Unit>, l: Labels): Unit {
+  const key = keyOf(l);
+  let u = all.get(key);
+  if (!u) {
+    const name = l.name ?? '';
+    all.set(key, (u = { key, where: whereOf(l), host: hostOf(l), name, type: typeOf(name), state: '' }));
+  }
+  return u;
+}
+
+// readStates makes a unit of each sample of stateQuery.
+export function readStates(samples: VectorSample[]): Map<string, Unit> {
+  const all = new Map<string, Unit>();
+  for (const s of samples) if (s.metric.name) unit(all, s.metric).state = s.metric.state ?? '';
+  return all;
+}
+
+// addFigures completes units that are known. A start time of zero is none, and
+// so is a limit of tasks that is as good as infinite.
+export function addFigures(units: Map<string, Unit>, samples: VectorSample[]): Map<string, Unit> {
+  const out = new Map([...units].map(([k, u]) => [k, { ...u }]));
+  for (const s of samples) {
+    const u = out.get(keyOf(s.metric));
+    const field = FIGURES[s.metric.figure ?? (s.metric.__name__ ?? '').replace(/^node_/, '')];
+    const v = Number(s.value?.[1]);
+    if (!u || !field || Number.isNaN(v)) continue;
+    if (v === 0 && /Since|lastRun/.test(field)) continue;
+    if (field === 'tasksMax' && v > 1e15) continue;
+    (u as unknown as Record<string, number>)[field] = v;
+  }
+  return out;
+}
+
+const RESTART_TOTALS = ['systemd_service_restart_total', 'node_systemd_service_restart_total'];
+
+// problemsQuery reads what is wrong in the whole fleet: records and alerts of the
+// shipped rules, and the present values of few metrics, so that it costs little
+// also with 1,000 machines. Its machine:units_failed:count says which machines
+// the rules know; without any, liveQuery reads the states themselves.
+const restarted = (ago: string, more: number) => RESTART_TOTALS.map((m) => `(${m} - ${m} offset ${ago} > ${more})`).join(' or ');
+const starting = 'systemd_unit_state{state="activating",type="service"} == 1';
+export const problemsQuery = [
+  'machine:units_failed:count',
+  named('unit:failed', 'why', 'failed'),
+  named('ALERTS{alertname="UnitCrashLooping"}', 'why', 'looping'),
+  named('ALERTS{alertname="UnitTasksNearLimit"}', 'why', 'tasks'),
+  named(`(${restarted('1h', 2)})`, 'why', 'restarts'),
+  named(`((${starting}) and (${starting.replace(' ==', ' offset 5m ==')}) and (${starting.replace(' ==', ' offset 10m ==')}) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`, 'why', 'stuck'),
+  named('(time() - systemd_timer_last_trigger_seconds - 2 * on (machine, instance, name) timer:longest_gap:seconds > 600)', 'why', 'overdue'),
+].join(' or ');
+
+export const liveQuery = [
+  named('({__name__=~"(node_)?systemd_unit_state",state="failed"} == 1)', 'why', 'failed'),
+  named(`(${restarted('15m', 3)})`, 'why', 'looping'),
+].join(' or ');
+
+export const NO_PROBLEMS: Unit[] = [];
+
+// readProblems gives each unit that is wrong once, with the worst that is known,
+// and says whether the shipped rules were there to ask.
+export function readProblems(samples: VectorSample[]): { units: Unit[]; rules: boolean } {
+  const all = new Map<string, Unit>();
+  let rules = false;
+  for (const s of samples) {
+    const why = s.metric.why as Why | undefined;
+    if (!why) { rules = true; continue; }
+    if (!s.metric.name) continue;
+    const u = unit(all, s.metric);
+    if (u.why && WHYS.indexOf(u.why) <= WHYS.indexOf(why)) continue;
+    u.why = why;
+    u.state = why === 'failed' ? 'failed' : why === 'stuck' ? 'activating' : u.state;
+    const v = Number(s.value?.[1]);
+    if (why === 'restarts' || why === 'overdue') u.figure = v;
+    else delete u.figure;
+  }
+  return { units: [...all.values()], rules };
+}
+
+// A unit's name over the whole fleet.
+export interface UnitCount { name: string; type: string; total: number; active: number; failed: number; starting: number }
+
+// countsQuery counts machines by unit name and state. All machines have the
+// series of the state "active", with 0 or 1; of the other states clanmon's
+// exporter sends only the present one.
+export function countsQuery(type: string, machines: string[] | null): string {
+  const m = machines ? `,machine=~${quote(anyOf(machines))}` : '';
+  const ours = type ? `,type=${quote(type)}` : '';
+  const nodes = type ? `,name=~${quote(`.+[.]${type}`)}` : '';
+  return [
+    named(`count_values by (name) ("active", systemd_unit_state{state="active"${ours}${m}})`, 'figure', 'active'),
+    named(`count_values by (name) ("active", node_systemd_unit_state{state="active"${nodes}${m}})`, 'figure', 'node'),
+    named(`count by (name) ({__name__=~"(node_)?systemd_unit_state",state="activating"${nodes}${m}} == 1)`, 'figure', 'starting'),
+  ].join(' or ');
+}
+
+export function readCounts(samples: VectorSample[], problems: Unit[]): UnitCount[] {
+  const all = new Map<string, UnitCount>();
+  for (const s of samples) {
+    const name = s.metric.name;
+    const v = Number(s.value?.[1]);
+    if (!name) continue;
+    let u = all.get(name);
+    if (!u) all.set(name, (u = { name, type: typeOf(name), total: 0, active: 0, failed: 0, starting: 0 }));
+    if (s.metric.figure === 'starting') { u.starting = v; continue; }
+    u.total += v;
+    if (s.metric.active === '1') u.active += v;
+  }
+  for (const p of problems) {
+    const u = all.get(p.name);
+    if (u && p.state === 'failed') u.failed++;
+  }
+  return [...all.values()];
+}
+
+// One machine, or instance, in the view by machine.
+export interface HostCount { where: Where; host: string; services: number; running: number; failed: number; looping: number; stuck: number; overdue: number; other: number; problems: number }
+
+export const hostsQuery = [
+  named('count_values by (machine, instance) ("active", systemd_unit_state{state="active",type="service"})', 'figure', 'systemd'),
+  named('count_values by (machine, instance) ("active", node_systemd_unit_state{state="active",name=~".+[.]service"})', 'figure', 'node'),
+].join(' or ');
+
+export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[] {
+  const all = new Map<string, HostCount>();
+  const host = (w: Where) => {
+    const id = hostOf(w);
+    let h = all.get(id);
+    if (!h) all.set(id, (h = { where: w, host: id, services: 0, running: 0, failed: 0, looping: 0, stuck: 0, overdue: 0, other: 0, problems: 0 }));
+    return h;
+  };
+  // Where both exporters tell of a machine, it is counted once.
+  const ours = new Set(samples.filter((s) => s.metric.figure === 'systemd').map((s) => hostOf(s.metric)));
+  for (const s of samples) {
+    if (s.metric.figure === 'node' && ours.has(hostOf(s.metric))) continue;
+    const h = host(whereOf(s.metric));
+    const v = Number(s.value?.[1]);
+    h.services += v;
+    if (s.metric.active === '1') h.running += v;
+  }
+  for (const p of problems) {
+    const h = host(p.where);
+    h.problems++;
+    if (p.why === 'failed' || p.why === 'looping' || p.why === 'stuck' || p.why === 'overdue') h[p.why]++;
+    else h.other++;
+  }
+  return [...all.values()];
+}
+
+export interface Span { from: number; to: number; state: string } // state '' where nothing is known
+
+// spansOf turns the answer of a range query of systemd_unit_state into spans of
+// time in one state. A step at which no state has the value 1, though some series
+// is there, is "inactive".
+export function spansOf(series: MatrixSeries[], start: number, end: number, step: number): Span[] {
+  const at = new Map<number, string>();
+  for (const s of series) {
+    for (const [t, v] of s.values ?? []) {
+      if (v === '1') at.set(t, s.metric.state ?? '');
+      else if (!at.has(t)) at.set(t, 'inactive');
+    }
+  }
+  const spans: Span[] = [];
+  for (let t = start; t <= end; t += step) {
+    const state = at.get(t) ?? '';
+    const last = spans[spans.length - 1];
+    if (last && last.state === state) last.to = t + step;
+    else spans.push({ from: t, to: t + step, state });
+  }
+  const last = spans[spans.length - 1];
+  if (last) last.to = Math.min(last.to, end);
+  return spans.filter((s) => s.to > s.from);
+}
+
+// shell quotes a word for a POSIX shell; unit names may have backslashes.
+export const shell = (word: string) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+
+// commandsFor are what a sysadmin would type on the machine.
+export function commandsFor(u: { name: string; type: string; state: string }): { what: string; text: string }[] {
+  const n = shell(u.name);
+  const service = u.type === 'timer' || u.type === 'socket' || u.type === 'path' ? shell(u.name.replace(/\.[^.]+$/, '.service')) : n;
+  return [
+    { what: 'State and last lines', text: `systemctl status ${n}` },
+    { what: 'Journal of this boot', text: `journalctl -b -u ${service} -e` },
+    ...(u.type === 'timer' ? [{ what: 'When it runs next', text: `systemctl list-timers ${n}` }] : []),
+    { what: 'Its settings', text: `systemctl cat ${n}` },
+    ...(u.state === 'failed' ? [{ what: 'Forget that it failed', text: `sudo systemctl reset-failed ${n}` }] : []),
+    { what: u.state === 'active' ? 'Restart' : 'Start', text: `sudo systemctl ${u.state === 'active' ? 'restart' : 'start'} ${n}` },
+  ];
+}
