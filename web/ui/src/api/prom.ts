@@ -1,5 +1,6 @@
 // Prometheus' own API, /api/v1.
 import { request } from './client';
+import type { RuleAlert } from './types/alerts';
 import type { MatrixSeries, QueryData, VectorSample } from './types/query';
 
 // Long queries go by POST, as Grafana does it; the limit is that of proxies.
@@ -25,8 +26,6 @@ export async function queryRange(expr: string, start: number, end: number, step:
   return d.resultType === 'matrix' ? d.result : [];
 }
 
-// quote writes a label value as PromQL has it.
-export const quote = (value: string) => JSON.stringify(value);
+export { anyOf, quote } from '../lib/quote';
 
-// anyOf is a regular expression that matches exactly these values.
-export const anyOf = (values: string[]) => values.map((v) => v.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
+export const ruleAlerts = (signal?: AbortSignal) => request<{ alerts: RuleAlert[] }>('/api/v1/alerts', { ...(signal && { signal }) }).then((d) => d.alerts);

@@ -1,7 +1,7 @@
 // systemd's units as the pages show them, from clanmon's exporter,
 // systemd_exporter or node_exporter's own collector of systemd.
-import { anyOf, quote } from '../api/prom';
 import type { Labels, MatrixSeries, VectorSample } from '../api/types/query';
+import { anyOf, quote } from './quote';
 
 // Where a unit runs: a machine, or an instance where targets have no such label.
 export interface Where { machine?: string; instance?: string }
@@ -140,15 +140,13 @@ export const problemsQuery = [
   named('ALERTS{alertname="UnitTasksNearLimit"}', 'why', 'tasks'),
   named(`(${restarted('1h', 2)})`, 'why', 'restarts'),
   named(`((${starting}) and (${starting.replace(' ==', ' offset 5m ==')}) and (${starting.replace(' ==', ' offset 10m ==')}) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`, 'why', 'stuck'),
-  named('(time() - systemd_timer_last_trigger_seconds - 2 * on (machine, instance, name) timer:longest_gap:seconds > 600)', 'why', 'overdue'),
+  named('(time() - systemd_timer_last_trigger_seconds - on (machine, instance, name) (2 * timer:longest_gap:seconds) > 600)', 'why', 'overdue'),
 ].join(' or ');
 
 export const liveQuery = [
   named('({__name__=~"(node_)?systemd_unit_state",state="failed"} == 1)', 'why', 'failed'),
   named(`(${restarted('15m', 3)})`, 'why', 'looping'),
 ].join(' or ');
-
-export const NO_PROBLEMS: Unit[] = [];
 
 // readProblems gives each unit that is wrong once, with the worst that is known,
 // and says whether the shipped rules were there to ask.
@@ -203,7 +201,7 @@ export function readCounts(samples: VectorSample[], problems: Unit[]): UnitCount
     const u = all.get(p.name);
     if (u && p.state === 'failed') u.failed++;
   }
-  return [...all.values()];
+  return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 // One machine, or instance, in the view by machine.

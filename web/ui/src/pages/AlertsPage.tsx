@@ -1,5 +1,279 @@
-import { Empty } from '../components/bits';
+// Alerts: what fires, will fire, is silenced, and has fired.
+import { useMemo, useState } from 'preact/hooks';
+import { silences as fetchSilences } from '../api/clanmon';
+import { queryRange } from '../api/prom';
+import type { Matcher, Notifications, ReceiverState, Silence } from '../api/types/alerts';
+import type { Labels } from '../api/types/query';
+import { receivers as fetchReceivers } from '../api/clanmon';
+import { AlertSheet, chartOf, useNotifications, type AlertActions } from '../components/alerts/AlertSheet';
+import { NotificationsCard } from '../components/alerts/NotificationsCard';
+import { Severity } from '../components/alerts/Severity';
+import { SilenceForm } from '../components/alerts/SilenceForm';
+import { useAlerts } from '../components/alerts/useAlerts';
+import { Ago, Empty, ErrorNote, Loading, Menu, safeLink, Time } from '../components/bits';
+import { Icon } from '../components/icons';
+import { Status, severityLevel } from '../components/Status';
+import { Table } from '../components/Table';
+import { Timeline } from '../components/Timeline';
+import { matcher } from '../lib/alertMatchers';
+import { exprOf, grouped, hasTag, historyOf, passes, runbookOf, SEVERITIES, telling, type AlertRow, type Group, type HistoryRow, type State } from '../lib/alerts';
+import { ago, format } from '../lib/format';
+import { prefilled } from '../lib/silences';
+import { stepFor } from '../lib/time';
+import { frozen, range, second, setRelative } from '../state/clock';
+import { useData } from '../state/data';
+import { href, hereWith, machinePath, param, setParams, tagFilter } from '../state/location';
+import '../components/services/services.css';
+import './alerts.css';
+
+const TABS = [['firing', 'Firing'], ['pending', 'Pending'], ['silenced', 'Silenced'], ['history', 'History']] as const;
+
+interface Making { matchers: Matcher[]; labels?: Labels }
 
 export default function AlertsPage() {
-  return <div class="panel"><Empty title="Alerts" /></div>;
+  const { rows, loaded, delivered, error, time } = useAlerts();
+  // Prometheus' page has state and search.
+  const tab = param('tab') || (param('state') === 'pending' ? 'pending' : 'firing');
+  const text = param('q') || param('search');
+  const severity = param('severity');
+  const by = param('group') === 'machine' ? 'machine' : 'alert';
+  const tag = tagFilter.value;
+  const [making, setMaking] = useState<Making | undefined>();
+  const told = useNotifications();
+  const silences = useData(delivered && rows.some((r) => r.silencedBy.length) ? 'silences' : null, fetchSilences);
+  const receivers = useData(delivered ? 'receivers' : null, fetchReceivers);
+
+  const filtered = useMemo(() => rows.filter((r) => hasTag(r.labels, tag) && passes(r, text)), [rows, tag, text]);
+  const fits = (r: AlertRow) => (severity ? r.severity === severity : r.severity !== 'none');
+  const count = (s: State) => filtered.filter((r) => r.state === s && fits(r)).length;
+  const here = filtered.filter((r) => r.state === tab);
+  const shown = here.filter(fits);
+  const groups = useMemo(() => grouped(shown, by), [filtered, tab, severity, by]);
+  const open = rows.find((r) => r.key === param('alert'));
+  const old = !frozen.value && time > 0 && second.value - time > 120;
+  const actions: AlertActions = {
+    silence: (r) => setMaking({ matchers: prefilled(r.labels), labels: r.labels }),
+    mute: (r) => setMaking({ matchers: [matcher('machine', r.machine)] }),
+  };
+
+  return (
+    <>
+      <div class="pagehead">
+        <h1>Alerts</h1>
+        {old && <Status level="warn" badge>last answer {ago(second.value - time)} ago</Status>}
+        <span class="grow" />
+        <a class="btn" href={href('/silences')}><Icon name="silence" />Silences</a>
+        <button type="button" class="btn" onClick={() => setMaking({ matchers: [] })}><Icon name="plus" />New silence</button>
+      </div>
+      <nav class="tabs" aria-label="Alerts that are">
+        {TABS.map(([id, title]) => (
+          <a key={id} href={hereWith({ tab: id === 'firing' ? null : id, state: null, alert: null, sort: null })} aria-current={tab === id ? 'page' : undefined}>
+            {title}{id !== 'history' && count(id) > 0 && <span class={`count ${id !== 'firing' ? '' : filtered.some((r) => r.state === 'firing' && r.severity === 'critical') ? 'crit' : 'warn'}`}>{count(id)}</span>}
+          </a>
+        ))}
+      </nav>
+      <div class="row alertfilters">
+        <input class="field" type="search" aria-label="Filter alerts" placeholder="Filter: name, machine, label=value" value={text} onInput={(e) => setParams({ q: e.currentTarget.value, search: null })} />
+        {tab !== 'history' && (
+          <>
+            <span class="group" role="group" aria-label="Group by">
+              <button type="button" class="btn" aria-pressed={by === 'alert'} onClick={() => setParams({ group: null }, false)}>By alert</button>
+              <button type="button" class="btn" aria-pressed={by === 'machine'} onClick={() => setParams({ group: 'machine' }, false)}>By machine</button>
+            </span>
+            <SeverityChips rows={here} severity={severity} />
+          </>
+        )}
+      </div>
+      {frozen.value && tab !== 'history' && <p class="note">These are the alerts of now, not of the chosen time. <a href={hereWith({ tab: 'history' })}>History</a> shows what fired then.</p>}
+      <ErrorNote error={error} what={loaded ? 'The last answer failed; these are from before' : 'The alerts could not be loaded'} />
+      <div class="alertsgrid">
+        <div class={`stack alertlist${error && loaded ? ' stale' : ''}`}>
+          {tab === 'history' ? <History text={text} tag={tag} />
+            : !loaded ? !error && <Loading lines={5} />
+              : groups.length ? <Groups groups={groups} by={by} told={told.data} receivers={receivers.data} silences={silences.data} all={rows} actions={actions} onMute={setMaking} />
+                : <Nothing tab={tab as State} rows={rows} here={here} filtered={text !== '' || tag !== '' || severity !== ''} time={time} />}
+        </div>
+        <div class="alertside"><NotificationsCard /></div>
+      </div>
+      {param('alert') && loaded && !making && (open
+        ? <AlertSheet r={open} all={rows} silences={silences.data} told={told.data} onClose={() => setParams({ alert: null })} actions={actions} />
+        : <p class="note" role="status">The alert of this link is over. <a href={hereWith({ alert: null, tab: 'history' })}>History</a> has what fired before.</p>)}
+      {making && <SilenceForm {...making} onClose={() => setMaking(undefined)} onDone={() => param('alert') && setParams({ alert: null })} />}
+    </>
+  );
+}
+
+function SeverityChips({ rows, severity }: { rows: AlertRow[]; severity: string }) {
+  const of = (s: string) => rows.filter((r) => r.severity === s).length;
+  const all = [...SEVERITIES, ...new Set(rows.map((r) => r.severity).filter((s) => s && !SEVERITIES.includes(s)))];
+  return (
+    <span class="whys" role="group" aria-label="Only one severity">
+      {all.filter((s) => s === severity || of(s) > 0).map((s) => (
+        <button type="button" key={s} class={`problem ${severityLevel(s) === 'info' ? 'info' : severityLevel(s)}`} aria-pressed={severity === s} title={s === 'none' ? 'These tell that alerting works, and are left out otherwise' : undefined} onClick={() => setParams({ severity: severity === s ? null : s }, false)}>
+          <Icon name={severityLevel(s)} /><b>{of(s)}</b> {s === 'none' ? 'of no severity' : s}
+        </button>
+      ))}
+    </span>
+  );
+}
+
+const MANY = 60; // groups, and rows of a group, that are drawn at once
+const FEW = 12;
+
+interface RowContext { told: Notifications | undefined; receivers: ReceiverState[] | undefined; silences: Silence[] | undefined; all: AlertRow[]; actions: AlertActions }
+
+function Groups({ groups, by, onMute, ...c }: { groups: Group[]; by: 'alert' | 'machine'; onMute: (m: Making) => void } & RowContext) {
+  const [most, setMost] = useState(MANY);
+  return (
+    <>
+      {groups.slice(0, most).map((g) => <GroupPanel key={g.name} g={g} by={by} onMute={onMute} {...c} />)}
+      {groups.length > most && <button type="button" class="btn" onClick={() => setMost(most + MANY)}>Show {Math.min(MANY, groups.length - most)} more of {groups.length} groups</button>}
+    </>
+  );
+}
+
+function GroupPanel({ g, by, onMute, ...c }: { g: Group; by: 'alert' | 'machine'; onMute: (m: Making) => void } & RowContext) {
+  const [most, setMost] = useState(FEW);
+  const first = g.rows[0]!;
+  const matchers = by === 'alert' ? [matcher('alertname', g.name)] : first.machine ? [matcher('machine', first.machine)] : first.where ? [matcher('instance', first.where)] : prefilled(first.labels);
+  return (
+    <section class="panel alertgroup" aria-label={g.name || 'no machine'}>
+      <header>
+        <Severity severity={g.severity} short />
+        <h2>{by === 'machine' && first.machine ? <a href={href(machinePath(first.machine))}>{g.name}</a> : g.name || <span class="dim">of no machine</span>}</h2>
+        <span class="dim">{g.rows.length === 1 ? '1 alert' : `${g.rows.length} alerts`}</span>
+        <button type="button" class="btn plain" title={`Silence all of ${g.name}`} onClick={() => onMute({ matchers })}><Icon name="silence" />Silence {g.rows.length > 1 ? 'all' : ''}</button>
+      </header>
+      <ul>{g.rows.slice(0, most).map((r) => <Row key={r.key} r={r} by={by} {...c} />)}</ul>
+      {g.rows.length > most && <button type="button" class="btn plain showmore" onClick={() => setMost(most + MANY)}>Show {Math.min(MANY, g.rows.length - most)} more of {g.rows.length}</button>}
+    </section>
+  );
+}
+
+function Row({ r, by, told, receivers, silences, all, actions }: { r: AlertRow; by: 'alert' | 'machine' } & RowContext) {
+  const expr = exprOf(r.generatorURL);
+  const runbook = safeLink(runbookOf(r.annotations));
+  const title = by === 'machine' ? r.name : r.where || r.name;
+  const open = hereWith({ alert: r.key });
+  return (
+    <li class="alertrow" onClick={(e) => { if (!(e.target as Element).closest('a,button,.menu') && !window.getSelection()?.toString()) (e.currentTarget.querySelector('a.open') as HTMLElement | null)?.click(); }}>
+      <span class="sev"><Severity severity={r.severity} /></span>
+      <span class="what">
+        <span class="line1"><a class="open" href={open}>{title}</a>{telling(r.labels).slice(0, 3).map(([k, v]) => <span class="chip" key={k} title={`${k}=${v}`}><span class="ellipsis">{v}</span></span>)}</span>
+        {r.annotations.summary && <span class="summary">{r.annotations.summary}</span>}
+      </span>
+      <span class="value num" title={r.value === undefined ? undefined : `value ${r.value}`}>{r.value === undefined ? <span class="dim">–</span> : format(r.value)}</span>
+      <span class="since num"><Ago time={r.since} /></span>
+      <span class="told">{r.state === 'silenced' ? <MutedBy r={r} all={all} silences={silences} /> : r.state === 'pending' ? <span class="dim">fires if it stays</span> : <Told r={r} told={told} receivers={receivers} />}</span>
+      <span class="acts">
+        <button type="button" class="btn icon plain" title="Silence" aria-label={`Silence ${r.name} ${r.where}`} onClick={() => actions.silence(r)}><Icon name="silence" /></button>
+        <Menu icon="more" title="More">
+          {(close) => (
+            <>
+              <button type="button" onClick={() => { close(); actions.silence(r); }}><Icon name="silence" />Silence this alert</button>
+              {r.machine && <button type="button" onClick={() => { close(); actions.mute(r); }}><Icon name="fleet" />Mute {r.machine}</button>}
+              {expr && <a href={chartOf(expr)} onClick={close}><Icon name="chart" />Open chart</a>}
+              {runbook && <a href={runbook} target="_blank" rel="noreferrer noopener" onClick={close}><Icon name="link" />Open runbook</a>}
+              {r.machine && <a href={href(machinePath(r.machine))} onClick={close}><Icon name="fleet" />Open {r.machine}</a>}
+            </>
+          )}
+        </Menu>
+      </span>
+    </li>
+  );
+}
+
+// Told says who knows of an alert, and since when.
+function Told({ r, told, receivers }: { r: AlertRow; told: Notifications | undefined; receivers: ReceiverState[] | undefined }) {
+  const sent = told?.[r.key] ?? [];
+  if (sent.length) {
+    const last = Math.max(...sent.map((s) => Date.parse(s.at))) / 1000;
+    return <span title={sent.map((s) => `${s.receiver} by ${s.integration}`).join('\n')}><Status level="ok">{[...new Set(sent.map((s) => s.receiver))].join(', ')}</Status> <span class="dim"><Ago time={last} suffix=" ago" /></span></span>;
+  }
+  const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n));
+  if (r.receivers.length && receivers && !to.length) return <span class="dim">shown here only</span>;
+  if (!r.receivers.length) return <span class="dim">–</span>;
+  const failing = receivers?.some((x) => to.includes(x.receiver) && x.lastFailure && (!x.lastSuccess || x.lastFailure > x.lastSuccess));
+  return failing ? <Status level="crit">{to.join(', ')} fails</Status> : <span class="dim">{told ? 'nobody yet' : 'goes to'}, {to.join(', ')}</span>;
+}
+
+function MutedBy({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences: Silence[] | undefined }) {
+  const id = r.silencedBy[0];
+  if (id) {
+    const s = silences?.find((x) => x.id === id);
+    return <a href={href('/silences', { silence: id })} title={s?.comment}>{s ? <>by {s.createdBy || 'somebody'} until <Time time={Date.parse(s.endsAt) / 1000} /></> : 'by a silence'}</a>;
+  }
+  const o = all.find((x) => x.key === r.inhibitedBy[0]);
+  if (r.inhibitedBy.length) return <span>held back by {o ? <a href={hereWith({ alert: o.key })}>{o.name}</a> : 'another alert'}</span>;
+  if (r.mutedBy.length) return <span>quiet hours {r.mutedBy.join(', ')}</span>;
+  return <span class="dim">–</span>;
+}
+
+function Nothing({ tab, rows, here, filtered, time }: { tab: State; rows: AlertRow[]; here: AlertRow[]; filtered: boolean; time: number }) {
+  if (filtered) {
+    return <div class="panel"><Empty icon="filter" title="No alert passes the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}>Show all</button></Empty></div>;
+  }
+  const watched = rows.some((r) => r.name === 'Watchdog');
+  const texts: Record<State, { title: preact.ComponentChildren; why: string }> = {
+    firing: { title: <span class="status ok">Nothing is firing</span>, why: `Checked ${ago(second.value - time)} ago.${watched ? ' Alerting works: Watchdog arrives.' : rows.length ? '' : ' No rule has an alert, pending or firing; if that surprises you, look at the rules.'}` },
+    pending: { title: 'Nothing is pending', why: 'An alert is pending while its condition is true, but not yet for as long as its rule wants.' },
+    silenced: { title: 'Nothing is silenced', why: 'Here are alerts of which nobody is told: by a silence, while a worse alert fires, or in quiet hours.' },
+  };
+  return (
+    <div class="panel">
+      <Empty icon={tab === 'firing' ? 'ok' : 'info'} title={texts[tab].title} why={texts[tab].why}>
+        {here.length > 0 && <button type="button" class="btn" onClick={() => setParams({ severity: 'none' })}>Show {here.length} of no severity</button>}
+        {tab === 'firing' && !rows.length && <a class="btn" href={href('/rules')}>Rules</a>}
+      </Empty>
+    </div>
+  );
+}
+
+interface Past { rows: HistoryRow[]; from: number; to: number; step: number }
+
+function History({ text, tag }: { text: string; tag: string }) {
+  const r = range.value;
+  const past = useData<Past>(`alerts history ${r.relative ?? `${r.from} ${r.to}`}`, async (s) => {
+    const { from, to } = range.value;
+    const step = stepFor(to - from, 15, 500);
+    const start = Math.floor(from / step) * step;
+    const end = Math.floor(to / step) * step;
+    return { rows: historyOf(await queryRange('ALERTS{alertstate="firing"}', start, end, step, s), end, step), from: start, to: end, step };
+  });
+  const severity = param('severity');
+  const rows = useMemo(() => (past.data?.rows ?? []).filter((x) => hasTag(x.labels, tag) && (severity ? x.severity === severity : x.severity !== 'none') && passes({ ...x, annotations: {} }, text)), [past.data, tag, text, severity]);
+  const wider = (
+    <span class="group">{['24h', '7d', '30d'].map((x) => <button type="button" class="btn" key={x} aria-pressed={r.relative === x} onClick={() => setRelative(x)}>{x}</button>)}</span>
+  );
+  if (!past.data) return past.error ? <ErrorNote error={past.error} what="The history could not be loaded" /> : <Loading lines={5} />;
+  const { from, to, step } = past.data;
+  const strip = (x: HistoryRow) => (
+    <Timeline from={from} to={to} label={`fired ${x.episodes.length} times, for ${ago(x.total)} in all`} spans={x.episodes.map((e) => ({ ...e, level: severityLevel(x.severity) === 'off' ? 'info' : severityLevel(x.severity), label: x.name }))} />
+  );
+  return (
+    <>
+      <div class="row"><span class="dim grow">What fired {r.relative ? `in the last ${r.relative}` : 'in the chosen range'}, seen every {format(step, 'seconds')}.</span>{wider}</div>
+      <ErrorNote error={past.error} what="The last answer failed; this is from before" />
+      <div class="panel historytable">
+        <Table<HistoryRow> label="What fired" rows={rows} rowKey={(x) => x.key} defaultSort="-last" pagewide
+          columns={[
+            { id: 'severity', title: 'Severity', sort: (x) => { const i = SEVERITIES.indexOf(x.severity); return i < 0 ? 1.5 : i; }, cell: (x) => <Severity severity={x.severity} /> },
+            { id: 'name', title: 'Alert', class: 'historyname', sort: (x) => x.name, cell: (x) => <span class="ellipsis namecell"><b>{x.name}</b>{telling(x.labels).slice(0, 2).map(([k, v]) => <span class="chip ellipsis" key={k} title={`${k}=${v}`}>{v}</span>)}</span> },
+            { id: 'where', title: 'Machine', class: 'ellipsis', sort: (x) => x.where, cell: (x) => (x.machine ? <a href={href(machinePath(x.machine))}>{x.machine}</a> : x.where || '–') },
+            { id: 'when', title: 'When', width: '30%', cell: strip },
+            { id: 'times', title: 'How many times', head: 'Times', num: true, sort: (x) => x.episodes.length, cell: (x) => x.episodes.length },
+            { id: 'total', title: 'In all', num: true, sort: (x) => x.total, cell: (x) => ago(x.total) },
+            { id: 'last', title: 'Last began', num: true, sort: (x) => x.last, cell: (x) => <span class="nowrap">{x.ongoing && <Status level={severityLevel(x.severity)} icon="alerts"><span class="sr">firing</span></Status>} <Time time={x.last} /></span> },
+          ]}
+          card={(x) => (
+            <span class="unitcard">
+              <span class="row nowraprow"><Severity severity={x.severity} short /><b class="grow ellipsis">{x.name}</b>{x.ongoing ? <Status level={severityLevel(x.severity)} icon="alerts" badge>firing</Status> : <span class="dim"><Ago time={x.last} suffix=" ago" /></span>}</span>
+              <span class="dim ellipsis">{[x.where, ...telling(x.labels).map(([, v]) => v)].filter(Boolean).join(' · ') || '–'}; {x.episodes.length} × , {ago(x.total)}</span>
+              {strip(x)}
+            </span>
+          )}
+          empty={<Empty icon="alerts" title={past.data.rows.length ? 'Nothing passes the filter' : 'Nothing fired in this range'} why={past.data.rows.length ? undefined : 'Or there was no server to see it.'}>{past.data.rows.length ? <button type="button" class="btn" onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}>Show all</button> : wider}</Empty>} />
+      </div>
+    </>
+  );
 }

@@ -1,6 +1,7 @@
 // How many alerts fire, for the title, the favicon and the navigation. Silenced
 // and inhibited ones do not count, nor what is for information only.
 import { computed, effect, signal } from '@preact/signals';
+import type { ApiError } from '../api/client';
 import { alerts } from '../api/clanmon';
 import type { Alert } from '../api/types/alerts';
 import { tick } from './clock';
@@ -8,6 +9,7 @@ import { agent } from './config';
 
 export const allAlerts = signal<Alert[] | undefined>(undefined);
 export const alertsTime = signal(0);
+export const alertsError = signal<ApiError | undefined>(undefined); // of the last request, if it failed
 
 const counts = (a: Alert) => a.status.state !== 'suppressed' && a.labels.severity !== 'info' && a.labels.severity !== 'none';
 export const firing = computed(() => {
@@ -20,7 +22,10 @@ export async function loadAlerts(): Promise<void> {
   try {
     allAlerts.value = await alerts();
     alertsTime.value = Date.now() / 1000;
-  } catch { /* the banner says that the server is away; the old ones stay */ }
+    alertsError.value = undefined;
+  } catch (e) {
+    alertsError.value = e as ApiError; // the old ones stay
+  }
 }
 
 let begun = -1;

@@ -1,0 +1,82 @@
+// How people are told: receivers, how they fare, a test; routes and quiet hours
+// as the configuration has them.
+import { useState } from 'preact/hooks';
+import { deliveryStatus, receivers as fetchReceivers, testReceiver } from '../../api/clanmon';
+import type { ReceiverState, ReceiverTest } from '../../api/types/alerts';
+import { sections } from '../../lib/alerts';
+import { format } from '../../lib/format';
+import { refresh } from '../../state/clock';
+import { useData } from '../../state/data';
+import { Ago, Empty, ErrorNote, Panel, Snippet } from '../bits';
+import { Icon } from '../icons';
+import { Status } from '../Status';
+
+const when = (t: string | undefined) => (t ? Date.parse(t) / 1000 : undefined);
+
+export function NotificationsCard() {
+  const list = useData('receivers', fetchReceivers);
+  const status = useData('delivery status', deliveryStatus, 300);
+  const [open, setOpen] = useState(false);
+  const off = list.error?.status === 404;
+  const byName = new Map<string, ReceiverState[]>();
+  for (const r of list.data ?? []) byName.set(r.receiver, [...(byName.get(r.receiver) ?? []), r]);
+  const config = status.data ? sections(status.data.config.original, ['route', 'time_intervals', 'mute_time_intervals', 'inhibit_rules']) : '';
+  return (
+    <Panel title="Notifications" label="Notifications">
+      {off ? <Empty icon="alerts" title="Delivered elsewhere" why="This server sends its alerts to the Alertmanagers of its configuration, and tells nobody itself." /> : (
+        <div class="body stack">
+          <ErrorNote error={list.error} what="Receivers" />
+          {list.data && !byName.size && (
+            <Empty icon="alerts" title="Nobody is told" why="Alerts show here and in the log only. Name a way to reach you:">
+              <Snippet text={'clanmon server --notify ntfy://ntfy.sh/YOUR-TOPIC\nclanmon server --notify mailto:you@example.org?smarthost=localhost:25'} />
+            </Empty>
+          )}
+          {[...byName].map(([name, integrations]) => <Receiver key={name} name={name} integrations={integrations} />)}
+          {config && (
+            <div class="stack">
+              <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name={open ? 'up' : 'down_'} />Routes, inhibitions and quiet hours</button>
+              {open && <><p class="dim">From the configuration; they are changed there. Secrets are masked.</p><div class="config"><Snippet text={config} /></div></>}
+            </div>
+          )}
+        </div>
+      )}
+    </Panel>
+  );
+}
+
+function Receiver({ name, integrations }: { name: string; integrations: ReceiverState[] }) {
+  const [busy, setBusy] = useState(false);
+  const [results, setResults] = useState<ReceiverTest[] | undefined>();
+  const [error, setError] = useState<Error | undefined>();
+  const test = async () => {
+    setBusy(true);
+    setError(undefined);
+    setResults(undefined);
+    try {
+      setResults(await testReceiver(name));
+    } catch (e) {
+      setError(e as Error);
+    }
+    setBusy(false);
+    refresh();
+  };
+  return (
+    <section class="receiver" aria-label={`Receiver ${name}`}>
+      <div class="row nowraprow"><h3 class="grow ellipsis">{name}</h3><button type="button" class="btn" disabled={busy} onClick={() => void test()}><Icon name="play" />{busy ? 'Sending…' : 'Send test'}</button></div>
+      {integrations.map((i) => {
+        const good = when(i.lastSuccess);
+        const bad = when(i.lastFailure);
+        const failing = bad !== undefined && (good === undefined || bad > good);
+        return (
+          <div key={i.integration} class="integration">
+            <div class="row"><b>{i.integration.replace(/\[0\]$/, '')}</b>{failing ? <Status level="crit">fails</Status> : good ? <Status level="ok">works</Status> : <Status level="off" icon="wait">not used yet</Status>}</div>
+            {good && <p class="dim">last taken <Ago time={good} suffix=" ago" /></p>}
+            {bad && <p class={failing ? 'wrap' : 'dim wrap'}>failed <Ago time={bad} suffix=" ago" />{i.lastError && `: ${i.lastError}`}</p>}
+          </div>
+        );
+      })}
+      <ErrorNote error={error} what="The test was not sent" />
+      {results && <div role="status">{results.map((r) => <p key={r.integration} class={`note wrap ${r.ok ? '' : 'crit'}`}>{r.integration.replace(/\[0\]$/, '')}: {r.ok ? 'taken' : r.error || 'failed'} after {format(r.seconds, 'seconds')}</p>)}</div>}
+    </section>
+  );
+}

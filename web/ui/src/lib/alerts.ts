@@ -1,0 +1,158 @@
+// Alerts as one list: what the rules say (pending, firing, value) and what
+// delivery makes of it (silenced, inhibited, told to whom).
+import type { Alert, RuleAlert } from '../api/types/alerts';
+import type { Labels, MatrixSeries } from '../api/types/query';
+
+export type State = 'firing' | 'pending' | 'silenced';
+
+export interface AlertRow {
+  key: string; // the fingerprint, or a hash of the labels where delivery does not know it
+  state: State;
+  name: string;
+  severity: string;
+  where: string; // machine or instance, '' if neither
+  machine: string;
+  labels: Labels;
+  annotations: Labels;
+  since: number; // Unix seconds; of pending ones, when the condition became true
+  value?: number;
+  receivers: string[];
+  generatorURL?: string;
+  silencedBy: string[];
+  inhibitedBy: string[];
+  mutedBy: string[]; // names of time intervals
+}
+
+export const SEVERITIES = ['critical', 'warning', 'info', 'none'];
+const rank = (s: string) => { const i = SEVERITIES.indexOf(s); return i < 0 ? 1.5 : i; };
+
+// hash is a short name for a text (FNV-1a), for the URL.
+export function hash(text: string): string {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return (h >>> 0).toString(36);
+}
+
+const idOf = (l: Labels) => JSON.stringify(Object.entries(l).filter(([k]) => k !== 'tags').sort(([a], [b]) => (a < b ? -1 : 1)));
+
+function row(labels: Labels, annotations: Labels): Omit<AlertRow, 'key' | 'state' | 'since'> {
+  return {
+    name: labels.alertname ?? '', severity: labels.severity || '', machine: labels.machine ?? '', where: labels.machine || labels.instance || '',
+    labels, annotations, receivers: [], silencedBy: [], inhibitedBy: [], mutedBy: [],
+  };
+}
+
+// mergeAlerts joins both lists. delivered is undefined where alerts are delivered
+// by outside Alertmanagers only; then the rules' own list has to do. An alert of
+// the rules is also that of delivery when its labels are among the other's, which
+// has the tags and external labels too.
+export function mergeAlerts(delivered: Alert[] | undefined, rules: RuleAlert[]): AlertRow[] {
+  const firing = rules.filter((a) => a.state === 'firing');
+  const exact = new Map(firing.map((a) => [idOf(a.labels), a]));
+  const byName = new Map<string, RuleAlert[]>();
+  for (const a of firing) {
+    const n = a.labels.alertname ?? '';
+    byName.set(n, [...(byName.get(n) ?? []), a]);
+  }
+  const within = (a: RuleAlert, l: Labels) => Object.entries(a.labels).every(([k, v]) => l[k] === v);
+  const rows: AlertRow[] = (delivered ?? []).map((a) => {
+    const r = exact.get(idOf(a.labels)) ?? byName.get(a.labels.alertname ?? '')?.find((x) => within(x, a.labels));
+    const s = a.status;
+    return {
+      ...row(a.labels, a.annotations), key: a.fingerprint, since: Date.parse(a.startsAt) / 1000,
+      state: s.state === 'suppressed' ? 'silenced' as const : 'firing' as const,
+      ...(r && { value: Number(r.value) }), ...(a.generatorURL && { generatorURL: a.generatorURL }),
+      receivers: a.receivers.map((x) => x.name), silencedBy: s.silencedBy, inhibitedBy: s.inhibitedBy, mutedBy: s.mutedBy ?? [],
+    };
+  });
+  for (const a of rules) {
+    if (a.state !== 'pending' && delivered) continue;
+    if (a.state === 'inactive') continue;
+    rows.push({ ...row(a.labels, a.annotations), key: hash(idOf(a.labels)), state: a.state, since: Date.parse(a.activeAt) / 1000, value: Number(a.value) });
+  }
+  return rows.sort(worstFirst);
+}
+
+export function worstFirst(a: AlertRow, b: AlertRow): number {
+  return rank(a.severity) - rank(b.severity) || b.since - a.since || (a.key < b.key ? -1 : 1);
+}
+
+export interface Group { name: string; rows: AlertRow[]; severity: string }
+
+// grouped puts rows under the name of the alert or of the machine; groups come
+// in the order of the worst in them, then by size and name.
+export function grouped(rows: AlertRow[], by: 'alert' | 'machine'): Group[] {
+  const groups = new Map<string, AlertRow[]>();
+  for (const r of rows) {
+    const name = by === 'machine' ? r.where : r.name;
+    const g = groups.get(name);
+    if (g) g.push(r);
+    else groups.set(name, [r]);
+  }
+  return [...groups].map(([name, list]) => {
+    const sorted = list.slice().sort(worstFirst);
+    return { name, rows: sorted, severity: sorted[0]!.severity };
+  }).sort((a, b) => rank(a.severity) - rank(b.severity) || b.rows.length - a.rows.length || (a.name < b.name ? -1 : 1));
+}
+
+// passes is the text filter: every word somewhere in what is shown.
+export function passes(r: Pick<AlertRow, 'name' | 'labels' | 'annotations'>, text: string): boolean {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return true;
+  const hay = [r.name, ...Object.entries(r.labels).map(([k, v]) => `${k}=${v}`), ...Object.values(r.annotations)].join(' ').toLowerCase();
+  return words.every((w) => hay.includes(w));
+}
+
+// hasTag: alerts carry the tags of their machine as ",a,b,".
+export const hasTag = (l: Labels, tag: string): boolean => !tag || (l.tags ?? '').includes(`,${tag},`);
+
+export interface Episode { from: number; to: number }
+export interface HistoryRow { key: string; name: string; severity: string; where: string; machine: string; labels: Labels; episodes: Episode[]; total: number; last: number; ongoing: boolean }
+
+// historyOf reads when each alert fired from a range query of ALERTS.
+export function historyOf(series: MatrixSeries[], end: number, step: number): HistoryRow[] {
+  const rows = series.map((s): HistoryRow => {
+    const { __name__: _n, alertstate: _s, ...labels } = s.metric;
+    const episodes: Episode[] = [];
+    for (const [t, v] of s.values ?? []) {
+      if (v !== '1') continue;
+      const last = episodes[episodes.length - 1];
+      if (last && t - last.to < step / 2) last.to = t + step;
+      else episodes.push({ from: t, to: t + step });
+    }
+    const ongoing = (episodes[episodes.length - 1]?.to ?? 0) > end;
+    for (const e of episodes) e.to = Math.min(e.to, end);
+    return {
+      key: idOf(labels), name: labels.alertname ?? '', severity: labels.severity ?? '', machine: labels.machine ?? '', where: labels.machine || labels.instance || '', labels, episodes, ongoing,
+      total: episodes.reduce((n, e) => n + e.to - e.from, 0), last: episodes[episodes.length - 1]?.from ?? 0,
+    };
+  });
+  return rows.filter((r) => r.episodes.length > 0).sort((a, b) => b.last - a.last || rank(a.severity) - rank(b.severity) || (a.key < b.key ? -1 : 1));
+}
+
+// exprOf is the expression of the rule, out of the link that it sent along.
+export function exprOf(generatorURL: string | undefined): string {
+  try {
+    return generatorURL ? new URL(generatorURL).searchParams.get('g0.expr') ?? '' : '';
+  } catch {
+    return '';
+  }
+}
+
+// The annotations that Prometheus' users give links to instructions by.
+export const runbookOf = (a: Labels): string => a.runbook_url || a.runbook || '';
+
+// sections takes the named top-level parts out of a YAML text, whole.
+export function sections(yaml: string, names: string[]): string {
+  const out: string[] = [];
+  let on = false;
+  for (const line of yaml.split('\n')) {
+    if (/^[A-Za-z_]/.test(line)) on = names.includes(line.split(':')[0]!);
+    if (on) out.push(line);
+  }
+  return out.join('\n').trim();
+}
+
+// Labels that tell alerts of one rule apart, beyond machine and instance.
+const SAID = new Set(['alertname', 'severity', 'machine', 'instance', 'job', 'availability', 'tags', 'type', 'state']);
+export const telling = (l: Labels): [string, string][] => Object.entries(l).filter(([k, v]) => v && !SAID.has(k));

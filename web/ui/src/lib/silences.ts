@@ -1,0 +1,61 @@
+// Silences: for how long, which alerts, in which order.
+import type { Matcher, Silence } from '../api/types/alerts';
+import type { Labels } from '../api/types/query';
+import { matcher, matchesAll } from './alertMatchers';
+import { durationText, fields, parseDateTime, parseDuration } from './time';
+
+export interface Preset { id: string; title: string; end: (now: number, utc: boolean) => number }
+
+// tomorrowAtNine is 09:00 of the day after now, in local time or UTC.
+export function tomorrowAtNine(now: number, utc: boolean): number {
+  const f = fields(now, utc);
+  return (utc ? Date.UTC(f.y, f.mo - 1, f.d + 1, 9) : new Date(f.y, f.mo - 1, f.d + 1, 9).getTime()) / 1000;
+}
+
+export const PRESETS: Preset[] = [
+  { id: '1h', title: '1 hour', end: (now) => now + 3600 },
+  { id: '8h', title: '8 hours', end: (now) => now + 8 * 3600 },
+  { id: 'tomorrow', title: 'until tomorrow 09:00', end: tomorrowAtNine },
+];
+
+// readEnd reads the end of a silence: a time, or a duration after start.
+export function readEnd(text: string, start: number, utc: boolean): number | undefined {
+  const d = parseDuration(text);
+  return d !== undefined ? start + d : parseDateTime(text, utc);
+}
+
+// endText is how an end is written into a field: as a duration where it is round.
+export const lengthText = (s: Silence): string => durationText(Math.round((Date.parse(s.endsAt) - Date.parse(s.startsAt)) / 60000) * 60);
+
+// Labels that say where and what; others are offered for narrowing.
+export function prefilled(labels: Labels): Matcher[] {
+  const names = ['alertname', labels.machine ? 'machine' : 'instance'].filter((n) => labels[n]);
+  return names.map((n) => matcher(n, labels[n]!));
+}
+
+export function narrowing(labels: Labels, list: Matcher[]): Matcher[] {
+  return Object.entries(labels).filter(([n, v]) => v && n !== 'tags' && !list.some((m) => m.name === n)).map(([n, v]) => matcher(n, v));
+}
+
+export const muted = <A extends { labels: Labels }>(alerts: A[], list: Matcher[]): A[] => (list.length ? alerts.filter((a) => matchesAll(list, a.labels)) : []);
+
+const state = { active: 0, pending: 1, expired: 2 };
+
+// bySoonest: active ones that end first come first; of expired ones the latest.
+export function bySoonest(a: Silence, b: Silence): number {
+  if (a.status.state !== b.status.state) return state[a.status.state] - state[b.status.state];
+  const end = Date.parse(a.endsAt) - Date.parse(b.endsAt);
+  return a.status.state === 'expired' ? -end : a.status.state === 'pending' ? Date.parse(a.startsAt) - Date.parse(b.startsAt) : end;
+}
+
+// fieldOf says which field of the form an answer of the server is about.
+export function fieldOf(message: string): 'matchers' | 'end' | 'start' | 'author' | 'comment' | 'form' {
+  const m = message.toLowerCase();
+  if (/matcher|label name|regexp|regular/.test(m)) return 'matchers';
+  if (/end time|end must|ends ?at|in the past/.test(m)) return 'end';
+  if (/start/.test(m)) return 'start';
+  if (/created ?by|creator|author/.test(m)) return 'author';
+  if (/comment/.test(m)) return 'comment';
+  return 'form';
+}
+
