@@ -258,11 +258,11 @@ function History({ text, tag }: { text: string; tag: string }) {
         <Table<HistoryRow> label="What fired" rows={rows} rowKey={(x) => x.key} defaultSort="-last" pagewide
           columns={[
             { id: 'severity', title: 'Severity', sort: (x) => { const i = SEVERITIES.indexOf(x.severity); return i < 0 ? 1.5 : i; }, cell: (x) => <Severity severity={x.severity} /> },
-            { id: 'name', title: 'Alert', class: 'historyname', sort: (x) => x.name, cell: (x) => <span class="ellipsis namecell"><b>{x.name}</b>{telling(x.labels).slice(0, 2).map(([k, v]) => <span class="chip ellipsis" key={k} title={`${k}=${v}`}>{v}</span>)}</span> },
+            { id: 'name', title: 'Alert', class: 'historyname', sort: (x) => x.name, cell: (x) => <span class="historycell"><b class="ellipsis">{x.name}</b>{telling(x.labels).slice(0, 2).map(([k, v]) => <span class="chip ellipsis" key={k} title={`${k}=${v}`}>{v}</span>)}</span> },
             { id: 'where', title: 'Machine', class: 'ellipsis', sort: (x) => x.where, cell: (x) => (x.machine ? <a href={href(machinePath(x.machine))}>{x.machine}</a> : x.where || '–') },
             { id: 'when', title: 'When', width: '30%', cell: strip },
             { id: 'times', title: 'How many times', head: 'Times', num: true, sort: (x) => x.episodes.length, cell: (x) => x.episodes.length },
-            { id: 'total', title: 'In all', num: true, sort: (x) => x.total, cell: (x) => ago(x.total) },
+            { id: 'total', title: 'In all', num: true, sort: (x) => x.total, cell: (x) => <span class="nowrap">{ago(x.total)}</span> },
             { id: 'last', title: 'Last began', num: true, sort: (x) => x.last, cell: (x) => <span class="nowrap">{x.ongoing && <Status level={severityLevel(x.severity)} icon="alerts"><span class="sr">firing</span></Status>} <Time time={x.last} /></span> },
           ]}
           card={(x) => (
