@@ -19,6 +19,9 @@ type health struct {
 	Health     string `json:"health"` // up, down or unknown: not scraped yet
 	LastError  string `json:"lastError,omitempty"`
 	LastScrape string `json:"lastScrape,omitempty"` // RFC 3339
+	// Interval is the seconds between two scrapes, by which the web UI chooses
+	// the windows of rates.
+	Interval float64 `json:"interval,omitempty"`
 }
 
 type machineAnswer struct {
@@ -72,6 +75,9 @@ func (f *Fleet) answer() []machineAnswer {
 			h := health{Target: t, Health: string(scrape.HealthUnknown)}
 			if s := scraped[key{t.Job, t.Instance}]; s != nil {
 				h.Health = string(s.Health())
+				if d, err := model.ParseDuration(s.GetValue(model.ScrapeIntervalLabel)); err == nil {
+					h.Interval = time.Duration(d).Seconds()
+				}
 				if err := s.LastError(); err != nil {
 					h.LastError = err.Error()
 				}
