@@ -1,21 +1,26 @@
 // Chart draws range queries with uPlot. All charts of a page share the range of
-// the URL and one crosshair; dragging zooms all of them. A chart that is not in
-// sight asks for nothing, and a refresh only for the steps that are new.
+// the URL and one crosshair; dragging zooms all of them. A chart asks for all its
+// queries in one request, a refresh only for the steps that are new, and a chart
+// that is not in sight for nothing.
 import { useComputed } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { ApiError } from '../api/client';
-import { queryRange } from '../api/prom';
 import type { Labels } from '../api/types/query';
-import { colour, stackFrame, type Line } from '../lib/chart';
+import { alone, axisRange, colour, combined, dash, exprFor, split, stackFrame, timeLabels, timeSplits, timeSteps, valueLabel, valueSteps, type Bounds, type Line, type Mark } from '../lib/chart';
 import { ago, format, type Unit } from '../lib/format';
-import { RangeCache } from '../lib/rangeCache';
 import { aligned, clock, date, stepFor } from '../lib/time';
 import { dragging, frozen, range, second, setAbsolute, tick } from '../state/clock';
+import { param, setParams } from '../state/location';
 import { dark, isUTC, zone } from '../state/prefs';
-import { Empty } from './bits';
+import { frame } from '../state/rangeData';
+import { Empty, Overlay } from './bits';
+import { ChartMenu, slug } from './ChartMenu';
+
+export { exprFor } from '../lib/chart';
+export type { Mark } from '../lib/chart';
 
 // A query of a chart. expr may contain $step and $rate (a window of at least
 // four scrape intervals and a step); name makes a series' name from its labels,
@@ -25,9 +30,8 @@ export interface ChartQuery {
   name: (l: Labels) => string | null;
   colour?: (l: Labels, index: number) => string | undefined;
   negate?: boolean; // drawn below zero, for the other direction
+  line?: boolean; // not stacked with the others
 }
-
-export interface Mark { time: number; text: string; level?: 'crit' | 'warn' | 'info' }
 
 export interface ChartProps {
   title: string;
@@ -38,77 +42,99 @@ export interface ChartProps {
   max?: number; // of the axis, at least
   height?: number;
   minStep?: number;
+  scrape?: number; // seconds between two samples, 15 by default
   most?: number; // series drawn, 40 by default
   marks?: Mark[];
+  live?: boolean; // samples are expected up to now: say so when they end
   tools?: (lines: Line[]) => ComponentChildren;
   empty?: { title: string; why?: string };
   hideEmpty?: boolean; // show nothing where there is no data, as for absent hardware
   onLoaded?: (lines: Line[]) => void;
 }
 
-const cache = new RangeCache();
+interface Loaded { times: number[]; lines: Line[]; hiddenSeries: number; time: number; from: number; to: number; step: number; begun: number }
 
-export function exprFor(expr: string, step: number, scrape = 15): string {
-  return expr.replaceAll('$rate', `${Math.max(4 * scrape, step)}s`).replaceAll('$step', `${step}s`);
+// Chart, and the same chart large while the URL says so.
+export function Chart(p: ChartProps) {
+  const id = slug(p.title);
+  return (
+    <>
+      <One {...p} />
+      {param('chart') === id && (
+        <Overlay kind="dialog" wide title={p.title} onClose={() => setParams({ chart: null }, false)}>
+          <One {...p} full height={Math.max(220, window.innerHeight - 260)} most={Math.max(p.most ?? 0, 200)} />
+        </Overlay>
+      )}
+    </>
+  );
 }
 
-interface Loaded { times: number[]; lines: Line[]; hiddenSeries: number; time: number }
-
-export function Chart(p: ChartProps) {
+function One(p: ChartProps & { full?: boolean }) {
   const box = useRef<HTMLElement>(null);
   const [seen, setSeen] = useState(false);
-  const [state, setState] = useState<{ data?: Loaded; error?: ApiError; loading: boolean }>({ loading: true });
+  const [state, setState] = useState<{ data?: Loaded; error?: ApiError }>({});
   const [off, setOff] = useState<ReadonlySet<string>>(new Set());
   const [cursor, setCursor] = useState<number | null>(null);
-  const { from, to } = range.value;
+  const [focus, setFocus] = useState<string | null>(null);
+  const r = range.value;
+  const { from, to } = r;
   const step = stepFor(to - from, p.minStep);
   const t = tick.value;
-  const key = JSON.stringify([p.queries.map((q) => q.expr), step, from, to]);
+  const exprs = p.queries.map((q) => exprFor(q.expr, step, p.scrape));
+  const expr = combined(exprs);
+  // The question; time passing makes it no other one.
+  const question = JSON.stringify([expr, step, r.relative ?? [from, to]]);
+  const props = useRef(p);
+  props.current = p;
 
   useEffect(() => {
-    const o = new IntersectionObserver((es) => setSeen(es.some((e) => e.isIntersecting)), { rootMargin: '250px' });
+    const o = new IntersectionObserver((es) => setSeen(es.some((e) => e.isIntersecting)), { rootMargin: '200px' });
     o.observe(box.current!);
     return () => o.disconnect();
   }, []);
 
-  useEffect(() => {
-    if (!seen) return;
-    const abort = new AbortController();
-    const grid = { ...aligned({ from, to }, step), step };
-    Promise.all(p.queries.map(async (q) => {
-      const expr = exprFor(q.expr, step);
-      const asked = cache.missing(expr, grid);
-      return cache.put(expr, grid, asked, await queryRange(expr, asked.start, asked.end, step, abort.signal));
-    })).then((frames) => {
-      if (abort.signal.aborted) return;
-      const lines: Line[] = [];
-      frames.forEach((f, i) => {
-        const q = p.queries[i]!;
-        for (const s of f.series) {
-          const name = q.name(s.metric);
-          if (name === null) continue;
-          lines.push({ name, labels: s.metric, query: i, values: q.negate ? s.values.map((v) => (v === null ? null : -v)) : s.values, negate: !!q.negate, colour: q.colour?.(s.metric, lines.length) ?? '' });
-        }
-      });
-      lines.sort((a, b) => a.query - b.query || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-      const most = p.most ?? 40;
-      const data = { times: frames[0]?.times ?? [], lines: lines.slice(0, most).map((l, i) => ({ ...l, colour: l.colour || colour(i) })), hiddenSeries: Math.max(0, lines.length - most), time: Date.now() / 1000 };
-      setState({ data, loading: false });
-      p.onLoaded?.(data.lines);
-    }, (error) => {
-      if (!abort.signal.aborted) setState((s) => ({ ...s, error, loading: false }));
-    });
-    return () => abort.abort();
-  }, [key, seen, t]);
-
   const data = state.data;
   const empty = !!data && !data.lines.length;
   const gone = empty && p.hideEmpty && !state.error;
+
+  // Where one is asking, or has asked: not again in the same tick, and not a
+  // second time while an answer is on its way.
+  const flight = useRef<{ question: string; tick: number; done: boolean; abort: AbortController } | null>(null);
+  useEffect(() => () => { flight.current?.abort.abort(); flight.current = null; }, [question]);
+  useEffect(() => {
+    const f = flight.current;
+    if (!seen && !(gone && !f)) return;
+    if (f && (!f.done || f.tick === t)) return;
+    const mine = { question, tick: t, done: false, abort: new AbortController() };
+    flight.current = mine;
+    frame(expr, { ...aligned({ from, to }, step), step }, mine.abort.signal).then((got) => {
+      mine.done = true;
+      if (mine.abort.signal.aborted) return;
+      const begun = performance.now();
+      const { queries, most = 40, onLoaded } = props.current;
+      const lines: Line[] = [];
+      for (const s of got.series) {
+        const { query, labels } = split(s.metric);
+        const q = queries[query];
+        const name = q?.name(labels) ?? null;
+        if (!q || name === null) continue;
+        lines.push({ name, labels, query, values: q.negate ? s.values.map((v) => (v === null ? null : -v)) : s.values, negate: !!q.negate, colour: q.colour?.(labels, lines.length) ?? '', ...(q.line && { line: true }) });
+      }
+      lines.sort((a, b) => a.query - b.query || names.compare(a.name, b.name));
+      const loaded = { times: got.times, lines: lines.slice(0, most).map((l, i) => ({ ...l, colour: l.colour || colour(i) })), hiddenSeries: Math.max(0, lines.length - most), time: Date.now() / 1000, from, to, step, begun };
+      setState({ data: loaded });
+      onLoaded?.(loaded.lines);
+    }, (error) => {
+      mine.done = true;
+      if (!mine.abort.signal.aborted) setState((s) => ({ ...s, error }));
+    });
+  }, [question, seen, t]);
+
   const toggle = (name: string, only: boolean) => {
-    const names = data?.lines.map((l) => l.name) ?? [];
+    const all = data?.lines.map((l) => l.name) ?? [];
     setOff((o) => {
       if (only) {
-        const others = names.filter((n) => n !== name);
+        const others = all.filter((n) => n !== name);
         return others.every((n) => o.has(n)) && !o.has(name) ? new Set() : new Set(others);
       }
       const n = new Set(o);
@@ -116,38 +142,46 @@ export function Chart(p: ChartProps) {
       return n;
     });
   };
-  const i = cursor ?? lastIndex(data);
-  const old = data && !frozen.value && second.value - data.time > 120;
+  const last = lastIndex(data);
+  const i = cursor ?? last;
+  const old = !!data && !frozen.value && second.value - data.time > 120;
+  const ended = !!data && !!p.live && !frozen.value && last !== null && data.times.at(-1)! - data.times[last]! > Math.max(2 * data.step, 120) ? data.times[last]! : undefined;
+  const height = p.height ?? 170;
+  const many = !!data && data.lines.length > 8;
 
   return (
-    <section class="panel chart" ref={box as never} aria-label={p.title} hidden={gone}>
+    <section class={`panel chart${p.full ? ' full' : ''}`} ref={box as never} aria-label={p.title} hidden={gone} data-chart={p.full ? undefined : slug(p.title)}>
       <header>
-        <h3>{p.title}</h3>
-        {data && cursor !== null && data.times[cursor] !== undefined && <span class="at">{date(data.times[cursor]!, isUTC())} {clock(data.times[cursor]!, isUTC(), step < 60)}</span>}
-        {old && <span class="status badge warn">last drawn {ago(second.value - data.time)} ago</span>}
+        {!p.full && <h3>{p.title}</h3>}
+        {data && cursor !== null && data.times[cursor] !== undefined && <span class="at">{date(data.times[cursor]!, isUTC())} {clock(data.times[cursor]!, isUTC(), data.step < 60)}</span>}
+        {ended !== undefined && <span class="status badge warn">last sample {ago(second.value - ended)} ago</span>}
+        {old && ended === undefined && <span class="status badge warn">last drawn {ago(second.value - data!.time)} ago</span>}
         {data && p.tools?.(data.lines)}
+        <ChartMenu title={p.title} unit={p.unit} exprs={exprs} rules={p.queries.map((q) => exprFor(q.expr, 300, p.scrape))} full={!!p.full} lines={data?.lines} />
       </header>
       {state.error && <p class="note crit" style={{ margin: '8px 12px' }} role="alert">{state.error.message}</p>}
-      {!data && !state.error && <div style={{ height: `${p.height ?? 180}px`, padding: '12px' }}><div class="skeleton" style={{ height: '100%' }} /></div>}
+      {!data && !state.error && <div style={{ height: `${height + 34}px`, padding: '12px' }}><div class="skeleton" style={{ height: '100%' }} /></div>}
       {empty && !state.error && <Empty icon="chart" title={p.empty?.title ?? 'No data in this range'} why={p.empty?.why} />}
       {data && !empty && (
         <>
-          <Plot {...p} data={data} off={off} step={step} onCursor={setCursor} stale={!!old} />
-          <div class="legend">
-            {data.lines.map((l) => (
-              <button type="button" key={`${l.query} ${l.name}`} aria-pressed={!off.has(l.name)} title={`${l.name}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
-                <span class="swatch" style={{ background: l.colour }} />
+          <Plot {...p} height={height} data={data} off={off} onCursor={setCursor} onFocus={setFocus} stale={old || ended !== undefined} />
+          <div class={`legend${many ? ' many' : ''}${ended !== undefined ? ' stale' : ''}`}>
+            {data.lines.map((l, k) => (
+              <button type="button" key={`${l.query} ${l.name} ${k}`} class={focus === l.name ? 'focus' : ''} aria-pressed={!off.has(l.name)} title={`${l.name}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
+                <span class={`swatch${dash(k) ? ' dashed' : ''}`} style={{ color: l.colour }} />
                 <span class="name">{l.name}</span>
                 <span class="value">{i === null ? '' : format(l.values[i] == null ? undefined : l.negate ? -l.values[i]! : l.values[i], p.unit)}</span>
               </button>
             ))}
-            {data.hiddenSeries > 0 && <span class="dim">and {data.hiddenSeries} more</span>}
+            {data.hiddenSeries > 0 && <span class="dim">and {data.hiddenSeries} more, not drawn</span>}
           </div>
         </>
       )}
     </section>
   );
 }
+
+const names = new Intl.Collator('en', { numeric: true });
 
 function lastIndex(d: Loaded | undefined): number | null {
   if (!d) return null;
@@ -158,19 +192,26 @@ function lastIndex(d: Loaded | undefined): number | null {
 const css = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const resolve = (c: string) => (c.startsWith('var(') ? css(c.slice(4, -1)) : c);
 
-function Plot(p: ChartProps & { data: Loaded; off: ReadonlySet<string>; step: number; onCursor: (i: number | null) => void; stale: boolean }) {
+interface Tip { left: number; right: boolean; text: { text: string; colour: string }[] }
+
+function Plot(p: ChartProps & { height: number; data: Loaded; off: ReadonlySet<string>; onCursor: (i: number | null) => void; onFocus: (name: string | null) => void; stale: boolean }) {
   const el = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
-  const height = p.height ?? 180;
-  const shown = p.data.lines.filter((l) => !p.off.has(l.name));
-  const drawn = useMemo(() => (p.stack ? stackFrame(shown) : shown.map((l) => l.values)), [p.data, p.off, p.stack]);
+  const [tip, setTip] = useState<Tip | null>(null);
+  const { height } = p;
+  const shown = useMemo(() => {
+    const lines = p.data.lines.map((l, k) => ({ ...l, dash: dash(k) })).filter((l) => !p.off.has(l.name));
+    // What is not stacked is drawn over what is.
+    return p.stack ? [...lines.filter((l) => !l.line), ...lines.filter((l) => l.line)] : lines;
+  }, [p.data, p.off, p.stack]);
+  const drawn = useMemo(() => (p.stack ? stackFrame(shown) : shown.map((l) => l.values)), [shown]);
   // What makes another plot rather than other data in the same one.
-  const shape = JSON.stringify([shown.map((l) => [l.name, l.colour]), p.unit, p.stack, height]);
+  const shape = JSON.stringify([shown.map((l) => [l.name, l.colour, l.dash, l.line]), p.unit, p.stack, height]);
   const theme = useComputed(() => `${dark.value} ${zone.value}`).value;
-  const marks = useRef(p.marks);
-  marks.current = p.marks;
-  const cb = useRef(p.onCursor);
-  cb.current = p.onCursor;
+  const live = useRef({ p, shown });
+  live.current = { p, shown };
+  const view = useRef<Bounds | null>(null); // while two fingers pinch
+  const kept = useRef<{ of: string; bounds: Bounds } | null>(null);
 
   useLayoutEffect(() => {
     const node = el.current!;
@@ -179,65 +220,92 @@ function Plot(p: ChartProps & { data: Loaded; off: ReadonlySet<string>; step: nu
     const font = `11px ${css('--font')}`;
     const utc = isUTC();
     const stroke = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 } };
+    const stacked = shown.filter((l) => !l.line).length;
+    const hover = { on: false };
     const u = new uPlot({
       width: node.clientWidth || 300,
       height,
-      padding: [10, 8, 0, 0],
+      padding: [8, 10, 0, 0],
       legend: { show: false },
       tzDate: (ts) => (utc ? uPlot.tzDate(new Date(ts * 1000), 'Etc/UTC') : new Date(ts * 1000)),
       cursor: {
         sync: { key: 'page', setSeries: false },
         drag: { x: true, y: false, setScale: false },
         points: { size: 5 },
-        focus: { prox: 24 },
+        focus: { prox: shown.length > 1 ? 24 : -1 },
       },
       focus: { alpha: 0.35 },
       scales: {
-        x: { time: true },
-        y: { range: (_u, lo, hi) => axisRange(lo, hi, p.min, p.max) },
+        x: { time: true, range: () => view.current ?? [live.current.p.data.from, live.current.p.data.to] },
+        y: {
+          range: (_u, lo, hi) => {
+            const of = JSON.stringify([shape, live.current.p.data.step, range.peek().relative ?? range.peek()]);
+            const bounds = axisRange(lo, hi, { min: p.min, max: p.max, unit: p.unit, old: kept.current?.of === of ? kept.current.bounds : undefined });
+            kept.current = { of, bounds };
+            return bounds;
+          },
+        },
       },
       axes: [
-        { ...stroke, space: 70, values: (_u, splits, _a, _s, incr) => timeLabels(splits, incr, utc) },
-        { ...stroke, size: (_u, values) => 12 + Math.max(28, ...(values ?? []).map((v) => v.length * 6.4)), space: 32, values: (_u, splits) => splits.map((v) => format(shown.some((l) => l.negate) ? Math.abs(v) : v, p.unit)), ...(p.unit === 'bytes' || p.unit === 'bytesps' ? { incrs: byteSteps } : {}) },
+        { ...stroke, size: 28, space: 70, incrs: timeSteps, splits: (_u, _a, min, max, step) => timeSplits(min, max, step, utc), values: (_u, splits, _a, _s, step) => timeLabels(splits, step, utc) },
+        { ...stroke, size: 62, space: 27, incrs: valueSteps(p.unit), values: (_u, splits, _a, _s, step) => splits.map((v) => valueLabel(shown.some((l) => l.negate) ? Math.abs(v) : v, step, p.unit)) },
       ],
-      series: [{}, ...shown.map((l) => ({
-        label: l.name,
-        stroke: resolve(l.colour),
-        spanGaps: false,
-        points: { show: false },
-        ...(p.stack ? { fill: resolve(l.colour) + 'b8', width: 0.8 } : { width: 1.4, ...(shown.length === 1 && { fill: resolve(l.colour) + '1f' }) }),
-      }))],
-      ...(p.stack && { bands: shown.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) }),
+      series: [{}, ...shown.map((l) => {
+        const c = resolve(l.colour);
+        return {
+          label: l.name,
+          stroke: c,
+          spanGaps: false,
+          points: { show: true, size: 4, fill: c, filter: (u: uPlot, si: number) => alone(u.data[si]!) },
+          ...(p.stack && !l.line ? { fill: c + 'b0', width: 0.8 } : { width: l.line ? 1.6 : 1.4, ...(l.line ? { dash: [5, 3] } : l.dash && { dash: l.dash }), ...(shown.length === 1 && { fill: c + '1f' }) }),
+        };
+      })],
+      // Each stacked area is filled down to the one below on its side of zero.
+      ...(p.stack && { bands: shown.slice(0, stacked).flatMap((l, i) => {
+        const below = shown.slice(0, i).map((x) => x.negate).lastIndexOf(l.negate);
+        return below < 0 ? [] : [{ series: [i + 1, below + 1] as [number, number], dir: (l.negate ? 1 : -1) as 1 | -1 }];
+      }) }),
       hooks: {
-        setCursor: [(u) => cb.current(u.cursor.idx ?? null)],
+        setCursor: [(u) => {
+          live.current.p.onCursor(u.cursor.idx ?? null);
+          if (hover.on) setTip(tipAt(u, live.current.p.marks, live.current.shown, focused));
+          else setTip(null);
+        }],
+        setSeries: [(_u, i, o) => {
+          if (!(o as { focus?: boolean }).focus) return;
+          focused = i;
+          live.current.p.onFocus(i ? live.current.shown[i - 1]?.name ?? null : null);
+        }],
         setSelect: [(u) => {
           dragging.value = false;
           if (u.select.width < 6) return;
           const a = u.posToVal(u.select.left, 'x');
           const b = u.posToVal(u.select.left + u.select.width, 'x');
           u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-          setAbsolute(a, b);
+          setAbsolute(a, Math.max(b, a + 15));
         }],
-        draw: [(u) => drawMarks(u, marks.current)],
+        draw: [(u) => {
+          drawMarks(u, live.current.p.marks);
+          measured(live.current.p.data.begun);
+        }],
       },
     }, [p.data.times, ...drawn] as uPlot.AlignedData, node);
+    let focused: number | null = null;
     plot.current = u;
     const down = () => (dragging.value = true);
     const up = () => (dragging.value = false);
+    const enter = () => (hover.on = true);
+    const leave = () => { hover.on = false; setTip(null); };
     u.over.addEventListener('mousedown', down);
+    u.over.addEventListener('mouseenter', enter);
+    u.over.addEventListener('mouseleave', leave);
     window.addEventListener('mouseup', up);
-    // A finger has no hover: a tap sets the cursor.
-    const touch = (e: TouchEvent) => {
-      const r = u.over.getBoundingClientRect();
-      const f = e.touches[0];
-      if (f) u.setCursor({ left: f.clientX - r.left, top: f.clientY - r.top });
-    };
-    u.over.addEventListener('touchstart', touch, { passive: true });
-    u.over.addEventListener('touchmove', touch, { passive: true });
+    const untouch = touches(u, view, hover);
     const resize = new ResizeObserver(() => { if (node.clientWidth && node.clientWidth !== u.width) u.setSize({ width: node.clientWidth, height }); });
     resize.observe(node);
     return () => {
       resize.disconnect();
+      untouch();
       window.removeEventListener('mouseup', up);
       u.destroy();
       plot.current = null;
@@ -249,50 +317,120 @@ function Plot(p: ChartProps & { data: Loaded; off: ReadonlySet<string>; step: nu
     if (first.current) { first.current = false; return; }
     plot.current?.setData([p.data.times, ...drawn] as uPlot.AlignedData);
   }, [drawn]);
-  useEffect(() => plot.current?.redraw(), [p.marks]);
+  useEffect(() => plot.current?.redraw(false), [p.marks]);
 
-  const text = `${p.title}: ${shown.length} series from ${dateText(p.data.times[0])} to ${dateText(p.data.times.at(-1))}`;
-  return <div class={`plot${p.stale ? ' stale' : ''}`} role="img" aria-label={text}><div ref={el} /></div>;
+  const text = `${p.title}: ${shown.length} series from ${dateText(p.data.from)} to ${dateText(p.data.to)}`;
+  return (
+    <div class={`plot${p.stale ? ' stale' : ''}`} role="img" aria-label={text}>
+      <div ref={el} />
+      {tip && <div class="tip" style={tip.right ? { right: `calc(100% - ${tip.left - 10}px)` } : { left: `${tip.left + 10}px` }} aria-hidden="true">{tip.text.map((t) => <div key={t.text}><span class="swatch" style={{ color: t.colour }} />{t.text}</div>)}</div>}
+    </div>
+  );
 }
 
-const dateText = (t: number | undefined) => (t === undefined ? '' : `${date(t, isUTC())} ${clock(t, isUTC(), false)}`);
-const byteSteps = Array.from({ length: 60 }, (_, i) => 2 ** i);
+const dateText = (t: number) => `${date(t, isUTC())} ${clock(t, isUTC(), false)}`;
 
-function axisRange(lo: number | null, hi: number | null, min?: number, max?: number): [number, number] {
-  let a = Math.min(lo ?? 0, min ?? Infinity);
-  let b = Math.max(hi ?? 1, max ?? -Infinity);
-  if (min === undefined && a > 0 && a < b * 0.6) a = 0;
-  if (a === b) { b = a === 0 ? 1 : a + Math.abs(a) * 0.1; a = a === 0 ? 0 : a - Math.abs(a) * 0.1; }
-  const pad = (b - a) * 0.06;
-  return [a === 0 || a === min ? a : a - pad, b === max ? b : b + pad];
+// How long a chart took from its data being there to being drawn, for anyone who
+// looks at the browser's timeline.
+function measured(begun: number): void {
+  performance.clearMeasures('chart drawn');
+  performance.measure('chart drawn', { start: begun, end: performance.now() });
 }
 
-function timeLabels(splits: number[], incr: number, utc: boolean): string[] {
-  let day = '';
-  return splits.map((s) => {
-    const d = date(s, utc);
-    const t = clock(s, utc, incr < 60);
-    const text = incr >= 86400 ? d.slice(5) : d !== day && (day !== '' || t === '00:00') ? `${d.slice(5)}${t === '00:00' ? '' : ` ${t}`}` : t;
-    day = d;
-    return text;
-  });
+// A finger has no hover: a tap, or moving sideways, sets the cursor; two fingers
+// zoom, keeping the times that they touched below them.
+function touches(u: uPlot, view: { current: Bounds | null }, hover: { on: boolean }): () => void {
+  const x = (t: Touch) => t.clientX - u.over.getBoundingClientRect().left;
+  let pinch: { a: number; b: number } | null = null;
+  const touch = (e: TouchEvent) => {
+    const [f, g] = [e.touches[0], e.touches[1]];
+    if (f && g) {
+      const [xa, xb] = [Math.min(x(f), x(g)), Math.max(x(f), x(g))];
+      if (!pinch) {
+        pinch = { a: u.posToVal(xa, 'x'), b: u.posToVal(xb, 'x') };
+        dragging.value = true;
+      } else if (xb - xa > 8) {
+        const perPixel = (pinch.b - pinch.a) / (xb - xa);
+        const width = u.over.clientWidth;
+        view.current = [pinch.a - xa * perPixel, pinch.b + (width - xb) * perPixel];
+        u.redraw();
+      }
+      if (e.cancelable) e.preventDefault();
+    } else if (f && !pinch) {
+      hover.on = true;
+      u.setCursor({ left: x(f), top: f.clientY - u.over.getBoundingClientRect().top });
+    }
+  };
+  const end = (e: TouchEvent) => {
+    if (!pinch || e.touches.length > 1) return;
+    const v = view.current;
+    pinch = null;
+    view.current = null;
+    dragging.value = false;
+    if (v && v[1] - v[0] > 15) setAbsolute(v[0], Math.min(v[1], Math.max(range.peek().to, Date.now() / 1000)));
+  };
+  u.over.addEventListener('touchstart', touch, { passive: false });
+  u.over.addEventListener('touchmove', touch, { passive: false });
+  u.over.addEventListener('touchend', end);
+  u.over.addEventListener('touchcancel', end);
+  return () => { if (pinch) dragging.value = false; };
+}
+
+const markColour = (m: Mark) => css(m.level === 'off' ? '--ink-3' : `--${m.level ?? 'info'}`);
+
+const rank = (m: Mark) => ['off', 'info', 'warn', 'crit'].indexOf(m.level ?? 'info');
+
+function tipAt(u: uPlot, marks: Mark[] | undefined, shown: Line[], focused: number | null): Tip | null {
+  const left = u.cursor.left ?? -1;
+  if (left < 0) return null;
+  const out: Tip['text'] = [];
+  for (const m of marks ?? []) {
+    const a = u.valToPos(m.time, 'x');
+    const inBand = m.end !== undefined && (u.cursor.top ?? 99) < 12 && left >= a && left <= u.valToPos(m.end, 'x');
+    if (Math.abs(a - left) <= 5 || inBand) out.push({ text: `${clock(m.time, isUTC(), false)} ${m.text}`, colour: markColour(m) });
+  }
+  const l = focused ? shown[focused - 1] : undefined;
+  if (l && shown.length > 5) out.push({ text: l.name, colour: l.colour });
+  if (!out.length) return null;
+  const offset = u.bbox.left / devicePixelRatio + 6;
+  return { left: left + offset, right: left > u.over.clientWidth / 2, text: out.slice(0, 8) };
 }
 
 function drawMarks(u: uPlot, marks: Mark[] | undefined): void {
   if (!marks?.length) return;
   const { ctx } = u;
+  const { top, height } = u.bbox;
+  const px = devicePixelRatio;
+  const [min, max] = [u.scales.x!.min!, u.scales.x!.max!];
   ctx.save();
-  for (const m of marks) {
-    if (m.time < u.scales.x!.min! || m.time > u.scales.x!.max!) continue;
-    const x = Math.round(u.valToPos(m.time, 'x', true)) + 0.5;
-    ctx.strokeStyle = css(`--${m.level ?? 'info'}`);
-    ctx.lineWidth = 1;
-    ctx.setLineDash([3, 3]);
+  // The worst is drawn last, over the others.
+  for (const m of [...marks].sort((a, b) => rank(a) - rank(b))) {
+    const end = m.end ?? m.time;
+    if (end < min || m.time > max) continue;
+    const at = (t: number) => Math.round(u.valToPos(Math.min(max, Math.max(min, t)), 'x', true)) + 0.5;
+    const c = markColour(m);
+    ctx.fillStyle = c;
+    ctx.strokeStyle = c;
+    if (m.end !== undefined) {
+      ctx.globalAlpha = 0.9;
+      ctx.fillRect(at(m.time), top, Math.max(2 * px, at(m.end) - at(m.time)), 3 * px);
+    }
+    if (m.time < min) continue;
+    const x = at(m.time);
+    ctx.globalAlpha = 0.75;
+    ctx.lineWidth = px;
+    ctx.setLineDash([3 * px, 3 * px]);
     ctx.beginPath();
-    ctx.moveTo(x, u.bbox.top);
-    ctx.lineTo(x, u.bbox.top + u.bbox.height);
+    ctx.moveTo(x, top);
+    ctx.lineTo(x, top + height);
     ctx.stroke();
+    ctx.setLineDash([]);
+    ctx.globalAlpha = 1;
+    ctx.beginPath();
+    ctx.moveTo(x - 4 * px, top);
+    ctx.lineTo(x + 4 * px, top);
+    ctx.lineTo(x, top + 6 * px);
+    ctx.fill();
   }
   ctx.restore();
 }
-

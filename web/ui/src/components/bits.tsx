@@ -103,7 +103,7 @@ export function Menu({ label, icon, children, title, class: extra = '' }: { labe
 
 // Overlay: a dialog in the middle or a sheet at the side. Focus goes in, stays
 // in, and goes back.
-export function Overlay({ title, kind, onClose, children, footer }: { title: ComponentChildren; kind: 'dialog' | 'sheet'; onClose: () => void; children: ComponentChildren; footer?: ComponentChildren }) {
+export function Overlay({ title, kind, wide, onClose, children, footer }: { title: ComponentChildren; kind: 'dialog' | 'sheet'; wide?: boolean; onClose: () => void; children: ComponentChildren; footer?: ComponentChildren }) {
   const ref = useRef<HTMLDivElement>(null);
   const close = useRef(onClose);
   close.current = onClose;
@@ -128,7 +128,7 @@ export function Overlay({ title, kind, onClose, children, footer }: { title: Com
     };
   }, []);
   const inner = (
-    <div class={kind} role="dialog" aria-modal="true" aria-label={typeof title === 'string' ? title : undefined} tabIndex={-1} ref={ref} onClick={(e) => e.stopPropagation()}>
+    <div class={`${kind}${wide ? ' wide' : ''}`} role="dialog" aria-modal="true" aria-label={typeof title === 'string' ? title : undefined} tabIndex={-1} ref={ref} onClick={(e) => e.stopPropagation()}>
       <header>
         <h2>{title}</h2>
         <button type="button" class="btn icon plain" aria-label="Close" title="Close (Esc)" onClick={onClose}><Icon name="close" /></button>

@@ -1,5 +1,7 @@
 // What a chart computes, apart from drawing.
 import type { Labels } from '../api/types/query';
+import { format, type Unit } from './format';
+import { clock, date, fields } from './time';
 
 export interface Line {
   name: string;
@@ -8,18 +10,60 @@ export interface Line {
   values: (number | null)[];
   negate: boolean;
   colour: string; // a colour or var(--name)
+  line?: boolean; // a line also where the others are stacked
 }
+
+// Mark is something that happened: a reboot, or an alert that fired until end.
+export interface Mark { time: number; end?: number; text: string; level?: 'crit' | 'warn' | 'info' | 'off' }
 
 export const colour = (i: number) => `var(--series-${(i % 8) + 1})`;
 
-// stackFrame adds lines up, the first one lowest. A gap counts as nothing where
-// another line has a value, and stays a gap where none has.
-export function stackFrame(lines: Pick<Line, 'values'>[]): (number | null)[][] {
-  const sum: (number | null)[] = [];
-  return lines.map((l) => l.values.map((v, i) => {
-    if (v !== null) sum[i] = (sum[i] ?? 0) + v;
-    return sum[i] ?? null;
-  }));
+// dash tells series apart once the colours are used up.
+export const dash = (i: number): number[] | undefined => [undefined, [6, 3], [2, 2], [8, 3, 2, 3]][Math.floor(i / 8) % 4];
+
+// exprFor fills in $step and $rate, the window of a rate: at least four scrapes
+// and at least a step, so that no sample is left out.
+export function exprFor(expr: string, step: number, scrape = 15): string {
+  return expr.replaceAll('$rate', `${Math.max(4 * scrape, step)}s`).replaceAll('$step', `${step}s`);
+}
+
+// The label by which the series of a combined query find back to their query.
+export const QUERY = '_q';
+
+// combined asks several queries in one request.
+export function combined(exprs: string[]): string {
+  return exprs.length === 1 ? exprs[0]! : exprs.map((e, i) => `label_replace(${e}, "${QUERY}", "${i}", "", "")`).join(' or ');
+}
+
+// split takes the label of combined off again.
+export function split(metric: Labels): { query: number; labels: Labels } {
+  if (!(QUERY in metric)) return { query: 0, labels: metric };
+  const { [QUERY]: q, ...labels } = metric;
+  return { query: Number(q), labels };
+}
+
+// stackFrame adds lines up, the first one lowest, above and below zero apart. A
+// gap counts as nothing where another line has a value, and stays a gap where
+// none has.
+export function stackFrame(lines: { values: (number | null)[]; line?: boolean; negate?: boolean }[]): (number | null)[][] {
+  const sums: [(number | null)[], (number | null)[]] = [[], []];
+  return lines.map((l) => {
+    if (l.line) return l.values;
+    const sum = sums[l.negate ? 1 : 0];
+    return l.values.map((v, i) => {
+      if (v !== null) sum[i] = (sum[i] ?? 0) + v;
+      return sum[i] ?? null;
+    });
+  });
+}
+
+// alone are the points without a neighbour, which no line would show.
+export function alone(values: ArrayLike<number | null | undefined>): number[] {
+  const out: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] != null && values[i - 1] == null && values[i + 1] == null) out.push(i);
+  }
+  return out;
 }
 
 // seriesName writes labels as PromQL does, without those in which all are alike.
@@ -27,4 +71,129 @@ export function seriesName(metric: Labels, common: Labels = {}): string {
   const { __name__: name = '', ...rest } = metric;
   const parts = Object.entries(rest).filter(([k, v]) => common[k] !== v).map(([k, v]) => `${k}=${JSON.stringify(v)}`);
   return parts.length ? `${name}{${parts.join(', ')}}` : name || '{}';
+}
+
+// Axes.
+
+const isBytes = (u: Unit | undefined) => u === 'bytes' || u === 'bytesps';
+const tens = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
+const twos = [1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
+
+// roundUp gives the next number at which an axis looks well to end.
+export function roundUp(v: number, unit?: Unit): number {
+  if (!(v > 0)) return 0;
+  const base = isBytes(unit) ? 1024 : 10;
+  let size = base ** Math.floor(Math.log(v) / Math.log(base) + 1e-9);
+  if (isBytes(unit) && size < 1) size = 1;
+  const m = v / size;
+  return (isBytes(unit) ? twos : tens).find((x) => x >= m - 1e-9)! * size;
+}
+
+export type Bounds = [number, number];
+
+// axisRange is what the axis of values spans: round numbers, and the old ones
+// for as long as they fit, so that it does not jump with each new point.
+export function axisRange(lo: number | null, hi: number | null, o: { min?: number | undefined; max?: number | undefined; unit?: Unit | undefined; old?: Bounds | undefined } = {}): Bounds {
+  const least = Math.min(lo ?? 0, o.min ?? Infinity);
+  let most = Math.max(hi ?? 0, o.max ?? -Infinity);
+  if (o.max !== undefined && most < o.max * 1.001) most = o.max; // sums of shares come to a little over 1
+  let next: Bounds;
+  if (least > 0 && least > most * 0.6 && o.min === undefined) {
+    // Far from zero: temperatures, clocks.
+    const span = Math.max(most - least, most * 0.02);
+    const grid = roundUp(span / 4, o.unit);
+    next = [Math.max(0, Math.floor((least - span * 0.1) / grid) * grid), Math.ceil((most + span * 0.1) / grid) * grid];
+  } else {
+    const up = most > 0 ? (most === o.max ? most : roundUp(most * 1.04, o.unit)) : 0;
+    const down = least < 0 ? -roundUp(-least * 1.04, o.unit) : 0;
+    next = up === 0 && down === 0 ? [0, 1] : [down, up];
+  }
+  const { old } = o;
+  if (old && old[0] <= next[0] && old[1] >= next[1] && next[1] - next[0] >= (old[1] - old[0]) * 0.4) return old;
+  return next;
+}
+
+const decimals = Array.from({ length: 27 }, (_, i) => [1, 2, 5].map((m) => Number(`${m}e${i - 10}`))).flat();
+const durations = [...decimals.filter((x) => x < 30), 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, ...[1, 2, 5, 10, 20, 50, 100].map((d) => d * 864000)];
+
+// valueSteps are the distances that lines of the grid may have.
+export function valueSteps(unit: Unit | undefined): number[] {
+  if (isBytes(unit)) return Array.from({ length: 60 }, (_, i) => 2 ** i);
+  if (unit === 'seconds') return durations;
+  if (unit === 'count') return decimals.filter((x) => x >= 1);
+  return decimals;
+}
+
+// valueLabel writes a number beside the axis, with as many digits as it takes
+// to tell neighbours apart.
+export function valueLabel(v: number, step: number, unit: Unit | undefined): string {
+  if (unit !== 'ratio') return format(Math.abs(v) < step / 1e6 ? 0 : v, unit);
+  const s = step * 100;
+  let d = 0;
+  while (d < 6 && Math.abs(s * 10 ** d - Math.round(s * 10 ** d)) > 1e-6 * 10 ** d) d++;
+  return `${(v * 100).toFixed(d)} %`;
+}
+
+// Time. A month is written as 30 days among the steps.
+const DAY = 86400;
+const MONTH = 30 * DAY;
+export const timeSteps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, DAY, 2 * DAY, 4 * DAY, 7 * DAY, 14 * DAY, MONTH, 2 * MONTH, 3 * MONTH, 6 * MONTH, 12 * MONTH, 60 * MONTH];
+
+// timeSplits are the lines of the time axis. They stand at round times of the
+// wall clock, also where a day has 23 or 25 hours.
+export function timeSplits(min: number, max: number, step: number, utc: boolean): number[] {
+  const at = (y: number, mo: number, d: number, s = 0) => (utc ? Date.UTC(y, mo - 1, d, 0, 0, s) : new Date(y, mo - 1, d, 0, 0, s).getTime()) / 1000;
+  const out: number[] = [];
+  const add = (t: number) => { if (t >= min && t <= max && t !== out.at(-1)) out.push(t); };
+  const f = fields(min, utc);
+  if (step >= MONTH) {
+    const months = Math.round(step / MONTH);
+    for (let m = Math.floor((f.y * 12 + f.mo - 1) / months) * months; ; m += months) {
+      const t = at(Math.floor(m / 12), (m % 12) + 1, 1);
+      if (t > max) break;
+      add(t);
+    }
+    return out;
+  }
+  const days = Math.max(1, step / DAY);
+  // Days are counted from a fixed one, so that lines stay where they are.
+  const first = Math.floor(Date.UTC(f.y, f.mo - 1, f.d) / 1000 / DAY);
+  for (let k = Math.floor(first / days) * days; ; k += days) {
+    const d = new Date(k * DAY * 1000);
+    const [y, mo, day] = [d.getUTCFullYear(), d.getUTCMonth() + 1, d.getUTCDate()];
+    if (at(y, mo, day) > max) break;
+    if (step >= DAY) { add(at(y, mo, day)); continue; }
+    if (at(y, mo, day + 1) < min) continue;
+    if (step < 3600) {
+      // Hours are whole in every zone's change but Lord Howe's half one; go by the clock's offset at each hour.
+      for (let h = 0; h < 24; h++) {
+        const from = at(y, mo, day, h * 3600);
+        const to = at(y, mo, day, (h + 1) * 3600);
+        if (to < min || from > max) continue;
+        for (let t = from; t < to; t += step) add(t);
+      }
+      continue;
+    }
+    for (let s = 0; s < DAY; s += step) add(at(y, mo, day, s));
+  }
+  return out;
+}
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+// timeLabels names them: the hour, and the day where another one begins.
+export function timeLabels(splits: number[], step: number, utc: boolean): string[] {
+  let before = '';
+  return splits.map((t, i) => {
+    const f = fields(t, utc);
+    const day = `${months[f.mo - 1]} ${f.d}`;
+    const d = date(t, utc);
+    const anotherDay = d !== before && (i > 0 || f.h * 3600 + f.m * 60 + f.s === 0);
+    before = d;
+    if (step >= 12 * MONTH) return String(f.y);
+    if (step >= MONTH) return f.mo === 1 ? String(f.y) : months[f.mo - 1]!;
+    if (step >= DAY) return day;
+    const time = clock(t, utc, step < 60);
+    return anotherDay ? (f.h || f.m ? `${day} ${time}` : day) : time;
+  });
 }

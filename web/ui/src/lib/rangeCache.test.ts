@@ -49,3 +49,18 @@ test('points that vanished from a second answer are not kept', () => {
   const f = c.put('up', next, c.missing('up', next), [series('a', 360, 360, 60)]);
   expect(f.series[0]!.values).toEqual([1, 1, 1, 1, null, null, 1]);
 });
+
+test('a step back asks only for what is older, and a part of what is known for one point', () => {
+  const c = new RangeCache();
+  const g = { start: 3600, end: 7200, step: 60 };
+  c.put('up', g, g, [series('a', 3600, 7200, 60)]);
+  const back = { start: 1800, end: 5400, step: 60 };
+  const missing = c.missing('up', back);
+  expect(missing).toEqual({ start: 1800, end: 3540, step: 60 });
+  const f = c.put('up', back, missing, [series('a', 1800, 3540, 60, 2)]);
+  expect(f.series[0]!.values).toHaveLength(61);
+  expect(f.series[0]!.values.every((v) => v !== null)).toBe(true);
+  const part = { start: 2400, end: 4800, step: 60 };
+  expect(c.missing('up', part)).toEqual({ start: 4800, end: 4800, step: 60 });
+  expect(c.put('up', part, c.missing('up', part), [series('a', 4800, 4800, 60)]).series[0]!.values.every((v) => v !== null)).toBe(true);
+});

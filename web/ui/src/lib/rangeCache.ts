@@ -20,12 +20,18 @@ export class RangeCache {
   private entries = new Map<string, Entry>();
   constructor(private readonly most = 60) {}
 
-  // missing is the part of grid that has to be asked for; all of it when nothing
-  // of expr is known at this step, or when what is known lies elsewhere.
+  // missing is the part of grid that has to be asked for: what is newer than
+  // what is known, or older after a step back; all of it when nothing of expr is
+  // known at this step, or what is known lies elsewhere. It is never empty: of a
+  // range that is known it is the last point.
   missing(expr: string, grid: Grid): Grid {
     const e = this.entries.get(`${grid.step} ${expr}`);
-    if (!e || grid.start < e.grid.start || grid.start > e.grid.end || grid.end < e.grid.end) return grid;
-    return { ...grid, start: Math.max(grid.start, e.grid.end - (OVERLAP - 1) * grid.step) };
+    if (!e) return grid;
+    const { start, end } = e.grid;
+    if (grid.start >= start && grid.start <= end && grid.end >= end) return { ...grid, start: Math.max(grid.start, end - (OVERLAP - 1) * grid.step) };
+    if (grid.start >= start && grid.end < end) return { ...grid, start: grid.end };
+    if (grid.start < start && grid.end >= start - grid.step && grid.end < end) return { ...grid, end: Math.min(grid.end, start - grid.step) };
+    return grid;
   }
 
   // put adds the answer to asked and returns all that is known within grid.
@@ -34,7 +40,7 @@ export class RangeCache {
     let e = asked.start > grid.start || asked.end < grid.end ? this.entries.get(id) : undefined;
     if (!e) e = { grid, byKey: new Map() };
     for (const [key, s] of e.byKey) {
-      for (const t of s.values.keys()) if (t < grid.start || t >= asked.start) s.values.delete(t);
+      for (const t of s.values.keys()) if (t < grid.start || t > grid.end || (t >= asked.start && t <= asked.end)) s.values.delete(t);
       if (!s.values.size) e.byKey.delete(key);
     }
     for (const a of answer) {

@@ -5,11 +5,12 @@ import type { Discovery } from '../api/types/machines';
 import { Empty, ErrorNote, Loading, Menu, Overlay, Snippet } from '../components/bits';
 import { FirstSteps } from '../components/FirstSteps';
 import { Icon } from '../components/icons';
+import { LOOK } from '../components/MachineState';
 import { Meter } from '../components/Meter';
 import { Spark } from '../components/Spark';
 import { Status, type Level } from '../components/Status';
 import { Table, type Column } from '../components/Table';
-import { fallbackQuery, factsQuery, hasTag, matches, mergeFleet, recordsQuery, shows, STATES, type FleetRow, type State } from '../lib/fleet';
+import { fallbackQuery, factsQuery, hasTag, matches, mergeFleet, recordsQuery, shows, STATES, type FleetRow } from '../lib/fleet';
 import { ago, format } from '../lib/format';
 import { RangeCache } from '../lib/rangeCache';
 import { at, frozen, now, second, tick } from '../state/clock';
@@ -19,15 +20,6 @@ import { href, machinePath, param, setParams, tagFilter } from '../state/locatio
 import { phone } from '../state/media';
 import { interval, recall, remember } from '../state/prefs';
 import './fleet.css';
-
-const LOOK: Record<State, { level: Level; icon: string; word: string }> = {
-  down: { level: 'crit', icon: 'down', word: 'Down' },
-  critical: { level: 'crit', icon: 'crit', word: 'Critical' },
-  warning: { level: 'warn', icon: 'warn', word: 'Warning' },
-  waiting: { level: 'off', icon: 'wait', word: 'Waiting' },
-  ok: { level: 'ok', icon: 'ok', word: 'OK' },
-  offline: { level: 'off', icon: 'off', word: 'Offline' },
-};
 
 const SMALL = 50; // machines up to which the fallback is worth its cost
 
