@@ -29,3 +29,12 @@ export async function queryRange(expr: string, start: number, end: number, step:
 export { anyOf, quote } from '../lib/quote';
 
 export const ruleAlerts = (signal?: AbortSignal) => request<{ alerts: RuleAlert[] }>('/api/v1/alerts', { ...(signal && { signal }) }).then((d) => d.alerts);
+
+// metricNames are the names that series matched by match had between two times.
+export const metricNames = (match: string, start: number, end: number, signal?: AbortSignal) =>
+  request<string[]>('/api/v1/label/__name__/values', { params: { 'match[]': match, start, end }, ...(signal && { signal }) });
+
+export interface Metadata { type: string; help: string; unit: string }
+
+// metadata is what targets say of their metrics, by name.
+export const metadata = (signal?: AbortSignal) => request<Record<string, Metadata[]>>('/api/v1/metadata', { params: { limit_per_metric: 1 }, ...(signal && { signal }) });

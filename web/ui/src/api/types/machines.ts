@@ -6,6 +6,7 @@ export interface MachineTarget {
   health: 'up' | 'down' | 'unknown'; // unknown: not scraped yet
   lastError?: string;
   lastScrape?: string; // RFC 3339
+  interval?: number; // seconds between two scrapes
 }
 
 export interface Machine {

@@ -1,0 +1,101 @@
+// What the Machine page computes, apart from drawing.
+import type { VectorSample } from '../api/types/query';
+import type { Mark } from './chart';
+import type { Frame } from './rangeCache';
+
+// File systems and network devices that are no disks and no cables, as in the
+// server's recording rules.
+export const REAL_FS = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs"';
+export const REAL_NET = 'device!~"lo|veth.*|br-.*|docker.*|virbr.*|tailscale.*|wg.*|zt.*|ygg.*|bond.*"';
+export const REAL_DISK = 'device!~"(loop|ram|fd|sr)[0-9]+"';
+
+// marksOf finds what happened in the answer to marksQuery: reboots and changes
+// of system by the times that they give, alerts by when they began and ended.
+export const marksQuery = (m: string) => [
+  `max by (machine) (node_boot_time_seconds{${m}})`,
+  `max by (machine) (clanmon_nixos_system_activated_timestamp_seconds{${m}})`,
+  `ALERTS{${m},alertstate="firing",severity!="none"}`,
+];
+
+export function marksOf(frame: Frame, splitQuery: (m: Record<string, string>) => { query: number; labels: Record<string, string> }): Mark[] {
+  const [first, last] = [frame.times[0] ?? 0, frame.times.at(-1) ?? 0];
+  const step = (frame.times[1] ?? 0) - first;
+  const out: Mark[] = [];
+  const once = (time: number, text: string, level: Mark['level']) => {
+    // The time of boot moves by a second or two as the clock is set.
+    if (time >= first && time <= last + step && !out.some((m) => m.text === text && Math.abs(m.time - time) < 60)) out.push({ time, text, ...(level && { level }) });
+  };
+  for (const s of frame.series) {
+    const { query, labels } = splitQuery(s.metric);
+    if (query === 0) for (const v of s.values) if (v) once(v, 'rebooted', 'info');
+    if (query === 1) for (const v of s.values) if (v) once(v, 'system activated', 'off');
+    if (query !== 2) continue;
+    const level = labels.severity === 'critical' ? 'crit' : labels.severity === 'warning' ? 'warn' : 'info';
+    const what = labels.name ?? labels.mountpoint ?? labels.device ?? '';
+    const text = `${labels.alertname ?? 'alert'}${what && ` ${what}`}`;
+    let begin = -1;
+    s.values.forEach((v, i) => {
+      if (v !== null && begin < 0) begin = i;
+      const ends = begin >= 0 && (v === null || i === s.values.length - 1);
+      if (!ends) return;
+      // One that fired already when the range begins has no begin in it.
+      out.push({ time: begin === 0 ? first - 1 : frame.times[begin]!, end: v === null ? frame.times[i - 1]! + step : last, text, level });
+      begin = -1;
+    });
+  }
+  return out.sort((a, b) => a.time - b.time);
+}
+
+export interface Filesystem {
+  mountpoint: string;
+  device: string;
+  fstype: string;
+  size?: number;
+  avail?: number;
+  files?: number;
+  filesFree?: number;
+  readonly?: boolean;
+  error?: boolean;
+  left?: number; // seconds until it is full, if it goes on as in the last day
+}
+
+// filesystemsQuery asks for all of them at once. How long one lasts is only said
+// where there are six hours to judge by.
+export const filesystemsQuery = (m: string) => {
+  const avail = `node_filesystem_avail_bytes{${m},${REAL_FS}}`;
+  return `{__name__=~"node_filesystem_(size_bytes|avail_bytes|files|files_free|readonly|device_error)",${m},${REAL_FS}}`
+    + ` or label_replace((-${avail} / (deriv(${avail}[1d]) < 0)) and ${avail} offset 6h, "figure", "left", "", "")`;
+};
+
+export function filesystems(samples: VectorSample[]): Filesystem[] {
+  const by = new Map<string, Filesystem>();
+  for (const { metric: l, value } of samples) {
+    const key = `${l.device} ${l.mountpoint}`;
+    let f = by.get(key);
+    if (!f) by.set(key, (f = { mountpoint: l.mountpoint ?? '', device: l.device ?? '', fstype: l.fstype ?? '' }));
+    const v = Number(value?.[1]);
+    if (l.figure === 'left') f.left = v;
+    switch (l.__name__) {
+      case 'node_filesystem_size_bytes': f.size = v; break;
+      case 'node_filesystem_avail_bytes': f.avail = v; break;
+      case 'node_filesystem_files': f.files = v; break;
+      case 'node_filesystem_files_free': f.filesFree = v; break;
+      case 'node_filesystem_readonly': f.readonly = v === 1; break;
+      case 'node_filesystem_device_error': f.error = v === 1; break;
+    }
+  }
+  // One device mounted at several places (NixOS' /nix/store) is one line.
+  const seen = new Map<string, Filesystem>();
+  for (const f of [...by.values()].sort((a, b) => a.mountpoint.length - b.mountpoint.length)) {
+    const key = `${f.device} ${f.size} ${f.avail}`;
+    if (!f.device.startsWith('/dev/') || !seen.has(key)) seen.set(f.device.startsWith('/dev/') ? key : `${key} ${f.mountpoint}`, f);
+  }
+  return [...seen.values()].filter((f) => f.size !== 0 || f.error).sort((a, b) => used(b) - used(a));
+}
+
+export const used = (f: Filesystem) => (f.size && f.avail !== undefined ? 1 - f.avail / f.size : -1);
+
+// Joined samples: name → labels → value, for tables of facts.
+export function pick(samples: VectorSample[] | undefined, name: string): { labels: Record<string, string>; value: number }[] {
+  return (samples ?? []).filter((s) => s.metric.__name__ === name).map((s) => ({ labels: s.metric, value: Number(s.value?.[1]) }));
+}

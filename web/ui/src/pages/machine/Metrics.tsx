@@ -1,0 +1,97 @@
+import { useMemo } from 'preact/hooks';
+import { metadata, vector } from '../../api/prom';
+import { Empty, ErrorNote, Loading, Overlay } from '../../components/bits';
+import { exploreHref } from '../../components/ChartMenu';
+import { Table, type Column } from '../../components/Table';
+import { seriesName } from '../../lib/chart';
+import { format, raw } from '../../lib/format';
+import { at } from '../../state/clock';
+import { useData } from '../../state/data';
+import { param, setParams } from '../../state/location';
+import { useAbout } from './context';
+
+interface Row { name: string; type: string; help: string; series?: number; min?: number; max?: number }
+
+const scraped = (m: string) => `${m},instance!="",__name__!~".*:.*|ALERTS.*"`;
+
+export function Metrics() {
+  const a = useAbout();
+  const { m } = a;
+  const s = scraped(m);
+  const values = useData(`metric values ${m}`, (signal) => vector(
+    ['count', 'min', 'max'].map((f) => `label_replace(${f} by (__name__) ({${s}}), "figure", "${f}", "", "")`).join(' or '), at.value, signal), 60);
+  const meta = useData('metadata', metadata, 600);
+  const rows = useMemo(() => {
+    const by = new Map<string, Row>();
+    const of = (name: string) => {
+      let r = by.get(name);
+      if (!r) {
+        // Parts of histograms and summaries are described by their family.
+        const d = meta.data?.[name]?.[0] ?? meta.data?.[name.replace(/_(bucket|count|sum)$/, '')]?.[0];
+        by.set(name, (r = { name, type: d?.type ?? '', help: d?.help ?? '' }));
+      }
+      return r;
+    };
+    for (const n of a.metrics ?? []) if (!n.includes(':') && !n.startsWith('ALERTS')) of(n);
+    for (const v of values.data ?? []) {
+      const n = Number(v.value?.[1]);
+      const r = of(v.metric.__name__ ?? '');
+      if (v.metric.figure === 'count') r.series = n;
+      if (v.metric.figure === 'min') r.min = n;
+      if (v.metric.figure === 'max') r.max = n;
+    }
+    return [...by.values()];
+  }, [a.metrics, values.data, meta.data]);
+  const text = param('q').toLowerCase();
+  const shown = useMemo(() => rows.filter((r) => text.split(/\s+/).every((w) => `${r.name} ${r.help}`.toLowerCase().includes(w))), [rows, text]);
+  const open = param('metric');
+  if (!values.data && !values.error) return <Loading lines={5} />;
+  const explore = (r: Row) => exploreHref([r.type === 'counter' ? `rate(${r.name}{${m}}[5m])` : `${r.name}{${m}}`]);
+  const columns: Column<Row>[] = [
+    { id: 'name', title: 'Metric', sort: (r) => r.name, class: 'mono', cell: (r) => <button type="button" class="linkish" onClick={() => setParams({ metric: r.name }, false)}>{r.name}</button> },
+    { id: 'type', title: 'Type', width: '92px', sort: (r) => r.type, cell: (r) => (r.type && r.type !== 'unknown' ? r.type : <span class="dim">–</span>) },
+    { id: 'series', title: 'Series', num: true, width: '70px', sort: (r) => r.series, cell: (r) => r.series ?? <span class="dim" title="None now, but in the range that is shown">–</span> },
+    { id: 'value', title: 'Last value', num: true, width: '170px', sort: (r) => r.max, cell: (r) => <span class="nowrap">{r.series === undefined ? '–' : r.min === r.max ? format(r.max) : `${format(r.min)} … ${format(r.max)}`}</span> },
+    { id: 'help', title: 'Meaning', class: 'help ellipsis', cell: (r) => <span title={r.help}>{r.help || '–'}</span> },
+    { id: 'explore', title: 'Explore', width: '84px', cell: (r) => <a href={explore(r)} aria-label={`Open ${r.name} in Explore`}>Explore</a> },
+  ];
+  return (
+    <>
+      <div class="row">
+        <input class="field" type="search" style={{ flex: '0 1 320px' }} aria-label="Filter metrics" placeholder="Filter: name or meaning" value={param('q')} onInput={(e) => setParams({ q: e.currentTarget.value })} />
+        <span class="dim">{shown.length === rows.length ? `${rows.length} metrics` : `${shown.length} of ${rows.length} metrics`}, {format(rows.reduce((n, r) => n + (r.series ?? 0), 0), 'count')} series now</span>
+      </div>
+      <ErrorNote error={values.error} what="Values could not be loaded" />
+      <ErrorNote error={meta.error} what="Types and meanings could not be loaded" />
+      <section class={`panel metrictable${a.away ? ' stale' : ''}`}>
+        <Table label="Metrics" pagewide rows={shown} columns={columns} rowKey={(r) => r.name} defaultSort="name" onOpen={(r) => setParams({ metric: r.name }, false)}
+          card={(r) => <span class="stack" style={{ gap: '2px' }}><b class="mono ellipsis">{r.name}</b><span class="dim ellipsis">{r.help}</span><span>{r.type || 'unknown type'}, {r.series === undefined ? 'no series now' : r.series === 1 ? format(r.max) : `${r.series} series`}</span></span>}
+          empty={<Empty icon="filter" title={rows.length ? 'No metric fits the filter' : 'No metrics in this range'} />} />
+      </section>
+      {open && <Sheet key={open} name={open} row={rows.find((r) => r.name === open)} />}
+    </>
+  );
+}
+
+const MOST = 200;
+
+function Sheet({ name, row }: { name: string; row: Row | undefined }) {
+  const a = useAbout();
+  const sel = `{__name__=${JSON.stringify(name)},${a.m}}`;
+  const got = useData(`series ${sel}`, (s) => vector(sel, at.value, s));
+  const list = got.data ?? [];
+  return (
+    <Overlay kind="sheet" title={name} onClose={() => setParams({ metric: null }, false)}>
+      {row?.help && <p>{row.help}</p>}
+      <p class="row"><span class="chip">{row?.type || 'unknown type'}</span><a class="btn" href={exploreHref([row?.type === 'counter' ? `rate(${name}{${a.m}}[5m])` : `${name}{${a.m}}`])}>Open in Explore</a></p>
+      <ErrorNote error={got.error} />
+      {!got.data && !got.error && <Loading />}
+      {got.data && !list.length && <Empty title="No series now" why="It had some in the range that is shown." />}
+      {list.length > 0 && <table class="table loose"><tbody>{list.slice(0, MOST).map((s) => {
+        const { __name__: _n, machine: _m, ...rest } = s.metric;
+        return <tr key={JSON.stringify(s.metric)}><td class="mono wrap">{seriesName(rest)}</td><td class="num mono">{s.value ? raw(s.value[1]) : `${s.histogram?.[1].count} observations`}</td></tr>;
+      })}</tbody></table>}
+      {list.length > MOST && <p class="dim">and {list.length - MOST} more; Explore has all of them</p>}
+    </Overlay>
+  );
+}
