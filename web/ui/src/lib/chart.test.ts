@@ -33,7 +33,9 @@ test('axes end at round numbers and stay while the values fit', () => {
   expect(roundUp(1000)).toBe(1000);
   expect(roundUp(700 * 2 ** 20, 'bytes')).toBe(768 * 2 ** 20);
   expect(axisRange(0, 0.93, { min: 0, max: 1, unit: 'ratio' })).toEqual([0, 1]);
-  expect(axisRange(0, 1.0002, { min: 0, max: 1, unit: 'ratio' })).toEqual([0, 1]);
+  expect(axisRange(0, 1.02, { min: 0, max: 1, unit: 'ratio' })).toEqual([0, 1]);
+  expect(axisRange(0, 0.98, { max: 0.05, unit: 'ratio' })).toEqual([0, 1]);
+  expect(axisRange(0, 1.4, { max: 1, unit: 'ratio' })).toEqual([0, 1.5]);
   expect(axisRange(0, 7, {})).toEqual([0, 8]);
   expect(axisRange(0, 7, { old: [0, 10] })).toEqual([0, 10]);
   expect(axisRange(0, 1, { old: [0, 10] })).toEqual([0, 1.5]);

@@ -96,7 +96,7 @@ export type Bounds = [number, number];
 export function axisRange(lo: number | null, hi: number | null, o: { min?: number | undefined; max?: number | undefined; unit?: Unit | undefined; old?: Bounds | undefined } = {}): Bounds {
   const least = Math.min(lo ?? 0, o.min ?? Infinity);
   let most = Math.max(hi ?? 0, o.max ?? -Infinity);
-  if (o.max !== undefined && most < o.max * 1.001) most = o.max; // sums of shares come to a little over 1
+  if (o.unit === 'ratio' && most > 0.7 && most < 1.06) most = 1; // shares come to a little over 1 where scrapes are not on time
   let next: Bounds;
   if (least > 0 && least > most * 0.6 && o.min === undefined) {
     // Far from zero: temperatures, clocks.
@@ -104,7 +104,7 @@ export function axisRange(lo: number | null, hi: number | null, o: { min?: numbe
     const grid = roundUp(span / 4, o.unit);
     next = [Math.max(0, Math.floor((least - span * 0.1) / grid) * grid), Math.ceil((most + span * 0.1) / grid) * grid];
   } else {
-    const up = most > 0 ? (most === o.max ? most : roundUp(most * 1.04, o.unit)) : 0;
+    const up = most > 0 ? (most === o.max || (o.unit === 'ratio' && most === 1) ? most : roundUp(most * 1.04, o.unit)) : 0;
     const down = least < 0 ? -roundUp(-least * 1.04, o.unit) : 0;
     next = up === 0 && down === 0 ? [0, 1] : [down, up];
   }

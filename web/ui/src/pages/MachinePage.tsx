@@ -170,7 +170,7 @@ function Facts({ row, machine, facts, away }: { row: FleetRow; machine: Machine;
   if (ts) list.push(['Tailscale', <>{ts.direct ? 'direct' : ts.relay ? `by relay ${ts.relay}` : 'not in use'}{!ts.online && <span class="dim">, offline says the tailnet</span>}{ts.expired ? <> <Status level="crit">key expired</Status></> : keyExpiry && keyExpiry - time < 7 * 86400 ? <> <Status level="warn">key expires in {ago(keyExpiry - time)}</Status></> : null}</>]);
   if (row.exporter) list.push(['Exporter', row.exporter]);
   list.push(['Targets', (
-    <span class="row" style={{ gap: '2px 10px' }}>
+    <span class="row" style={{ gap: '2px 10px', alignItems: 'baseline' }}>
       {(machine.targets ?? []).map((t) => (
         <a key={`${t.job} ${t.instance}`} class={`status ${t.health === 'up' ? 'ok' : t.health === 'down' ? (row.intermittent ? 'off' : 'crit') : 'off'}`} href={href('/targets', { q: machine.machine })} title={t.lastError || `${t.address}, ${t.health}`}>
           <Icon name={t.health === 'up' ? 'ok' : t.health === 'down' ? 'down' : 'wait'} />{t.job}<span class="sr"> {t.health}</span>
