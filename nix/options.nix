@@ -262,6 +262,14 @@ in
           certificate of a server, and servers ask everything that they discover by HTTPS.
         '';
       };
+      tls.pages = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Serve pages and API by HTTPS too, with the machine's certificate. Browsers then have to
+          be told of the clan's authority; a certificate of the browser's own is not asked for.
+        '';
+      };
       notify = mkOption {
         type = types.attrsOf (
           types.submodule {

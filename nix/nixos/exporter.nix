@@ -231,6 +231,10 @@ in
         inherit user args;
         inherit (process) environment environmentFiles;
         inherit (cfg) allowedAddresses;
+        # node asks logind and systemd for these two, tailscaled for its facts.
+        needsBus =
+          kinds ? systemd || lib.elem "--collector.systemd" args || lib.elem "--collector.logind" args;
+        needsTailscale = kinds ? node;
         credentials =
           process.credentials
           ++ lib.optionals (cfg.tls != null) [

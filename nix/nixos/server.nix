@@ -65,6 +65,13 @@ let
   };
   bracketed = if lib.hasInfix ":" cfg.listenAddress then "[${cfg.listenAddress}]" else cfg.listenAddress;
 
+  webConfig = builtins.toJSON {
+    tls_server_config = {
+      cert_file = credential "tls-cert";
+      key_file = credential "tls-key";
+    };
+  };
+
   # What can be checked without the machine's secrets.
   flags =
     lib.optional (cfg.retentionTime != null) "--storage.tsdb.retention.time=${cfg.retentionTime}"
@@ -156,7 +163,7 @@ in
           description = "Machines in a file, for the method `inventory`; docs/discovery.md has its format.";
         };
         tls = {
-          inherit ((import ../options.nix { inherit lib; }).server.options.tls) enable;
+          inherit ((import ../options.nix { inherit lib; }).server.options.tls) enable pages;
         }
         // lib.mapAttrs
           (
@@ -186,6 +193,7 @@ in
       ++ lib.optional (cfg.tls.enable && (cfg.tls.caFile == null || cfg.tls.certFile == null || cfg.tls.keyFile == null)) (
         "${where}: tls.enable needs tls.caFile, tls.certFile and tls.keyFile"
       )
+      ++ lib.optional (cfg.tls.pages && !cfg.tls.enable) "${where}: tls.pages needs tls.enable"
       ++ lib.mapAttrsToList (
         name: _: "${where}: notify.${name}.secret: only clan can ask for a secret; name its file by secretFile"
       ) (lib.filterAttrs (_: n: n.secret && n.secretFile == null) cfg.notify)
@@ -209,6 +217,7 @@ in
       "clanmon/server/settings.json".text = builtins.toJSON settings;
       "clanmon/server/prometheus.yml".source = configFile;
     }
+    // lib.optionalAttrs cfg.tls.pages { "clanmon/server/web.json".text = webConfig; }
     // lib.optionalAttrs (cfg.alertmanagerConfig != null) {
       "clanmon/server/alertmanager.yml".source = alertmanagerFile;
     };
@@ -219,6 +228,7 @@ in
         inherit user;
         inherit (cfg) stateDir;
         lowPort = cfg.port < 1024;
+        needsTailscale = lib.elem "tailscale" methods;
         after = lib.optional (lib.elem "tailscale" methods) "tailscaled.service";
         args = [
           "--config.file=/etc/clanmon/server/prometheus.yml"
@@ -226,6 +236,7 @@ in
           "--web.listen-address=${bracketed}:${toString cfg.port}"
           "--storage.tsdb.path=/var/lib/${cfg.stateDir}"
         ]
+        ++ lib.optional cfg.tls.pages "--web.config.file=/etc/clanmon/server/web.json"
         ++ lib.optional (cfg.alertmanagerConfig != null) "--alertmanager.config.file=/etc/clanmon/server/alertmanager.yml"
         ++ flags;
         credentials =

@@ -30,6 +30,14 @@ let
     UMask = "0077";
   };
 
+  # Sockets that a unit has nothing to ask of.
+  hidden =
+    { needsBus, needsTailscale }:
+    let
+      paths = lib.optional (!needsBus) "-/run/dbus" ++ lib.optional (!needsTailscale) "-/run/tailscale";
+    in
+    lib.optionalAttrs (paths != [ ]) { InaccessiblePaths = paths; };
+
   alive = {
     Type = "notify";
     Restart = "always";
@@ -48,6 +56,8 @@ in
       environment ? { },
       environmentFiles ? [ ],
       groups ? [ ],
+      needsBus ? true,
+      needsTailscale ? true,
       allowedAddresses ? [
         "0.0.0.0/0"
         "::/0"
@@ -93,6 +103,7 @@ in
             "adjtimex clock_adjtime"
           ];
         }
+        // hidden { inherit needsBus needsTailscale; }
         // lib.optionalAttrs (credentials != [ ]) { LoadCredential = credentials; }
         // lib.optionalAttrs (environmentFiles != [ ]) { EnvironmentFile = environmentFiles; }
         // lib.optionalAttrs (groups != [ ]) { SupplementaryGroups = groups; };
@@ -106,6 +117,7 @@ in
       credentials ? [ ],
       stateDir,
       lowPort ? false,
+      needsTailscale ? false,
       after ? [ ],
     }:
     {
@@ -142,6 +154,10 @@ in
             "@system-service"
             "~@privileged @resources"
           ];
+        }
+        // hidden {
+          needsBus = false;
+          inherit needsTailscale;
         }
         // lib.optionalAttrs lowPort {
           AmbientCapabilities = "CAP_NET_BIND_SERVICE";

@@ -40,6 +40,11 @@ let
 
   where = instance: role: machine: "clan instance '${instance}', role '${role}', machine '${machine}'";
 
+  # The name of the pages, for transports and certificates that give names.
+  endpoint =
+    instance: servers: machine: domain:
+    if attrNames servers == [ machine ] then "${instance}.${domain}" else "${instance}-${machine}.${domain}";
+
   # Settings of all instances, also of those that this machine has no part in.
   everyone = mapAttrs (
     _: instance:
@@ -99,14 +104,7 @@ in
       }:
       {
         exports = mkExports {
-          endpoints.hosts = [
-            (
-              if attrNames (roles.server.machines or { }) == [ machine.name ] then
-                "${instanceName}.${meta.domain}"
-              else
-                "${instanceName}-${machine.name}.${meta.domain}"
-            )
-          ];
+          endpoints.hosts = [ (endpoint instanceName (roles.server.machines or { }) machine.name meta.domain) ];
         };
       };
   };
@@ -212,6 +210,13 @@ in
                 };
               }
             ];
+          }
+          // lib.optionalAttrs settings.tls.pages {
+            scheme = "https";
+            tls_config = {
+              ca_file = credential "tls-ca";
+              server_name = serverName;
+            };
           };
           scrapesItself =
             !older
@@ -237,7 +242,18 @@ in
               else
                 null;
           };
-          flags = clanmon.server.flags { inherit settings credential; };
+          # Browsers may ask for these names, see docs/security.md.
+          names = lib.unique (
+            [
+              name
+              "${name}.${meta.domain}"
+              (endpoint instance (serversOf instance) name meta.domain)
+            ]
+            ++ concatMap (e: optional (e.machine == name && e.host != "localhost") e.host) entries
+          );
+          flags =
+            map (n: "--web.allowed-host=${n}") names
+            ++ clanmon.server.flags { inherit settings credential; };
           credentials =
             clanmon.server.credentials {
               inherit settings;
@@ -358,6 +374,7 @@ in
             ++ optional hasServer {
               assertions = map serverFails (
                 judged.problems
+                ++ optional (settings.tls.pages && !settings.tls.enable) "${here}: tls.pages needs tls.enable"
                 ++ clanmon.exporter.portProblems (
                   [
                     {
@@ -383,6 +400,7 @@ in
               services.prometheus = {
                 enable = true;
                 package = config.services.clanmon.package;
+                webConfigFile = lib.mkIf settings.tls.pages "/etc/clanmon/server-web.json";
                 extraFlags = map clanmon.execArg (
                   [ "--clan.settings=/etc/clanmon/settings.json" ]
                   ++ optional (settings.alertmanagerConfig != null) "--alertmanager.config.file=${alertmanagerFile}"
@@ -390,6 +408,14 @@ in
                 );
               };
 
+              environment.etc."clanmon/server-web.json" = lib.mkIf settings.tls.pages {
+                text = builtins.toJSON {
+                  tls_server_config = {
+                    cert_file = credential "tls-cert";
+                    key_file = credential "tls-key";
+                  };
+                };
+              };
               environment.etc."clanmon/settings.json".text = builtins.toJSON settingsFile;
               environment.etc."clanmon/inventory.json" = lib.mkIf (lib.elem "inventory" methods) {
                 text = builtins.toJSON inventory;
@@ -402,6 +428,7 @@ in
                 # but for new jobs.
                 restartTriggers = [
                   (builtins.toJSON settingsFile)
+                  (lib.concatStringsSep " " credentials)
                   (builtins.toJSON (lib.unique (concatMap (m: attrNames m.exporters) (attrValues inventory.machines))))
                 ];
                 serviceConfig = lib.optionalAttrs (credentials != [ ]) { LoadCredential = credentials; };

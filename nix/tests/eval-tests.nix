@@ -114,9 +114,9 @@ in
     };
     expected = {
       hub = [
+        9090
         9100
         9558
-        9090
       ];
       web = false;
       told = true;

@@ -151,6 +151,9 @@ func TestClan(t *testing.T) {
 	require.Equal(t, "30d", srv.Prometheus.RetentionTime)
 	require.Equal(t, []string{
 		"--clan.settings=/etc/clanmon/settings.json",
+		"--web.allowed-host=srv",
+		"--web.allowed-host=srv.clan",
+		"--web.allowed-host=monitoring.clan",
 		"--notify=mailto:ops@example.org?password_file=/run/credentials/prometheus.service/notify-mail",
 		"--notify=ntfy://ntfy.sh/x?priority=4&token_file=/run/credentials/prometheus.service/notify-ops",
 		"--rules.disable=MachineNew",
@@ -222,7 +225,7 @@ func TestTheProgramTakesWhatIsWritten(t *testing.T) {
 	}
 	// And the check of the build is this one.
 	require.Contains(t, strings.Join(srv.Checks, ""), "check settings")
-	require.Contains(t, strings.Join(srv.Checks, ""), "check flags server -- '--notify=")
+	require.Contains(t, strings.Join(srv.Checks, ""), "check flags server -- '--web.allowed-host=srv'")
 }
 
 // What the README of the older community service shows, under its name.

@@ -144,6 +144,7 @@ in
             "--alertmanager.notification-queue-capacity=10000"
             "--storage.tsdb.path=/var/lib/${prometheus.stateDir}/data/"
           ]
+          ++ lib.optionals (prometheus.webConfigFile != null) [ "--web.config.file=${prometheus.webConfigFile}" ]
         );
         User = "prometheus";
         Restart = "always";

@@ -58,6 +58,7 @@ const plainServer = `services.clanmon.server = {
   openFirewall = false;
   discoveryMethod = "static";
   staticTargets.node = [ "127.0.0.1" ];
+  globalConfig.scrape_interval = "1s";
   tls = { enable = true; caFile = "/run/secrets/vars/clanmon-ca/ca.pem"; certFile = "/run/secrets/vars/clanmon-tls/cert.pem"; keyFile = "/run/secrets/vars/clanmon-tls/key.pem"; serverName = "exporter.clanmon.internal"; };
   retentionTime = "30d";
 };`
@@ -67,6 +68,18 @@ func TestUnitsAreHardened(t *testing.T) {
 	m := one(t, "srv", `machines.srv = { imports = [ ../nixos/exporter.nix ../nixos/server.nix ]; config = { services.clanmon.exporter = { enable = true; openFirewall = false; }; `+plainServer+` }; };`)
 	require.LessOrEqual(t, exposure(t, "clanmon-exporter.service", m.Services["clanmon-exporter"]), 1.6)
 	require.LessOrEqual(t, exposure(t, "clanmon-server.service", m.Services["clanmon-server"]), 1.2)
+
+	// A socket that a unit does not need is out of its reach.
+	hidden := func(name string) any { return m.Services[name].ServiceConfig["InaccessiblePaths"] }
+	require.Nil(t, hidden("clanmon-exporter"))
+	require.Equal(t, []any{"-/run/dbus", "-/run/tailscale"}, hidden("clanmon-server"))
+	m = one(t, "srv", `machines.srv = { imports = [ ../nixos/exporter.nix ../nixos/server.nix ]; config = {
+		services.tailscale.enable = true;
+		services.clanmon.exporter = { enable = true; exporterType = "redis"; };
+		services.clanmon.server = { enable = true; discoveryMethod = "tailscale"; };
+	}; };`)
+	require.Equal(t, []any{"-/run/dbus", "-/run/tailscale"}, hidden("clanmon-exporter"))
+	require.Equal(t, []any{"-/run/dbus"}, hidden("clanmon-server"))
 }
 
 // certificates runs the scripts of vars generators, as clan does.
@@ -100,7 +113,7 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 	b := harness.NewBox(t)
 	const arguments = `program = "/opt/nix"; clan = { machines = { srv = [ ]; web = [ ]; }; instances.monitoring = {
     module = { name = "clanmon"; input = "self"; };
-    roles.server.machines.srv.settings = { tls.enable = true; globalConfig.scrape_interval = "1s"; };
+    roles.server.machines.srv.settings = { tls = { enable = true; pages = true; }; globalConfig.scrape_interval = "1s"; };
     roles.exporter.tags.all = { };
   }; };
   machines = { web.services.tailscale.enable = true; srv = { imports = [ ../nixos/server.nix ]; config = { services.tailscale.enable = true; ` + plainServer + ` }; }; };`
@@ -171,20 +184,21 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 	}
 
 	// Both servers scrape.
-	up := func(port int, series string) {
+	up := func(url, series string) {
 		t.Helper()
 		harness.Eventually(t, harness.Patience, func() error {
-			answer, err := b.Get("-G", fmt.Sprintf("127.0.0.1:%d/api/v1/query", port), "--data-urlencode", "query="+series+" == 1")
+			answer, err := b.Get("-G", url+"/api/v1/query", "--data-urlencode", "query="+series+" == 1",
+				"--cacert", "/run/secrets/vars/clanmon-ca/ca.pem", "--connect-to", "srv.clan::127.0.0.1:")
 			if err == nil && !strings.Contains(answer, `"__name__":"up"`) {
 				err = fmt.Errorf("%s is not 1: %s", series, answer)
 			}
 			return err
 		})
 	}
-	up(9090, `up{job="node",machine="srv",instance="srv:9100"}`)
-	up(9090, `up{job="systemd",machine="srv"}`)
-	up(9090, `up{job="clanmon",machine="srv",instance="srv:9090"}`)
-	up(9091, `up{job="node",instance="127.0.0.1:9100"}`)
+	up("https://srv.clan:9090", `up{job="node",machine="srv",instance="srv:9100"}`)
+	up("https://srv.clan:9090", `up{job="systemd",machine="srv"}`)
+	up("https://srv.clan:9090", `up{job="clanmon",machine="srv",instance="srv:9090"}`)
+	up("http://127.0.0.1:9091", `up{job="node",instance="127.0.0.1:9100"}`)
 
 	// What is lost by hardening: nothing. The same program as root says what there is.
 	b.Exec("systemd-run", "--unit=free", "--property=Type=notify", "/opt/nix/bin/clanmon", "exporter", "--node.listen-address=127.0.0.1:9200", "--systemd.listen-address=127.0.0.1:9201")
