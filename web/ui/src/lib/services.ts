@@ -140,7 +140,7 @@ export const problemsQuery = [
   named('ALERTS{alertname="UnitTasksNearLimit"}', 'why', 'tasks'),
   named(`(${restarted('1h', 2)})`, 'why', 'restarts'),
   named(`((${starting}) and (${starting.replace(' ==', ' offset 5m ==')}) and (${starting.replace(' ==', ' offset 10m ==')}) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`, 'why', 'stuck'),
-  named('(time() - systemd_timer_last_trigger_seconds - on (machine, instance, name) (2 * timer:longest_gap:seconds) > 600)', 'why', 'overdue'),
+  named('(time() - systemd_timer_last_trigger_seconds - on (machine, instance, name) (2 * timer:longest_gap:seconds) > 600 and on (machine, instance, name) systemd_unit_state{state="active",type="timer"} == 1)', 'why', 'overdue'),
 ].join(' or ');
 
 export const liveQuery = [

@@ -63,7 +63,7 @@ export default function AlertsPage() {
         {old && <Status level="warn" badge>last answer {ago(second.value - time)} ago</Status>}
         <span class="grow" />
         <a class="btn" href={href('/silences')}><Icon name="silence" />Silences</a>
-        <button type="button" class="btn" onClick={() => setMaking({ matchers: [] })}><Icon name="plus" />New silence</button>
+        <button type="button" class="btn wide" onClick={() => setMaking({ matchers: [] })}><Icon name="plus" />New silence</button>
       </div>
       <nav class="tabs" aria-label="Alerts that are">
         {TABS.map(([id, title]) => (
@@ -142,7 +142,7 @@ function GroupPanel({ g, by, onMute, ...c }: { g: Group; by: 'alert' | 'machine'
         <Severity severity={g.severity} short />
         <h2>{by === 'machine' && first.machine ? <a href={href(machinePath(first.machine))}>{g.name}</a> : g.name || <span class="dim">of no machine</span>}</h2>
         <span class="dim">{g.rows.length === 1 ? '1 alert' : `${g.rows.length} alerts`}</span>
-        <button type="button" class="btn plain" title={`Silence all of ${g.name}`} onClick={() => onMute({ matchers })}><Icon name="silence" />Silence {g.rows.length > 1 ? 'all' : ''}</button>
+        <button type="button" class="btn plain" title={`Silence all of ${g.name}`} aria-label={`Silence all of ${g.name}`} onClick={() => onMute({ matchers })}><Icon name="silence" /><span class="wide">Silence{g.rows.length > 1 && ' all'}</span></button>
       </header>
       <ul>{g.rows.slice(0, most).map((r) => <Row key={r.key} r={r} by={by} {...c} />)}</ul>
       {g.rows.length > most && <button type="button" class="btn plain showmore" onClick={() => setMost(most + MANY)}>Show {Math.min(MANY, g.rows.length - most)} more of {g.rows.length}</button>}
@@ -268,7 +268,7 @@ function History({ text, tag }: { text: string; tag: string }) {
           card={(x) => (
             <span class="unitcard">
               <span class="row nowraprow"><Severity severity={x.severity} short /><b class="grow ellipsis">{x.name}</b>{x.ongoing ? <Status level={severityLevel(x.severity)} icon="alerts" badge>firing</Status> : <span class="dim"><Ago time={x.last} suffix=" ago" /></span>}</span>
-              <span class="dim ellipsis">{[x.where, ...telling(x.labels).map(([, v]) => v)].filter(Boolean).join(' · ') || '–'}; {x.episodes.length} × , {ago(x.total)}</span>
+              <span class="dim ellipsis">{[x.where, ...telling(x.labels).map(([, v]) => v)].filter(Boolean).join(' · ') || '–'}; {x.episodes.length === 1 ? 'once' : `${x.episodes.length} times`}, {ago(x.total)}</span>
               {strip(x)}
             </span>
           )}

@@ -3,10 +3,11 @@
 import { queryRange, quote, vector } from '../../api/prom';
 import { hostOf, readStates, selector, since, spansOf, commandsFor, STATES, typeOf, type Span, type Unit, type Where } from '../../lib/services';
 import { ago, format } from '../../lib/format';
-import { stepFor } from '../../lib/time';
+import { clock, dateTime, stepFor } from '../../lib/time';
 import { at, range } from '../../state/clock';
 import { useData } from '../../state/data';
 import { go, href, hereWith, machinePath, param, setParams } from '../../state/location';
+import { isUTC } from '../../state/prefs';
 import { Ago, Empty, ErrorNote, Loading, Overlay, Snippet, Time } from '../bits';
 import { Chart } from '../Chart';
 import { Icon } from '../icons';
@@ -162,7 +163,7 @@ function HistoryOf({ h }: { h: History }) {
         ? <p class="dim">{known[0]!.state} all the time{known[0]!.from > h.from ? ' that is known' : ''}.</p>
         : (
           <ol class="changes">
-            {changes.slice(0, 8).map((s) => <li key={s.from}><Time time={s.from} withSeconds={h.step < 60} /><UnitState state={s.state} /><span class="dim">for {ago(s.to - s.from)}</span></li>)}
+            {changes.slice(0, 8).map((s) => <li key={s.from}>{h.to - h.from > 80000 ? <Time time={s.from} /> : <time dateTime={new Date(s.from * 1000).toISOString()} title={dateTime(s.from, isUTC(), true)}>{clock(s.from, isUTC(), h.step < 60)}</time>}<UnitState state={s.state} /><span class="dim">for {ago(s.to - s.from)}</span></li>)}
             {changes.length > 8 && <li class="dim">and {changes.length - 8} changes before</li>}
           </ol>
         )}
