@@ -35,8 +35,13 @@ export function FirstSteps({ found, discovery, seen }: { found: Machine[]; disco
     [scraped && seen, !scraped ? 'The first scrape is on its way' : seen ? 'First figures are here' : 'The first scrape is done; figures follow with the second one'],
     channel ? [true, 'Alerts reach somebody'] : [false, 'Alerts are only shown here. To be told, name somebody:', <Snippet text={'clanmon server --notify "ntfy://ntfy.sh/TOPIC"'} />],
   ];
+  const hide = <button type="button" class="btn plain" onClick={() => { remember('firststeps.gone', true); setGone(true); }}>Hide</button>;
+  // All is well but for one thing, which deserves a line and no more.
+  if (scraped && seen) {
+    return <div class="note row"><span class="grow">Nobody is told of alerts: they are only shown here. Start the server with <code>--notify "ntfy://ntfy.sh/TOPIC"</code>, or an address of mail, Matrix, Slack, Gotify or a webhook.</span>{hide}</div>;
+  }
   return (
-    <Panel title="First steps" tools={<button type="button" class="btn plain" onClick={() => { remember('firststeps.gone', true); setGone(true); }}>Hide</button>}>
+    <Panel title="First steps" tools={hide}>
       <ol class="steps body">
         {steps.map(([done, text, more]) => (
           <li key={text}>
