@@ -26,6 +26,11 @@ export async function queryRange(expr: string, start: number, end: number, step:
   return d.resultType === 'matrix' ? d.result : [];
 }
 
+// rangeData is queryRange with all that comes along: warnings, statistics.
+export function rangeData(expr: string, g: { start: number; end: number; step: number }, signal?: AbortSignal, more: Record<string, string> = {}): Promise<QueryData> {
+  return ask('/api/v1/query_range', { query: expr, start: String(g.start), end: String(g.end), step: String(g.step), ...more }, signal);
+}
+
 export { anyOf, quote } from '../lib/quote';
 
 export const ruleAlerts = (signal?: AbortSignal) => request<{ alerts: RuleAlert[] }>('/api/v1/alerts', { ...(signal && { signal }) }).then((d) => d.alerts);

@@ -194,7 +194,8 @@ const resolve = (c: string) => (c.startsWith('var(') ? css(c.slice(4, -1)) : c);
 
 interface Tip { left: number; right: boolean; text: { text: string; colour: string }[] }
 
-function Plot(p: ChartProps & { height: number; data: Loaded; off: ReadonlySet<string>; onCursor: (i: number | null) => void; onFocus: (name: string | null) => void; stale: boolean }) {
+// Plot only draws.
+export function Plot(p: ChartProps & { height: number; data: Loaded; off: ReadonlySet<string>; onCursor: (i: number | null) => void; onFocus: (name: string | null) => void; stale: boolean }) {
   const el = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const [tip, setTip] = useState<Tip | null>(null);

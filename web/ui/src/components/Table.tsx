@@ -60,11 +60,12 @@ export function Table<R>(p: TableProps<R>) {
     };
     const later = () => { if (!frame) frame = requestAnimationFrame(measure); };
     measure();
-    window.addEventListener('scroll', later, { passive: true });
+    // Captured, so that it hears of a box around the table that scrolls too.
+    window.addEventListener('scroll', later, { passive: true, capture: true });
     window.addEventListener('resize', later);
     return () => {
       cancelAnimationFrame(frame);
-      window.removeEventListener('scroll', later);
+      window.removeEventListener('scroll', later, true);
       window.removeEventListener('resize', later);
     };
   }, [virtual, rowHeight]);

@@ -1,0 +1,189 @@
+// The query over the range: lines, stacked, or a heatmap of a histogram.
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { noticesOf } from '../../api/client';
+import { rangeData, vector } from '../../api/prom';
+import type { MatrixSeries, QueryData } from '../../api/types/query';
+import { Plot } from '../../components/Chart';
+import { Empty } from '../../components/bits';
+import { colour, seriesName, type Line } from '../../lib/chart';
+import { POINTS, type Density, type Mode, type Query } from '../../lib/explore';
+import { heatOf, isClassic, isNative } from '../../lib/heatmap';
+import { format } from '../../lib/format';
+import { RangeCache, type Grid } from '../../lib/rangeCache';
+import { aligned, clock, date, durationText, parseDuration, stepFor } from '../../lib/time';
+import { frozen, range } from '../../state/clock';
+import { isUTC } from '../../state/prefs';
+import { Notices, QueryError, RunLine, TRUNCATED } from './bits';
+import { Heatmap } from './Heatmap';
+import { useRun } from './useRun';
+
+const MOST = 200; // series drawn unless all are asked for
+const MOST_HEAT = 10_000; // series added up in a heatmap
+const LEGEND = 200;
+
+interface Answer { grid: Grid; times: number[]; series: { metric: Record<string, string>; values: (number | null)[] }[]; raw: MatrixSeries[]; cut: boolean; data: QueryData }
+
+export function GraphTab({ q, i, change, failed }: { q: Query; i: number; change: (q: Partial<Query>) => void; failed: (e: { expr: string; message: string } | undefined) => void }) {
+  const [all, setAll] = useState(false);
+  const { from, to } = range.value;
+  const length = to - from;
+  const step = q.step ?? stepFor(length, 1, POINTS[q.density]);
+  const cache = useRef(new RangeCache(2));
+  const heat = q.mode === 'heatmap';
+  const tooFine = length / step > 11_000;
+
+  const run = useRun<Answer>(q.expr && !tooFine ? JSON.stringify([q.expr, step, heat, all, frozen.value ? from : length]) : null, async (signal) => {
+    const r = range.value;
+    const grid = { ...aligned(r, step), step };
+    const id = `${all} ${q.expr}`;
+    // A refresh asks only for new steps. What was cut off, or has histograms,
+    // cannot be continued.
+    const asked = heat ? grid : cache.current.missing(id, grid);
+    try {
+      const data = await rangeData(q.expr, asked, signal, { stats: 'true', limit: String(heat ? MOST_HEAT : all ? 0 : MOST) });
+      failed(undefined);
+      const raw = data.resultType === 'matrix' ? data.result : [];
+      const cut = noticesOf(data).warnings.includes(TRUNCATED);
+      if (heat) return { grid, times: [], series: [], raw, cut, data };
+      const frame = cache.current.put(id, grid, asked, raw);
+      if (cut || raw.some((s) => s.histograms?.length)) cache.current = new RangeCache(2);
+      return { grid, times: frame.times, series: frame.series.slice(0, all ? undefined : MOST), raw, cut, data };
+    } catch (e) {
+      if (!signal.aborted) failed({ expr: q.expr, message: (e as Error).message });
+      throw e;
+    }
+  }, (a) => a.series.length > 2_000);
+
+  const a = run.data;
+  const total = useTotal(a?.cut && !run.old ? q.expr : null);
+  const native = !!a && isNative(a.raw);
+  const lines = useMemo(() => linesOf(a), [a]);
+  const drawn = heat ? undefined : lines;
+  const setMode = (mode: Mode) => change({ mode });
+
+  return (
+    <div class="result">
+      <RunLine run={run} what={a && <>{a.cut ? `first ${MOST}` : (heat ? a.raw : a.series).length.toLocaleString('en')} series · step {durationText(a.grid.step) === '0s' ? `${a.grid.step}s` : durationText(a.grid.step)}</>}>
+        <span class="group" role="group" aria-label="Kind of graph">
+          {(['lines', 'stacked', 'heatmap'] as Mode[]).map((m) => <button type="button" class="btn" key={m} aria-pressed={q.mode === m} onClick={() => setMode(m)}>{m[0]!.toUpperCase() + m.slice(1)}</button>)}
+        </span>
+        <StepPicker q={q} change={change} auto={step} />
+      </RunLine>
+      {tooFine && <p class="note warn" role="alert">A step of {durationText(step)} makes more than 11,000 points of this range, which the server refuses. <button type="button" class="btn" onClick={() => change({ step: undefined })}>Choose the step by the range</button></p>}
+      {!run.running && <QueryError expr={q.expr} error={run.error} />}
+      {a && <Notices data={a.data} />}
+      {a?.cut && !heat && (
+        <p class="note warn">
+          {total ? `${total.toLocaleString('en')} series` : `More than ${MOST} series`}; the first {MOST} are drawn. <button type="button" class="btn" onClick={() => setAll(true)}>Show all{total ? ` ${total.toLocaleString('en')}` : ''}</button>
+        </p>
+      )}
+      {all && <p class="dim runline">All series are asked for. <button type="button" class="btn" onClick={() => setAll(false)}>Only the first {MOST}</button></p>}
+      {!a && run.running && <div class="waiting"><div class="skeleton" style={{ height: '260px' }} /></div>}
+      {a && (heat ? a.raw.length === 0 : a.series.length === 0) && !run.error && <Empty icon="chart" title="No data in this range" why="Choose a longer range, or look at Explain." />}
+      {a && heat && a.raw.length > 0 && <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />}
+      {a && !heat && native && <p class="note">These are native histograms. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw them as a heatmap</button></p>}
+      {a && !heat && !native && isClassic(a.raw) && q.mode === 'lines' && a.raw.length > 3 && <p class="dim runline">These are the buckets of a histogram. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw as a heatmap</button></p>}
+      {drawn && drawn.lines.length > 0 && <Lines {...drawn} q={q} i={i} step={a!.grid.step} stale={run.old || !!run.error} time={run.time} />}
+    </div>
+  );
+}
+
+// All labels in which the series differ name them.
+function linesOf(a: Answer | undefined): { times: number[]; lines: Line[]; common: Record<string, string> } | undefined {
+  if (!a) return undefined;
+  const with_ = a.series.filter((s) => s.values.some((v) => v !== null));
+  const common: Record<string, string> = {};
+  if (with_.length > 1) {
+    Object.assign(common, with_[0]!.metric);
+    for (const s of with_) for (const k in common) if (s.metric[k] !== common[k]) delete common[k];
+  }
+  const lines = with_.map((s) => ({ name: seriesName(common.__name__ ? omit(s.metric, '__name__') : s.metric, common), labels: s.metric, query: 0, values: s.values, negate: false, colour: '' }));
+  lines.sort((x, y) => (x.name < y.name ? -1 : 1));
+  lines.forEach((l, i) => (l.colour = colour(i)));
+  return { times: a.times, lines, common };
+}
+
+function omit(l: Record<string, string>, name: string) {
+  const { [name]: _, ...rest } = l;
+  return rest;
+}
+
+// useTotal counts the series of an answer that was cut off.
+function useTotal(expr: string | null): number | undefined {
+  const [n, set] = useState<{ expr: string; n: number } | undefined>();
+  useEffect(() => {
+    if (expr === null || n?.expr === expr) return;
+    const abort = new AbortController();
+    vector(`count(${expr})`, frozen.value ? range.value.to : undefined, abort.signal).then((v) => set({ expr, n: Number(v[0]?.value?.[1] ?? 0) }), () => undefined);
+    return () => abort.abort();
+  }, [expr]);
+  return expr !== null && n?.expr === expr ? n.n : undefined;
+}
+
+function Lines({ times, lines, common, q, i, step, stale, time }: { times: number[]; lines: Line[]; common: Record<string, string>; q: Query; i: number; step: number; stale: boolean; time: number }) {
+  const [off, setOff] = useState<ReadonlySet<string>>(new Set());
+  const [cursor, setCursor] = useState<number | null>(null);
+  const data = useMemo(() => ({ times, lines, hiddenSeries: 0, time }), [times, lines]);
+  useEffect(() => { setOff(new Set()); setCursor(null); }, [q.expr]);
+  const at = cursor ?? lastWith(lines, times.length);
+  const toggle = (name: string, only: boolean) => setOff((o) => {
+    if (only) {
+      const others = lines.map((l) => l.name).filter((n) => n !== name);
+      return others.every((n) => o.has(n)) && !o.has(name) ? new Set() : new Set(others);
+    }
+    const n = new Set(o);
+    if (!n.delete(name)) n.add(name);
+    return n;
+  });
+  return (
+    <div class="chart">
+      <div class="graphtime">
+        {Object.keys(common).length > 0 && <span class="common"><span class="dim">All series:</span>{Object.entries(common).map(([k, v]) => <span class="chip mono wrap" key={k}>{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span>)}</span>}
+        <span class="at">{at !== null && times[at] !== undefined && `${date(times[at]!, isUTC())} ${clock(times[at]!, isUTC(), step < 60)}`}</span>
+      </div>
+      <Plot title={`Query ${i + 1}`} queries={[]} data={data} off={off} step={step} onCursor={setCursor} stale={stale} stack={q.mode === 'stacked'} height={320} {...(q.min !== undefined && { min: q.min })} />
+      <div class="legend explorelegend">
+        {lines.slice(0, LEGEND).map((l) => (
+          <button type="button" key={l.name} aria-pressed={!off.has(l.name)} title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
+            <span class="swatch" style={{ background: l.colour }} />
+            <span class="name mono">{l.name}</span>
+            <span class="value">{at === null ? '' : format(l.values[at])}</span>
+          </button>
+        ))}
+        {lines.length > LEGEND && <span class="dim">and {(lines.length - LEGEND).toLocaleString('en')} more, all drawn</span>}
+      </div>
+    </div>
+  );
+}
+
+function lastWith(lines: Line[], n: number): number | null {
+  for (let i = n - 1; i >= 0; i--) if (lines.some((l) => l.values[i] !== null)) return i;
+  return null;
+}
+
+function HeatPart({ a, stale, toLines }: { a: Answer; stale: boolean; toLines: () => void }) {
+  const heat = useMemo(() => heatOf(a.raw, a.grid), [a]);
+  if (!heat) return <Empty icon="chart" title="These are no histograms" why="A heatmap needs series with the label le, such as sum by (le) (rate(…_bucket[5m])), or native histograms."><button type="button" class="btn" onClick={toLines}>Draw lines</button></Empty>;
+  if (!heat.rows.length) return <Empty icon="chart" title="All buckets are empty in this range" />;
+  return <Heatmap heat={heat} stale={stale} step={a.grid.step} />;
+}
+
+const STEPS = ['1s', '5s', '15s', '30s', '1m', '5m', '15m', '1h', '6h', '1d'];
+function StepPicker({ q, change, auto }: { q: Query; change: (q: Partial<Query>) => void; auto: number }) {
+  const steps = [...new Set([...STEPS, ...(q.step ? [durationText(q.step) === '0s' ? `${q.step * 1000}ms` : durationText(q.step)] : [])])];
+  const value = q.step ? (q.step < 1 ? `${q.step * 1000}ms` : durationText(q.step)) : q.density;
+  return (
+    <label class="steppick"><span class="sr">Resolution</span>
+      <select class="field" value={value} onChange={(e) => {
+        const v = e.currentTarget.value;
+        const s = parseDuration(v);
+        change(s ? { step: s } : { step: undefined, density: v as Density });
+      }}>
+        <optgroup label="By the range">
+          {(['low', 'medium', 'high'] as Density[]).map((d) => <option key={d} value={d}>{d === 'low' ? 'Coarse' : d === 'medium' ? 'Medium' : 'Fine'}{!q.step && q.density === d ? `, ${durationText(auto) === '0s' ? auto : durationText(auto)}` : ''}</option>)}
+        </optgroup>
+        <optgroup label="Step">{steps.map((s) => <option key={s} value={s}>{s}</option>)}</optgroup>
+      </select>
+    </label>
+  );
+}
