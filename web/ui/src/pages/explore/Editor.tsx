@@ -44,7 +44,7 @@ const colours = HighlightStyle.define([
 ]);
 
 const look = EditorView.theme({
-  '&': { color: 'var(--ink)', background: 'var(--panel)', fontSize: 'var(--editor-size)' },
+  '&': { color: 'var(--ink)', background: 'var(--panel)', borderRadius: 'var(--radius)', fontSize: 'var(--editor-size)' },
   '&.cm-focused': { outline: 'none' },
   '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '1.55', maxHeight: '40vh' },
   '.cm-content': { padding: '7px 0', caretColor: 'var(--ink)' },

@@ -41,15 +41,15 @@ export function Heatmap({ heat, step, stale }: { heat: Heat; step: number; stale
           const { ctx } = u;
           ctx.save();
           ctx.fillStyle = fill;
-          const w = Math.max(1, u.valToPos(heat.times[0]! + step, 'x', true) - u.valToPos(heat.times[0]!, 'x', true));
+          const edges = heat.times.map((t) => Math.round(u.valToPos(t - step / 2, 'x', true)));
+          edges.push(Math.round(u.valToPos(heat.times.at(-1)! + step / 2, 'x', true)));
           heat.cells.forEach((cells, r) => {
             const top = Math.round(u.valToPos(r + 1, 'y', true));
             const h = Math.max(1, Math.round(u.valToPos(r, 'y', true)) - top);
             cells.forEach((c, i) => {
               if (!c) return;
               ctx.globalAlpha = 0.1 + 0.9 * Math.sqrt(c / heat.max);
-              const x = Math.round(u.valToPos(heat.times[i]! - step / 2, 'x', true));
-              ctx.fillRect(x, top, Math.ceil(w), h);
+              ctx.fillRect(edges[i]!, top, Math.max(1, edges[i + 1]! - edges[i]!), h);
             });
           });
           ctx.restore();
