@@ -18,7 +18,7 @@ import { selector } from '../../lib/promql';
 export { withMatcher } from '../../lib/matchers';
 
 export interface EditorProps {
-  value: string;
+  value: string; // what it begins with; later texts go in by the handle
   label: string;
   history: string[];
   error?: { from: number; text: string } | undefined;
@@ -171,7 +171,7 @@ export default function Editor(p: EditorProps) {
     view.current = v;
     p.onReady({
       focus: () => v.focus(),
-      set: (text) => put(v, text),
+      set: (text) => { if (v.state.doc.toString() !== text) put(v, text); },
       insert: (text) => { v.dispatch(v.state.replaceSelection(text)); v.focus(); },
     });
     return () => {
@@ -182,7 +182,6 @@ export default function Editor(p: EditorProps) {
     };
   }, []);
 
-  useEffect(() => { if (view.current && view.current.state.doc.toString() !== p.value) put(view.current, p.value); }, [p.value]);
   useEffect(() => { if (view.current) forceLinting(view.current); }, [p.error?.from, p.error?.text]);
 
   return <div class="editorhost" ref={host} />;

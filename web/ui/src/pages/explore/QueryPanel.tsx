@@ -45,7 +45,8 @@ export function QueryPanel(p: PanelProps) {
   const change = useRef(draft);
   change.current = draft;
 
-  useEffect(() => setDraft(q.expr), [q.expr]);
+  // Another query in the URL, unless it is the one just typed.
+  useEffect(() => { if (change.current.trim() !== q.expr) set(q.expr); }, [q.expr]);
   useEffect(() => { void load().then((m) => setEditor(() => m.default), () => toast('The editor could not be loaded; the plain field works', true)); }, []);
 
   const run = () => {
