@@ -5,7 +5,7 @@ import { rangeData, vector } from '../../api/prom';
 import type { MatrixSeries, QueryData } from '../../api/types/query';
 import { Plot } from '../../components/Chart';
 import { Empty } from '../../components/bits';
-import { colour, seriesName, type Line } from '../../lib/chart';
+import { colour, dash, seriesName, type Line } from '../../lib/chart';
 import { POINTS, type Density, type Mode, type Query } from '../../lib/explore';
 import { heatOf, isClassic, isNative } from '../../lib/heatmap';
 import { format } from '../../lib/format';
@@ -21,7 +21,7 @@ const MOST = 200; // series drawn unless all are asked for
 const MOST_HEAT = 10_000; // series added up in a heatmap
 const LEGEND = 200;
 
-interface Answer { grid: Grid; times: number[]; series: { metric: Record<string, string>; values: (number | null)[] }[]; raw: MatrixSeries[]; cut: boolean; data: QueryData }
+interface Answer { from: number; to: number; begun: number; grid: Grid; times: number[]; series: { metric: Record<string, string>; values: (number | null)[] }[]; raw: MatrixSeries[]; cut: boolean; data: QueryData }
 
 export function GraphTab({ q, i, change, failed }: { q: Query; i: number; change: (q: Partial<Query>) => void; failed: (e: { expr: string; message: string } | undefined) => void }) {
   const [all, setAll] = useState(false);
@@ -43,11 +43,12 @@ export function GraphTab({ q, i, change, failed }: { q: Query; i: number; change
       const data = await rangeData(q.expr, asked, signal, { stats: 'true', limit: String(heat ? MOST_HEAT : all ? 0 : MOST) });
       failed(undefined);
       const raw = data.resultType === 'matrix' ? data.result : [];
+      const begun = performance.now();
       const cut = noticesOf(data).warnings.includes(TRUNCATED);
-      if (heat) return { grid, times: [], series: [], raw, cut, data };
+      if (heat) return { from: r.from, to: r.to, begun, grid, times: [], series: [], raw, cut, data };
       const frame = cache.current.put(id, grid, asked, raw);
       if (cut || raw.some((s) => s.histograms?.length)) cache.current = new RangeCache(2);
-      return { grid, times: frame.times, series: frame.series.slice(0, all ? undefined : MOST), raw, cut, data };
+      return { from: r.from, to: r.to, begun, grid, times: frame.times, series: frame.series.slice(0, all ? undefined : MOST), raw, cut, data };
     } catch (e) {
       if (!signal.aborted) failed({ expr: q.expr, message: (e as Error).message });
       throw e;
@@ -83,10 +84,12 @@ export function GraphTab({ q, i, change, failed }: { q: Query; i: number; change
       {a && heat && a.raw.length > 0 && <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />}
       {a && !heat && native && <p class="note">These are native histograms. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw them as a heatmap</button></p>}
       {a && !heat && !native && isClassic(a.raw) && q.mode === 'lines' && a.raw.length > 3 && <p class="dim runline">These are the buckets of a histogram. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw as a heatmap</button></p>}
-      {drawn && drawn.lines.length > 0 && <Lines {...drawn} q={q} i={i} step={a!.grid.step} stale={run.old || !!run.error} time={run.time} />}
+      {drawn && drawn.lines.length > 0 && <Lines {...drawn} a={a!} q={q} i={i} stale={run.old || !!run.error} />}
     </div>
   );
 }
+
+const names = new Intl.Collator('en', { numeric: true });
 
 // All labels in which the series differ name them.
 function linesOf(a: Answer | undefined): { times: number[]; lines: Line[]; common: Record<string, string> } | undefined {
@@ -98,7 +101,7 @@ function linesOf(a: Answer | undefined): { times: number[]; lines: Line[]; commo
     for (const s of with_) for (const k in common) if (s.metric[k] !== common[k]) delete common[k];
   }
   const lines = with_.map((s) => ({ name: seriesName(common.__name__ ? omit(s.metric, '__name__') : s.metric, common), labels: s.metric, query: 0, values: s.values, negate: false, colour: '' }));
-  lines.sort((x, y) => (x.name < y.name ? -1 : 1));
+  lines.sort((x, y) => names.compare(x.name, y.name));
   lines.forEach((l, i) => (l.colour = colour(i)));
   return { times: a.times, lines, common };
 }
@@ -120,10 +123,12 @@ function useTotal(expr: string | null): number | undefined {
   return expr !== null && n?.expr === expr ? n.n : undefined;
 }
 
-function Lines({ times, lines, common, q, i, step, stale, time }: { times: number[]; lines: Line[]; common: Record<string, string>; q: Query; i: number; step: number; stale: boolean; time: number }) {
+function Lines({ times, lines, common, a, q, i, stale }: { times: number[]; lines: Line[]; common: Record<string, string>; a: Answer; q: Query; i: number; stale: boolean }) {
   const [off, setOff] = useState<ReadonlySet<string>>(new Set());
   const [cursor, setCursor] = useState<number | null>(null);
-  const data = useMemo(() => ({ times, lines, hiddenSeries: 0, time }), [times, lines]);
+  const [focus, setFocus] = useState<string | null>(null);
+  const { step } = a.grid;
+  const data = useMemo(() => ({ times, lines, hiddenSeries: 0, time: 0, from: a.from, to: a.to, step, begun: a.begun }), [a, lines]);
   useEffect(() => { setOff(new Set()); setCursor(null); }, [q.expr]);
   const at = cursor ?? lastWith(lines, times.length);
   const toggle = (name: string, only: boolean) => setOff((o) => {
@@ -141,11 +146,11 @@ function Lines({ times, lines, common, q, i, step, stale, time }: { times: numbe
         {Object.keys(common).length > 0 && <span class="common"><span class="dim">All series:</span>{Object.entries(common).map(([k, v]) => <span class="chip mono wrap" key={k}>{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span>)}</span>}
         <span class="at">{at !== null && times[at] !== undefined && `${date(times[at]!, isUTC())} ${clock(times[at]!, isUTC(), step < 60)}`}</span>
       </div>
-      <Plot title={`Query ${i + 1}`} queries={[]} data={data} off={off} step={step} onCursor={setCursor} stale={stale} stack={q.mode === 'stacked'} height={320} {...(q.min !== undefined && { min: q.min })} />
+      <Plot title={`Query ${i + 1}`} queries={[]} data={data} off={off} onCursor={setCursor} onFocus={setFocus} stale={stale} stack={q.mode === 'stacked'} height={320} {...(q.min !== undefined && { min: q.min })} />
       <div class="legend explorelegend">
-        {lines.slice(0, LEGEND).map((l) => (
-          <button type="button" key={l.name} aria-pressed={!off.has(l.name)} title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
-            <span class="swatch" style={{ background: l.colour }} />
+        {lines.slice(0, LEGEND).map((l, k) => (
+          <button type="button" key={l.name} class={focus === l.name ? 'focus' : ''} aria-pressed={!off.has(l.name)} title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
+            <span class={`swatch${dash(k) ? ' dashed' : ''}`} style={{ color: l.colour }} />
             <span class="name mono">{l.name}</span>
             <span class="value">{at === null ? '' : format(l.values[at])}</span>
           </button>

@@ -4,6 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { format } from '../../lib/format';
 import type { Heat } from '../../lib/heatmap';
+import { timeLabels, timeSplits, timeSteps } from '../../lib/chart';
 import { clock, date } from '../../lib/time';
 import { dragging, setAbsolute } from '../../state/clock';
 import { dark, isUTC, zone } from '../../state/prefs';
@@ -32,7 +33,7 @@ export function Heatmap({ heat, step, stale }: { heat: Heat; step: number; stale
       cursor: { sync: { key: 'page', setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { show: false } },
       scales: { x: { time: true, range: (_u, a, b) => [a - step / 2, b + step / 2] }, y: { range: () => [0, rows] } },
       axes: [
-        { ...stroke, space: 70, values: (_u, splits, _a, _s, incr) => splits.map((s) => (incr >= 86400 ? date(s, utc).slice(5) : clock(s, utc, incr < 60))) },
+        { ...stroke, size: 28, space: 70, incrs: timeSteps, splits: (_u, _a, min, max, step) => timeSplits(min, max, step, utc), values: (_u, splits, _a, _s, step) => timeLabels(splits, step, utc) },
         { ...stroke, size: 74, space: 26, incrs: [1, 2, 5, 10, 20, 50], values: (_u, splits) => splits.map((s) => (s === rows ? edge(heat.rows[rows - 1]!.high) : Number.isInteger(s) && heat.rows[s] ? edge(heat.rows[s]!.low) : '')) },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],
