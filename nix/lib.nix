@@ -150,7 +150,8 @@ let
     };
 
   # The interfaces of this machine's VPNs. A WireGuard peer that is a way to the whole
-  # internet is a provider, with strangers behind it. Yggdrasil and Mycelium are open
+  # internet is a provider, with strangers behind it, and what is in a configFile
+  # nobody knows. Yggdrasil and Mycelium are open
   # to the world; only clan's own yggdrasil lets nobody but the clan in.
   vpnInterfaces =
     config:
@@ -159,7 +160,8 @@ let
       nets = (config.networking.wireguard.interfaces or { }) // (config.networking.wg-quick.interfaces or { });
       private =
         net:
-        !(lib.any (peer: lib.any (ip: lib.hasSuffix "/0" ip) (peer.allowedIPs or [ ])) (net.peers or [ ]));
+        (net.configFile or null) == null
+        && !(lib.any (peer: lib.any (ip: lib.hasSuffix "/0" ip) (peer.allowedIPs or [ ])) (net.peers or [ ]));
     in
     optional (tailscale.enable or false) (tailscale.interfaceName or "tailscale0")
     ++ attrNames (filterAttrs (_: private) nets)

@@ -9,7 +9,7 @@
   runCommand,
   version ? "unstable",
   commit ? "",
-  # Without the service discoveries of cloud providers: a third of the size.
+  # Without the service discoveries of cloud providers: 66 MB in place of 116.
   slim ? false,
 }:
 buildGo126Module (finalAttrs: {

@@ -159,6 +159,8 @@ in
       settings,
       methods,
       hasExporters,
+      # Names of the jobs in Prometheus' own configuration.
+      otherJobs ? [ ],
       # What this machine has: { tailscale = true; }.
       has,
       # Whether a secret in clear text is worth a warning only.
@@ -170,7 +172,7 @@ in
       noPort = job: target: !(vocabulary.ports ? ${job}) && builtins.match ".*[^:]:[0-9]+" target == null;
       jobs = configs: map (c: c.job_name or null) configs;
       wanted = settings.additionalScrapeConfigs;
-      extraJobs = filter (j: j != null) (jobs wanted ++ jobs (free.scrapeConfigs or [ ]));
+      extraJobs = filter (j: j != null) (jobs wanted) ++ otherJobs;
       foundJobs =
         optionals (on "dns") (attrNames settings.dnsDiscovery)
         ++ optionals (on "static") (attrNames settings.staticTargets)
@@ -241,11 +243,11 @@ in
           "${where}: additionalScrapeConfigs[${toString i}]: job_name is missing"
         ) (filter (c: !(c ? job_name)) wanted)
         ++ map (
-          j: "${where}: additionalScrapeConfigs: there are two jobs \"${j}\"; give each another job_name"
+          j: "${where}: additionalScrapeConfigs, scrapeConfigs: there are two jobs \"${j}\"; give each another job_name"
         ) (lib.unique (filter (j: lib.count (x: x == j) extraJobs > 1) extraJobs))
         ++ map (
           j:
-          "${where}: additionalScrapeConfigs: the job \"${j}\" is made by the discovery method ${list methods} already; give yours another job_name"
+          "${where}: additionalScrapeConfigs, scrapeConfigs: the job \"${j}\" is made by the discovery method ${list methods} already; give yours another job_name"
         ) (filter (j: elem j foundJobs) (lib.unique extraJobs))
         ++ concatMap (
           r:

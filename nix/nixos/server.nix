@@ -20,6 +20,7 @@ let
     inherit where methods;
     settings = cfg;
     hasExporters = cfg.inventoryFile != null;
+    otherJobs = lib.concatMap (c: lib.optional (c ? job_name) c.job_name) cfg.scrapeConfigs;
     has.tailscale = config.services.tailscale.enable or false;
   };
   settings = clanmon.server.settingsFile {

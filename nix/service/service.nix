@@ -193,6 +193,7 @@ in
           judged = clanmon.server.problems {
             where = here;
             inherit settings methods hasExporters;
+            otherJobs = map (c: c.job_name) prometheus.scrapeConfigs;
             has.tailscale = config.services.tailscale.enable or false;
             lenient = older;
           };
@@ -223,7 +224,7 @@ in
             && (free.webConfigFile or null) == null
             && lib.elem prometheus.listenAddress [ "0.0.0.0" "::" "[::]" "127.0.0.1" "localhost" ]
             && !(lib.any (c: c.job_name or null == "clanmon") (
-              settings.additionalScrapeConfigs ++ (free.scrapeConfigs or [ ])
+              settings.additionalScrapeConfigs ++ prometheus.scrapeConfigs
             ));
           settingsFile = clanmon.server.settingsFile {
             settings = settings // {
@@ -474,7 +475,9 @@ in
 
               system.checks = [
                 (import ../nixos/check.nix {
-                  inherit lib pkgs flags;
+                  inherit lib pkgs;
+                  flags =
+                    flags ++ (free.extraFlags or [ ]) ++ optional (prometheus.enableAgentMode or false) "--agent";
                   package = config.services.clanmon.package;
                   settings = settingsFile;
                   inventory = if lib.elem "inventory" methods then inventory else null;

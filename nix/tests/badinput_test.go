@@ -34,6 +34,7 @@ func TestBadInput(t *testing.T) {
 		{server, `additionalScrapeConfigs = [ { } ];`, []string{"additionalScrapeConfigs[0]", "job_name"}},
 		{server, `additionalScrapeConfigs = [ { job_name = "node"; } ];`, []string{"additionalScrapeConfigs", `"node"`}},
 		{server, `additionalScrapeConfigs = [ { job_name = "x"; } ]; scrapeConfigs = [ { job_name = "x"; } ];`, []string{"additionalScrapeConfigs", `"x"`}},
+		{onServer, `services.prometheus.scrapeConfigs = [ { job_name = "systemd"; } ];`, []string{"scrapeConfigs", `"systemd"`, "inventory"}},
 		{server, `additionalScrapeConfigs = [ { job_name = "x"; basic_auth = { username = "a"; password = "hunter2"; }; } ];`, []string{"additionalScrapeConfigs[0].basic_auth.password", "secret"}},
 		{server, `remoteWrite = [ { url = "https://me:hunter2@host/"; } ];`, []string{"remoteWrite[0].url", "secret"}},
 		{server, `notify.ops.url = "ntfy://me:hunter2@ntfy.sh/x";`, []string{"notify.ops.url", "secretFile"}},
@@ -145,7 +146,7 @@ func TestFirewall(t *testing.T) {
 		{``, `services.zerotierone.enable = true;`, nil, []string{"zt+"}, false},
 		{``, `services.zerotierone.enable = true; networking.nftables.enable = true;`, nil, []string{"zt*"}, false},
 		{``, `services.tailscale = { enable = true; interfaceName = "ts1"; };`, nil, []string{"ts1"}, false},
-		{``, `networking.wireguard.interfaces = { ours.peers = [ { allowedIPs = [ "fd00::/64" ]; } ]; mullvad.peers = [ { allowedIPs = [ "0.0.0.0/0" ]; } ]; };`, nil, []string{"ours"}, false},
+		{``, `networking.wireguard.interfaces = { ours.peers = [ { allowedIPs = [ "fd00::/64" ]; } ]; mullvad.peers = [ { allowedIPs = [ "0.0.0.0/0" ]; } ]; }; networking.wg-quick.interfaces.file.configFile = "/etc/wg.conf";`, nil, []string{"ours"}, false},
 		{``, `services.yggdrasil = { enable = true; settings.IfName = "ygg"; };`, nil, nil, true},
 		{``, `services.yggdrasil = { enable = true; settings.IfName = "ygg"; }; clan.core.networking.internalListenAddresses = [ "200::1" ];`, nil, []string{"ygg"}, false},
 	} {

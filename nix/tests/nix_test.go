@@ -316,6 +316,35 @@ func TestOptionsTableIsCurrent(t *testing.T) {
 	requireGenerated(t, "../README.md", before+"-update -->\n"+table.String()+"\n<!-- end of options -->"+after)
 }
 
+// What NixOS' own module asks of a package.
+func TestPackage(t *testing.T) {
+	t.Parallel()
+	const expression = `let
+  lib = import ./standin.nix;
+  make = slim: let
+    f = import ../package.nix { inherit lib slim; version = "1"; runCommand = name: _: script: { inherit name script; }; buildGoModule = f: let p = f (p // { finalPackage = p // { outPath = "/nix/store/clanmon"; }; }); in p; };
+  in { inherit (f) pname tags subPackages postInstall; inherit (f.meta) mainProgram; cli = f.passthru.cli.outPath; command = f.passthru.command.script; };
+in { full = make false; slim = make true; }`
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	out, err := nix(t, "nix-instantiate", "--eval", "--strict", "--json", "--expr", strings.ReplaceAll(strings.ReplaceAll(expression, "./standin", here+"/standin"), "../package", here+"/../package"))
+	require.NoError(t, err)
+	var packages map[string]struct {
+		Pname, MainProgram, Cli, Command, PostInstall string
+		Tags                                          []string
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &packages))
+	full, slim := packages["full"], packages["slim"]
+	require.Equal(t, "prometheus", full.MainProgram)
+	require.Equal(t, "/nix/store/clanmon", full.Cli)
+	require.Empty(t, full.Tags)
+	require.Equal(t, []string{"remove_all_sd", "enable_dns_sd"}, slim.Tags)
+	for _, name := range []string{"prometheus", "promtool"} {
+		require.Contains(t, full.PostInstall, "$out/bin/"+name)
+		require.NotContains(t, full.Command, name, "on everybody's PATH")
+	}
+}
+
 // The example and the inventories of the README are accepted as they stand.
 func TestExample(t *testing.T) {
 	t.Parallel()

@@ -387,6 +387,8 @@ let
     groupBy = builtins.groupBy;
     hasInfix = infix: s: length (filter isString (builtins.split (escapeRegex infix) s)) > 1;
     imap0 = f: l: genList (i: f i (elemAt l i)) (length l);
+    licenses.asl20.spdxId = "Apache-2.0";
+    platforms.linux = [ "x86_64-linux" ];
     last = l: elemAt l (length l - 1);
     literalExpression = text: text;
     mapAttrsToList = f: set: map (n: f n set.${n}) (attrNames set);

@@ -42,8 +42,8 @@ func run(write bool) error {
 	return os.WriteFile(packageFile, line.ReplaceAll(text, []byte(`vendorHash = "`+hash+`";`)), 0o644)
 }
 
-// compute does what Nix' buildGoModule does to the sources, in a store of its own.
-// repo is the root of the repository.
+// compute does what Nix' buildGoModule does to the sources. repo is the root of
+// the repository.
 func compute(repo string) (string, error) {
 	dir, err := os.MkdirTemp("", "vendorhash-")
 	if err != nil {
@@ -54,18 +54,11 @@ func compute(repo string) (string, error) {
 		_ = exec.Command("chmod", "-R", "u+w", dir).Run()
 		_ = os.RemoveAll(dir)
 	}()
-	if repo, err = filepath.Abs(repo); err != nil {
-		return "", err
-	}
-	source, err := nix(dir, "nix-instantiate", "--eval", "--read-write-mode", "--expr",
-		fmt.Sprintf("(import %s/nix/source.nix { lib = import %s/nix/tests/standin.nix; }).outPath", repo, repo))
+	work, err := sources(repo, dir)
 	if err != nil {
 		return "", err
 	}
-	work, vendor := filepath.Join(dir, "source"), filepath.Join(dir, "vendor")
-	if err := os.CopyFS(work, os.DirFS(strings.Trim(source, `"`))); err != nil {
-		return "", err
-	}
+	vendor := filepath.Join(dir, "vendor")
 	cmd := exec.Command("go", "mod", "vendor", "-o", vendor)
 	cmd.Dir = work
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
@@ -73,6 +66,22 @@ func compute(repo string) (string, error) {
 		return "", fmt.Errorf("go mod vendor: %w: %s", err, out)
 	}
 	return nix(dir, "nix", "--extra-experimental-features", "nix-command", "hash", "path", vendor)
+}
+
+// sources copies what the package is built of below dir, where Nix has a store of
+// its own, and returns the folder.
+func sources(repo, dir string) (string, error) {
+	repo, err := filepath.Abs(repo)
+	if err != nil {
+		return "", err
+	}
+	stored, err := nix(dir, "nix-instantiate", "--eval", "--read-write-mode", "--expr",
+		fmt.Sprintf("(import %s/nix/source.nix { lib = import %s/nix/tests/standin.nix; }).outPath", repo, repo))
+	if err != nil {
+		return "", err
+	}
+	work := filepath.Join(dir, "source")
+	return work, os.CopyFS(work, os.DirFS(strings.Trim(stored, `"`)))
 }
 
 // nix runs one of Nix' programs with a store below dir.

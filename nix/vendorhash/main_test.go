@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,4 +19,23 @@ func TestVendorHashIsCurrent(t *testing.T) {
 	want, err := compute(".")
 	require.NoError(t, err)
 	require.Equal(t, want, string(m[1]), "run make vendor-hash")
+}
+
+// Nothing that the program is built of is missing from the sources of the package.
+func TestSourcesAreWhole(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	work, err := sources("../..", dir)
+	// A store is read-only, and the folder has to go.
+	t.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+w", dir).Run() })
+	require.NoError(t, err)
+	program := filepath.Join(dir, "clanmon")
+	cmd := exec.Command("go", "build", "-o", program, "./cmd/clanmon")
+	cmd.Dir = work
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	out, err = exec.Command(program, "rules").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "MachineDown")
+	require.NoDirExists(t, filepath.Join(work, "e2e"))
 }
