@@ -26,7 +26,7 @@ SLIM := remove_all_sd,enable_dns_sd
 
 .DEFAULT_GOAL := help
 
-.PHONY: build run test test-unit test-race oracle ui ui-check lint fmt vendor-hash bench help
+.PHONY: build run test test-unit test-race oracle ui ui-check lint fmt nix bench help
 
 build: ## build bin/clanmon
 	go build -ldflags '$(LDFLAGS)' -o bin/clanmon ./cmd/clanmon
@@ -68,8 +68,9 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck
 fmt: ## format the code
 	gofmt -w .
 
-vendor-hash: ## write the hash of the Go modules to nix/package.nix
+nix: ## write what nix/ has to know of the code: vendor hash, vocabulary, table of options
 	go run ./nix/vendorhash -w
+	go test ./nix/tests -run Current -update
 
 bench: build oracle ## measure, and compare with the peers
 	e2e/bench/run.sh $(BENCH)

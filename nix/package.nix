@@ -18,7 +18,7 @@ buildGo126Module (finalAttrs: {
 
   src = import ./source.nix { inherit lib; };
 
-  # `make vendor-hash` rewrites this line; `make lint` says when that is due.
+  # `make nix` rewrites this line; `make test` says when that is due.
   vendorHash = "sha256-CtJ6TzrfURF9afzTB/kTW7CcEW6qz7mcAxaP13VAhhc=";
 
   subPackages = [ "cmd/clanmon" ];

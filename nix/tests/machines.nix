@@ -8,9 +8,9 @@
   machines,
   # bin/clanmon of the packages.
   program ? "/nix/store/clanmon",
+  lib ? import ./standin.nix,
 }:
 let
-  lib = import ./standin.nix;
   package = name: outPath: {
     type = "derivation";
     inherit name outPath;
@@ -46,15 +46,19 @@ let
                   (name: tags: {
                     finalSettings.config =
                       (lib.evalModules {
-                        modules = [ value.roles.${roleName}.interface ];
-                        defs = [
-                          (role.settings or { })
-                          (role.machines.${name}.settings or { })
+                        modules = [
+                          value.roles.${roleName}.interface
                         ]
-                        ++ lib.mapAttrsToList (_: t: t.settings or { }) (
-                          lib.filterAttrs (t: _: t == "all" || lib.elem t tags) (role.tags or { })
+                        ++ map (settings: { config = settings; }) (
+                          [
+                            (role.settings or { })
+                            (role.machines.${name}.settings or { })
+                          ]
+                          ++ lib.mapAttrsToList (_: t: t.settings or { }) (
+                            lib.filterAttrs (t: _: t == "all" || lib.elem t tags) (role.tags or { })
+                          )
                         );
-                        path = [ "settings" ];
+                        prefix = [ "settings" ];
                       }).config;
                   })
                   (lib.filterAttrs (name: tags: member role tags name) clan.machines);

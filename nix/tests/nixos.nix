@@ -37,7 +37,21 @@ in
         }
       )) { };
     };
-    systemd.services = option (types.attrsOf types.anything) { };
+    systemd.services = option (types.attrsOf (
+      types.submodule {
+        freeformType = types.attrsOf types.anything;
+        options = {
+          after = strings;
+          documentation = strings;
+          path = list;
+          reloadTriggers = list;
+          requires = strings;
+          restartTriggers = list;
+          wantedBy = strings;
+          wants = strings;
+        };
+      }
+    )) { };
     users.users = some;
     users.groups = some;
     networking = {

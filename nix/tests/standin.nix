@@ -217,16 +217,15 @@ let
     {
       modules,
       specialArgs ? { },
-      path ? [ ],
-      defs ? [ ],
+      prefix ? [ ],
     }:
     let
       all = once (concatMap (collect (specialArgs // { inherit lib config; })) modules);
       freeforms = filter (f: f != null) (map (m: m.freeform) all);
       config = evalOptions {
-        inherit path;
+        path = prefix;
         options = mergeOptions (map (m: m.options) all);
-        defs = map (m: m.config) all ++ defs;
+        defs = map (m: m.config) all;
         freeform = if freeforms == [ ] then null else head freeforms;
       };
     in
@@ -308,8 +307,6 @@ let
         path: vs:
         if isAttrs (head vs) && !(head vs ? outPath) then
           (attrsOf anything).merge path vs
-        else if isList (head vs) && length vs > 1 then
-          concatLists vs
         else
           same path vs;
     };
@@ -321,10 +318,12 @@ let
       merge =
         path: vs:
         (evalModules {
-          modules = [ m ];
+          modules = [
+            m
+          ]
+          ++ map (v: { config = if isAttrs v then v else wrong path "section" v; }) vs;
           specialArgs.name = if path == [ ] then "" else elemAt path (length path - 1);
-          inherit path;
-          defs = map (v: if isAttrs v then v else wrong path "section" v) vs;
+          prefix = path;
         }).config;
     };
   };

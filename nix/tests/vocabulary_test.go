@@ -36,6 +36,9 @@ func TestVocabularyIsCurrent(t *testing.T) {
 	shipped, err := ruler.NewShipped(ruler.ShippedOptions{})
 	require.NoError(t, err)
 	for _, r := range shipped.Info() {
+		if r.Type != "alerting" {
+			continue // has no settings, and others may be made of it
+		}
 		settings := []string{}
 		for _, s := range r.Settings {
 			settings = append(settings, s.Name)
@@ -55,5 +58,5 @@ func requireGenerated(t *testing.T, file, want string) {
 	}
 	got, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, want, string(got), "run go test ./nix/tests -run Current -update")
+	require.Equal(t, want, string(got), "run make nix")
 }

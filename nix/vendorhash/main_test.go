@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,9 +17,19 @@ func TestVendorHashIsCurrent(t *testing.T) {
 	require.NoError(t, err)
 	m := line.FindSubmatch(text)
 	require.NotNil(t, m, "%s has no line with vendorHash", packageFile)
+	// go test runs again when a file changed that was looked at.
+	for _, folder := range []string{"cmd", "discovery", "exporter", "internal", "server", "web", "go.mod"} {
+		require.NoError(t, filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Name() == "node_modules" {
+				return fs.SkipDir
+			}
+			_, _ = os.Stat(path)
+			return err
+		}))
+	}
 	want, err := compute(".")
 	require.NoError(t, err)
-	require.Equal(t, want, string(m[1]), "run make vendor-hash")
+	require.Equal(t, want, string(m[1]), "run make nix")
 }
 
 // Nothing that the program is built of is missing from the sources of the package.
