@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 // The style sheet of a page stays once it was loaded, so a class that two pages
 // define would look different depending on where one came from.
 test('a class is defined by one page only', () => {
-  const sheets = import.meta.glob<string>('../pages/**/*.css', { query: '?inline', import: 'default', eager: true });
+  const sheets = import.meta.glob<string>('../pages/**/*.css', { query: '?raw', import: 'default', eager: true });
   const owners = new Map<string, Set<string>>();
   for (const [file, text] of Object.entries(sheets)) {
     for (const [, selectors] of text.replace(/\/\*[\s\S]*?\*\//g, '').matchAll(/([^{}]+)\{/g)) {
