@@ -1,4 +1,4 @@
-import { defineConfig } from 'vite';
+import { defineConfig } from 'vitest/config';
 
 // Asset links are relative: chunks find each other by their own addresses, and
 // the server puts its path prefix before those of index.html.
@@ -25,5 +25,6 @@ export default defineConfig({
     assetsInlineLimit: 0, // the security policy forbids data: in scripts and styles
   },
   // CLANMON names the server that the pages talk to while they are developed.
+  test: { css: true }, // style sheets are tested too
   server: { proxy: Object.fromEntries(['/api', '/-/', '/favicon.svg'].map((p) => [p, process.env.CLANMON ?? 'http://localhost:9090'])) },
 });
