@@ -24,7 +24,7 @@ export default defineConfig({
     reportCompressedSize: false,
     assetsInlineLimit: 0, // the security policy forbids data: in scripts and styles
   },
-  // CLANMON names the server that the pages talk to while they are developed.
   test: { css: true }, // style sheets are tested too
+  // CLANMON names the server that the pages talk to while they are developed.
   server: { proxy: Object.fromEntries(['/api', '/-/', '/favicon.svg'].map((p) => [p, process.env.CLANMON ?? 'http://localhost:9090'])) },
 });
