@@ -13,3 +13,5 @@ export const deliveryStatus = (signal?: AbortSignal) => request<DeliveryStatus>(
 export const testReceiver = (receiver: string) => request<ReceiverTest[]>('/api/clanmon/v1/receivers/test', { method: 'POST', json: receiver ? { receiver } : {} });
 export const putSilence = (s: NewSilence) => request<{ silenceID: string }>('/api/v2/silences', { method: 'POST', json: s });
 export const expireSilence = (id: string) => request<unknown>(`/api/v2/silence/${encodeURIComponent(id)}`, { method: 'DELETE' });
+// Of the groups only mutedBy is wanted, which /api/v2/alerts leaves empty.
+export const alertGroups = (signal?: AbortSignal) => request<{ alerts: Alert[] }[]>('/api/v2/alerts/groups', { params: { silenced: 'false', inhibited: 'false' }, ...(signal && { signal }) });

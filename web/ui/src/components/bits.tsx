@@ -110,7 +110,7 @@ export function Overlay({ title, kind, wide, onClose, children, footer }: { titl
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     const box = ref.current!;
-    (box.querySelector<HTMLElement>('[autofocus]') ?? box).focus();
+    (box.querySelector<HTMLElement>('[autofocus],[data-autofocus]') ?? box).focus();
     const key = (e: KeyboardEvent) => {
       if (e.key === 'Escape') { e.stopPropagation(); close.current(); return; }
       if (e.key !== 'Tab') return;

@@ -14,6 +14,11 @@ test('an alert has its value also when delivery added labels, and is there once'
   expect(rows).toHaveLength(4);
 });
 
+test('quiet hours are among what silences', () => {
+  const [r] = mergeAlerts([am({ alertname: 'A' })], [], new Map([[am({ alertname: 'A' }).fingerprint, ['night']]]));
+  expect(r).toMatchObject({ state: 'silenced', mutedBy: ['night'] });
+});
+
 test('without delivery the rules say what fires', () => {
   const rows = mergeAlerts(undefined, [rule({ alertname: 'A', instance: 'x:1' }, '1'), rule({ alertname: 'B' }, '1', 'inactive')]);
   expect(rows.map((r) => [r.name, r.where, r.state])).toEqual([['A', 'x:1', 'firing']]);

@@ -46,7 +46,9 @@ function row(labels: Labels, annotations: Labels): Omit<AlertRow, 'key' | 'state
 // by outside Alertmanagers only; then the rules' own list has to do. An alert of
 // the rules is also that of delivery when its labels are among the other's, which
 // has the tags and external labels too.
-export function mergeAlerts(delivered: Alert[] | undefined, rules: RuleAlert[]): AlertRow[] {
+// quiet has the time intervals that mute alerts, by fingerprint: the list of
+// alerts does not tell of them.
+export function mergeAlerts(delivered: Alert[] | undefined, rules: RuleAlert[], quiet: ReadonlyMap<string, string[]> = new Map()): AlertRow[] {
   const firing = rules.filter((a) => a.state === 'firing');
   const exact = new Map(firing.map((a) => [idOf(a.labels), a]));
   const byName = new Map<string, RuleAlert[]>();
@@ -58,11 +60,12 @@ export function mergeAlerts(delivered: Alert[] | undefined, rules: RuleAlert[]):
   const rows: AlertRow[] = (delivered ?? []).map((a) => {
     const r = exact.get(idOf(a.labels)) ?? byName.get(a.labels.alertname ?? '')?.find((x) => within(x, a.labels));
     const s = a.status;
+    const mutedBy = s.mutedBy?.length ? s.mutedBy : quiet.get(a.fingerprint) ?? [];
     return {
       ...row(a.labels, a.annotations), key: a.fingerprint, since: Date.parse(a.startsAt) / 1000,
-      state: s.state === 'suppressed' ? 'silenced' as const : 'firing' as const,
+      state: s.state === 'suppressed' || mutedBy.length ? 'silenced' as const : 'firing' as const,
       ...(r && { value: Number(r.value) }), ...(a.generatorURL && { generatorURL: a.generatorURL }),
-      receivers: a.receivers.map((x) => x.name), silencedBy: s.silencedBy, inhibitedBy: s.inhibitedBy, mutedBy: s.mutedBy ?? [],
+      receivers: a.receivers.map((x) => x.name), silencedBy: s.silencedBy, inhibitedBy: s.inhibitedBy, mutedBy,
     };
   });
   for (const a of rules) {

@@ -87,7 +87,7 @@ export default function AlertsPage() {
       {frozen.value && tab !== 'history' && <p class="note">These are the alerts of now, not of the chosen time. <a href={hereWith({ tab: 'history' })}>History</a> shows what fired then.</p>}
       <ErrorNote error={error} what={loaded ? 'The last answer failed; these are from before' : 'The alerts could not be loaded'} />
       <div class="alertsgrid">
-        <div class={`stack alertlist${error && loaded ? ' stale' : ''}`}>
+        <div class={`stack alertsmain${error && loaded ? ' stale' : ''}`}>
           {tab === 'history' ? <History text={text} tag={tag} />
             : !loaded ? !error && <Loading lines={5} />
               : groups.length ? <Groups groups={groups} by={by} told={told.data} receivers={receivers.data} silences={silences.data} all={rows} actions={actions} onMute={setMaking} />

@@ -123,9 +123,9 @@ export function SilenceForm(p: SilenceFormProps) {
 
         <fieldset>
           <legend>For how long</legend>
-          <div class="group presets" role="radiogroup" aria-label="For how long">
+          <div class="group presets" role="group" aria-label="For how long">
             {[...PRESETS.map((x) => [x.id, x.title] as const), ['custom', 'custom'] as const].map(([id, title]) => (
-              <button type="button" class="btn" role="radio" key={id} aria-checked={preset === id} aria-pressed={preset === id} onClick={() => setPreset(id)}>{title}</button>
+              <button type="button" class="btn" key={id} aria-pressed={preset === id} onClick={() => setPreset(id)}>{title}</button>
             ))}
           </div>
           {preset === 'custom' && (
@@ -140,7 +140,7 @@ export function SilenceForm(p: SilenceFormProps) {
 
         <fieldset>
           <legend>Who and why</legend>
-          <label class="line">Why<textarea class="field" rows={2} autofocus={!p.edit} value={comment} placeholder="What is going on; a ticket" onInput={(e) => { setComment(e.currentTarget.value); setErrors({ ...errors, comment: '' }); }} /></label>
+          <label class="line">Why<textarea class="field" rows={2} data-autofocus={!p.edit || undefined} value={comment} placeholder="What is going on; a ticket" onInput={(e) => { setComment(e.currentTarget.value); setErrors({ ...errors, comment: '' }); }} /></label>
           <FieldError text={errors.comment} />
           <label class="line">Who<input class="field" value={author} placeholder="your name" autocomplete="username" onInput={(e) => { setAuthor(e.currentTarget.value); setErrors({ ...errors, author: '' }); }} /></label>
           <FieldError text={errors.author} />
