@@ -46,6 +46,8 @@ func TestTerminateAndStartAgain(t *testing.T) {
 	stored := time.Now()
 	require.Zero(t, s.Terminate())
 	inOrder(t, s.Log(),
+		"Updated GOGC", // before memory grows by what the WAL has
+		"Starting TSDB",
 		"Completed loading of configuration file",
 		"Server is ready to receive web requests.",
 		"Received an OS signal, exiting gracefully...",

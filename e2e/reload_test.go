@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,4 +91,10 @@ func TestAutoReload(t *testing.T) {
 	harness.WriteFile(t, s.Dir, "prometheus.yml", scrapeConfig("second", target.Host()))
 	s.WaitMetric(reloadOK, 1)
 	s.WaitValue(`up{job="second"}`, 1)
+
+	// What is missing may be elsewhere than in the files that are watched.
+	harness.WriteFile(t, s.Dir, "prometheus.yml", strings.Replace(scrapeConfig("second", target.Host()), "1s}", "1s, query_log_file: logs/queries}", 1))
+	s.WaitMetric(reloadOK, 0)
+	require.NoError(t, os.Mkdir(filepath.Join(s.Dir, "logs"), 0o700))
+	s.WaitMetric(reloadOK, 1)
 }

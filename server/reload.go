@@ -103,6 +103,9 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 		err := s.reload()
 		if err != nil {
 			log.Error("Error reloading config", "err", err)
+			// Try again at the next tick: what was missing, such as a certificate, may
+			// not be in the checksum.
+			checksum = "failed"
 		}
 		return err
 	}
@@ -138,14 +141,18 @@ func (s *Server) checksum() string {
 	return sum
 }
 
-// applyRuntime follows the runtime section: garbage collection is a setting of
-// the whole process.
+// applyRuntime follows the runtime section.
 func (s *Server) applyRuntime(cfg *config.Config) error {
 	if s.opts.LogLevel != nil {
 		if err := s.opts.LogLevel.Set(string(cfg.Runtime.LogLevel)); err != nil {
 			return fmt.Errorf("runtime.log_level: %w", err)
 		}
 	}
+	return s.applyGOGC(cfg)
+}
+
+// applyGOGC sets how eagerly garbage is collected, in the whole process.
+func (s *Server) applyGOGC(cfg *config.Config) error {
 	if old := debug.SetGCPercent(cfg.Runtime.GoGC); old != cfg.Runtime.GoGC {
 		s.opts.Logger.Info("Updated GOGC", "old", old, "new", cfg.Runtime.GoGC)
 	}

@@ -16,6 +16,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tracing"
 	"github.com/prometheus/prometheus/util/notifications"
 	"github.com/prometheus/prometheus/web"
@@ -38,7 +39,8 @@ type Server struct {
 	delivery *delivery.Delivery
 	fleet    *fleet.Fleet
 	ingest   *ingest.Ingest
-	ruler    *ruler.Ruler // nil in agent mode
+	engine   *promql.Engine // nil in agent mode
+	ruler    *ruler.Ruler   // nil in agent mode
 	tracing  *tracing.Manager
 	local    *localJobs
 	api      *api.API
@@ -46,7 +48,6 @@ type Server struct {
 	appliers      []applier
 	reloads       reloadMetrics
 	notifications *notifications.Notifications
-	closers       []func() error // what New opened and Run has to close last
 }
 
 // Addr is the address that the first listener is bound to.
@@ -69,8 +70,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 			log.Info("See you next time!")
 		}
 	}()
-	for _, c := range s.closers {
-		stages.push("resources", c)
+	if s.engine != nil {
+		stages.push("query engine", s.engine.Close)
 	}
 
 	// HTTP is up early, to answer 503 and show the progress of the WAL replay.
@@ -144,9 +145,18 @@ func (s *Server) runTracing(ctx context.Context) error {
 
 // Close releases what New opened, for a Server that is not going to Run.
 func (s *Server) Close() error {
-	errs := []error{s.api.Close(), s.delivery.Close(), s.store.Close()}
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	var errs []error
+	if s.api != nil {
+		errs = append(errs, s.api.Close())
+	}
+	if s.engine != nil {
+		errs = append(errs, s.engine.Close())
+	}
+	if s.delivery != nil {
+		errs = append(errs, s.delivery.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -93,9 +93,13 @@ func New(o Options) (_ *Server, err error) {
 	o.Registerer.MustRegister(versioncollector.NewCollector("prometheus"), buildInfo(o))
 
 	s.opts, s.loader = o, loader
+	// Before the store opens: reading a long WAL is when memory grows most.
+	if err := s.applyGOGC(cfg); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.abandon())
+			err = errors.Join(err, s.Close())
 		}
 	}()
 	s.notifications = notifications.NewNotifications(o.MaxNotificationsSubscribers, o.Registerer)
@@ -151,7 +155,6 @@ func New(o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var engine *promql.Engine
 	var subqueryStep atomic.Int64 // milliseconds; follows evaluation_interval
 	subqueryStep.Store(time.Duration(upstreamconfig.DefaultGlobalConfig.EvaluationInterval).Milliseconds())
 	var ruleQueryOffset atomic.Int64 // nanoseconds; follows rule_query_offset
@@ -160,7 +163,7 @@ func New(o Options) (_ *Server, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("active query log in %q: %w", o.Dir, err)
 		}
-		engine = promql.NewEngine(promql.EngineOpts{
+		s.engine = promql.NewEngine(promql.EngineOpts{
 			Logger: log.With("component", "query engine"), Reg: o.Registerer,
 			MaxSamples: o.Query.MaxSamples, Timeout: o.Query.Timeout, LookbackDelta: o.Query.Lookback,
 			ActiveQueryTracker:       tracker,
@@ -174,7 +177,6 @@ func New(o Options) (_ *Server, err error) {
 			FeatureRegistry:          registry,
 			Parser:                   promqlParser,
 		})
-		s.closers = append(s.closers, engine.Close)
 		shipped, err := ruler.NewShipped(o.Rules.Shipped)
 		if err != nil {
 			return nil, &ConfigError{Err: err}
@@ -182,7 +184,7 @@ func New(o Options) (_ *Server, err error) {
 		s.ruler = ruler.New(rules.ManagerOptions{
 			NameValidationScheme: cfg.GlobalConfig.MetricNameValidationScheme,
 			Appendable:           s.store, Queryable: s.store.Local(),
-			QueryFunc:   rules.EngineQueryFunc(engine, s.store),
+			QueryFunc:   rules.EngineQueryFunc(s.engine, s.store),
 			ExternalURL: o.Web.ExternalURL, Registerer: o.Registerer, Logger: log.With("component", "rule manager"),
 			OutageTolerance: o.Rules.OutageTolerance, ForGracePeriod: o.Rules.ForGracePeriod, ResendDelay: o.Rules.ResendDelay,
 			MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
@@ -198,7 +200,7 @@ func New(o Options) (_ *Server, err error) {
 	w.TSDBDir, w.LookbackDelta = o.Dir, o.Query.Lookback
 	w.TSDBRetentionDuration, w.TSDBMaxBytes, w.TSDBMaxPercentage = cfg.StorageConfig.TSDBConfig.Retention.Time, cfg.StorageConfig.TSDBConfig.Retention.Size, cfg.StorageConfig.TSDBConfig.Retention.Percentage
 	w.LocalStorage, w.Storage, w.ExemplarStorage = s.store.Local(), s.store, s.store.Local()
-	w.QueryEngine, w.ScrapeManager, w.Notifier = engine, s.ingest.Scrapes(), s.delivery.Notifier()
+	w.QueryEngine, w.ScrapeManager, w.Notifier = s.engine, s.ingest.Scrapes(), s.delivery.Notifier()
 	if s.ruler != nil {
 		w.RuleManager = s.ruler.Manager()
 	}
@@ -210,7 +212,7 @@ func New(o Options) (_ *Server, err error) {
 		ui, uiPaths = web.DevHandler(o.DevProxy, page), web.DevPaths(o.Agent)
 	}
 	s.api = api.New(api.Deps{
-		Options: w, Engine: engine,
+		Options: w, Engine: s.engine,
 		UI: ui, UIPaths: uiPaths,
 		AllowedHosts: o.AllowedHosts, KnownHost: s.fleet.Knows,
 		Mounts:        s.mounts(),
@@ -228,7 +230,7 @@ func New(o Options) (_ *Server, err error) {
 		{"query_engine", func(c *upstreamconfig.Config) error {
 			subqueryStep.Store(time.Duration(c.GlobalConfig.EvaluationInterval).Milliseconds())
 			ruleQueryOffset.Store(int64(c.GlobalConfig.RuleQueryOffset))
-			return setQueryLog(engine, c.GlobalConfig.QueryLogFile)
+			return setQueryLog(s.engine, c.GlobalConfig.QueryLogFile)
 		}},
 		{"fleet", s.fleet.ApplyConfig},
 		{"scrape", s.ingest.ApplyScrapes},
@@ -364,21 +366,6 @@ func discoveryStatus(m *discovery.SDMetrics) []contract.Status {
 		}
 	}
 	return all
-}
-
-// abandon closes what New had opened when it failed.
-func (s *Server) abandon() error {
-	var errs []error
-	if s.delivery != nil {
-		errs = append(errs, s.delivery.Close())
-	}
-	if s.store != nil {
-		errs = append(errs, s.store.Close())
-	}
-	for _, c := range s.closers {
-		errs = append(errs, c())
-	}
-	return errors.Join(errs...)
 }
 
 // lateScrapes gives remote write the scrape manager, which is made after it.

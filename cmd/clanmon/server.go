@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -356,7 +358,14 @@ func (c *serverCommand) Run(ctx context.Context) error {
 	o.Registerer, o.Gatherer = prometheus.DefaultRegisterer, prometheus.DefaultGatherer
 	systemd := newServiceManager(ctx, log)
 	systemd.watchdog()
-	o.Status = systemd.serverStatus
+	// What starting needed, above all to read the WAL, goes back to the kernel.
+	started := sync.OnceFunc(func() { go debug.FreeOSMemory() })
+	o.Status = func(now server.Status) {
+		systemd.serverStatus(now)
+		if now == server.Ready {
+			started()
+		}
+	}
 	o.LocalJobs = localJobs(log)
 
 	s, err := server.New(o)

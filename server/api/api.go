@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,12 +84,15 @@ func New(d Deps) *API {
 	a.cwd, _ = os.Getwd() // "" is as good an answer as any
 	a.config.Store(&config.Config{})
 
-	// v1 registers the metrics that count; upstream's handler holds an API of
-	// its own that nobody reaches, and its duplicates are dropped.
-	v1 := a.newV1()
+	// Each builds OpenAPI documents, which takes longer than all else at the start,
+	// so they do it at one time.
+	var v1 *apiv1.API
+	var building sync.WaitGroup
+	building.Go(func() { v1 = a.newV1() })
 	rest := d.Options
-	rest.Registerer = tolerant{d.Registerer}
+	rest.Registerer = handlerMetrics{d.Registerer}
 	a.rest = upstream.New(quiet(d.Logger), &rest)
+	building.Wait()
 	a.SetReady(upstream.NotReady)
 
 	a.server = &http.Server{
@@ -219,10 +223,6 @@ func (a *API) Drain() error {
 // newV1 is the one place where upstream's positional constructor is called.
 func (a *API) newV1() *apiv1.API {
 	d := a.deps
-	version := ""
-	if d.Version != nil {
-		version = d.Version.Version
-	}
 	return apiv1.NewAPI(
 		d.Engine, d.Storage,
 		d.Storage, d.Storage, // remote write and OTLP, where enabled
@@ -249,25 +249,37 @@ func (a *API) newV1() *apiv1.API {
 		d.STZeroIngestionEnabled, d.LookbackDelta, d.EnableTypeAndUnitLabels, d.AppendMetadata,
 		nil, // error codes as upstream's
 		d.FeatureRegistry,
-		apiv1.OpenAPIOptions{ExternalURL: d.ExternalURL.String(), Version: version, MaxSearchLimit: d.MaxSearchLimit},
+		apiv1.OpenAPIOptions{IncludePaths: []string{"none"}}, // built at every start, and at great cost: upstream's handler has it
 		d.Parser,
 	)
 }
 
-// tolerant ignores a metric that is registered already.
-type tolerant struct{ prometheus.Registerer }
+// handlerMetrics registers the metrics of upstream's handler. It holds an API of
+// its own that nobody reaches and whose metrics are those of newV1 again; they
+// are left out.
+type handlerMetrics struct{ prometheus.Registerer }
 
-func (t tolerant) Register(c prometheus.Collector) error {
-	err := t.Registerer.Register(c)
-	if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+func (h handlerMetrics) Register(c prometheus.Collector) error {
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		c.Describe(descs)
+		close(descs)
+	}()
+	own := false
+	for d := range descs {
+		own = own || ofHandler.MatchString(d.String())
+	}
+	if !own {
 		return nil
 	}
-	return err
+	return h.Registerer.Register(c)
 }
 
-func (t tolerant) MustRegister(cs ...prometheus.Collector) {
+var ofHandler = regexp.MustCompile(`fqName: "prometheus_(http_|ready"|web_)`)
+
+func (h handlerMetrics) MustRegister(cs ...prometheus.Collector) {
 	for _, c := range cs {
-		if err := t.Register(c); err != nil {
+		if err := h.Register(c); err != nil {
 			panic(err)
 		}
 	}

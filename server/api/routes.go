@@ -55,7 +55,9 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 			mux.Handle("GET "+base+path, traced(count.handler(path, http.StripPrefix(base, a.deps.UI).ServeHTTP)))
 		}
 	}
-	mux.Handle("/", a.proxy()) // traces and counts by itself
+	rest := a.proxy() // traces and counts by itself
+	mux.Handle("GET "+base+"/api/v1/openapi.yaml", rest)
+	mux.Handle("/", rest)
 	return mux
 }
 
