@@ -9,9 +9,9 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { ApiError } from '../api/client';
 import type { Labels } from '../api/types/query';
-import { alone, axisRange, colour, combined, dash, exprFor, split, stackFrame, timeLabels, timeSplits, timeSteps, valueLabel, valueSteps, type Bounds, type Line, type Mark } from '../lib/chart';
+import { alone, axisRange, colour, combined, dash, exprFor, mix, split, stackFrame, timeLabels, timeSplits, timeSteps, valueLabel, valueSteps, type Bounds, type Line, type Mark } from '../lib/chart';
 import { ago, format, type Unit } from '../lib/format';
-import { aligned, clock, date, stepFor } from '../lib/time';
+import { aligned, clock, date, durationText, stepFor } from '../lib/time';
 import { dragging, frozen, range, second, setAbsolute, tick } from '../state/clock';
 import { param, setParams } from '../state/location';
 import { dark, isUTC, zone } from '../state/prefs';
@@ -161,14 +161,14 @@ function One(p: ChartProps & { full?: boolean }) {
       </header>
       {state.error && <p class="note crit" style={{ margin: '8px 12px' }} role="alert">{state.error.message}</p>}
       {!data && !state.error && <div style={{ height: `${height + 34}px`, padding: '12px' }}><div class="skeleton" style={{ height: '100%' }} /></div>}
-      {empty && !state.error && <Empty icon="chart" title={p.empty?.title ?? 'No data in this range'} why={p.empty?.why} />}
+      {empty && !state.error && <Empty icon="chart" title={p.empty?.title ?? 'No data in this range'} why={p.empty?.why ?? (step >= 600 && !frozen.value ? `In a range this long, points are ${durationText(step)} apart. Choose a shorter one for what is younger than that.` : undefined)} />}
       {data && !empty && (
         <>
           <Plot {...p} height={height} data={data} off={off} onCursor={setCursor} onFocus={setFocus} stale={old || ended !== undefined} />
           <div class={`legend${many ? ' many' : ''}${ended !== undefined ? ' stale' : ''}`}>
             {data.lines.map((l, k) => (
               <button type="button" key={`${l.query} ${l.name} ${k}`} class={focus === l.name ? 'focus' : ''} aria-pressed={!off.has(l.name)} title={`${l.name}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
-                <span class={`swatch${dash(k) ? ' dashed' : ''}`} style={{ color: l.colour }} />
+                <span class={`swatch${dash(k) && !(p.stack && !l.line) ? ' dashed' : ''}`} style={{ color: p.stack && !l.line && k >= 8 ? `color-mix(in srgb, ${l.colour} 55%, var(--panel))` : l.colour }} />
                 <span class="name">{l.name}</span>
                 <span class="value">{i === null ? '' : format(l.values[i] == null ? undefined : l.negate ? -l.values[i]! : l.values[i], p.unit)}</span>
               </button>
@@ -201,7 +201,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
   const [tip, setTip] = useState<Tip | null>(null);
   const { height } = p;
   const shown = useMemo(() => {
-    const lines = p.data.lines.map((l, k) => ({ ...l, dash: dash(k) })).filter((l) => !p.off.has(l.name));
+    const lines = p.data.lines.map((l, k) => ({ ...l, dash: dash(k), pale: !!p.stack && !l.line && k >= 8 })).filter((l) => !p.off.has(l.name));
     // What is not stacked is drawn over what is.
     return p.stack ? [...lines.filter((l) => !l.line), ...lines.filter((l) => l.line)] : lines;
   }, [p.data, p.off, p.stack]);
@@ -218,6 +218,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
     const node = el.current!;
     const grid = css('--grid');
     const ink = css('--ink-3');
+    const panel = css('--panel');
     const font = `11px ${css('--font')}`;
     const utc = isUTC();
     const stroke = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 } };
@@ -226,7 +227,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
     const u = new uPlot({
       width: node.clientWidth || 300,
       height,
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       tzDate: (ts) => (utc ? uPlot.tzDate(new Date(ts * 1000), 'Etc/UTC') : new Date(ts * 1000)),
       cursor: {
@@ -249,10 +250,10 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
       },
       axes: [
         { ...stroke, size: 28, space: 70, incrs: timeSteps, splits: (_u, _a, min, max, step) => timeSplits(min, max, step, utc), values: (_u, splits, _a, _s, step) => timeLabels(splits, step, utc) },
-        { ...stroke, size: 62, space: 27, incrs: valueSteps(p.unit), values: (_u, splits, _a, _s, step) => splits.map((v) => valueLabel(shown.some((l) => l.negate) ? Math.abs(v) : v, step, p.unit)) },
+        { ...stroke, size: 62, space: height > 300 ? 48 : 27, incrs: valueSteps(p.unit), values: (_u, splits, _a, _s, step) => splits.map((v) => valueLabel(shown.some((l) => l.negate) ? Math.abs(v) : v, step, p.unit)) },
       ],
       series: [{}, ...shown.map((l) => {
-        const c = resolve(l.colour);
+        const c = l.pale ? mix(resolve(l.colour), panel, 0.45) : resolve(l.colour);
         return {
           label: l.name,
           stroke: c,
@@ -287,7 +288,11 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
         }],
         draw: [(u) => {
           drawMarks(u, live.current.p.marks);
-          measured(live.current.p.data.begun);
+          const { data } = live.current.p;
+          if (measured.has(data)) return;
+          measured.add(data);
+          performance.clearMeasures('chart drawn');
+          performance.measure('chart drawn', { start: data.begun, end: performance.now() });
         }],
       },
     }, [p.data.times, ...drawn] as uPlot.AlignedData, node);
@@ -331,12 +336,9 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
 
 const dateText = (t: number) => `${date(t, isUTC())} ${clock(t, isUTC(), false)}`;
 
-// How long a chart took from its data being there to being drawn, for anyone who
-// looks at the browser's timeline.
-function measured(begun: number): void {
-  performance.clearMeasures('chart drawn');
-  performance.measure('chart drawn', { start: begun, end: performance.now() });
-}
+// How long a chart took from its data being there to being drawn is measured
+// once, for anyone who looks at the browser's timeline.
+const measured = new WeakSet<Loaded>();
 
 // A finger has no hover: a tap, or moving sideways, sets the cursor; two fingers
 // zoom, keeping the times that they touched below them.

@@ -2,7 +2,7 @@
 declare const process: { env: Record<string, string | undefined> };
 
 import { expect, test } from 'vitest';
-import { alone, axisRange, combined, exprFor, roundUp, seriesName, split, stackFrame, timeLabels, timeSplits, valueLabel } from './chart';
+import { alone, axisRange, combined, exprFor, mix, roundUp, seriesName, split, stackFrame, timeLabels, timeSplits, valueLabel } from './chart';
 
 test('stacked lines add up; a gap is only a gap where all have one', () => {
   const v = (values: (number | null)[]) => ({ values });
@@ -82,4 +82,9 @@ test('days with 23 and 25 hours begin at midnight and keep round hours', () => {
   } finally {
     if (zone === undefined) delete process.env.TZ; else process.env.TZ = zone;
   }
+});
+
+test('colours are mixed by part', () => {
+  expect(mix('#0072b2', '#ffffff', 0.5)).toBe('#80b9d9');
+  expect(mix('#0072b2', '#ffffff', 0)).toBe('#0072b2');
 });

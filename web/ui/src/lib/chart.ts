@@ -18,6 +18,13 @@ export interface Mark { time: number; end?: number; text: string; level?: 'crit'
 
 export const colour = (i: number) => `var(--series-${(i % 8) + 1})`;
 
+// mix lightens a colour of six hexadecimal digits towards another; areas of a
+// second round of colours are told apart by it, which have no dashes.
+export function mix(c: string, towards: string, part: number): string {
+  const n = (x: string, i: number) => parseInt(x.slice(1 + 2 * i, 3 + 2 * i), 16);
+  return `#${[0, 1, 2].map((i) => Math.round(n(c, i) * (1 - part) + n(towards, i) * part).toString(16).padStart(2, '0')).join('')}`;
+}
+
 // dash tells series apart once the colours are used up.
 export const dash = (i: number): number[] | undefined => [undefined, [6, 3], [2, 2], [8, 3, 2, 3]][Math.floor(i / 8) % 4];
 

@@ -68,11 +68,9 @@ function One({ name }: { name: string }) {
   const alerts = (allAlerts.value ?? []).filter((a) => a.labels.machine === name);
   const gone = !!found.data && !machine;
   const row = useMemo(
-    () => (machine ? mergeFleet([machine], [], facts.data ?? none, none, alerts)[0] : undefined),
+    () => (machine ? mergeFleet([machine], facts.data ?? none, facts.data ?? none, none, alerts)[0] : undefined),
     [machine, facts.data, allAlerts.value],
   );
-  const failed = facts.data?.find((f) => f.metric.__name__ === 'machine:units_failed:count');
-  if (row && failed) row.unitsFailed = Number(failed.value?.[1]);
   const away = gone || (!!row && row.up === 0);
   const last = useData(away ? `last ${name}` : null, (s) => vector(lastQuery(m), undefined, s), 120);
   const lastSample = last.data?.[0] ? Number(last.data[0].value?.[1]) : undefined;
@@ -170,7 +168,7 @@ function Facts({ row, machine, facts, away }: { row: FleetRow; machine: Machine;
   if (ts) list.push(['Tailscale', <>{ts.direct ? 'direct' : ts.relay ? `by relay ${ts.relay}` : 'not in use'}{!ts.online && <span class="dim">, offline says the tailnet</span>}{ts.expired ? <> <Status level="crit">key expired</Status></> : keyExpiry && keyExpiry - time < 7 * 86400 ? <> <Status level="warn">key expires in {ago(keyExpiry - time)}</Status></> : null}</>]);
   if (row.exporter) list.push(['Exporter', row.exporter]);
   list.push(['Targets', (
-    <span class="row" style={{ gap: '2px 10px', alignItems: 'baseline' }}>
+    <span class="row" style={{ gap: '2px 10px' }}>
       {(machine.targets ?? []).map((t) => (
         <a key={`${t.job} ${t.instance}`} class={`status ${t.health === 'up' ? 'ok' : t.health === 'down' ? (row.intermittent ? 'off' : 'crit') : 'off'}`} href={href('/targets', { q: machine.machine })} title={t.lastError || `${t.address}, ${t.health}`}>
           <Icon name={t.health === 'up' ? 'ok' : t.health === 'down' ? 'down' : 'wait'} />{t.job}<span class="sr"> {t.health}</span>
@@ -236,7 +234,7 @@ function Away({ since, gone, row }: { since: number; gone: boolean; row: FleetRo
   const outside = since < r.from;
   return (
     <p class={`note ${row?.state === 'offline' ? '' : 'warn'}`}>
-      {gone ? 'Discovery does not find this machine any more; these are the figures that were kept.' : row?.state === 'offline' ? 'This machine is off, as it may be.' : `No exporter of this machine answers: ${row?.why ?? ''}`}
+      {gone ? 'Discovery does not find this machine any more; these are the figures that were kept.' : row?.state === 'offline' ? 'This machine is off, as it may be.' : `No exporter of this machine answers: ${row?.why ?? ''}.`}
       {' '}The last sample is of {date(since, isUTC())} {clock(since, isUTC(), false)}.
       {outside && <> It lies before the range that is shown. <button type="button" class="btn" onClick={() => setAbsolute(since - 3600, since + 300)}>Show its last hour</button></>}
       {!outside && frozen.value && <> <button type="button" class="btn" onClick={() => setRelative('1h')}>Show the last hour</button></>}

@@ -76,7 +76,7 @@ function Postgres() {
         { expr: `sum by (machine) (increase(pg_stat_database_deadlocks{${db}}[$rate]))`, name: () => 'deadlocks' },
         { expr: `sum by (machine) (increase(pg_stat_database_conflicts{${db}}[$rate]))`, name: () => 'conflicts' },
       ]} />
-      {has(a, 'pg_replication_lag_seconds') && <Chart title="PostgreSQL replication lag" unit="seconds" min={0} queries={[{ expr: `pg_replication_lag_seconds{${m}}`, name: () => 'lag' }]} />}
+      {has(a, 'pg_replication_lag_seconds') && <Chart title="PostgreSQL replication lag" unit="seconds" min={0} hideEmpty queries={[{ expr: `pg_replication_lag_seconds{${m}} and on (instance) pg_replication_is_replica{${m}} == 1`, name: () => 'lag' }]} />}
     </>
   );
 }

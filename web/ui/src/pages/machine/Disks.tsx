@@ -19,6 +19,7 @@ export function Disks() {
   const disks = has(a, 'node_disk_io_time_seconds_total');
   const per = (time: string, ops: string) => `rate(node_disk_${time}_seconds_total{${d}}[$rate]) / (rate(node_disk_${ops}_completed_total{${d}}[$rate]) > 0)`;
   return (
+    <>
     <div class="mgrid">
       {disks && (
         <>
@@ -48,11 +49,12 @@ export function Disks() {
             { expr: `node_zfs_arc_size{${m}}`, name: () => 'size', colour: () => 'var(--series-3)' },
             { expr: `node_zfs_arc_c_max{${m}}`, name: () => 'limit', line: true, colour: () => 'var(--series-8)' },
           ]} />
-          <Chart title="ZFS ARC hits" unit="ratio" min={0} max={1} queries={[{ expr: `rate(node_zfs_arc_hits{${m}}[$rate]) / (rate(node_zfs_arc_hits{${m}}[$rate]) + rate(node_zfs_arc_misses{${m}}[$rate]) > 0)`, name: () => 'hits' }]} empty={{ title: 'Nothing was read through the ARC' }} />
+          {has(a, 'node_zfs_arc_hits') && <Chart title="ZFS ARC hits" unit="ratio" min={0} max={1} queries={[{ expr: `rate(node_zfs_arc_hits{${m}}[$rate]) / (rate(node_zfs_arc_hits{${m}}[$rate]) + rate(node_zfs_arc_misses{${m}}[$rate]) > 0)`, name: () => 'hits' }]} empty={{ title: 'Nothing was read through the ARC' }} />}
         </>
       )}
-      <Tables />
     </div>
+    <Tables />
+    </>
   );
 }
 
@@ -73,7 +75,7 @@ function Tables() {
   const smart = [...of('smartmon_device_smart_healthy'), ...of('smartctl_device_smart_status')];
   const stale = a.away ? ' stale' : '';
   return (
-    <>
+    <div class="mgrid">
       <ErrorNote error={fs.error ?? facts.error} what="Tables" />
       {list.length > 0 && (
         <div class={`all${stale}`}><Panel title="File systems" level={3}>
@@ -139,6 +141,6 @@ function Tables() {
           {smart.map((s) => <tr key={s.labels.disk ?? s.labels.device}><td class="mono">{s.labels.disk ?? s.labels.device}</td><td><Status level={s.value === 1 ? 'ok' : 'crit'}>{s.value === 1 ? 'passed' : 'failing'}</Status></td></tr>)}
         </tbody></table></div></Panel></div>
       )}
-    </>
+    </div>
   );
 }

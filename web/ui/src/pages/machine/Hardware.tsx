@@ -19,17 +19,17 @@ export function Hardware() {
   const nameOf = useMemo(() => {
     const chips = new Map(pick(got.data, 'node_hwmon_chip_names').map((c) => [c.labels.chip, c.labels.chip_name]));
     const sensors = new Map(pick(got.data, 'node_hwmon_sensor_label').map((c) => [`${c.labels.chip} ${c.labels.sensor}`, c.labels.label]));
-    return (l: Labels) => {
-      const label = sensors.get(`${l.chip} ${l.sensor}`);
-      const chip = chips.get(l.chip) ?? l.chip ?? '';
-      return label ? `${chip} ${label}` : `${chip} ${l.sensor ?? ''}`;
-    };
+    const short = (l: Labels) => `${chips.get(l.chip) ?? l.chip ?? ''} ${sensors.get(`${l.chip} ${l.sensor}`) ?? l.sensor ?? ''}`;
+    // Two processors have a "coretemp Core 0" each.
+    const all = pick(got.data, 'node_hwmon_temp_celsius').map((t) => short(t.labels));
+    return (l: Labels) => (all.filter((n) => n === short(l)).length > 1 ? `${short(l)} (${l.chip})` : short(l));
   }, [got.data]);
   if (!has(a, 'node_*')) return <NoKind kind="node" metrics="hardware" />;
   if (!got.data && !got.error) return <Loading />;
   const temps = has(a, 'node_hwmon_temp_celsius', 'node_thermal_zone_temp');
   const any = temps || has(a, 'node_hwmon_*', 'node_cpu_scaling_frequency_hertz', 'node_cpu_frequency_hertz', 'node_rapl_*', 'node_edac_correctable_errors_total', 'node_power_supply_*', 'node_cooling_device_cur_state');
   return (
+    <>
     <div class="mgrid">
       <ErrorNote error={got.error} what="Sensors" />
       {!any && <div class="panel all"><Empty icon="info" title="No sensors" why={got.data?.some((s) => s.metric.__name__ === 'node_dmi_info') ? 'The kernel of this machine shows no temperature, fan, power or clock. Virtual machines have none; on hardware a driver may be missing (sensors-detect finds it).' : 'Neither the kernel nor the exporter shows any. Virtual machines have none; on hardware a driver may be missing.'} /></div>}
@@ -53,8 +53,9 @@ export function Hardware() {
       ]} />}
       {has(a, 'node_hwmon_in_volts') && <Chart title="Voltages" unit="volts" queries={[{ expr: `node_hwmon_in_volts{${m}}`, name: nameOf }]} />}
       {has(a, 'node_power_supply_capacity') && <Chart title="Batteries" unit="ratio" min={0} max={1} queries={[{ expr: `node_power_supply_capacity{${m}} / 100`, name: (l) => l.power_supply ?? '' }]} />}
-      <Tables samples={got.data} nameOf={nameOf} />
     </div>
+    <Tables samples={got.data} nameOf={nameOf} />
+    </>
   );
 }
 
@@ -78,7 +79,7 @@ function Tables({ samples, nameOf }: { samples: import('../../api/types/query').
   const known = facts.filter(([, v]) => v);
   const stale = a.away ? ' stale' : '';
   return (
-    <>
+    <div class="mgrid">
       {sensors.length > 0 && (
         <div class={`two${stale}`}><Panel title="Sensors" level={3}><div class="tablebox scrollbox" tabIndex={0} role="region" aria-label="Sensors"><table class="table"><thead><tr><th>Sensor</th><th class="num">Now</th><th class="num">Limit</th><th>State</th></tr></thead><tbody>
           {sensors.map((s) => (
@@ -89,7 +90,7 @@ function Tables({ samples, nameOf }: { samples: import('../../api/types/query').
       )}
       {known.length > 0 && <div class={stale}><Panel title="Machine" level={3}><dl class="facts body">{known.map(([k, v]) => [<dt key={k}>{k}</dt>, <dd key={`${k} value`}>{v}</dd>])}</dl></Panel></div>}
       {supplies.length > 0 && <div class={stale}><Panel title="Power supplies" level={3}><div class="tablebox"><table class="table"><tbody>{supplies.map((s) => <tr key={s.labels.power_supply}><td>{s.labels.power_supply}</td><td>{s.value === 1 ? <Status level="ok">connected</Status> : <Status level="off" icon="off">not connected</Status>}</td></tr>)}</tbody></table></div></Panel></div>}
-    </>
+    </div>
   );
 }
 

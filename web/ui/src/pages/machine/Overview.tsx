@@ -51,10 +51,10 @@ function Node({ a, m }: { a: About; m: string }) {
           { expr: `rate(node_pressure_io_stalled_seconds_total{${m}}[$rate])`, name: () => 'IO, all stall', colour: () => 'var(--series-3)' },
         ]} />
         : <Panel title="Pressure" level={3}><Empty icon="chart" title="No pressure figures (PSI)" why="The kernel says them if it is built with CONFIG_PSI and booted with psi=1, and if the collector pressure is on." /></Panel>}
-      <Chart title="Network" unit="bitsps" queries={[
+      {has(a, 'node_network_receive_bytes_total') && <Chart title="Network" unit="bitsps" queries={[
         { expr: `sum by (machine) (rate(node_network_receive_bytes_total{${m},${REAL_NET}}[$rate])) * 8`, name: () => 'received', colour: () => 'var(--series-3)' },
         { expr: `sum by (machine) (rate(node_network_transmit_bytes_total{${m},${REAL_NET}}[$rate])) * 8`, name: () => 'sent', negate: true, colour: () => 'var(--series-1)' },
-      ]} />
+      ]} empty={{ title: 'No interface of hardware', why: 'Bridges, tunnels and containers are left out here; the tab Network has all.' }} />}
       {has(a, 'node_disk_read_bytes_total') && <Chart title="Disk throughput" unit="bytesps" queries={[
         { expr: `sum by (machine) (rate(node_disk_read_bytes_total{${m},${REAL_DISK}}[$rate]))`, name: () => 'read', colour: () => 'var(--series-3)' },
         { expr: `sum by (machine) (rate(node_disk_written_bytes_total{${m},${REAL_DISK}}[$rate]))`, name: () => 'written', negate: true, colour: () => 'var(--series-1)' },
