@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 func TestResourcesOfServices(t *testing.T) {
 	t.Parallel()
 	b := harness.NewBox(t)
-	b.Exec("systemctl", "start", "clanmon-exporter.service", "t-burn.service")
+	b.Exec("systemctl", "start", "clanmon-exporter.service", "t-burn.service", "t-leak.service")
 	// A container as podman would start it: its scope, and that of its monitor.
 	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	for scope, command := range map[string]string{
@@ -72,6 +73,18 @@ func TestResourcesOfServices(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, show/1e6, user+system, 0.1, "CPU time")
 	require.Zero(t, metric(text, "systemd_unit_oom_kills_total", unit))
+	top := b.Exec("systemd-cgtop", "--batch", "--raw", "--iterations=1", "--depth=2")
+	m := regexp.MustCompile(`(?m)^system\.slice/t-burn\.service +\S+ +\S+ +(\d+)`).FindStringSubmatch(top)
+	require.NotNil(t, m, top)
+	_, err = fmt.Sscan(m[1], &current)
+	require.NoError(t, err)
+	require.InDelta(t, current, metric(text, "systemd_unit_memory_bytes", unit, `kind="current"`), 4<<20)
+
+	// The other one was let have 40 MiB.
+	const leak = "t-leak.service"
+	require.GreaterOrEqual(t, metric(text, "systemd_unit_oom_kills_total", leak), 1.0)
+	require.InDelta(t, 40<<20, metric(text, "systemd_unit_memory_bytes", leak, `kind="peak"`), 1<<20)
+	require.Less(t, metric(text, "systemd_unit_memory_bytes", leak, `kind="current"`), 10e6)
 
 	require.Equal(t, 1.0, success(t, text, "resources"))
 	b.Exec("systemctl", "stop", unit)

@@ -347,6 +347,58 @@ func TestNginxBehindASocketAndPostgresBySocket(t *testing.T) {
 	require.NotContains(t, e.Metrics("nginx"), "hunter2")
 }
 
+// All kinds on a Debian machine as its packages set it up, without a flag: the
+// status page at one of the usual places, the socket, the usual port.
+func TestServicesWithoutAnyFlag(t *testing.T) {
+	t.Parallel()
+	for tool, pkg := range map[string]string{"/usr/sbin/nginx": "nginx-light", "pg_lsclusters": "postgresql", "redis-server": "redis-server"} {
+		harness.Tool(t, tool, pkg)
+	}
+	b := harness.NewBox(t)
+	b.Exec("sh", "-ec", `for service in nginx postgresql redis; do mkdir -p /var/log/$service; done
+		chown postgres: /var/log/postgresql; chown redis: /var/log/redis
+		version=$(ls /usr/lib/postgresql | tail -n 1); [ -e /etc/postgresql/$version/main ] || pg_createcluster $version main
+		echo 'server { listen 127.0.0.1:8080; location = /stub_status { stub_status; } }' > /etc/nginx/conf.d/status.conf
+		systemctl start nginx redis-server postgresql@$version-main
+		systemd-run --quiet --uid=postgres --unit=all-kinds --property=Type=notify /opt/clanmon/clanmon exporter --exporter node,systemd,nginx,postgres,redis`)
+	for series, port := range map[string]string{"nginx_up": "9113", "pg_up": "9187", "redis_up": "9121"} {
+		b.WaitMetric("127.0.0.1:"+port+"/metrics", series, 1)
+	}
+	for unit, port := range map[string]string{"nginx.service": "9558", "redis-server.service": "9558"} {
+		b.WaitMetric("127.0.0.1:"+port+"/metrics", unitState(unit, "active"), 1)
+	}
+	text, err := b.Get("127.0.0.1:9100/metrics")
+	require.NoError(t, err)
+	require.Contains(t, text, "clanmon_reboot_required")
+}
+
+// A server with a thousand databases, one of them with a name that is meant to
+// confuse: every one is there, in time.
+func TestAThousandDatabases(t *testing.T) {
+	t.Parallel()
+	p := harness.NewPostgres(t)
+	const n, odd = 1000, "o\"d\\d\nü"
+	// Creating them takes minutes and 7 GB. To whoever looks at the catalogue and
+	// the files they are there without it.
+	p.SQL("postgres", fmt.Sprintf(`set allow_system_table_mods = on;
+		create temp table new as select d.*, i from pg_database d, generate_series(1, %d) i where datname = 'app';
+		update new set oid = 100000 + i, datname = case i when 1 then e'o"d\\d\nü' else 'db' || i end;
+		alter table new drop column i; insert into pg_database select * from new;`, n))
+	for i := range n {
+		harness.WriteFile(t, filepath.Join(p.Dir, "data", "base", fmt.Sprint(100001+i)), "PG_VERSION", "15\n")
+	}
+	e := harness.StartKinds(t, []string{"postgres"}, []string{"DATA_SOURCE_NAME=" + p.DSN(p.Password)})
+	text, took := e.Get("postgres", "/metrics", 10*time.Second)
+	require.Less(t, took, 9*time.Second)
+	f := families(t, text)
+	require.Equal(t, 1.0, f["pg_up"].Metric[0].GetGauge().GetValue())
+	sizes := labelSets(f["pg_database_size_bytes"])
+	require.Greater(t, len(sizes), n)
+	require.Contains(t, sizes, "datname="+odd)
+	require.Contains(t, text, `pg_database_size_bytes{datname="o\"d\\d\nü"} 3`)
+	require.Less(t, strings.Count(text, "\n"), 60*n)
+}
+
 // What is wrong is named, and no secret with it.
 func TestBadInputOfServices(t *testing.T) {
 	t.Parallel()

@@ -1,5 +1,6 @@
 // Package node exposes the machine: node_exporter's collectors, each run for
-// itself. It is the only importer of node_exporter.
+// itself, but for that of systemd's units, which is ours. It is the only importer
+// of node_exporter.
 //
 // Upstream keeps its collectors' settings and the collectors themselves in
 // package variables, so all Sets of a process share them. The package reads flags
@@ -73,6 +74,11 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	for name, c := range nc.Collectors {
 		turn, _ := turns.LoadOrStore(name, new(sync.Mutex))
 		members[name] = adapter{c, turn.(*sync.Mutex)}
+	}
+	if _, ok := members[unitsName]; ok {
+		if members[unitsName], err = newUnits(); err != nil {
+			return nil, err
+		}
 	}
 	if !c.NoFacts && !c.DisableDefaults && len(c.Collectors) == 0 {
 		members[factsName] = facts.New(flagbound.Value("path.rootfs"))

@@ -45,8 +45,9 @@ func (c *Config) Flags(f *kindflags.Set) {
 	f.Flag("redis.user", "REDIS_USER", "redis: User name.").StringVar(&o.User)
 	f.Flag("redis.password-file", "REDIS_PASSWORD_FILE", "redis: File with the password, or with a JSON object of addresses and passwords. $REDIS_PASSWORD counts before it.").StringVar(&c.PasswordFile)
 	f.Refuse("redis.password", "every user of the machine could read it; use --redis.password-file or $REDIS_PASSWORD")
-	f.Refuse("basic-auth-username", "use --web.config.file")
-	f.Refuse("basic-auth-password", "use --web.config.file")
+	for _, name := range []string{"basic-auth-username", "basic-auth-password", "tls-server-cert-file", "tls-server-key-file", "tls-server-ca-cert-file", "tls-server-min-version"} {
+		f.Refuse(name, "use --web.config.file")
+	}
 	f.Flag("namespace", "REDIS_EXPORTER_NAMESPACE", "redis: First word of the metrics.").Default("redis").StringVar(&o.Namespace)
 	f.Flag("config-command", "REDIS_EXPORTER_CONFIG_COMMAND", "redis: Name of the CONFIG command, - not to ask.").Default("CONFIG").StringVar(&o.ConfigCommandName)
 	f.Flag("connection-timeout", "REDIS_EXPORTER_CONNECTION_TIMEOUT", "redis: How long connecting, and each answer, may take.").Default("15s").DurationVar(&o.ConnectionTimeouts)

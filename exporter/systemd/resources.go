@@ -381,16 +381,3 @@ func (r *resources) containerName(units string, g group, runtime, id string) (la
 	}
 	return strings.ToValidUTF8(runtime+"-"+name+".scope", "\uFFFD"), named
 }
-
-// unitFilter is upstream's filter of units.
-func unitFilter(include, exclude string) (func(string) bool, error) {
-	in, err := regexp.Compile("^(?:" + include + ")$")
-	if err != nil {
-		return nil, fmt.Errorf("--systemd.collector.unit-include: %w", err)
-	}
-	out, err := regexp.Compile("^(?:" + exclude + ")$")
-	if err != nil {
-		return nil, fmt.Errorf("--systemd.collector.unit-exclude: %w", err)
-	}
-	return func(unit string) bool { return in.MatchString(unit) && !out.MatchString(unit) }, nil
-}

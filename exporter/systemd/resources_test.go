@@ -13,6 +13,7 @@ import (
 
 	"github.com/clanmon/clanmon/exporter/collector"
 	"github.com/clanmon/clanmon/exporter/collector/collectortest"
+	"github.com/clanmon/clanmon/exporter/internal/units"
 )
 
 // tree writes files and returns a collector that reads them.
@@ -24,7 +25,7 @@ func tree(t *testing.T, files map[string]string) *resources {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
 	}
-	wanted, err := unitFilter(".+", ".+\\.device")
+	wanted, err := units.Filter("", ".+", ".+\\.device")
 	require.NoError(t, err)
 	r := newResources(wanted)
 	r.root, r.proc, r.docker = filepath.Join(dir, "cgroup"), filepath.Join(dir, "proc"), filepath.Join(dir, "docker")
@@ -186,16 +187,4 @@ func TestResourcesAreBounded(t *testing.T) {
 	ch := make(chan prometheus.Metric, len(files))
 	require.ErrorContains(t, r.Collect(t.Context(), ch), "--systemd.collector.unit-exclude")
 	require.Less(t, len(ch), mostUnits)
-}
-
-func TestUnitFilter(t *testing.T) {
-	wanted, err := unitFilter("ssh.*|nginx.service", ".+@.+")
-	require.NoError(t, err)
-	require.True(t, wanted("sshd.service"))
-	require.False(t, wanted("sshd@1.service"))
-	require.False(t, wanted("my-nginx.service"))
-	_, err = unitFilter("(", "")
-	require.ErrorContains(t, err, "--systemd.collector.unit-include")
-	_, err = unitFilter("", "(")
-	require.ErrorContains(t, err, "--systemd.collector.unit-exclude")
 }

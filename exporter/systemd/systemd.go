@@ -56,7 +56,8 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("systemd: %w", err)
 	}
-	wanted, err := unitFilter(flagbound.Value("systemd.collector.unit-include"), flagbound.Value("systemd.collector.unit-exclude"))
+	const filter = "systemd.collector.unit-"
+	wanted, err := units.Filter(filter, flagbound.Value(filter+"include"), flagbound.Value(filter+"exclude"))
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	case on("systemd.collector.user"):
 		bus = units.User
 	}
-	u := newUnitsCollector(upstream, units.New(bus), wanted)
+	u := newUnitsCollector(upstream, units.Open(bus), wanted)
 	u.all, u.restarts, u.traffic = c.AllSeries, on(restartFlag), on("systemd.collector.enable-ip-accounting")
 	members := map[string]collector.Collector{"systemd": u}
 	if !c.NoResources {

@@ -92,7 +92,8 @@ func TestHangingBusEndsWithTheScrape(t *testing.T) {
 	}()
 	s, log := set(t, Config{Resolved: true}, slog.LevelInfo)
 	scrape := func() []string {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		// Less would say more about the scrape than about the bus.
+		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
 		defer cancel()
 		ch := make(chan prometheus.Metric, 100)
 		s.Collect(ctx, []string{"resolved"}, ch)

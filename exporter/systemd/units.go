@@ -11,10 +11,6 @@ import (
 	"github.com/clanmon/clanmon/exporter/internal/units"
 )
 
-// states are those of upstream's series; a unit that is reloading or in
-// maintenance is in none.
-var states = []string{"active", "activating", "deactivating", "inactive", "failed"}
-
 // stages of booting, in upstream's order.
 var stages = []string{
 	"Finish", "Firmware", "Loader", "Kernel", "InitRD",
@@ -119,7 +115,7 @@ func (c *unitsCollector) watchdog(manager map[string]any, send sender) {
 }
 
 func (c *unitsCollector) unit(u *units.Unit, send sender) {
-	for _, state := range states {
+	for _, state := range units.States {
 		value := 0.0
 		if u.State == state {
 			value = 1

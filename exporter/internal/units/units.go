@@ -13,9 +13,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,10 @@ import (
 
 	"github.com/godbus/dbus/v5"
 )
+
+// States are those that upstream's exporters have series for; a unit that is
+// reloading or in maintenance is in none.
+var States = []string{"active", "activating", "deactivating", "inactive", "failed"}
 
 // Bus is where systemd is asked.
 type Bus int
@@ -99,10 +105,25 @@ func (u *Unit) Text(property string) (string, bool) {
 // Is is a property that is true or false, false where there is none.
 func (u *Unit) Is(property string) bool { return u.properties[property] == true }
 
+// Filter is upstream's filter of units by name. flag is the name of its two flags,
+// without "include" and "exclude" at the end.
+func Filter(flag, include, exclude string) (wanted func(unit string) bool, err error) {
+	in, err := regexp.Compile("^(?:" + include + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("--%sinclude: %w", flag, err)
+	}
+	out, err := regexp.Compile("^(?:" + exclude + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("--%sexclude: %w", flag, err)
+	}
+	return func(unit string) bool { return in.MatchString(unit) && !out.MatchString(unit) }, nil
+}
+
 // A Snapshot is what systemd said at one time.
 type Snapshot struct {
 	Units   []*Unit        // those that were wanted, in the order of their names
 	States  map[string]int // all units, by their state
+	System  string         // what systemd says of all, such as "running" or "degraded"
 	Manager map[string]any // properties of the manager
 }
 
@@ -110,6 +131,7 @@ type Snapshot struct {
 type Manager struct {
 	bus     Bus
 	cgroups string
+	users   int           // who opened it and did not close it; opened's mutex guards it
 	turn    chan struct{} // held by who may use what is below
 
 	conn    *dbus.Conn
@@ -118,13 +140,38 @@ type Manager struct {
 	manager map[string]any   // nil if unknown or changed
 }
 
-// New returns the systemd of a bus. It connects when it is first asked.
-func New(bus Bus) *Manager {
-	return &Manager{bus: bus, cgroups: "/sys/fs/cgroup", turn: make(chan struct{}, 1)}
+// opened has the systemd of each bus that somebody uses.
+var opened = struct {
+	sync.Mutex
+	by map[Bus]*Manager
+}{by: map[Bus]*Manager{}}
+
+// Open returns the systemd of a bus, which all who open it share: what one has
+// asked for, the others need not. It connects when it is first asked.
+func Open(bus Bus) *Manager {
+	opened.Lock()
+	defer opened.Unlock()
+	m := opened.by[bus]
+	if m == nil {
+		m = &Manager{bus: bus, cgroups: "/sys/fs/cgroup", turn: make(chan struct{}, 1)}
+		opened.by[bus] = m
+	}
+	m.users++
+	return m
 }
 
-// Close ends the connection.
+// Close ends the connection once all who opened it have closed it.
 func (m *Manager) Close() error {
+	opened.Lock()
+	m.users--
+	last := m.users == 0
+	if last {
+		delete(opened.by, m.bus)
+	}
+	opened.Unlock()
+	if !last {
+		return nil
+	}
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
 	m.forget()
@@ -138,9 +185,9 @@ func (m *Manager) forget() {
 	m.conn, m.changes, m.known, m.manager = nil, nil, nil, nil
 }
 
-// Snapshot asks systemd about those units that are wanted. With an error there may still be a Snapshot: of a
-// machine with so many units that there was no time to ask for all of them. What
-// is missing follows at the next call.
+// Snapshot asks systemd about those units that are wanted. With an error there may
+// still be a Snapshot: of a machine with so many units that there was no time to
+// ask for all of them. What is missing follows at the next call.
 func (m *Manager) Snapshot(ctx context.Context, wanted func(unit string) bool) (*Snapshot, error) {
 	select {
 	case m.turn <- struct{}{}:
@@ -175,6 +222,7 @@ func (m *Manager) snapshot(ctx context.Context, wanted func(unit string) bool) (
 	if all {
 		m.known, m.manager = nil, nil
 	}
+	maps.DeleteFunc(m.known, func(_ string, u *Unit) bool { _, stale := changed[u.path]; return stale })
 	if watchdog, _ := m.manager["WatchdogDevice"].(string); watchdog != "" || m.manager["FinishTimestamp"] == uint64(0) {
 		m.manager = nil // is pinged, or still booting
 	}
@@ -184,6 +232,10 @@ func (m *Manager) snapshot(ctx context.Context, wanted func(unit string) bool) (
 		}
 	}
 	s := &Snapshot{States: map[string]int{}, Manager: m.manager}
+	// It changes without a signal.
+	if err := m.conn.Object(name, managerPath).CallWithContext(ctx, properties+".Get", 0, manager, "SystemState").Store(&s.System); err != nil {
+		return nil, fmt.Errorf("could not get the state of systemd: %w", err)
+	}
 	listed, err := m.list(ctx)
 	if err != nil {
 		return nil, err
@@ -192,15 +244,19 @@ func (m *Manager) snapshot(ctx context.Context, wanted func(unit string) bool) (
 	var ask []*Unit
 	for _, l := range listed {
 		s.States[l.ActiveState]++
+		u := m.known[l.Name]
+		if u != nil && (u.State != l.ActiveState || u.sub != l.SubState || u.path != l.Path) {
+			u = nil
+		}
+		if u != nil {
+			current[l.Name] = u // also if only somebody else wants it
+		}
 		if l.LoadState != "loaded" || !wanted(l.Name) {
 			continue
 		}
-		u := m.known[l.Name]
-		if _, stale := changed[l.Path]; u == nil || stale || u.State != l.ActiveState || u.sub != l.SubState || u.path != l.Path {
+		if u == nil {
 			u = &Unit{Name: l.Name, Type: l.Name[strings.LastIndexByte(l.Name, '.')+1:], State: l.ActiveState, sub: l.SubState, path: l.Path}
 			ask = append(ask, u)
-		} else {
-			current[l.Name] = u
 		}
 		s.Units = append(s.Units, u)
 	}

@@ -17,7 +17,7 @@ func all(string) bool { return true }
 
 func TestNoBus(t *testing.T) {
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
-	m := New(User)
+	m := Open(User)
 	for range 2 {
 		_, err := m.Snapshot(t.Context(), all)
 		require.ErrorContains(t, err, "no such file or directory")
@@ -32,7 +32,7 @@ func TestBusThatHangs(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+path)
-	m := New(User)
+	m := Open(User)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
@@ -40,6 +40,19 @@ func TestBusThatHangs(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Less(t, time.Since(begin), connectLimit/2)
 	require.NoError(t, m.Close())
+}
+
+func TestAllShareOneConnection(t *testing.T) {
+	a, b := Open(User), Open(User)
+	require.Same(t, a, b)
+	require.NotSame(t, a, Open(Private))
+	require.NoError(t, a.Close())
+	require.Same(t, b, Open(User), "somebody still has it")
+	require.NoError(t, b.Close())
+	require.NoError(t, b.Close())
+	c := Open(User)
+	require.NotSame(t, b, c)
+	require.NoError(t, c.Close())
 }
 
 func TestChangesAreTakenOnce(t *testing.T) {
@@ -74,4 +87,16 @@ func TestNumbers(t *testing.T) {
 	}
 	require.True(t, u.Is("yes"))
 	require.False(t, u.Is("missing"))
+}
+
+func TestFilter(t *testing.T) {
+	wanted, err := Filter("collector.unit-", "ssh.*|nginx.service", ".+@.+")
+	require.NoError(t, err)
+	require.True(t, wanted("sshd.service"))
+	require.False(t, wanted("sshd@1.service"))
+	require.False(t, wanted("my-nginx.service"))
+	_, err = Filter("collector.unit-", "(", "")
+	require.ErrorContains(t, err, "--collector.unit-include")
+	_, err = Filter("collector.unit-", "", "(")
+	require.ErrorContains(t, err, "--collector.unit-exclude")
 }
