@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
+	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/exporter"
 	"github.com/clanmon/clanmon/internal/suggest"
 	"github.com/clanmon/clanmon/server"
@@ -196,6 +197,7 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 	log := promslog.New(&c.log)
 	slog.SetDefault(log) // libraries that have no logger of their own
 	runtime.GOMAXPROCS(c.maxProcs)
+	discovery.Forget()
 	systemd := newServiceManager(ctx, log)
 
 	o := c.opts
