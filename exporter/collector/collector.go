@@ -15,9 +15,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"regexp"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,35 +153,33 @@ func (m *member) collect(ctx context.Context) ([]prometheus.Metric, Outcome) {
 		return fail(err)
 	}
 	begin = time.Now()
-	type result struct {
-		metrics []prometheus.Metric
-		err     error
-	}
-	done := make(chan result, 1)
+	ch := make(chan prometheus.Metric, 32)
+	var failed error // read after ch is closed
 	go func() {
-		ch := make(chan prometheus.Metric, 32)
-		failed := make(chan error, 1)
-		go func() {
-			defer close(ch)
-			failed <- m.safely(ctx, ch)
-		}()
-		var found []prometheus.Metric
-		for x := range ch {
-			if ctx.Err() == nil { // else nobody waits for it any more
-				found = append(found, x)
-			}
-		}
-		m.end(r)
-		done <- result{found, <-failed}
+		defer close(ch)
+		failed = m.safely(ctx, ch)
 	}()
-	select {
-	case res := <-done:
-		if ctx.Err() != nil {
-			return fail(r.gaveUp(ctx)) // what it found may be incomplete
+	var found []prometheus.Metric
+	for {
+		select {
+		case x, more := <-ch:
+			if more {
+				found = append(found, x)
+				continue
+			}
+			m.end(r)
+			if ctx.Err() != nil {
+				return fail(r.gaveUp(ctx)) // what it found may be incomplete
+			}
+			return found, Outcome{m.name, time.Since(begin), failed}
+		case <-ctx.Done():
+			go func() {
+				for range ch { // nobody waits for it any more
+				}
+				m.end(r)
+			}()
+			return fail(r.gaveUp(ctx))
 		}
-		return res.metrics, Outcome{m.name, time.Since(begin), res.err}
-	case <-ctx.Done():
-		return fail(r.gaveUp(ctx))
 	}
 }
 
@@ -273,15 +271,18 @@ func (s *Set) logChange(m *member, o Outcome) {
 	}
 }
 
-var digits = regexp.MustCompile(`[0-9]+`)
-
-// signature is what makes err the same as another: its text but for the
-// numbers, among which are ports and times that differ at each scrape.
+// signature is what makes err the same as another: its text but for the digits,
+// for ports and times differ at each scrape.
 func signature(err error) string {
 	if err == nil {
 		return ""
 	}
-	return digits.ReplaceAllLiteralString(err.Error(), "0")
+	return "failed: " + strings.Map(func(c rune) rune {
+		if '0' <= c && c <= '9' {
+			return -1
+		}
+		return c
+	}, err.Error())
 }
 
 var (

@@ -169,15 +169,17 @@ func (f *facts) reboot(ch chan<- prometheus.Metric) {
 }
 
 func (f *facts) disks(ch chan<- prometheus.Metric) {
-	counters, _ := filepath.Glob(f.path("sys/block/*/device/ioerr_cnt"))
-	for _, c := range counters {
-		text, err := os.ReadFile(c)
+	devices, _ := os.ReadDir(f.path("sys/block"))
+	for _, d := range devices {
+		if !strings.HasPrefix(d.Name(), "sd") {
+			continue
+		}
+		text, err := os.ReadFile(f.path(filepath.Join("sys/block", d.Name(), "device/ioerr_cnt")))
 		if err != nil {
 			continue
 		}
 		if n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 0, 64); err == nil {
-			device := filepath.Base(filepath.Dir(filepath.Dir(c)))
-			ch <- prometheus.MustNewConstMetric(diskErrorsDesc, prometheus.CounterValue, float64(n), device)
+			ch <- prometheus.MustNewConstMetric(diskErrorsDesc, prometheus.CounterValue, float64(n), d.Name())
 		}
 	}
 }
