@@ -45,6 +45,10 @@ func benchExporters(bin, oracle string, n int) error {
 			{name: "clanmon", command: bin + " exporter --exporter=systemd --web.listen-address={ADDR}"},
 			{name: "clanmon, all series", command: bin + " exporter --exporter=systemd --systemd.collector.all-series --web.listen-address={ADDR}"},
 		}},
+		{"Exporter, kind node, its collector systemd alone", []*exporterPeer{
+			{name: "node_exporter", command: filepath.Join(oracle, "node_exporter") + " --collector.disable-defaults --collector.systemd --web.listen-address={ADDR}"},
+			{name: "clanmon", command: bin + " exporter --exporter=node --collector.disable-defaults --collector.systemd --web.listen-address={ADDR}"},
+		}},
 	}
 	for _, service := range []struct{ kind, variable, upstream, flag string }{
 		{"nginx", "BENCH_NGINX", "nginx-prometheus-exporter", "--nginx.scrape-uri="},

@@ -36,14 +36,14 @@ var (
 
 // resources reads what units use from their cgroups: of the unified hierarchy
 // (v2), and of the v1 hierarchies for what a controller has there. It asks
-// systemd nothing. A unit in a cgroup of the user's own manager is part of
-// user@UID.service.
+// systemd nothing. A unit of a user's own manager is part of user@UID.service, but
+// for containers, which users run too.
 type resources struct {
 	root     string // where the cgroup hierarchies are mounted
 	proc     string
 	docker   string // where Docker keeps what it knows of containers
 	wanted   func(unit string) bool
-	all      bool              // also of what has done nothing so far
+	all      bool              // also of what has done nothing so far, and of what does nothing now
 	readable map[string]string // names of containers by their scope
 	buffer   []byte            // for one file after another
 }
@@ -63,7 +63,8 @@ type group struct {
 	path string // below the root of a hierarchy
 }
 
-// unitTypes are those that have cgroups; only slices have other units in them.
+// unitTypes are those that have cgroups; only slices, and the managers of users, have
+// other units in them.
 var unitTypes = []string{"service", "scope", "slice", "socket", "mount", "swap"}
 
 func (r *resources) Collect(ctx context.Context, ch chan<- prometheus.Metric) error {
@@ -81,6 +82,11 @@ func (r *resources) Collect(ctx context.Context, ch chan<- prometheus.Metric) er
 	for _, g := range groups {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		// Nothing runs in it: what has exited, and most mounts and sockets. They are
+		// more than half of a machine's units, and their figures stand still.
+		if running, ok := field(r.read(filepath.Join(units, g.path, "cgroup.events")), "populated"); ok && running == 0 && !r.all {
+			continue
 		}
 		name := r.name(units, g, known)
 		if seen[name] {
@@ -116,8 +122,8 @@ func (r *resources) exists(path string) bool {
 // groups are the wanted units below dir, in the order of their paths.
 func (r *resources) groups(ctx context.Context, dir string) ([]group, error) {
 	var found []group
-	var walk func(path string) error
-	walk = func(path string) error {
+	var walk func(path string, ofUser bool) error
+	walk = func(path string, ofUser bool) error {
 		entries, err := os.ReadDir(filepath.Join(dir, path))
 		if err != nil {
 			if path != "" && errors.Is(err, os.ErrNotExist) {
@@ -136,18 +142,18 @@ func (r *resources) groups(ctx context.Context, dir string) ([]group, error) {
 				continue
 			}
 			g := group{unit, kind, filepath.Join(path, e.Name())}
-			if r.wanted(unit) {
+			if r.wanted(unit) && (!ofUser || containerScope.MatchString(unit)) {
 				found = append(found, g)
 			}
-			if kind == "slice" {
-				if err := walk(g.path); err != nil {
+			if manager := strings.HasPrefix(unit, "user@"); kind == "slice" || manager {
+				if err := walk(g.path, ofUser || manager); err != nil {
 					return err
 				}
 			}
 		}
 		return nil
 	}
-	return found, walk("")
+	return found, walk("", false)
 }
 
 func (r *resources) collect(ch chan<- prometheus.Metric, name string, g group, units string, unified bool) {

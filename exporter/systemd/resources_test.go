@@ -65,23 +65,30 @@ const (
 
 // The unified hierarchy, with files as Linux 6.12 has them.
 func TestResourcesOfUnifiedHierarchy(t *testing.T) {
-	const nginx = "cgroup/system.slice/nginx.service/"
+	const nginx, user = "cgroup/system.slice/nginx.service/", "cgroup/user.slice/user-1.slice/user@1.service/"
 	r := tree(t, map[string]string{
-		"cgroup/cgroup.controllers": "cpuset cpu io memory hugetlb pids\n",
-		nginx + "cpu.stat":          "usage_usec 3500000\nuser_usec 2000000\nsystem_usec 1500000\nnice_usec 0\nnr_periods 0\n",
-		nginx + "memory.current":    "41943040\n",
-		nginx + "memory.peak":       "83886080\n",
-		nginx + "memory.stat":       "anon 20971520\nfile 10485760\nanon_thp 1\nfile_mapped 2\n",
-		nginx + "memory.events":     "low 0\nhigh 0\nmax 3\noom 2\noom_kill 1\noom_group_kill 0\n",
-		nginx + "io.stat":           "259:0 rbytes=100 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n8:0 rbytes=1 wbytes=2 rios=1 wios=1 dbytes=0 dios=0\n7:0 \n",
-		nginx + "pids.current":      "5\n",
-		nginx + "cpu.pressure":      "some avg10=0.00 avg60=0.00 avg300=0.00 total=250000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
-		nginx + "memory.pressure":   "some avg10=0.00 avg60=0.00 avg300=0.00 total=500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
-		nginx + "io.pressure":       "some avg10=0.00 avg60=0.00 avg300=0.00 total=750000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+		"cgroup/cgroup.controllers":                       "cpuset cpu io memory hugetlb pids\n",
+		nginx + "cgroup.events":                           "populated 1\nfrozen 0\n",
+		nginx + "cpu.stat":                                "usage_usec 3500000\nuser_usec 2000000\nsystem_usec 1500000\nnice_usec 0\nnr_periods 0\n",
+		nginx + "memory.current":                          "41943040\n",
+		nginx + "memory.peak":                             "83886080\n",
+		nginx + "memory.stat":                             "anon 20971520\nfile 10485760\nanon_thp 1\nfile_mapped 2\n",
+		nginx + "memory.events":                           "low 0\nhigh 0\nmax 3\noom 2\noom_kill 1\noom_group_kill 0\n",
+		nginx + "io.stat":                                 "259:0 rbytes=100 wbytes=20 rios=1 wios=1 dbytes=0 dios=0\n8:0 rbytes=1 wbytes=2 rios=1 wios=1 dbytes=0 dios=0\n7:0 \n",
+		nginx + "pids.current":                            "5\n",
+		nginx + "cpu.pressure":                            "some avg10=0.00 avg60=0.00 avg300=0.00 total=250000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+		nginx + "memory.pressure":                         "some avg10=0.00 avg60=0.00 avg300=0.00 total=500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+		nginx + "io.pressure":                             "some avg10=0.00 avg60=0.00 avg300=0.00 total=750000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+		"cgroup/system.slice/done.service/cgroup.events":  "populated 0\nfrozen 0\n",
+		"cgroup/system.slice/done.service/memory.current": "5\n",
 		// Inside a unit is its own business.
-		nginx + "inner.service/cpu.stat":                                         "user_usec 1\n",
-		"cgroup/user.slice/user-1.slice/cpu.stat":                                "user_usec 1000000\nsystem_usec 0\n",
-		"cgroup/user.slice/user-1.slice/session-2.scope/pids.current":            "3\n",
+		nginx + "inner.service/cpu.stat":                                      "user_usec 1\n",
+		"cgroup/user.slice/user-1.slice/cpu.stat":                             "user_usec 1000000\nsystem_usec 0\n",
+		"cgroup/user.slice/user-1.slice/session-2.scope/pids.current":         "3\n",
+		user + "app.slice/editor.service/memory.current":                      "1\n",
+		user + "user.slice/libpod-" + dockerID + ".scope/memory.current":      "19\n",
+		user + "user.slice/libpod-conmon-" + dockerID + ".scope/cgroup.procs": "79\n",
+		"proc/79/cmdline": "conmon\x00-n\x00mine\x00",
 		"cgroup/system.slice/_cgroup.service/memory.current":                     "7\n",
 		"cgroup/system.slice/no-unit/cpu.stat":                                   "user_usec 1\n",
 		"cgroup/system.slice/quo\"te\\x2d ü.service/memory.current":              "9\n",
@@ -116,10 +123,13 @@ func TestResourcesOfUnifiedHierarchy(t *testing.T) {
 			"systemd_unit_memory_bytes{current quo\"te\\x2d ü.service}":         9,
 			"systemd_unit_memory_bytes{current bad\uFFFD.service}":              11,
 			"systemd_unit_memory_bytes{current podman-web.scope}":               13,
+			"systemd_unit_memory_bytes{current podman-mine.scope}":              19,
 			"systemd_unit_memory_bytes{current docker-db.scope}":                15,
 			"systemd_unit_memory_bytes{current docker-0123456789ab.scope}":      17,
 		}, series(t, r))
 	}
+	r.all = true
+	require.Equal(t, 5.0, series(t, r)["systemd_unit_memory_bytes{current done.service}"])
 }
 
 // A container is there a moment before its monitor says what it is called.
