@@ -83,11 +83,6 @@ func (r *resources) Collect(ctx context.Context, ch chan<- prometheus.Metric) er
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		// Nothing runs in it: what has exited, and most mounts and sockets. They are
-		// more than half of a machine's units, and their figures stand still.
-		if running, ok := field(r.read(filepath.Join(units, g.path, "cgroup.events")), "populated"); ok && running == 0 && !r.all {
-			continue
-		}
 		name := r.name(units, g, known)
 		if seen[name] {
 			continue
@@ -142,6 +137,11 @@ func (r *resources) groups(ctx context.Context, dir string) ([]group, error) {
 				continue
 			}
 			g := group{unit, kind, filepath.Join(path, e.Name())}
+			// Nothing runs in what has exited, and in most mounts and sockets: more than
+			// half of a machine's units, whose figures stand still.
+			if running, ok := field(r.read(filepath.Join(dir, g.path, "cgroup.events")), "populated"); ok && running == 0 && !r.all {
+				continue
+			}
 			if r.wanted(unit) && (!ofUser || containerScope.MatchString(unit)) {
 				found = append(found, g)
 			}
