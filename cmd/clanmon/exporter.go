@@ -197,6 +197,7 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 	log := promslog.New(&c.log)
 	slog.SetDefault(log) // libraries that have no logger of their own
 	runtime.GOMAXPROCS(c.maxProcs)
+	runtime.MemProfileRate = 0 // sampling costs, and nobody can ask this role for a profile
 	discovery.Forget()
 	systemd := newServiceManager(ctx, log)
 
