@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -12,8 +13,6 @@ import (
 	"github.com/prometheus/alertmanager/template"
 	commonconfig "github.com/prometheus/common/config"
 )
-
-var errPriority = errors.New("priority is out of range")
 
 // GotifyConfig is one entry of gotify_configs.
 type GotifyConfig struct {
@@ -45,7 +44,7 @@ func (c *GotifyConfig) check() error {
 		return errors.New("token_file (or token) is missing: the token of an application")
 	}
 	if c.Priority < 0 || c.Priority > 10 {
-		return errPriority
+		return fmt.Errorf("priority is %d; it has to be 1 to 10, or 0 to follow the severity", c.Priority)
 	}
 	return atMostOne("token", c.Token, c.TokenFile)
 }

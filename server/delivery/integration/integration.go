@@ -12,7 +12,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -193,5 +192,3 @@ func worst(alerts []*alert.Alert) string {
 	}
 	return found
 }
-
-var errNoTopic = errors.New("topic is missing")

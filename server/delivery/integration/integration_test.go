@@ -305,7 +305,7 @@ func TestWrongSettings(t *testing.T) {
 		"{topic: ''}":                         "topic is missing",
 		"{topic: a, url: ntfy.sh}":            "http or https address",
 		"{topic: a, url: 'https://u:p@x'}":    "user or password",
-		"{topic: a, priority: 9}":             "priority",
+		"{topic: a, priority: 9}":             "priority is 9; it has to be 1 to 5",
 		"{topic: a, token: x, token_file: y}": "only one of token and token_file",
 		"{topic: a, tokenfile: y}":            "tokenfile",
 	} {

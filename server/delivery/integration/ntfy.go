@@ -3,6 +3,8 @@ package integration
 import (
 	"context"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -43,10 +45,10 @@ func (c *NtfyConfig) UnmarshalYAML(unmarshal func(any) error) error {
 func (c *NtfyConfig) check() error {
 	c.URL = strings.TrimSuffix(c.URL, "/")
 	if c.Topic == "" {
-		return errNoTopic
+		return errors.New("topic is missing")
 	}
 	if c.Priority < 0 || c.Priority > 5 {
-		return errPriority
+		return fmt.Errorf("priority is %d; it has to be 1 to 5, or 0 to follow the severity", c.Priority)
 	}
 	if err := checkBase("url", c.URL); err != nil {
 		return err
