@@ -156,6 +156,7 @@ export default function Editor(p: EditorProps) {
           keymap.of([
             ...completionKeymap,
             { key: 'Enter', run: () => { latest.current.onRun(); return true; } },
+            { key: 'Mod-Enter', run: () => { latest.current.onRun(); return true; } },
             { key: 'Shift-Enter', run: insertNewlineAndIndent },
             { key: 'Ctrl-ArrowUp', run: recall(1) },
             { key: 'Ctrl-ArrowDown', run: recall(-1) },

@@ -44,7 +44,7 @@ export function TableTab({ q, i, change, failed }: { q: Query; i: number; change
   return (
     <div class="result">
       <RunLine run={run} what={what}>
-        {table && !single && table.rows.length > 0 && (
+        {table && !single && table.rows.length > 0 ? (
           <>
             {table.labels.length > 1 && (
               <Menu icon="columns" title="Columns">
@@ -65,7 +65,7 @@ export function TableTab({ q, i, change, failed }: { q: Query; i: number; change
               )}
             </Menu>
           </>
-        )}
+        ) : null}
       </RunLine>
       {!run.running && <QueryError expr={q.expr} error={run.error} />}
       <Notices data={run.data} />

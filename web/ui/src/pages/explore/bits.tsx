@@ -41,6 +41,7 @@ export const statsOf = (data: unknown): Stats | undefined => (data as { stats?: 
 
 // RunLine says how a query went, and stops it while it runs.
 export function RunLine({ run, what, children }: { run: Run<unknown>; what?: ComponentChildren; children?: ComponentChildren }) {
+  if (!run.running && !run.cancelled && run.data === undefined && !children) return null;
   const stats = statsOf(run.data);
   const server = stats?.timings?.execTotalTime;
   const samples = stats?.samples?.totalQueryableSamples;
