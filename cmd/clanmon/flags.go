@@ -7,6 +7,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/clanmon/clanmon/internal/badflag"
 	"github.com/clanmon/clanmon/internal/suggest"
 )
 
@@ -35,17 +36,17 @@ func parseFlags(app *kingpin.Application, args []string) (err error) {
 		}
 	}()
 	if _, err := app.Parse(args); err != nil {
-		return &exitError{code: 2, err: errors.New(explainFlagError(app, err))}
+		return &exitError{code: 2, err: errors.New(explainFlagError(app, args, err))}
 	}
 	return nil
 }
 
 var unknownFlag = regexp.MustCompile(`^unknown long flag '--(?:no-)?([^']*)'`)
 
-func explainFlagError(app *kingpin.Application, err error) string {
+func explainFlagError(app *kingpin.Application, args []string, err error) string {
 	m := unknownFlag.FindStringSubmatch(err.Error())
 	if m == nil {
-		return fmt.Sprintf("error parsing command line arguments: %v; %s --help lists the flags", err, app.Name)
+		return fmt.Sprintf("error parsing command line arguments: %s; %s --help lists the flags", badflag.Explain(app, args, err), app.Name)
 	}
 	var known []string
 	for _, f := range app.Model().Flags {

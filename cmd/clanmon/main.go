@@ -115,6 +115,9 @@ func dispatch(argv []string, e env) error {
 		args[0] = "version"
 	}
 	i := slices.IndexFunc(commands, func(c commandInfo) bool { return c.name == args[0] })
+	if i < 0 && strings.HasPrefix(args[0], "-") {
+		return usageError("the role comes first: clanmon server %s …, or clanmon exporter %s …", args[0], args[0])
+	}
 	if i < 0 {
 		names := make([]string, len(commands))
 		for i, c := range commands {

@@ -41,7 +41,7 @@ func (n *notifyURLs) String() string {
 func (n *notifyURLs) Set(s string) error {
 	u, err := delivery.ParseNotifyURL(s)
 	if err != nil {
-		return fmt.Errorf("--notify: %w", err)
+		return err
 	}
 	*n = append(*n, u)
 	return nil

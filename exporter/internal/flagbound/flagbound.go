@@ -11,12 +11,15 @@
 package flagbound
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/clanmon/clanmon/internal/badflag"
 )
 
 var (
@@ -40,7 +43,7 @@ func Parse(args []string) error {
 	// kingpin would print and exit by itself; nothing here may.
 	app.UsageWriter(io.Discard).ErrorWriter(io.Discard).Terminate(func(int) {})
 	if _, err := app.Parse(args); err != nil {
-		return &Error{err}
+		return &Error{errors.New(badflag.Explain(app, args, err))}
 	}
 	parsed, with = true, slices.Clone(args)
 	return nil
