@@ -343,3 +343,33 @@ func TestOwnMetricsAreThoseOfPrometheus(t *testing.T) {
 		require.Contains(t, got, name)
 	}
 }
+
+// Behind a reverse proxy all paths move, and what is allowed with them.
+func TestDropInBelowAPrefix(t *testing.T) {
+	t.Parallel()
+	start := func(path string) *harness.Server {
+		s := harness.LaunchServer(t, harness.ServerOptions{Path: path, Config: "global: {}\n", Args: []string{
+			"--web.external-url=http://monitoring.example/prom/", "--web.enable-admin-api", "--web.enable-lifecycle",
+		}})
+		s.WaitLog("Server is ready to receive web requests.")
+		return s
+	}
+	theirs, ours := start(harness.Upstream(t)), start("")
+	for _, r := range []request{
+		{http.MethodGet, "/"}, {http.MethodGet, "/api/v1/query?query=1"}, {http.MethodGet, "/prom/graph?g0.expr=up"},
+		{http.MethodGet, "/prom/api/v1/openapi.yaml"}, {http.MethodGet, "/prom/api/v1/openapi.yaml?openapi_version=3.2"},
+		{http.MethodPost, "/prom/api/v1/openapi.yaml"}, {http.MethodOptions, "/prom/api/v1/openapi.yaml"},
+		{http.MethodGet, "/prom/-/ready"}, {http.MethodPost, "/prom/-/reload"}, {http.MethodGet, "/prom/api/v1/status/config"},
+		{http.MethodPost, "/prom/api/v1/admin/tsdb/snapshot?skip_head=x"}, {http.MethodPost, "/prom/api/v1/admin/tsdb/delete_series"},
+		{http.MethodPut, "/prom/api/v1/admin/tsdb/delete_series?match[]=up"}, {http.MethodPost, "/prom/api/v1/admin/tsdb/clean_tombstones"},
+		{http.MethodGet, "/prom/federate?match[]=up"}, {http.MethodGet, "/prom/consoles/none.html"}, {http.MethodGet, "/metrics"},
+		{http.MethodPost, "/prom/-/quit"},
+	} {
+		want, got := ask(t, theirs.URL, r), ask(t, ours.URL, r)
+		require.Equal(t, want.status, got.status, "%s %s", r.method, r.path)
+		require.Equal(t, want.contentType, got.contentType, "%s %s", r.method, r.path)
+		requireSameText(t, want.body, got.body, fmt.Sprintf("%s %s", r.method, r.path))
+	}
+	require.Zero(t, theirs.Wait())
+	require.Zero(t, ours.Wait())
+}
