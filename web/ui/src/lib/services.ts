@@ -125,27 +125,24 @@ export function addFigures(units: Map<string, Unit>, samples: VectorSample[]): M
   return out;
 }
 
-const RESTART_TOTALS = ['systemd_service_restart_total', 'node_systemd_service_restart_total'];
-
 // problemsQuery reads what is wrong in the whole fleet: records and alerts of the
-// shipped rules, and the present values of few metrics, so that it costs little
-// also with 1,000 machines. Its machine:units_failed:count says which machines
+// shipped rules, and what is starting, so that it costs little also with 1,000
+// machines. Its machine:units_failed:count says which machines
 // the rules know; without any, liveQuery reads the states themselves.
-const restarted = (ago: string, more: number) => RESTART_TOTALS.map((m) => `(${m} - ${m} offset ${ago} > ${more})`).join(' or ');
 const starting = 'systemd_unit_state{state="activating",type="service"} == 1';
 export const problemsQuery = [
   'machine:units_failed:count',
   named('unit:failed', 'why', 'failed'),
   named('ALERTS{alertname="UnitCrashLooping"}', 'why', 'looping'),
   named('ALERTS{alertname="UnitTasksNearLimit"}', 'why', 'tasks'),
-  named(`(${restarted('1h', 2)})`, 'why', 'restarts'),
+  named('unit:restarts:increase1h', 'why', 'restarts'),
   named(`((${starting}) and (${starting.replace(' ==', ' offset 5m ==')}) and (${starting.replace(' ==', ' offset 10m ==')}) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`, 'why', 'stuck'),
-  named('(time() - systemd_timer_last_trigger_seconds - on (machine, instance, name) (2 * timer:longest_gap:seconds) > 600 and on (machine, instance, name) systemd_unit_state{state="active",type="timer"} == 1)', 'why', 'overdue'),
+  named('timer:overdue:seconds', 'why', 'overdue'),
 ].join(' or ');
 
 export const liveQuery = [
   named('({__name__=~"(node_)?systemd_unit_state",state="failed"} == 1)', 'why', 'failed'),
-  named(`(${restarted('15m', 3)})`, 'why', 'looping'),
+  named(`(${['systemd', 'node_systemd'].map((m) => `((${m}_service_restart_total > 3) - ${m}_service_restart_total offset 15m > 3)`).join(' or ')})`, 'why', 'looping'),
 ].join(' or ');
 
 // readProblems gives each unit that is wrong once, with the worst that is known,

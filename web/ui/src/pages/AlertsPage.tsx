@@ -22,11 +22,19 @@ import { prefilled } from '../lib/silences';
 import { stepFor } from '../lib/time';
 import { frozen, range, second, setRelative } from '../state/clock';
 import { useData } from '../state/data';
+import { useKeys } from '../state/keys';
 import { href, hereWith, machinePath, param, setParams, tagFilter } from '../state/location';
 import '../components/services/services.css';
 import './alerts.css';
 
 const TABS = [['firing', 'Firing'], ['pending', 'Pending'], ['silenced', 'Silenced'], ['history', 'History']] as const;
+
+// step moves the focus from alert to alert; Enter then opens it.
+function step(by: number): void {
+  const links = [...document.querySelectorAll<HTMLElement>('.alertrow a.open')];
+  const at = links.findIndex((l) => l.closest('.alertrow')?.contains(document.activeElement));
+  links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + by))]?.focus();
+}
 
 interface Making { matchers: Matcher[]; labels?: Labels }
 
@@ -51,6 +59,10 @@ export default function AlertsPage() {
   const groups = useMemo(() => grouped(shown, by), [filtered, tab, severity, by]);
   const open = rows.find((r) => r.key === param('alert'));
   const old = !frozen.value && time > 0 && second.value - time > 120;
+  useKeys([
+    { keys: 'j', what: 'Next alert', run: () => step(1) },
+    { keys: 'k', what: 'Previous alert', run: () => step(-1) },
+  ]);
   const actions: AlertActions = {
     silence: (r) => setMaking({ matchers: prefilled(r.labels), labels: r.labels }),
     mute: (r) => setMaking({ matchers: [matcher('machine', r.machine)] }),
@@ -186,15 +198,16 @@ function Row({ r, by, told, receivers, silences, all, actions }: { r: AlertRow; 
 // Told says who knows of an alert, and since when.
 function Told({ r, told, receivers }: { r: AlertRow; told: Notifications | undefined; receivers: ReceiverState[] | undefined }) {
   const sent = told?.[r.key] ?? [];
+  const bad = (receivers ?? []).filter((x) => r.receivers.includes(x.receiver) && x.lastFailure && (!x.lastSuccess || x.lastFailure > x.lastSuccess));
   if (sent.length) {
     const last = Math.max(...sent.map((s) => Date.parse(s.at))) / 1000;
-    return <span title={sent.map((s) => `${s.receiver} by ${s.integration}`).join('\n')}><Status level="ok">{[...new Set(sent.map((s) => s.receiver))].join(', ')}</Status> <span class="dim"><Ago time={last} suffix=" ago" /></span></span>;
+    const title = [...sent.map((s) => `${s.receiver} by ${s.integration}`), ...bad.map((x) => `not ${x.receiver} by ${x.integration}: it fails`)].join('\n');
+    return <span title={title}><Status level={bad.length ? 'warn' : 'ok'}>{[...new Set(sent.map((s) => s.receiver))].join(', ')}</Status> <span class="dim"><Ago time={last} suffix=" ago" /></span></span>;
   }
   const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n));
   if (r.receivers.length && receivers && !to.length) return <span class="dim">shown here only</span>;
   if (!r.receivers.length) return <span class="dim">–</span>;
-  const failing = receivers?.some((x) => to.includes(x.receiver) && x.lastFailure && (!x.lastSuccess || x.lastFailure > x.lastSuccess));
-  return failing ? <Status level="crit">{to.join(', ')} fails</Status> : <span class="dim">{told ? 'nobody yet' : 'goes to'}, {to.join(', ')}</span>;
+  return bad.length ? <Status level="crit">{to.join(', ')} fails</Status> : <span class="dim">{told ? 'nobody yet' : 'goes to'}, {to.join(', ')}</span>;
 }
 
 function MutedBy({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences: Silence[] | undefined }) {

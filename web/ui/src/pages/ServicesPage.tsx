@@ -46,7 +46,7 @@ export default function ServicesPage() {
         ))}
       </nav>
       <ErrorNote error={error} what={asked.data ? 'The last answer failed; this is from before' : 'The units could not be loaded'} />
-      {view === 'units' ? <ByUnit {...more} /> : view === 'machines' ? (of ? <ServicesOf key={of} instance={of} /> : <ByMachine {...more} />) : loaded ? <Problems {...more} rules={read.rules} /> : !error && <Loading lines={5} />}
+      {view === 'units' ? <ByUnit {...more} /> : view === 'machines' ? (of ? <><div class="row"><a class="btn" href={hereWith({ of: null, q: null, type: null, state: null, sort: null, unit: null })}><Icon name="left" />All</a><h2>{of}</h2></div><ServicesOf key={of} instance={of} /></> : <ByMachine {...more} />) : loaded ? <Problems {...more} rules={read.rules} /> : !error && <Loading lines={5} />}
       {!of && <UnitSheet />}
     </>
   );
