@@ -102,7 +102,7 @@ function One({ name }: { name: string }) {
         {machine?.availability === 'intermittent' && <span class="chip" title="Not meant to be on all the time: it raises no alert when it is off">intermittent</span>}
         {(machine?.tags ?? []).map((t) => <a class="chip" key={t} href={href('/', { tag: t })} title={`Machines with tag ${t}`}>{t}</a>)}
         <span class="grow" />
-        <a class="btn" href={href('/silences', { new: true, matcher: m })}><Icon name="silence" />Silence</a>
+        {(machine || lastSample) && <a class="btn" href={href('/silences', { new: true, matcher: m })}><Icon name="silence" />Silence</a>}
       </div>
       {row && <Facts row={row} machine={machine!} facts={facts.data ?? none} away={away} />}
       <AlertList alerts={alerts} name={name} />
@@ -113,6 +113,8 @@ function One({ name }: { name: string }) {
   if (!found.data) return <>{head}<Loading lines={5} /></>;
   if (gone && metrics && !metrics.size && (last.data || last.error) && !lastSample) return <>{head}<Unknown name={name} all={found.data} /></>;
 
+  if (machine && away && last.data && lastSample === undefined) return <>{head}<Never machine={machine} /></>;
+
   const shown = TABS.filter((t) => t.id !== 'backends' || hasBackends);
   const current = shown.find((t) => t.id === tab) ?? shown[0]!;
   const { C } = current;
@@ -120,7 +122,6 @@ function One({ name }: { name: string }) {
     <AboutContext.Provider value={about}>
       {head}
       {away && lastSample !== undefined && <Away since={lastSample} gone={gone} row={row} />}
-      {away && last.data && lastSample === undefined && machine && <Never machine={machine} />}
       <nav class="tabs" aria-label={`Parts of ${name}`}>
         {shown.map((t) => <a key={t.id} href={href(machinePath(name), { tab: t.id })} aria-current={t === current ? 'page' : undefined}>{t.title}{t.id === 'services' && !!row?.unitsFailed && <span class="count warn">{row.unitsFailed}<span class="sr"> failed</span></span>}</a>)}
       </nav>

@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { alertRule } from './alertRule';
+import { split } from './chart';
+import { filesystems, marksOf } from './machine';
+
+const times = [1000, 1060, 1120, 1180, 1240];
+const line = (metric: Record<string, string>, values: (number | null)[]) => ({ metric, values });
+
+test('reboots are where the machine says that it booted, and a clock that is set makes no second one', () => {
+  const marks = marksOf({ times, series: [line({ _q: '0' }, [400, 400, 1105, 1106, 1105])] }, split);
+  expect(marks).toEqual([{ time: 1105, text: 'rebooted', level: 'info' }]);
+});
+
+test('an alert is a span for each time that it fired; one from before has no begin in the range', () => {
+  const marks = marksOf({ times, series: [
+    line({ _q: '2', alertname: 'UnitFailed', name: 'a.service', severity: 'warning' }, [null, 1, null, 1, 1]),
+    line({ _q: '2', alertname: 'Hot', severity: 'critical' }, [1, 1, null, null, null]),
+  ] }, split);
+  expect(marks).toEqual([
+    { time: 999, end: 1120, text: 'Hot', level: 'crit' },
+    { time: 1060, end: 1120, text: 'UnitFailed a.service', level: 'warn' },
+    { time: 1180, end: 1240, text: 'UnitFailed a.service', level: 'warn' },
+  ]);
+});
+
+const fs = (name: string, mountpoint: string, v: number, device = '/dev/sda1', figure?: string) => ({ metric: { ...(name && { __name__: `node_filesystem_${name}` }), device, mountpoint, fstype: 'ext4', ...(figure && { figure }) }, value: [0, String(v)] as [number, string] });
+
+test('file systems: the fullest first, one device once', () => {
+  const list = filesystems([
+    fs('size_bytes', '/', 100), fs('avail_bytes', '/', 80),
+    fs('size_bytes', '/nix/store', 100), fs('avail_bytes', '/nix/store', 80), fs('readonly', '/nix/store', 1),
+    fs('size_bytes', '/data', 100, '/dev/sdb'), fs('avail_bytes', '/data', 5, '/dev/sdb'), fs('', '/data', 86400, '/dev/sdb', 'left'),
+  ]);
+  expect(list.map((f) => f.mountpoint)).toEqual(['/data', '/']);
+  expect(list[0]!.left).toBe(86400);
+  expect(list[1]!.readonly).toBeUndefined();
+});
+
+test('the text of an alerting rule, for one machine and for all', () => {
+  const draft = { title: "CPU's share", expr: 'sum by (machine) (x{machine="a\\"b",y="1"})', op: '>', limit: '0.5', hold: '10m', severity: 'warning', every: true, unit: 'ratio' as const };
+  expect(alertRule(draft)).toContain('(sum by (machine) (x{machine!="",y="1"})) > 0.5\n');
+  expect(alertRule(draft)).toContain("'{{ $labels.machine }}: CPU''s share is {{ $value | humanizePercentage }}'");
+  expect(alertRule({ ...draft, every: false })).toContain('machine="a\\"b"');
+});
