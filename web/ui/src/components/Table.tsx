@@ -86,7 +86,7 @@ export function Table<R>(p: TableProps<R>) {
   useKeys(p.listKeys === false || !(p.href || p.onOpen) ? [] : [
     { keys: 'j', what: 'Next row', run: () => move(1) },
     { keys: 'k', what: 'Previous row', run: () => move(-1) },
-    { keys: 'Enter', what: 'Open row', run: () => { const r = sorted[active]; if (r && document.activeElement?.closest('a,button') == null) open(r); } },
+    { keys: 'Enter', what: 'Open row', run: () => { const r = sorted[active]; if (r) open(r); } },
   ]);
 
   if (!sorted.length && p.empty) return <>{p.empty}</>;
@@ -111,7 +111,7 @@ export function Table<R>(p: TableProps<R>) {
   };
   let group: string | undefined = first > 0 && p.group ? p.group(sorted[first - 1]!) : undefined;
   return (
-    <div class={p.pagewide ? '' : 'tablebox'}>
+    <div class={p.pagewide ? '' : 'tablebox'} {...(!p.pagewide && { tabIndex: 0, role: 'region', 'aria-label': p.label })}>
       <table class={`table ${p.pagewide ? 'pagewide' : ''}`} aria-label={p.label} aria-rowcount={sorted.length + 1}>
         <thead>
           <tr aria-rowindex={1}>

@@ -93,9 +93,9 @@ function One({ name }: { name: string }) {
   const head = (
     <div class="machinehead">
       <div class="pagehead">
-        <a class="btn icon plain" href={previous ? link(previous) : undefined} aria-label="Previous machine" aria-disabled={!previous} title={previous ? `${previous} (←)` : 'No other machine'}><Icon name="left" /></a>
+        <a class="btn icon plain" href={previous ? link(previous) : undefined} role="link" aria-label="Previous machine" aria-disabled={!previous} title={previous ? `${previous} (←)` : 'No other machine'}><Icon name="left" /></a>
         <h1 class="wrap">{name}</h1>
-        <a class="btn icon plain" href={next ? link(next) : undefined} aria-label="Next machine" aria-disabled={!next} title={next ? `${next} (→)` : 'No other machine'}><Icon name="right" /></a>
+        <a class="btn icon plain" href={next ? link(next) : undefined} role="link" aria-label="Next machine" aria-disabled={!next} title={next ? `${next} (→)` : 'No other machine'}><Icon name="right" /></a>
         {row && <MachineState row={row} badge />}
         {gone && <Status level="off" icon="off" badge>{lastSample || metrics?.size ? 'Not discovered any more' : 'Unknown'}</Status>}
         {away && lastSample && <span class="status badge warn"><Icon name="wait" />Last sample <Ago time={lastSample} suffix=" ago" /></span>}

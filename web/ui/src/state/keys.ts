@@ -30,6 +30,8 @@ function typing(e: KeyboardEvent): boolean {
 
 document.addEventListener('keydown', (e) => {
   if (e.defaultPrevented || e.altKey) return;
+  // Enter on a link or a button is for that.
+  if (e.key === 'Enter' && (e.composedPath()[0] as Element).closest?.('a[href],button,summary')) return;
   const mod = e.ctrlKey || e.metaKey;
   const key = (mod ? 'ctrl+' : '') + (e.key.length === 1 ? e.key : e.key);
   if (!mod && (typing(e) || document.querySelector('[role="dialog"]'))) return;
