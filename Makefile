@@ -49,7 +49,8 @@ oracle:
 
 test: ## install what the tests need (as root with apt), and run every test
 	e2e/deps.sh
-	$(MAKE) build oracle
+	cd e2e/browser && npm ci --no-audit --no-fund
+	$(MAKE) ui-check build oracle
 	go test -timeout 20m ./...
 	$(MAKE) test-race
 

@@ -1,15 +1,20 @@
 // Package browser opens the pages of the built binary in a real Chromium and
 // asks what a person would see. It is a test only.
+//
+// The tests here set the scene: real exporters, real units, alerts and silences.
+// What is done in the browser and has to be seen is in scenarios/*.mjs, which
+// playwright-core drives; browser.mjs holds what is asked of every page.
 package browser
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
-	"html"
 	"net/http"
-	"net/url"
+	"os"
 	"os/exec"
-	"regexp"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,96 +24,152 @@ import (
 	"github.com/clanmon/clanmon/e2e/harness"
 )
 
-// open loads a page, lets its script run and returns its text. A message on the
-// console, a refused resource among them, fails the test.
-func open(t *testing.T, address string) (text, markup string) {
+type options map[string]any
+
+// play runs a scenario against the server at base; whatever it calls a problem
+// fails the test. With CLANMON_PICTURES naming a directory, scenarios keep
+// pictures there.
+func play(t *testing.T, base, scenario string, more options) (figures map[string]float64) {
 	t.Helper()
-	chromium := harness.Tool(t, "chromium", "chromium")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, chromium,
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(),
-		"--enable-logging=stderr", "--virtual-time-budget=6000", "--window-size=1440,900", "--dump-dom", address)
-	var console strings.Builder
-	cmd.Stderr = &console
-	out, err := cmd.Output()
-	require.NoError(t, err, console.String())
-	for _, line := range strings.Split(console.String(), "\n") {
-		require.NotContains(t, line, "CONSOLE", "the console of %s", address)
+	node := harness.Tool(t, "node", "nodejs")
+	dir := filepath.Join(harness.Repo(t), "e2e", "browser")
+	require.DirExists(t, filepath.Join(dir, "node_modules", "playwright-core"), "run: cd e2e/browser && npm ci (make test does)")
+	o := options{"base": base, "chromium": harness.Tool(t, "chromium", "chromium")}
+	if pictures := os.Getenv("CLANMON_PICTURES"); pictures != "" {
+		o["pictures"] = pictures
 	}
-	markup = string(out)
-	text = regexp.MustCompile(`<[^>]*>`).ReplaceAllString(markup, " ")
-	return strings.Join(strings.Fields(html.UnescapeString(text)), " "), markup
+	for k, v := range more {
+		o[k] = v
+	}
+	stdin, err := json.Marshal(o)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, node, "run.mjs", scenario)
+	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
+	// Chromium keeps its profile and its crashes in the temporary directory.
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "HOME="+t.TempDir())
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	require.NoError(t, err, "%s %s", stdout, stderr.String())
+	var report struct {
+		Problems []string
+		Figures  map[string]float64
+	}
+	require.NoError(t, json.Unmarshal(stdout, &report), "%s", stdout)
+	for _, p := range report.Problems {
+		t.Errorf("%s: %s", scenario, p)
+	}
+	return report.Figures
 }
 
-// see opens a page until it shows all of want; one that begins with "<" is an
-// element.
-func see(t *testing.T, address string, want ...string) (text string) {
+// hostile is what a label may contain and a page must show as it is.
+const hostile = `<img src=x onerror="window.pwned=1">"'é`
+
+// odd is a machine whose exporter says hostile things.
+const odd = `node_os_info{pretty_name="<img src=x onerror=\"window.pwned=1\">\"'é",name="<script>window.pwned=1</script>"} 1
+node_uname_info{release="</td><script>window.pwned=1</script>",nodename="odd"} 1
+node_memory_MemTotal_bytes 8e9
+node_memory_MemAvailable_bytes 6e9
+node_boot_time_seconds 1.7e9
+demo{text="<img src=x onerror=\"window.pwned=1\">\"'é"} 42
+`
+
+const rules = `groups:
+- name: mine
+  interval: 1s
+  rules:
+  - alert: Hostile
+    expr: vector(7)
+    labels: {machine: odd, severity: warning}
+    annotations: {summary: "<b id=pwned>seven</b> <img src=x onerror='window.pwned=1'>", runbook_url: "javascript:window.pwned=1"}
+  - alert: KnownTrouble
+    expr: vector(1)
+    labels: {machine: box, severity: warning}
+    annotations: {summary: "The disk is being replaced", runbook_url: "https://runbooks.example.org/disk"}
+  - alert: NotYet
+    expr: vector(1)
+    for: 1h
+    labels: {machine: box, severity: critical}
+    annotations: {summary: "This is pending"}
+`
+
+// house is a server with three machines: "box", with real exporters and a real
+// systemd of whose units one has failed; "odd", which says hostile things; and
+// "gone", where nothing listens. One alert is silenced, one is pending.
+func house(t *testing.T) *harness.Server {
 	t.Helper()
-	harness.Eventually(t, harness.Patience, func() error {
-		var markup string
-		text, markup = open(t, address)
-		for _, w := range want {
-			if !strings.Contains(text, w) && !(w == "<path" && strings.Contains(markup, w)) {
-				return fmt.Errorf("%s does not show %q but: %.600s", address, w, text)
+	b := harness.NewBox(t)
+	_, err := b.Try("systemctl", "start", "t-fail.service")
+	require.Error(t, err)
+	kinds := harness.StartKinds(t, []string{"node", "systemd"}, []string{b.Bus()})
+	gone := harness.Address(t)
+	s := harness.StartServer(t, harness.ServerOptions{
+		Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n",
+		Files:  map[string]string{"rules.yml": rules},
+		Args: []string{
+			"--discovery.static=node=box@" + kinds.Addr["node"] + ",odd@" + harness.NewTarget(t, odd).Host() + ",gone@" + gone,
+			"--discovery.static=systemd=box@" + kinds.Addr["systemd"],
+			"--rules.set=UnitFailed.for=0s", "--rules.set=MachineDown.for=0s", "--rules.set=MachineNew.seconds=0",
+			"--alertmanager.config.file=" + harness.WriteFile(t, t.TempDir(), "am.yml", "route: {receiver: people, group_wait: 1s}\nreceivers: [{name: people, webhook_configs: [{url: 'http://"+harness.Address(t)+"/'}]}]\n"),
+		},
+	})
+	s.WaitValue(`count(up == 1)`, 4) // and the server itself
+	now := time.Now().UTC()
+	silence := fmt.Sprintf(`{"matchers": [{"name": "alertname", "value": "KnownTrouble", "isRegex": false}, {"name": "machine", "value": "box", "isRegex": false}], "startsAt": %q, "endsAt": %q, "createdBy": "ada", "comment": "new disk <b>on Friday</b>"}`,
+		now.Format(time.RFC3339), now.Add(8*time.Hour).Format(time.RFC3339))
+	require.Equal(t, http.StatusOK, s.Post("/api/v2/silences", "application/json", silence).Status)
+	harness.Eventually(t, 2*time.Minute, func() error {
+		for _, want := range []string{"Hostile", "KnownTrouble", `"suppressed"`, "UnitFailed", "MachineDown"} {
+			if a := s.Get("/api/v2/alerts"); !strings.Contains(a.Body, want) {
+				return fmt.Errorf("no %s in %s", want, a.Body)
 			}
 		}
 		return nil
 	})
-	return text
+	return s
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	harness.RemoveBuilt()
+	os.Exit(code)
+}
+
+// pages are all that the UI has, and those of Prometheus' paths.
+var pages = []string{
+	"/", "/m/box", "/m/gone", "/m/nobody", "/services", "/alerts", "/silences", "/explore", "/query?g0.expr=demo&g0.tab=1",
+	"/targets", "/rules", "/status", "/config", "/flags", "/tsdb-status", "/service-discovery", "/alertmanager-discovery",
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	s := house(t)
+	// The last one changes what the others see.
+	for _, scenario := range []string{"every", "keyboard", "links", "hostile", "rebinding", "pages"} {
+		t.Run(scenario, func(t *testing.T) {
+			o := options{"pages": pages, "links": []string{"/?show=warning&q=o", "/targets?health=down", "/query?g0.expr=demo&g0.tab=1", "/m/box", "/services", "/alerts", "/rules"}}
+			if scenario == "rebinding" {
+				o["args"] = []string{"--host-resolver-rules=MAP evil.example 127.0.0.1"}
+				o["evil"] = strings.Replace(s.URL, "127.0.0.1", "evil.example", 1)
+				o["silences"] = "/api/v2/silences"
+			}
+			play(t, s.URL, scenario, o)
+		})
+	}
 }
 
 func TestFirstMinute(t *testing.T) {
 	t.Parallel()
-	s := harness.StartServer(t, harness.ServerOptions{Bare: true})
-	text, _ := open(t, s.URL+"/")
-	require.Regexp(t, "first scrape is on its way|This machine", text, "no empty tables")
-	s.WaitValue(`count(up == 1)`, 3)
-
-	text = see(t, s.URL+"/", "This machine", "Memory", "Up for", "CPU", "File systems", "<path")
-	require.Regexp(t, `healthy|failed units`, text)
-	text = see(t, s.URL+"/targets", "3 targets in 3 jobs", "clanmon (1 of 1 up)", "in-process.invalid")
-	require.NotContains(t, text, "down")
-	see(t, s.URL+"/status", "Embedded Prometheus", "3.15.0")
-	see(t, s.URL+"/config", "job_name: systemd")
-	see(t, s.URL+"/flags", "storage.tsdb.path")
-	see(t, s.URL+"/tsdb-status", "Series per metric")
-}
-
-func TestQueryPage(t *testing.T) {
-	t.Parallel()
-	hostile := `<img src=x onerror=alert(1)>"é`
-	target := harness.NewTarget(t, fmt.Sprintf("demo{text=%q} 42\n", hostile))
-	s := harness.StartServer(t, harness.ServerOptions{Config: fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs: [{job_name: j, static_configs: [{targets: [%q]}]}]\n", target.Host())})
-	s.WaitValue(`demo`, 42)
-	page := func(expr, tab string) string {
-		return s.URL + "/graph?" + url.Values{"g0.expr": {expr}, "g0.tab": {tab}, "g0.range_input": {"5m"}}.Encode()
-	}
-	see(t, page("demo", "1"), "onerror=alert(1)", "42")
-	_, markup := open(t, page("demo", "1"))
-	require.NotContains(t, markup, "<img", "a label value is text")
-	see(t, page("demo", "0"), "1 series", "onerror", "<path")
-	see(t, page("sum(", "1"), "unclosed left parenthesis")
-	see(t, page("nothing_of_this_name", "1"), "Empty result")
-	see(t, s.URL+"/alerts", "No alert is pending or firing")
-	see(t, s.URL+"/rules", "No rule files are configured")
-}
-
-func TestAlertsAndRules(t *testing.T) {
-	t.Parallel()
-	rules := `groups: [{name: g, interval: 1s, rules: [{alert: Always, expr: vector(7), annotations: {summary: "<b>seven</b>"}}, {record: broken:rule, expr: 'label_replace(up, "", "", "", "")'}]}]`
-	s := harness.StartServer(t, harness.ServerOptions{
-		Bare:  true,
-		Files: map[string]string{"prometheus.yml": "rule_files: [rules.yml]\n", "rules.yml": rules},
-	})
-	see(t, s.URL+"/alerts", "firing", "Always", "<b>seven</b>")
-	see(t, s.URL+"/rules", "Always", "vector(7)", "broken:rule")
+	s := harness.LaunchServer(t, harness.ServerOptions{Bare: true})
+	harness.Eventually(t, harness.Patience, func() error { _, err := s.TryGet("/-/healthy"); return err })
+	play(t, s.URL, "first", nil)
 }
 
 func TestUnderAPathPrefix(t *testing.T) {
 	t.Parallel()
-	s := harness.LaunchServer(t, harness.ServerOptions{Config: "{}", Args: []string{"--web.external-url=http://example.org/mon/"}})
+	s := harness.LaunchServer(t, harness.ServerOptions{Config: "{}", Args: []string{"--web.external-url=http://example.org/mon/", "--web.page-title=Ours <b>"}})
 	harness.Eventually(t, harness.Patience, func() error {
 		a, err := s.TryGet("/mon/-/ready")
 		if err == nil && a.Status != http.StatusOK {
@@ -116,13 +177,48 @@ func TestUnderAPathPrefix(t *testing.T) {
 		}
 		return err
 	})
-	see(t, s.URL+"/mon/", "Nothing is scraped")
-	see(t, s.URL+"/mon/status", "Runtime")
+	play(t, s.URL, "prefix", nil)
 }
 
-func TestAgentPage(t *testing.T) {
+func TestAgentPages(t *testing.T) {
 	t.Parallel()
 	target := harness.NewTarget(t, "x 1\n")
 	s := harness.StartServer(t, harness.ServerOptions{Agent: true, Config: fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs: [{job_name: j, static_configs: [{targets: [%q]}]}]\n", target.Host())})
-	see(t, s.URL+"/agent", "j (1 of 1 up)")
+	play(t, s.URL, "agent", nil)
+}
+
+func TestServerGoesAway(t *testing.T) {
+	t.Parallel()
+	o := harness.ServerOptions{
+		Config: "global: {scrape_interval: 1s}\n", Listen: harness.Address(t), Data: t.TempDir(),
+		Args: []string{"--discovery.static=node=box@" + harness.NewTarget(t, odd).Host()},
+	}
+	s := harness.StartServer(t, o)
+	s.WaitValue(`up{machine="box"}`, 1)
+	// The scenario says by files when it wants the server to be away, and to be back.
+	signal := filepath.Join(t.TempDir(), "server")
+	wanted := func(what string) {
+		for _, err := os.Stat(signal + what); err != nil && t.Context().Err() == nil; _, err = os.Stat(signal + what) {
+			time.Sleep(20 * time.Millisecond) // between two looks
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wanted(".stop")
+		s.Kill()
+		harness.WriteFile(t, filepath.Dir(signal), "server.stopped", "")
+		wanted(".start")
+		harness.StartServer(t, o)
+		harness.WriteFile(t, filepath.Dir(signal), "server.started", "")
+	}()
+	play(t, s.URL, "away", options{"signal": signal})
+	require.Eventually(t, func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}, harness.Patience, 20*time.Millisecond)
 }

@@ -1,0 +1,22 @@
+// Runs one scenario in a real Chromium and prints what was wrong, as JSON:
+//
+//   node run.mjs NAME < options.json
+//
+// A scenario is scenarios/NAME.mjs, a function that gets a Browser. The options
+// are what the Go test knows, such as the address of the server.
+import { readFileSync } from 'node:fs';
+import { Browser } from './browser.mjs';
+
+const options = JSON.parse(readFileSync(0, 'utf8'));
+const { default: scenario } = await import(`./scenarios/${process.argv[2]}.mjs`);
+const browser = await Browser.launch(options);
+let figures;
+try {
+  figures = await scenario(browser, options);
+} catch (e) {
+  browser.problem(e.stack ?? String(e));
+  await browser.shoot('failed');
+} finally {
+  await browser.close();
+}
+console.log(JSON.stringify({ problems: browser.problems, figures: figures ?? {} }));

@@ -1,0 +1,15 @@
+// The first minute of a server that nobody has configured.
+export default async function first(browser) {
+  const page = await browser.open('/');
+  await page.see(/First steps/, 'Storage is ready');
+  await page.see(/healthy|Warning|Critical/, /CPU/, /Memory/);
+  await page.p.locator('main .meter').first().waitFor(); // figures
+  await page.goto('/targets');
+  await page.see(/3 targets in 3 jobs/);
+  await page.goto('/status');
+  await page.see('3.15.0');
+  await page.goto('/config');
+  await page.see('job_name: systemd');
+  await page.goto('/flags?q=storage.tsdb.path');
+  await page.see('storage.tsdb.path');
+}
