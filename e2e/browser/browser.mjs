@@ -86,9 +86,18 @@ export class Page {
   check(right, text) { if (!right) this.problem(text); }
 
   async goto(path, settled = true) {
+    this.running.clear(); // what the page before asked for
     await this.p.goto(new URL(path, this.browser.options.base).href, { waitUntil: 'load' });
     if (settled) await this.settle();
   }
+
+  async reload() {
+    this.running.clear();
+    await this.p.reload({ waitUntil: 'load' });
+    await this.settle();
+  }
+
+  shoot(name) { return this.browser.shoot(name); }
 
   // settle waits until the page has what it asked for and shows it.
   async settle() {

@@ -146,8 +146,7 @@ var pages = []string{
 func TestPages(t *testing.T) {
 	t.Parallel()
 	s := house(t)
-	// The last one changes what the others see.
-	for _, scenario := range []string{"every", "keyboard", "links", "hostile", "rebinding", "pages"} {
+	for _, scenario := range []string{"every", "keyboard", "links", "hostile", "rebinding"} {
 		t.Run(scenario, func(t *testing.T) {
 			o := options{"pages": pages, "links": []string{"/?show=warning&q=o", "/targets?health=down", "/query?g0.expr=demo&g0.tab=1", "/m/box", "/services", "/alerts", "/rules"}}
 			if scenario == "rebinding" {

@@ -74,8 +74,7 @@ export default async function keyboard(browser) {
   await k.press('d');
   await k.press('d');
   const last = await theme();
-  await page.p.reload();
-  await page.settle();
+  await page.reload();
   page.check(await theme() === last, 'the theme is forgotten');
 
   // The filter.
