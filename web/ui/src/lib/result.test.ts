@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { csv, tableOf } from './result';
+import { csv, ownColumns, tableOf } from './result';
 
 const vector = tableOf({ resultType: 'vector', result: [
   { metric: { zone: 'a', __name__: 'up', job: 'node', machine: 'x' }, value: [1, '1'] },
@@ -9,7 +9,7 @@ const vector = tableOf({ resultType: 'vector', result: [
 
 test('labels that differ are columns, those that do not are said once', () => {
   expect(vector.common).toEqual({ __name__: 'up', job: 'node' });
-  expect(vector.labels).toEqual([{ name: 'machine', width: 9 }, { name: 'extra', width: 10 }, { name: 'zone', width: 6 }]);
+  expect(vector.labels).toEqual([{ name: 'machine', width: 9, rows: 3 }, { name: 'extra', width: 10, rows: 1 }, { name: 'zone', width: 6, rows: 1 }]);
   expect(vector.rows[1]?.number).toBeNaN();
   expect(vector.rows[2]).toMatchObject({ number: 3, histogram: { sum: '4.5' } });
   expect(vector.histograms).toBe(true);
@@ -30,4 +30,12 @@ test('scalars, and the points of a matrix', () => {
 
 test('CSV quotes, and starts no formula', () => {
   expect(csv(vector).split('\n')[2]).toBe('up,node,"\'=cmd(""y"")",long value,,NaN');
+});
+
+test('rare labels share a column', () => {
+  expect(ownColumns(vector, [], 12).rest).toEqual([]);
+  expect(ownColumns(vector, [], 2)).toEqual({ own: [], rest: ['machine', 'extra', 'zone'] });
+  const t = { ...vector, labels: ['a', 'b', 'c', 'd'].map((name, i) => ({ name, width: 3, rows: i })) };
+  expect(ownColumns(t, ['d'], 3).own.map((l) => l.name)).toEqual(['a', 'b', 'c']);
+  expect(ownColumns(t, [], 3)).toEqual({ own: [t.labels[3]], rest: ['a', 'b', 'c'] });
 });

@@ -14,7 +14,7 @@ export interface ResultRow {
 
 export interface ResultTable {
   rows: ResultRow[];
-  labels: { name: string; width: number }[]; // columns, width in characters
+  labels: { name: string; width: number; rows: number }[]; // columns, width in characters
   common: Labels; // the same in all rows, where there are several
   matrix: boolean;
   histograms: boolean;
@@ -60,9 +60,19 @@ export function tableOf(d: QueryData): ResultTable {
   });
   for (const [name, c] of [...seen].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1))) {
     if (rows.length > 1 && c.same && c.rows === rows.length) t.common[name] = c.first;
-    else t.labels.push({ name, width: Math.max(name.length + 2, c.width) });
+    else t.labels.push({ name, width: Math.max(name.length + 2, c.width), rows: c.rows });
   }
   return t;
+}
+
+// ownColumns chooses the labels that get a column of their own: those that most
+// rows have. The rest share one, for a table of eighty columns can be neither
+// read nor scrolled.
+export function ownColumns(t: ResultTable, without: string[], most = 12): { own: ResultTable['labels']; rest: string[] } {
+  const shown = t.labels.filter((l) => !without.includes(l.name));
+  if (shown.length <= most) return { own: shown, rest: [] };
+  const common = new Set([...shown].sort((a, b) => b.rows - a.rows).slice(0, most - 2));
+  return { own: shown.filter((l) => common.has(l)), rest: shown.filter((l) => !common.has(l)).map((l) => l.name) };
 }
 
 const cell = (s: string) => (/[",\r\n]/.test(s) ? `"${s.replaceAll('"', '""')}"` : s);

@@ -8,7 +8,7 @@ import { Table, type Column } from '../../components/Table';
 import type { Query } from '../../lib/explore';
 import { DASH } from '../../lib/format';
 import { seriesName } from '../../lib/chart';
-import { csv, histogramText, tableOf, type ResultRow, type ResultTable } from '../../lib/result';
+import { csv, histogramText, ownColumns, tableOf, type ResultRow, type ResultTable } from '../../lib/result';
 import { dateTime } from '../../lib/time';
 import { at } from '../../state/clock';
 import { isUTC } from '../../state/prefs';
@@ -100,10 +100,15 @@ function NoData({ expr }: { expr: string }) {
 }
 
 function columnsOf(t: ResultTable, without: string[], open: (r: ResultRow) => void): Column<ResultRow>[] {
-  const labels = t.labels.filter((l) => !without.includes(l.name)).map((l): Column<ResultRow> => ({
+  const { own, rest } = ownColumns(t, without);
+  const labels = own.map((l): Column<ResultRow> => ({
     id: l.name, title: title(l.name), class: 'ellipsis mono', width: `${Math.min(l.width, 34)}ch`,
     sort: (r) => r.labels[l.name], cell: (r) => (r.labels[l.name] === undefined ? <span class="dim">{DASH}</span> : <span title={r.labels[l.name]}>{r.labels[l.name]}</span>),
   }));
+  if (rest.length) {
+    const text = (r: ResultRow) => rest.filter((n) => r.labels[n] !== undefined).map((n) => `${n}=${JSON.stringify(r.labels[n])}`).join(', ');
+    labels.push({ id: 'rest', title: 'Other labels', class: 'ellipsis mono', sort: text, cell: (r) => <span title={text(r)}>{text(r)}</span> });
+  }
   const value: Column<ResultRow> = {
     id: 'value', title: t.matrix ? 'Last value' : 'Value', num: true, class: 'mono nowrap', sort: (r) => r.number,
     cell: (r) => (r.histogram ? <button type="button" class="chip" title="Show the buckets" onClick={() => open(r)}>{histogramText(r.histogram)}</button> : r.value ?? DASH),
