@@ -47,7 +47,9 @@ export function ExplainTab({ q, failed, explore }: { q: { expr: string }; failed
 
 const count = (n: Node): number => 1 + children(n).reduce((s, c) => s + count(c), 0);
 
-interface Said { series?: number; value?: string; all?: number; seconds?: number; error?: string }
+interface Said { series?: number; value?: string; all?: number; error?: string; below?: boolean } // below: a part of it fails
+
+const literal = (n: Node) => n.type === 'numberLiteral' || kindOf(n) === 'string';
 
 // A few at a time: a tree of forty parts is forty queries.
 let running = 0;
@@ -64,23 +66,25 @@ function Part({ n, open, explore, role, told }: { n: Node; open: boolean; explor
   const [kids, setKids] = useState<(Said | undefined)[]>([]);
   const expr = text(n);
   const parts = children(n);
-  const kind = kindOf(n);
   const when = at.value;
+  // What is made of parts waits for them: if one fails, so does this, and the
+  // server need not be asked.
+  const asked = shown ? parts.map((c, i) => (literal(c) ? {} : kids[i])) : [];
+  const bad = asked.some((k) => k?.error || k?.below);
+  const ready = asked.every(Boolean);
 
   useEffect(() => {
+    if (!ready) return;
     const abort = new AbortController();
     const say = (s: Said) => { if (!abort.signal.aborted) { setSaid(s); told?.(s); } };
-    setSaid(undefined);
-    told?.(undefined);
+    if (bad) { say({ below: true }); return; }
     const counting = countQuery(n);
-    if (!counting && (kind === 'string' || n.type === 'numberLiteral')) return;
-    const begun = performance.now();
+    if (literal(n)) return;
     void inTurn(async () => {
       if (abort.signal.aborted) return;
       try {
         const d = await query(counting ?? expr, when, abort.signal);
         const s: Said = d.resultType === 'vector' ? { series: Number(d.result[0]?.value?.[1] ?? 0) } : { value: d.resultType === 'matrix' ? '' : d.result[1] };
-        s.seconds = (performance.now() - begun) / 1000;
         const whole = allOf(n);
         if (whole && s.series !== undefined) {
           const v = await vector(n.type === 'matrixSelector' ? `count(last_over_time(${whole}))` : `count(${whole})`, when, abort.signal);
@@ -92,21 +96,21 @@ function Part({ n, open, explore, role, told }: { n: Node; open: boolean; explor
       }
     });
     return () => abort.abort();
-  }, [expr, when, tick.value]);
+  }, [expr, when, tick.value, ready, bad]);
 
   const into = kids.filter((k) => k?.series !== undefined);
   return (
     <li>
-      <div class={`part${said?.error ? ' bad' : said?.series === 0 ? ' none' : ''}`}>
+      <div class={`part${said?.error || said?.below ? ' bad' : said?.series === 0 ? ' none' : ''}`}>
         {parts.length > 0
           ? <button type="button" class="btn icon plain" aria-expanded={shown} aria-label={`Parts of ${head(n)}`} onClick={() => setShown(!shown)}><Icon name={shown ? 'down_' : 'right'} /></button>
           : <span class="leaf" aria-hidden="true" />}
         {role && <span class="dim role">{role}</span>}
         <button type="button" class="code mono" title={expr} onClick={() => explore(expr)}>{head(n)}</button>
-        <Result n={n} said={said} kind={kind} into={into.map((k) => k!.series!)} />
+        <Result n={n} said={said} into={into.map((k) => k!.series!)} />
       </div>
       {said?.error && <p class="note crit">{said.error}</p>}
-      {shown && <Match n={n} when={when} />}
+      {shown && ready && !bad && <Match n={n} when={when} />}
       {shown && parts.length > 0 && (
         <ul>
           {parts.map((c, i) => (
@@ -119,10 +123,11 @@ function Part({ n, open, explore, role, told }: { n: Node; open: boolean; explor
   );
 }
 
-function Result({ n, said, kind, into }: { n: Node; said: Said | undefined; kind: string; into: number[] }) {
-  if (n.type === 'numberLiteral' || kind === 'string') return null;
+function Result({ n, said, into }: { n: Node; said: Said | undefined; into: number[] }) {
+  if (literal(n)) return null;
   if (!said) return <span class="dim">…</span>;
   if (said.error) return <span class="status crit"><Icon name="crit" />fails</span>;
+  if (said.below) return <span class="dim">fails, because a part of it does</span>;
   if (said.series === undefined) return <span class="dim">{said.value !== undefined && said.value !== '' ? `= ${said.value}` : ''}</span>;
   const from = filters(n) ? into[0] : undefined;
   const groups = n.type === 'aggregation' ? into.at(-1) : undefined;
@@ -132,7 +137,7 @@ function Result({ n, said, kind, into }: { n: Node; said: Said | undefined; kind
       {said.all !== undefined && said.all > 0 && <span class="dim"> of {format(said.all, 'count')} of this metric{said.all !== said.series && `, ${percent(said.series / said.all)}`}</span>}
       {from !== undefined && from > 0 && <span class="dim"> kept of {format(from, 'count')}, {percent(said.series / from)}</span>}
       {groups !== undefined && <span class="dim"> out of {format(groups, 'count')}</span>}
-      {said.series === 0 && said.all === undefined && n.type.endsWith('Selector') && <span class="status warn"><Icon name="warn" />no such series</span>}
+      {' '}{said.series === 0 && said.all === undefined && n.type.endsWith('Selector') && <span class="status warn"><Icon name="warn" />no such series</span>}
       {said.series === 0 && (said.all ?? 0) > 0 && <span class="status warn"><Icon name="warn" />no series has these labels</span>}
       {said.series === 0 && said.all === 0 && <span class="status warn"><Icon name="warn" />no such metric</span>}
     </span>

@@ -73,8 +73,8 @@ export function QueryPanel(p: PanelProps) {
   };
   const insert = (text: string) => {
     setBrowsing(false);
-    if (handle.current) handle.current.insert(text);
-    else setDraft(draft + text);
+    // After the dialog has given the focus back to where it was.
+    setTimeout(() => (handle.current ? handle.current.insert(text) : setDraft(change.current + text)));
   };
   const place = error && error.expr === draft ? errorPosition(draft, error.message) : undefined;
   const props: EditorProps = {
