@@ -145,7 +145,7 @@ function One(p: ChartProps & { full?: boolean }) {
   const last = lastIndex(data);
   const i = cursor ?? last;
   const old = !!data && !frozen.value && second.value - data.time > 120;
-  const ended = !!data && !!p.live && !frozen.value && last !== null && data.times.at(-1)! - data.times[last]! > Math.max(2 * data.step, 120) ? data.times[last]! : undefined;
+  const ended = !!data && !!p.live && !frozen.value && last !== null && data.times.at(-1)! - data.times[last]! > Math.max(2.5 * data.step, 4 * (p.scrape ?? 15)) ? data.times[last]! : undefined;
   const height = p.height ?? 170;
   const many = !!data && data.lines.length > 8;
 
@@ -234,7 +234,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
         sync: { key: 'page', setSeries: false },
         drag: { x: true, y: false, setScale: false },
         points: { size: 5 },
-        focus: { prox: shown.length > 1 ? 24 : -1 },
+        focus: { prox: shown.length > 1 && !p.stack ? 24 : -1 }, // areas that fade say less than they did
       },
       focus: { alpha: 0.35 },
       scales: {

@@ -1,5 +1,5 @@
 import type { ComponentType } from 'preact';
-import { useMemo, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
 import { machines } from '../api/clanmon';
 import type { Alert } from '../api/types/alerts';
 import type { Machine } from '../api/types/machines';
@@ -58,6 +58,12 @@ function One({ name }: { name: string }) {
   const found = useData('machines', machines);
   const machine = found.data?.find((x) => x.machine === name);
   const facts = useData(`facts ${name}`, (s) => vector(`{__name__=~"${FACTS}",${m},job!="clanmon"}`, at.value, s), 60);
+  // What the machine said of itself stays, in grey, when it goes away while one
+  // looks at it.
+  const kept = useRef(none);
+  const silent = !!facts.data && !facts.data.some((f) => f.metric.__name__ === 'node_uname_info' || f.metric.__name__ === 'node_os_info');
+  if (facts.data && !silent) kept.current = facts.data;
+  const said = silent && kept.current.length ? kept.current : facts.data ?? none;
   const r = range.value;
   // Which metrics there were in the range: asked of the index, so that it costs
   // little and also answers for a machine that is gone.
@@ -68,8 +74,8 @@ function One({ name }: { name: string }) {
   const alerts = (allAlerts.value ?? []).filter((a) => a.labels.machine === name);
   const gone = !!found.data && !machine;
   const row = useMemo(
-    () => (machine ? mergeFleet([machine], facts.data ?? none, facts.data ?? none, none, alerts)[0] : undefined),
-    [machine, facts.data, allAlerts.value],
+    () => (machine ? mergeFleet([machine], facts.data ?? none, said, none, alerts)[0] : undefined),
+    [machine, facts.data, said, allAlerts.value],
   );
   const away = gone || (!!row && row.up === 0);
   const last = useData(away ? `last ${name}` : null, (s) => vector(lastQuery(m), undefined, s), 120);
@@ -104,7 +110,7 @@ function One({ name }: { name: string }) {
         <span class="grow" />
         {(machine || lastSample) && <a class="btn" href={href('/silences', { new: true, matcher: m })}><Icon name="silence" />Silence</a>}
       </div>
-      {row && <Facts row={row} machine={machine!} facts={facts.data ?? none} away={away} />}
+      {row && <Facts row={row} machine={machine!} facts={said} away={away || said === kept.current && silent} />}
       <AlertList alerts={alerts} name={name} />
     </div>
   );
@@ -164,7 +170,7 @@ function Facts({ row, machine, facts, away }: { row: FleetRow; machine: Machine;
   if (machine.addresses?.length) list.push(['Address', machine.addresses.join(', ')]);
   if (row.os) list.push(['System', row.os]);
   if (row.kernel) list.push(['Kernel', row.kernel]);
-  if (row.booted) list.push(['Uptime', <>{ago(time - row.booted)}{row.reboot && <> <Status level="info" icon="refresh">reboot due</Status></>}</>]);
+  if (row.booted && !away) list.push(['Uptime', <>{ago(time - row.booted)}{row.reboot && <> <Status level="info" icon="refresh">reboot due</Status></>}</>]);
   if (generation !== undefined) list.push(['NixOS', <span title={activated ? `Installed ${date(activated, isUTC())}` : undefined}>generation {generation}{booted !== undefined && booted !== generation && `, booted ${booted}`}{activated && <span class="dim">, {ago(time - activated)} old</span>}</span>]);
   if (ts) list.push(['Tailscale', <>{ts.direct ? 'direct' : ts.relay ? `by relay ${ts.relay}` : 'not in use'}{!ts.online && <span class="dim">, offline says the tailnet</span>}{ts.expired ? <> <Status level="crit">key expired</Status></> : keyExpiry && keyExpiry - time < 7 * 86400 ? <> <Status level="warn">key expires in {ago(keyExpiry - time)}</Status></> : null}</>]);
   if (row.exporter) list.push(['Exporter', row.exporter]);
