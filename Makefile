@@ -24,6 +24,9 @@ ORACLES := github.com/prometheus/prometheus/cmd/prometheus \
 # needs everything compiled anew, and they are most of it.
 SLIM := remove_all_sd,enable_dns_sd
 
+# Without tables for debuggers: a dozen tests link all of Prometheus.
+GOTEST := go test -ldflags='-s -w'
+
 .DEFAULT_GOAL := help
 
 .PHONY: build run test test-unit test-race oracle ui ui-check lint fmt nix bench help
@@ -51,14 +54,14 @@ test: ## install what the tests need (as root with apt), and run every test
 	e2e/deps.sh
 	cd e2e/browser && npm ci --no-audit --no-fund
 	$(MAKE) ui-check build oracle
-	go test -timeout 20m ./...
+	$(GOTEST) -timeout 20m ./...
 	$(MAKE) test-race
 
 test-unit: oracle ## run the tests that need neither root nor packages
-	go test $$(go list ./... | grep -Ev '/(e2e(/browser)?|nix/.*)$$')
+	$(GOTEST) $$(go list ./... | grep -Ev '/(e2e(/browser)?|nix/.*)$$')
 
 test-race: ## run our own packages under the race detector
-	CGO_ENABLED=1 go test -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
+	CGO_ENABLED=1 $(GOTEST) -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
 
 lint: ## gofmt, go vet, go mod tidy, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run make fmt'; exit 1; }
