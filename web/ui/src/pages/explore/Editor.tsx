@@ -55,6 +55,7 @@ const look = EditorView.theme({
   '&.cm-focused .cm-nonmatchingBracket, .cm-nonmatchingBracket': { background: 'var(--crit-soft)' },
   '& ::selection': { background: 'var(--accent-soft)' },
   '.cm-tooltip': { background: 'var(--raised)', color: 'var(--ink)', border: '1px solid var(--line-strong)', borderRadius: 'var(--radius)', boxShadow: 'var(--shadow)', fontFamily: 'var(--font)', fontSize: 'var(--size)' },
+  '.cm-tooltip.cm-tooltip-autocomplete': { marginTop: '4px' },
   '.cm-tooltip.cm-tooltip-autocomplete > ul': { fontFamily: 'var(--mono)', fontSize: 'var(--size-s)', maxHeight: '320px', minWidth: 'min(340px, 80vw)', maxWidth: 'min(640px, 92vw)' },
   '.cm-tooltip.cm-tooltip-autocomplete > ul > li': { padding: '4px 10px', lineHeight: '1.4', display: 'flex', gap: '10px' },
   '.cm-tooltip-autocomplete ul li[aria-selected]': { background: 'var(--accent-soft)', color: 'var(--ink)' },
