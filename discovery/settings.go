@@ -8,9 +8,11 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v2"
 	yamlnode "go.yaml.in/yaml/v3"
 
@@ -240,7 +242,7 @@ func (s *Settings) readFile(name string) error {
 		}
 	}
 	if use("inventoryFile", inventory.Name, f.InventoryFile != "") {
-		s.Inventory = f.InventoryFile
+		s.Inventory = config.JoinDir(filepath.Dir(name), f.InventoryFile)
 	}
 	if use("tailscale", tailscale.Name, f.Tailscale != nil) {
 		return s.tailscale(*f.Tailscale, [4]string{"tailscale.socket", "tailscale.jobs", "tailscale.tags", "tailscale.intermittentTags"})
@@ -353,9 +355,26 @@ func readable(err error) error {
 	for i, text := range e.Errors {
 		if before, _, ok := strings.Cut(text, " not found in type "); ok {
 			e.Errors[i] = before + " is unknown; known are enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, tls.{caFile,certFile,keyFile,serverName}, additionalScrapeConfigs"
+		} else if before, typ, ok := strings.Cut(text, " into "); ok {
+			e.Errors[i] = before + ": it has to be " + kind(typ)
 		}
 	}
 	return e
+}
+
+// kind is what a Go type is to those who write YAML.
+func kind(typ string) string {
+	switch typ {
+	case "bool":
+		return "true or false"
+	case "int":
+		return "a number"
+	case "string":
+		return "a word"
+	case "[]string":
+		return "a list"
+	}
+	return "keys and values"
 }
 
 // Parts are what the methods add to the scrape configurations, in the order of

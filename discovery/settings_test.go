@@ -101,6 +101,14 @@ func TestSectionsOfOtherMethods(t *testing.T) {
 	}
 }
 
+// Where the server was started is of no concern to the file.
+func TestInventoryIsBesideTheFile(t *testing.T) {
+	file := write(t, "discoveryMethod: inventory\ninventoryFile: machines.json\n")
+	s, err := ReadFlags(Flags{SettingsFile: file})
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(filepath.Dir(file), "machines.json"), s.Inventory)
+}
+
 func TestMistakesAreNamed(t *testing.T) {
 	for _, test := range []struct {
 		flags Flags
@@ -121,7 +129,9 @@ func TestMistakesAreNamed(t *testing.T) {
 		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {node: {names: []}}"}, "dnsDiscovery.node: names is empty"},
 		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {node: {names: [x], port: 0}}"}, "dnsDiscovery.node: port 0"},
 		{Flags{SettingsFile: "discoveryMethod: static\nstaticTargets: {node: ['a:b:c']}"}, `staticTargets.node: target "a:b:c"`},
-		{Flags{SettingsFile: "enableAutoDiscovery: 7"}, "line 1"},
+		{Flags{SettingsFile: "enableAutoDiscovery: 7"}, "line 1: cannot unmarshal !!int `7`: it has to be true or false"},
+		{Flags{SettingsFile: "\nstaticTargets: {node: web1}"}, "line 2: cannot unmarshal !!str `web1`: it has to be a list"},
+		{Flags{SettingsFile: "[]"}, "line 1: cannot unmarshal !!seq: it has to be keys and values"},
 		{Flags{SettingsFile: "enableAutoDiscovery: false\ndiscoveryMethod: bogus"}, `unknown method "bogus"`},
 		{Flags{SettingsFile: "discoveryMethod: none\n---\ndiscoveryMethod: static"}, "more than one document"},
 	} {

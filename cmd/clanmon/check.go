@@ -98,11 +98,15 @@ func (c *checkCommand) checkFlags(args []string) error {
 	if _, err := ruler.NewShipped(s.opts.Rules.Shipped); err != nil {
 		return err
 	}
-	if d := s.opts.Discovery; d.SettingsFile == "" && d.Inventory == "" {
-		_, err := discovery.ReadFlags(d)
-		return err
+	d := s.opts.Discovery
+	if d.SettingsFile != "" {
+		return nil
 	}
-	return nil
+	settings, err := discovery.ReadFlags(d)
+	if err == nil && d.Inventory == "" {
+		_, err = settings.Parts()
+	}
+	return err
 }
 
 func (c *checkCommand) alertmanager(files ...string) int {

@@ -105,10 +105,27 @@ func ParsePort(s string) (int, error) {
 var machineName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.:-]{0,61}[A-Za-z0-9_])?$`)
 
 // CheckMachine refuses names of machines that an operator wrote and that would
-// not survive in an address of the web UI.
+// not survive in an address of the web UI. An IP address is a name too.
 func CheckMachine(name string) error {
+	if addr, err := netip.ParseAddr(name); err == nil && addr.Zone() == "" {
+		return nil
+	}
 	if !machineName.MatchString(name) {
 		return fmt.Errorf("machine name %q: at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end", name)
+	}
+	return nil
+}
+
+// CheckHost refuses what is neither a host name nor an IP address; an IPv6
+// address is without brackets.
+func CheckHost(host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
+		return r <= ' ' || strings.ContainsRune(`:/\"'{}[]()<>?#%&,;@`, r)
+	}) {
+		return fmt.Errorf("%q is neither a host name nor an address", host)
 	}
 	return nil
 }

@@ -23,9 +23,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -91,9 +91,22 @@ func place(text []byte, dec *json.Decoder, err error) error {
 		offset = e.Offset
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("line %d: field %s is a %s; it has to be a %s", line(text, e.Offset), e.Field, e.Value, e.Type)
+		return fmt.Errorf("line %d: field %s is a %s; it has to be a %s", line(text, e.Offset), e.Field, e.Value, kind(e.Type))
 	}
 	return fmt.Errorf("line %d: %w", line(text, offset), err)
+}
+
+// kind is what a Go type is in JSON.
+func kind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Slice:
+		return "list"
+	case reflect.Map, reflect.Struct:
+		return "object"
+	case reflect.String:
+		return "string"
+	}
+	return "number"
 }
 
 func line(text []byte, offset int64) int {
@@ -108,8 +121,8 @@ func (m Machine) check(name string) error {
 		return errors.New("addresses is empty; name at least one address or host name")
 	}
 	for _, a := range m.Addresses {
-		if a == "" || strings.ContainsAny(a, " /@[]") {
-			return fmt.Errorf("addresses: %q is neither a host name nor an address", a)
+		if err := contract.CheckHost(a); err != nil {
+			return fmt.Errorf("addresses: %w; ports are in exporters", err)
 		}
 	}
 	switch m.Availability {

@@ -58,7 +58,10 @@ func parseTarget(job, text string) (Target, error) {
 	if err != nil {
 		return t, err
 	}
-	if err := checkHost(host); err != nil {
+	if host == "" {
+		return t, fmt.Errorf("the host is missing")
+	}
+	if err := contract.CheckHost(host); err != nil {
 		return t, err
 	}
 	t.Host = host
@@ -102,21 +105,6 @@ func splitPort(s string) (host, port string, err error) {
 		return "", "", fmt.Errorf("an IPv6 address has to be in brackets: [%s]", s)
 	}
 	return "", "", fmt.Errorf("it has to be [NAME@]HOST[:PORT]")
-}
-
-func checkHost(host string) error {
-	if host == "" {
-		return fmt.Errorf("the host is missing")
-	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return nil
-	}
-	if strings.Contains(host, ":") || strings.ContainsFunc(host, func(r rune) bool {
-		return r <= ' ' || strings.ContainsRune(`/\"'{}()<>?#%&,;@`, r)
-	}) {
-		return fmt.Errorf("%q is neither a host name nor an address", host)
-	}
-	return nil
 }
 
 // Parts are the parts of the scrape configurations. Two machines of one name
