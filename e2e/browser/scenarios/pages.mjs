@@ -1,0 +1,89 @@
+// What each page is for: what a person looks for is there.
+export default async function pages(browser, { base }) {
+  const page = await browser.open('/');
+  await page.see('box', 'odd', 'gone', 'Down', /\b1\s+failed unit/i);
+  page.check(/^\(\d+\) Fleet/.test(await page.p.title()), `the title does not count what fires: ${await page.p.title()}`);
+  await page.shoot('fleet');
+
+  // From the fleet to a machine, and on to its neighbours.
+  await page.p.locator('main a', { hasText: /^box$/ }).first().click();
+  await page.p.waitForURL((u) => u.pathname === '/m/box');
+  await page.see('CPU', 'Memory', 'box');
+  await page.p.locator('main canvas, main svg').first().waitFor();
+  await page.shoot('machine');
+  for (const tab of ['Disks', 'Network', 'Services', 'Metrics']) {
+    await page.p.locator('nav.tabs a', { hasText: tab }).click();
+    await page.settle();
+  }
+  await page.see('clanmon_build_info', 'Version and commit of this program');
+  await page.goto('/m/gone');
+  await page.see(/connection refused/, /curl/);
+  await page.goto('/m/nobody');
+  await page.see('There is no machine of this name');
+
+  // The unit that failed, as systemd says it.
+  await page.goto('/services');
+  await page.see('t-fail.service', 'failed');
+  await page.shoot('services');
+  await page.p.locator('main a', { hasText: 't-fail.service' }).first().click();
+  await page.see(/systemctl status/, /journalctl/);
+
+  // Alerts: what fires, what is silenced, what is pending.
+  await page.goto('/alerts');
+  await page.see('Hostile', 'UnitFailed', 'MachineDown');
+  page.check(!(await page.text()).includes('KnownTrouble'), 'a silenced alert is among those that fire');
+  await page.shoot('alerts');
+  await page.p.locator('nav.tabs a', { hasText: 'Silenced' }).click();
+  await page.see('KnownTrouble', 'by ada');
+  await page.p.locator('nav.tabs a', { hasText: 'Pending' }).click();
+  await page.see('NotYet', 'This is pending');
+
+  // Silencing, from the alert to the server and back.
+  await page.goto('/alerts?q=Hostile');
+  await page.p.getByRole('button', { name: /^Silence Hostile/ }).first().click();
+  const form = page.p.locator('[role="dialog"]');
+  await form.waitFor();
+  await form.locator('label', { hasText: 'Why' }).locator('textarea').fill('seen it');
+  await form.locator('label', { hasText: 'Who' }).locator('input').fill('grace');
+  await page.see(/Mutes 1 of \d+ alerts now/);
+  await form.locator('button.primary').click();
+  await form.waitFor({ state: 'detached' });
+  const silences = await (await fetch(`${base}/api/v2/silences`)).json();
+  const made = silences.find((s) => s.comment === 'seen it' && s.status.state === 'active');
+  page.check(made?.createdBy === 'grace' && made.matchers.some((m) => m.name === 'alertname' && m.value === 'Hostile'), `made ${JSON.stringify(silences)}`);
+  await page.goto('/silences');
+  await page.see('seen it', 'grace', 'new disk <b>on Friday</b>', 'ada');
+  await page.shoot('silences');
+  const mine = page.p.locator('li, tr', { hasText: 'seen it' }).last();
+  await mine.getByRole('button', { name: 'Expire' }).click();
+  await mine.getByRole('button', { name: 'Really expire' }).click();
+  await page.p.locator('main', { hasNotText: 'seen it' }).waitFor();
+  page.check((await (await fetch(`${base}/api/v2/silence/${made.id}`)).json()).status.state === 'expired', 'the silence is not expired');
+
+  // Explore: a table, a graph, and a mistake at its place.
+  await page.goto('/query?g0.expr=demo&g0.tab=1');
+  await page.see('42');
+  await page.goto('/graph?g0.expr=up&g0.tab=0&g0.range_input=15m');
+  await page.p.locator('main canvas').first().waitFor();
+  await page.see(/box/);
+  await page.shoot('explore');
+  const wrong = await browser.open('/targets');
+  wrong.expectTrouble(); // the server answers 400 to a query that is wrong
+  await wrong.goto('/query?g0.expr=sum(&g0.tab=1');
+  await wrong.see(/unclosed left parenthesis|unexpected end/);
+  await wrong.close();
+  await page.goto('/query?g0.expr=nothing_of_this_name&g0.tab=1');
+  await page.see(/no (series|result|data)|nothing|empty/i);
+
+  await page.goto('/targets');
+  await page.see(/5 targets in 3 jobs, 1 down/);
+  await page.shoot('targets');
+  await page.goto('/service-discovery');
+  await page.see('Kept', /node 3 3 0/);
+  await page.goto('/status');
+  await page.see('3.15.0', /Series in memory/);
+  await page.goto('/tsdb-status');
+  await page.see(/Series per metric|metric/i);
+  await page.goto('/config');
+  await page.see('scrape_interval: 1s');
+}
