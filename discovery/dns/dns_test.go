@@ -9,11 +9,17 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v2"
 )
+
+// A discovery leaves no goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]Lookup{
@@ -130,6 +136,47 @@ func TestReverseKeepsNameWhileNobodyAnswers(t *testing.T) {
 		time.Sleep(2 * reverseFresh)
 		names, err = []string{"..."}, nil
 		require.Equal(t, "10.0.0.1", r.name(t.Context(), "10.0.0.1"), "a name of which nothing is left")
+	})
+}
+
+type discoverer func(context.Context, chan<- []*targetgroup.Group)
+
+func (f discoverer) Run(ctx context.Context, up chan<- []*targetgroup.Group) { f(ctx, up) }
+
+// What upstream asks of a discovery: whole groups under a name that stays, and an
+// end with the context, also while nobody takes what it found.
+func TestRunEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c SDConfig
+		require.NoError(t, yaml.UnmarshalStrict([]byte("names: [_x._tcp.lan]"), &c))
+		reg := discovery.NewRefreshMetrics(prometheus.NewRegistry())
+		made, err := c.NewDiscoverer(discovery.DiscovererOptions{Metrics: c.NewDiscovererMetrics(nil, reg), SetName: "node"})
+		require.NoError(t, err)
+		d := made.(*Discovery)
+		d.inner = discoverer(func(ctx context.Context, up chan<- []*targetgroup.Group) {
+			for {
+				select {
+				case up <- []*targetgroup.Group{{Source: "_x._tcp.lan", Targets: []model.LabelSet{
+					{model.AddressLabel: "web1.lan.:9100", srvTargetLabel: "web1.lan."},
+					{model.AddressLabel: "web2.lan.:9100", srvTargetLabel: "web2.lan."},
+				}}}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		up := make(chan []*targetgroup.Group)
+		go d.Run(ctx, up) // the bubble waits for it and all that it starts
+		for range 2 {
+			groups := <-up
+			require.Len(t, groups, 1)
+			require.Equal(t, "_x._tcp.lan", groups[0].Source)
+			require.Len(t, groups[0].Targets, 2)
+			require.EqualValues(t, "web1", groups[0].Targets[0][machineLabel])
+		}
+		synctest.Wait()
+		cancel()
 	})
 }
 

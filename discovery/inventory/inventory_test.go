@@ -14,9 +14,13 @@ import (
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 )
+
+// A discovery leaves no goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const good = `{"machines": {
   "web1": {"addresses": ["10.0.0.1", "web1.lan"], "tags": ["web"], "exporters": {"node": 9200, "nginx": null}},

@@ -108,12 +108,14 @@ func splitPort(s string) (host, port string, err error) {
 }
 
 // Parts are the parts of the scrape configurations. Two machines of one name
-// would write the same series, so they are refused.
+// would write the same series, and one with two names is scraped under one of
+// them, so they are refused.
 func Parts(targets []Target) ([]contract.Part, error) {
 	type key struct {
 		job, instance string
 	}
 	seen := make(map[key]string)
+	names := make(map[key]string) // by address
 	var parts []contract.Part
 	for _, t := range targets {
 		address := net.JoinHostPort(t.Host, strconv.Itoa(t.Port))
@@ -125,6 +127,11 @@ func Parts(targets []Target) ([]contract.Part, error) {
 			return nil, fmt.Errorf("job %q: %s and %s are both named %q; give one a name of its own: NAME@HOST", t.Job, other, address, t.Machine)
 		}
 		seen[k] = address
+		k.instance = address
+		if other, ok := names[k]; ok {
+			return nil, fmt.Errorf("job %q: %s is named %q and %q; leave one of them out", t.Job, address, other, t.Machine)
+		}
+		names[k] = t.Machine
 		parts = append(parts, contract.Part{Job: t.Job, SD: map[string][]any{
 			"static_configs": {map[string]any{
 				"targets": []string{address},

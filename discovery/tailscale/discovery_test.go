@@ -22,10 +22,14 @@ import (
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v2"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 )
+
+// A discovery leaves no goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // daemon is a tailscaled as far as its LocalAPI is concerned: what the real one
 // cannot be brought to say is tried with it. The real one is in e2e.
