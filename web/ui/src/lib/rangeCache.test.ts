@@ -64,3 +64,11 @@ test('a step back asks only for what is older, and a part of what is known for o
   expect(c.missing('up', part)).toEqual({ start: 4800, end: 4800, step: 60 });
   expect(c.put('up', part, c.missing('up', part), [series('a', 4800, 4800, 60)]).series[0]!.values.every((v) => v !== null)).toBe(true);
 });
+
+test('points of another grid are not mixed with those that are known', () => {
+  const c = new RangeCache();
+  const g = { start: 0, end: 7200, step: 3600 };
+  c.put('up', g, g, [series('a', 0, 7200, 3600)]);
+  const moved = { start: 900, end: 8100, step: 3600 };
+  expect(c.missing('up', moved)).toEqual(moved);
+});

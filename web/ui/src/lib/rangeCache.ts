@@ -1,5 +1,5 @@
-// A chart that is refreshed asks only for the steps that it lacks. Both ends of
-// a range are multiples of the step, so that an old answer can be continued.
+// A chart that is refreshed asks only for the steps that it lacks. Old answers are
+// continued where their points lie on the same grid of steps.
 import type { MatrixSeries } from '../api/types/query';
 
 export interface Grid { start: number; end: number; step: number } // Unix seconds, both ends inclusive
@@ -26,7 +26,7 @@ export class RangeCache {
   // range that is known it is the last point.
   missing(expr: string, grid: Grid): Grid {
     const e = this.entries.get(`${grid.step} ${expr}`);
-    if (!e) return grid;
+    if (!e || (grid.start - e.grid.start) % grid.step !== 0) return grid;
     const { start, end } = e.grid;
     if (grid.start >= start && grid.start <= end && grid.end >= end) return { ...grid, start: Math.max(grid.start, end - (OVERLAP - 1) * grid.step) };
     if (grid.start >= start && grid.end < end) return { ...grid, start: grid.end };

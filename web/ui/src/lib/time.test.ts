@@ -23,6 +23,12 @@ test('steps are round and points aligned', () => {
   expect(stepFor(30 * 86400)).toBe(10800);
   expect(stepFor(365 * 86400)).toBe(172800);
   expect(aligned({ from: 101, to: 299 }, 60)).toEqual({ start: 60, end: 240 });
+  expect(aligned({ from: 159, to: 339 }, 60)).toEqual({ start: 120, end: 300 });
+  // A long chart ends within the last quarter of an hour, not hours ago.
+  const now = 1764040200 + 777;
+  const month = aligned({ from: now - 30 * 86400, to: now }, 10800);
+  expect(now - month.end).toBeLessThan(900);
+  expect((month.end - month.start) / 10800).toBe(240);
 });
 
 test('dates', () => {

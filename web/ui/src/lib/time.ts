@@ -51,10 +51,14 @@ export function stepFor(length: number, min = 15, points = 250): number {
   return roundSteps.find((s) => s >= want) ?? Math.ceil(want / 86400) * 86400;
 }
 
-// aligned moves both ends of a range onto multiples of the step, so that
-// refreshes and different charts ask for the same points.
+// aligned moves both ends of a range onto a grid of steps that does not move
+// with every refresh, so that refreshes and different charts ask for the same
+// points. Of steps longer than a quarter of an hour the grid moves each quarter,
+// or a chart of 30 days would end hours ago.
 export function aligned(r: Range, step: number): { start: number; end: number } {
-  return { start: Math.floor(r.from / step) * step, end: Math.floor(r.to / step) * step };
+  const hold = Math.min(step, 900);
+  const end = Math.floor(r.to / hold) * hold;
+  return { start: end - Math.ceil((end - r.from) / step) * step, end };
 }
 
 const two = (n: number) => String(n).padStart(2, '0');
