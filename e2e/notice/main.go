@@ -1,5 +1,6 @@
-// Command notice writes NOTICE: the modules that the binary is made of, their
-// licences, and the notices that the Apache licence asks to be passed on.
+// Command notice writes NOTICE: the modules and, for its pages, the npm packages
+// that the binary is made of, their licences, and the notices that the Apache
+// licence asks to be passed on.
 //
 //	go run ./e2e/notice > NOTICE
 package main
@@ -46,7 +47,46 @@ their own NOTICE files say follows. Written by: go run ./e2e/notice > NOTICE
 			}
 		}
 	}
+	pages, err := packages("web/ui/package-lock.json")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print("\nThe pages in it are built with these npm packages:\n\n", strings.Join(pages, "\n"), "\n")
 	fmt.Print("\n", strings.Join(notices, "\n"))
+}
+
+// packages are the npm packages of a lock file that are not for development only,
+// with their licences. The file is named from the root of the repository.
+func packages(lock string) ([]string, error) {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), lock))
+	if err != nil {
+		return nil, err
+	}
+	var file struct {
+		Packages map[string]struct {
+			Version, License string
+			Dev, Optional    bool
+		}
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		return nil, fmt.Errorf("%s: %w", lock, err)
+	}
+	var all []string
+	for path, p := range file.Packages {
+		if path == "" || p.Dev || p.Optional {
+			continue
+		}
+		if p.License == "" {
+			return nil, fmt.Errorf("%s: %s names no licence", lock, path)
+		}
+		all = append(all, fmt.Sprintf("%s %s: %s", path[strings.LastIndex(path, "node_modules/")+len("node_modules/"):], p.Version, p.License))
+	}
+	slices.Sort(all)
+	return all, nil
 }
 
 // linked are the modules that pkg is built from, sorted, without our own.
