@@ -5,6 +5,7 @@ package discovery
 import (
 	"reflect"
 
+	//lint:ignore SA1019 it is what another dependency brings along, to be emptied
 	"github.com/aws/aws-sdk-go/aws/endpoints"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"

@@ -5,6 +5,7 @@ package discovery
 import (
 	"testing"
 
+	//lint:ignore SA1019 it is what another dependency brings along, to be emptied
 	"github.com/aws/aws-sdk-go/aws/endpoints"
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/kubernetes/scheme"

@@ -64,9 +64,6 @@ func play(t *testing.T, base, scenario string, more options) (figures map[string
 	return report.Figures
 }
 
-// hostile is what a label may contain and a page must show as it is.
-const hostile = `<img src=x onerror="window.pwned=1">"'é`
-
 // odd is a machine whose exporter says hostile things.
 const odd = `node_os_info{pretty_name="<img src=x onerror=\"window.pwned=1\">\"'é",name="<script>window.pwned=1</script>"} 1
 node_uname_info{release="</td><script>window.pwned=1</script>",nodename="odd"} 1
