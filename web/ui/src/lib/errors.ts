@@ -5,5 +5,6 @@ export function shortError(text: string | undefined): string {
   return text
     .replace(/^(Get|Post) "[^"]*": /, '')
     .replace(/dial (tcp|udp|unix) [^ ]+: /, '')
-    .replace(/\b(connect|lookup|read|write): (?=\S)/, '');
+    .replace(/\b(connect|lookup|read|write): (?=\S)/, '')
+    .replace(/^EOF$/, 'closes the connection without an answer');
 }

@@ -147,7 +147,8 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
     { id: 'name', title: 'Machine', class: 'machine', sort: (r) => r.name, cell: (r) => (
       <span class="namecell">
         <a class="ellipsis" href={href(machinePath(r.name))}><b>{r.name}</b></a>
-        {r.tags.slice(0, 3).map((t) => <button type="button" class="chip" key={t} title={`Only tag ${t}`} onClick={() => setParams({ tag: t }, false)}>{t}</button>)}
+        {r.tags.slice(0, r.why ? 2 : 3).map((t) => <button type="button" class="chip" key={t} title={`Only tag ${t}`} onClick={() => setParams({ tag: t }, false)}>{t}</button>)}
+        {r.tags.length > (r.why ? 2 : 3) && <span class="dim" title={r.tags.join(', ')}>+{r.tags.length - (r.why ? 2 : 3)}</span>}
         {r.why && <span class="dim ellipsis why" title={r.why}>{r.why}</span>}
       </span>
     ) },
