@@ -117,7 +117,8 @@ func house(t *testing.T) *harness.Server {
 	silence := fmt.Sprintf(`{"matchers": [{"name": "alertname", "value": "KnownTrouble", "isRegex": false}, {"name": "machine", "value": "box", "isRegex": false}], "startsAt": %q, "endsAt": %q, "createdBy": "ada", "comment": "new disk <b>on Friday</b>"}`,
 		now.Format(time.RFC3339), now.Add(8*time.Hour).Format(time.RFC3339))
 	require.Equal(t, http.StatusOK, s.Post("/api/v2/silences", "application/json", silence).Status)
-	harness.Eventually(t, 2*time.Minute, func() error {
+	// A record of each minute, and a rule of each minute that reads it.
+	harness.Eventually(t, 4*time.Minute, func() error {
 		a := s.Get("/api/v2/alerts?silenced=false&inhibited=false")
 		for _, want := range []string{"Hostile", "UnitFailed", "MachineDown"} {
 			if !strings.Contains(a.Body, want) {
