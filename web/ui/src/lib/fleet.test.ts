@@ -8,7 +8,7 @@ const machine = (name: string, health: ('up' | 'down' | 'unknown')[], availabili
   targets: health.map((h, i) => ({ job: ['node', 'systemd'][i]!, instance: `${name}:${i}`, address: '', health: h, ...(h === 'down' && { lastError: 'connection refused' }) })),
 });
 const alert = (name: string, severity: string, state: Alert['status']['state'] = 'active'): Alert => ({
-  labels: { alertname: 'X', machine: name, severity }, annotations: { summary: `${severity} of ${name}` }, startsAt: '', endsAt: '', updatedAt: '', fingerprint: '', receivers: [], status: { state, silencedBy: [], inhibitedBy: [] },
+  labels: { alertname: 'X', machine: name, severity }, annotations: { summary: `${name}: ${severity} of ${name}` }, startsAt: '', endsAt: '', updatedAt: '', fingerprint: '', receivers: [], status: { state, silencedBy: [], inhibitedBy: [] },
 });
 const sample = (name: string, m: string, v: number, more = {}) => ({ metric: { __name__: name, machine: m, ...more }, value: [0, String(v)] as [number, string] });
 

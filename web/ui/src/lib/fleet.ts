@@ -106,7 +106,7 @@ export function mergeFleet(machines: Machine[], records: VectorSample[], facts: 
     if (a.labels.severity === 'critical') row.critical++;
     else if (a.labels.severity === 'warning') row.warning++;
     else if (a.labels.severity === 'info') row.info++;
-    if (!row.why || (a.labels.severity === 'critical')) row.why = a.annotations.summary || a.labels.alertname || '';
+    if (!row.why || (a.labels.severity === 'critical')) row.why = (a.annotations.summary || a.labels.alertname || '').replace(`${row.name}: `, '');
   }
   for (const row of rows.values()) judge(row);
   return [...rows.values()];

@@ -147,9 +147,10 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
     { id: 'name', title: 'Machine', class: 'machine', sort: (r) => r.name, cell: (r) => (
       <span class="namecell">
         <a class="ellipsis" href={href(machinePath(r.name))}><b>{r.name}</b></a>
-        {r.tags.slice(0, r.why ? 2 : 3).map((t) => <button type="button" class="chip" key={t} title={`Only tag ${t}`} onClick={() => setParams({ tag: t }, false)}>{t}</button>)}
-        {r.tags.length > (r.why ? 2 : 3) && <span class="dim" title={r.tags.join(', ')}>+{r.tags.length - (r.why ? 2 : 3)}</span>}
-        {r.why && <span class="dim ellipsis why" title={r.why}>{r.why}</span>}
+        {/* What is wrong needs the room more than tags do. */}
+        {!r.why && r.tags.slice(0, 3).map((t) => <button type="button" class="chip" key={t} title={`Only tag ${t}`} onClick={() => setParams({ tag: t }, false)}>{t}</button>)}
+        {!r.why && r.tags.length > 3 && <span class="dim" title={r.tags.join(', ')}>+{r.tags.length - 3}</span>}
+        {r.why && <span class="dim ellipsis why" title={[r.why, r.tags.length && `tags: ${r.tags.join(', ')}`].filter(Boolean).join('\n')}>{r.why}</span>}
       </span>
     ) },
     { id: 'cpu', title: 'CPU', num: true, width: '180px', sort: (r) => r.cpu, cell: (r) => <span class="cpucell"><Spark values={spark.get(r.name)} max={1} label={`CPU of ${r.name} over an hour`} /><Meter value={r.cpu} warn={0.85} crit={0.97} /></span> },
@@ -160,7 +161,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
     { id: 'memoryStalled', title: 'Time stalled on memory', head: 'Mem. stall', num: true, sort: (r) => r.memoryStalled, cell: (r) => format(r.memoryStalled, 'ratio') },
     { id: 'temperature', title: 'Hottest sensor', head: 'Temp.', num: true, sort: (r) => r.temperature, cell: (r) => (r.temperature === undefined ? '–' : `${Math.round(r.temperature)} °C`) },
     { id: 'units', title: 'Failed units', head: 'Failed', num: true, sort: (r) => r.unitsFailed, cell: (r) => (r.unitsFailed ? <a class="status warn" href={href(machinePath(r.name), { tab: 'services' })}>{r.unitsFailed}</a> : r.unitsFailed === 0 ? <span class="dim">0</span> : '–') },
-    { id: 'uptime', title: 'Uptime', num: true, sort: (r) => (r.booted ? now.value - r.booted : undefined), cell: (r) => <span class="nowrap">{r.booted ? ago(now.value - r.booted) : '–'}{r.reboot && <span class="status badge info" title="A reboot is due: another kernel is installed"><Icon name="refresh" />reboot</span>}</span> },
+    { id: 'uptime', title: 'Uptime', num: true, sort: (r) => (r.booted ? now.value - r.booted : undefined), cell: (r) => <span class="row" style={{ flexWrap: 'nowrap', justifyContent: 'flex-end', gap: '6px' }}>{r.booted ? ago(now.value - r.booted) : '–'}{r.reboot && <span class="status badge info" title="A reboot is due: another kernel is installed"><Icon name="refresh" />reboot</span>}</span> },
     { id: 'os', title: 'System', class: 'ellipsis', sort: (r) => r.os, cell: (r) => <span title={r.os}>{r.os || '–'}</span> },
     { id: 'kernel', title: 'Kernel', sort: (r) => r.kernel, cell: (r) => r.kernel || '–' },
     { id: 'exporter', title: 'Exporter', sort: (r) => r.exporter, cell: (r) => r.exporter || '–' },
