@@ -355,7 +355,10 @@ func (in *inside) put(ctx context.Context, batch []*alert.Alert) {
 // run delivers until ctx ends. Alerts that are queued then are still taken in,
 // though what waits for its group is not sent: the next start sends it.
 func (in *inside) run(ctx context.Context) {
-	in.log.Info("Delivering alerts", "receivers", strings.Join(slices.Sorted(maps.Keys(in.config.receivers)), ", "), "config", in.opts.ConfigFile)
+	in.mu.Lock() // a reload may come before delivery has begun
+	receivers := slices.Sorted(maps.Keys(in.config.receivers))
+	in.mu.Unlock()
+	in.log.Info("Delivering alerts", "receivers", strings.Join(receivers, ", "), "config", in.opts.ConfigFile)
 	stopSaving := make(chan struct{})
 	var saving sync.WaitGroup
 	for _, s := range in.savers {
