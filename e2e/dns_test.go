@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,9 +14,9 @@ import (
 
 // nameServer runs NSD, a real authoritative name server, on a host of its own
 // whose /etc/resolv.conf points at it.
-func nameServer(t *testing.T, name string, transferable map[string]bool, zones map[string]string) *harness.Host {
+func nameServer(t *testing.T, transferable map[string]bool, zones map[string]string) *harness.Host {
 	t.Helper()
-	h := harness.NewHost(t, name, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+	h := harness.NewHost(t, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
 	startNSD(t, h, "127.0.0.1", transferable, zones)
 	return h
 }
@@ -50,8 +49,8 @@ func startNSD(t *testing.T, h *harness.Host, address string, transferable map[st
 // What a name server can do to those who ask it: a failure leaves the targets as
 // they were, an answer does not.
 func TestDNSWhileNameServersFail(t *testing.T) {
-	lan := harness.NewLan(t, "ldf", "3")
-	require.NoError(t, exec.Command("pkill", "-f", "/run/netlab/ldf/dnsmasq.conf").Run(), "the name server of the lab")
+	lan := harness.NewLan(t, "3")
+	lan.StopDNS()
 	for _, host := range []string{"h2", "h3"} {
 		harness.Start(t, lan.Host(host).Command(t, harness.Command{Args: []string{"exporter", "--exporter=node", "--collectors=load"}}))
 	}
@@ -198,7 +197,7 @@ scrape_configs:
 }
 
 func TestDNSFindsMachines(t *testing.T) {
-	h := nameServer(t, "dns-e2e", map[string]bool{"monitoring.local": true}, map[string]string{
+	h := nameServer(t, map[string]bool{"monitoring.local": true}, map[string]string{
 		"monitoring.local": "web1 A 127.0.1.1\ndb A 127.0.1.2\ndb A 127.0.1.9\n_node._tcp SRV 0 0 9300 web1\n",
 		"wild.test":        "* A 127.0.1.3\nsrv A 127.0.1.3\n_x._tcp SRV 0 0 9301 srv\n_x._tcp SRV 0 0 9301 " + strings.Repeat("y", 63) + "\n" + strings.Repeat("y", 63) + " A 127.0.1.4\n",
 		"127.in-addr.arpa": "3.1.0 PTR gateway.wild.test.\n",
@@ -244,7 +243,7 @@ func TestDNSFindsMachines(t *testing.T) {
 // Several methods that name one machine give one set of targets, and what is
 // known of it from all of them.
 func TestMethodsAgreeOnAMachine(t *testing.T) {
-	h := nameServer(t, "dns-agree", map[string]bool{"lan.test": true}, map[string]string{"lan.test": "web1 A 127.0.1.1\nweb2 A 127.0.1.2\n"})
+	h := nameServer(t, map[string]bool{"lan.test": true}, map[string]string{"lan.test": "web1 A 127.0.1.1\nweb2 A 127.0.1.2\n"})
 	for _, address := range []string{"127.0.1.1:9100", "127.0.1.2:9100", "127.0.2.1:9100", "127.0.3.1:9100"} {
 		harness.Start(t, h.Command(t, harness.Command{Args: []string{"exporter", "--exporter=node", "--collectors=load", "--web.listen-address=" + address}}))
 	}

@@ -16,7 +16,7 @@ import (
 // The main promise: on a machine of a tailnet one flag finds the others, with
 // their names; new ones within seconds; and a dead one stays.
 func TestTailnetFindsMachines(t *testing.T) {
-	net := harness.NewTailnet(t, "tnd", "4")
+	net := harness.NewTailnet(t, "4")
 	net.Join("h1", "tag:server")
 	net.Join("h2", "tag:node")
 	net.Join("h3", "tag:laptop")
@@ -120,7 +120,7 @@ func discovered(s *harness.Server) discovery {
 
 // What happens to machines in the life of a tailnet, and what the server makes of it.
 func TestTailnetChanges(t *testing.T) {
-	net := harness.NewTailnet(t, "tnc", "3")
+	net := harness.NewTailnet(t, "3")
 	net.Join("h1", "tag:server")
 	net.Join("h2", "tag:node")
 	net.Join("h3", "tag:node")
@@ -203,7 +203,7 @@ func TestTailnetChanges(t *testing.T) {
 // tailscale_sd_configs is a service discovery like any other: in a file of one's
 // own, with relabelling of one's own.
 func TestTailnetInOwnFile(t *testing.T) {
-	net := harness.NewTailnet(t, "tno", "2")
+	net := harness.NewTailnet(t, "2")
 	net.Join("h1", "tag:server")
 	net.Join("h2", "tag:node")
 	net.Reachable()

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -15,19 +17,22 @@ type Lan struct {
 	lab, tool string
 }
 
-// NewLan makes the hosts, and removes them when the test ends. lab is unique
-// among the tests, and short: it is part of names of interfaces.
-func NewLan(t testing.TB, lab, n string) *Lan {
+// NewLan makes the hosts, and removes them when the test ends.
+func NewLan(t testing.TB, n string) *Lan {
 	t.Helper()
 	Root(t)
 	for tool, pkg := range map[string]string{"ip": "iproute2", "dnsmasq": "dnsmasq-base", "nft": "nftables"} {
 		Tool(t, tool, pkg)
 	}
-	l := &Lan{t, lab, filepath.Join(Repo(t), "e2e", "tailnet", "netlab.sh")}
+	l := &Lan{t, unique("lan"), filepath.Join(Repo(t), "e2e", "tailnet", "netlab.sh")}
 	t.Cleanup(func() { l.do("down") })
 	l.do("up", n)
 	return l
 }
+
+// unique is a name for network namespaces that nobody has: not a test beside this
+// one, nor what a killed one left behind.
+func unique(prefix string) string { return fmt.Sprintf("%s%08x", prefix, rand.Uint32()) }
 
 func (l *Lan) do(cmd string, args ...string) {
 	l.t.Helper()
@@ -37,6 +42,13 @@ func (l *Lan) do(cmd string, args ...string) {
 
 // Host is a machine, or dns.
 func (l *Lan) Host(name string) *Host { return &Host{l.lab + "-" + name} }
+
+// StopDNS ends the name server of the host dns, for another one in its place.
+func (l *Lan) StopDNS() {
+	l.t.Helper()
+	out, err := exec.Command("pkill", "-f", "/run/netlab/"+l.lab+"/dnsmasq.conf").CombinedOutput()
+	require.NoError(l.t, err, "the name server of the lab: %s", out)
+}
 
 // Cut pulls the network cable of a host, Plug undoes it.
 func (l *Lan) Cut(host string)  { l.t.Helper(); l.do("cut", host) }

@@ -21,8 +21,9 @@ type Host struct{ Namespace string }
 
 // NewHost makes a host that has only a loopback, and removes it when the test
 // ends. resolvConf is its /etc/resolv.conf.
-func NewHost(t testing.TB, name, resolvConf string) *Host {
+func NewHost(t testing.TB, resolvConf string) *Host {
 	t.Helper()
+	name := unique("host")
 	Root(t)
 	ip := Tool(t, "ip", "iproute2")
 	run := func(args ...string) {

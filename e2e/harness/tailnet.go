@@ -19,7 +19,7 @@ type Tailnet struct {
 }
 
 // NewTailnet makes a tailnet of n machines, none of which is a member yet.
-func NewTailnet(t testing.TB, lab string, n string) *Tailnet {
+func NewTailnet(t testing.TB, n string) *Tailnet {
 	t.Helper()
 	Root(t)
 	for tool, pkg := range map[string]string{"ip": "iproute2", "dnsmasq": "dnsmasq-base", "openssl": "openssl", "curl": "curl"} {
@@ -31,9 +31,9 @@ func NewTailnet(t testing.TB, lab string, n string) *Tailnet {
 	// Not t.TempDir, whose path is too long for a socket.
 	dir, err := os.MkdirTemp("", "tn-")
 	require.NoError(t, err)
-	n4 := &Tailnet{t, filepath.Join(Repo(t), "e2e", "tailnet", "tailnet.sh"), dir, lab}
+	n4 := &Tailnet{t, filepath.Join(Repo(t), "e2e", "tailnet", "tailnet.sh"), dir, unique("tn")}
 	t.Cleanup(func() { n4.do("down") })
-	n4.do("up", lab, n)
+	n4.do("up", n4.lab, n)
 	return n4
 }
 
