@@ -185,12 +185,13 @@ func (p *page) devices() {
 	each("node_disk_write_time_seconds_total", busy*2)
 	each("node_disk_io_time_seconds_total", busy)
 	if m.role.name == "store" {
-		for state, n := range map[string]float64{"active": 4, "failed": 0, "spare": 0} {
-			if m.has("raid degraded") {
-				n = map[string]float64{"active": 3, "failed": 1}[state]
-			}
-			p.gauge("node_md_disks", n, "device", "md0", "state", state)
+		failed := 0.
+		if m.has("raid degraded") {
+			failed = 1
 		}
+		p.gauge("node_md_disks", 4-failed, "device", "md0", "state", "active")
+		p.gauge("node_md_disks", failed, "device", "md0", "state", "failed")
+		p.gauge("node_md_disks", 0, "device", "md0", "state", "spare")
 		p.gauge("node_md_disks_required", 4, "device", "md0")
 	}
 }
