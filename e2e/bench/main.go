@@ -2,7 +2,7 @@
 // and prints the figures as a Markdown table with ratios. What counts are the
 // ratios: the machine is noisy, and all peers meet the same noise.
 //
-//	go run ./e2e/bench [-short] [-only server|exporter|discovery]
+//	go run ./e2e/bench [-short] [-only server|exporter|discovery|ui]
 //
 // The peers are upstream's own programs, built from the module versions that
 // clanmon embeds (CLANMON_ORACLE_DIR, as make bench sets it), and VictoriaMetrics
@@ -23,7 +23,7 @@ import (
 func main() {
 	log.SetFlags(log.Ltime)
 	short := flag.Bool("short", false, "two minutes instead of ten: good for a first look")
-	only := flag.String("only", "", "server, exporter or discovery")
+	only := flag.String("only", "", "server, exporter, discovery or ui")
 	flag.Parse()
 
 	bin := cmp.Or(os.Getenv("CLANMON_BIN"), "bin/clanmon")
@@ -56,6 +56,11 @@ func main() {
 			window = 30 * time.Second
 		}
 		if err := benchDiscovery(bin, oracle, window); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *only == "" || *only == "ui" {
+		if err := benchUI(bin); err != nil {
 			log.Fatal(err)
 		}
 	}
