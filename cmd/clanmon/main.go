@@ -150,7 +150,7 @@ func promtool(args []string, e env) error {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "usage: clanmon ROLE [flags]\n\nRoles:\n")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-10s%s\n", c.name, c.help)
+		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.help)
 	}
 	fmt.Fprint(w, "\nclanmon ROLE --help lists the flags of a role.\n")
 }
