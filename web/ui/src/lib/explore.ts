@@ -71,7 +71,8 @@ export function arrival(params: URLSearchParams): Params | undefined {
   for (let i = 0; params.has(`g${i}.expr`); i++) {
     const length = parseDuration(params.get(`g${i}.range_input`) ?? '');
     const endText = params.get(`g${i}.end_input`) || params.get(`g${i}.moment_input`);
-    const end = endText ? parseDateTime(endText, true) ?? (Number(endText) > 1e8 ? Number(endText) : undefined) : undefined;
+    // Prometheus writes UTC without saying so; others write 2026-11-25T02:00:00.000Z.
+    const end = endText ? parseDateTime(endText.replace(/(\.\d+)?Z$/, ''), true) ?? (Number(endText) > 1e8 ? Number(endText) : undefined) : undefined;
     if (end !== undefined) return { range: null, from: Math.round(end - (length ?? 3600)), to: Math.round(end) };
     if (length) return { range: durationText(length), from: null, to: null };
   }

@@ -4,6 +4,7 @@ import { withMatcher } from './matchers';
 test('a matcher goes into every selector', () => {
   expect(withMatcher('sum by (job) (rate(a[5m])) / {x="y"}', 'machine', '=', 'alpha')).toBe('sum by (job) (rate(a{machine="alpha"}[5m])) / {x="y", machine="alpha"}');
   expect(withMatcher('up{machine!="b",job="node"} offset 5m', 'machine', '=~', 'a|c')).toBe('up{job="node", machine=~"a|c"} offset 5m');
+  expect(withMatcher('{"my.metric", "machine"="x", "a.b"="c"}', 'machine', '=', 'alpha')).toBe('{"my.metric", "a.b"="c", machine="alpha"}');
   expect(withMatcher('{"up", job="n"}', 'machine', '=', 'a"b')).toBe('{"up", job="n", machine="a\\"b"}');
 });
 

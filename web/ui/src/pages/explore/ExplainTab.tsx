@@ -9,14 +9,14 @@ import { Icon } from '../../components/icons';
 import { seriesName } from '../../lib/chart';
 import { format, percent } from '../../lib/format';
 import { allOf, children, countQuery, filters, head, kindOf, labelDifference, partners, text, type Node } from '../../lib/promql';
-import { at, tick } from '../../state/clock';
+import { at } from '../../state/clock';
 import { QueryError, RunLine } from './bits';
 import { useRun } from './useRun';
 
 const MANY = 60; // nodes that are asked about at once
 
-export function ExplainTab({ q, failed, explore }: { q: { expr: string }; failed: (e: { expr: string; message: string } | undefined) => void; explore: (expr: string) => void }) {
-  const run = useRun(q.expr || null, async (signal) => {
+export function ExplainTab({ q, nth, failed, explore }: { q: { expr: string }; nth: number; failed: (e: { expr: string; message: string } | undefined) => void; explore: (expr: string) => void }) {
+  const run = useRun(q.expr || null, nth, async (signal) => {
     try {
       const tree = await request<Node>('/api/v1/parse_query', { params: { query: q.expr }, signal });
       failed(undefined);
@@ -29,13 +29,13 @@ export function ExplainTab({ q, failed, explore }: { q: { expr: string }; failed
   const nodes = run.data && count(run.data);
   return (
     <div class="result">
-      {run.error && <RunLine run={run} />}
+      <RunLine run={run} what={run.data && `${nodes} ${nodes === 1 ? 'part' : 'parts'}`} />
       {!run.running && <QueryError expr={q.expr} error={run.error} />}
       {run.data && !run.error && (
         <>
           <p class="dim runline">Every part at the end of the range, with the number of series that it gives. Press a part to open it as a query of its own.</p>
           <ul class={`tree${run.old ? ' stale' : ''}`} aria-label="Expression">
-            <Part n={run.data} open={nodes! <= MANY} explore={explore} />
+            <Part key={text(run.data)} n={run.data} asked={run.time} open={nodes! <= MANY} explore={explore} />
           </ul>
         </>
       )}
@@ -60,7 +60,8 @@ async function inTurn<T>(f: () => Promise<T>): Promise<T> {
   try { return await f(); } finally { running--; waiting.shift()?.(); }
 }
 
-function Part({ n, open, explore, role, told }: { n: Node; open: boolean; explore: (expr: string) => void; role?: string; told?: (s: Said | undefined) => void }) {
+// asked is when: dozens of queries are not repeated every half minute.
+function Part({ n, asked: time, open, explore, role, told }: { n: Node; asked: number; open: boolean; explore: (expr: string) => void; role?: string; told?: (s: Said | undefined) => void }) {
   const [shown, setShown] = useState(open);
   const [said, setSaid] = useState<Said | undefined>();
   const [kids, setKids] = useState<(Said | undefined)[]>([]);
@@ -96,7 +97,7 @@ function Part({ n, open, explore, role, told }: { n: Node; open: boolean; explor
       }
     });
     return () => abort.abort();
-  }, [expr, when, tick.value, ready, bad]);
+  }, [expr, when, time, ready, bad]);
 
   const into = kids.filter((k) => k?.series !== undefined);
   return (
@@ -110,11 +111,11 @@ function Part({ n, open, explore, role, told }: { n: Node; open: boolean; explor
         <Result n={n} said={said} into={into.map((k) => k!.series!)} />
       </div>
       {said?.error && <p class="note crit">{said.error}</p>}
-      {shown && ready && !bad && <Match n={n} when={when} />}
+      {shown && ready && !bad && <Match n={n} when={when} asked={time} />}
       {shown && parts.length > 0 && (
         <ul>
           {parts.map((c, i) => (
-            <Part key={i} n={c} open={open} explore={explore} {...(n.type === 'binaryExpr' && { role: i === 0 ? 'left' : 'right' })}
+            <Part key={`${i} ${text(c)}`} n={c} asked={time} open={open} explore={explore} {...(n.type === 'binaryExpr' && { role: i === 0 ? 'left' : 'right' })}
               told={(s) => setKids((k) => { const next = [...k]; next[i] = s; return next; })} />
           ))}
         </ul>
@@ -145,10 +146,10 @@ function Result({ n, said, into }: { n: Node; said: Said | undefined; into: numb
 }
 
 // Match tells how the two sides of an operator find together.
-function Match({ n, when }: { n: Node; when: number | undefined }) {
+function Match({ n, when, asked: time }: { n: Node; when: number | undefined; asked: number }) {
   const p = partners(n);
   const [found, setFound] = useState<{ leftAlone: Labels[]; rightAlone: Labels[]; leftCount: number; rightCount: number; leftTwice: number; rightTwice: number; left: Labels[]; right: Labels[] } | undefined>();
-  const key = p && JSON.stringify([p.leftAlone, when]);
+  const key = p && JSON.stringify([p.leftAlone, when, time]);
   useEffect(() => {
     if (!p || n.type !== 'binaryExpr') return;
     const abort = new AbortController();

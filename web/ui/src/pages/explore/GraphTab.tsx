@@ -23,7 +23,7 @@ const LEGEND = 200;
 
 interface Answer { from: number; to: number; begun: number; grid: Grid; times: number[]; series: { metric: Record<string, string>; values: (number | null)[] }[]; raw: MatrixSeries[]; cut: boolean; data: QueryData }
 
-export function GraphTab({ q, i, change, failed }: { q: Query; i: number; change: (q: Partial<Query>) => void; failed: (e: { expr: string; message: string } | undefined) => void }) {
+export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number; i: number; change: (q: Partial<Query>) => void; failed: (e: { expr: string; message: string } | undefined) => void }) {
   const [all, setAll] = useState(false);
   const { from, to } = range.value;
   const length = to - from;
@@ -32,7 +32,7 @@ export function GraphTab({ q, i, change, failed }: { q: Query; i: number; change
   const heat = q.mode === 'heatmap';
   const tooFine = length / step > 11_000;
 
-  const run = useRun<Answer>(q.expr && !tooFine ? JSON.stringify([q.expr, step, heat, all, frozen.value ? from : length]) : null, async (signal) => {
+  const run = useRun<Answer>(q.expr && !tooFine ? JSON.stringify([q.expr, step, heat, all, frozen.value ? from : length]) : null, nth, async (signal) => {
     const r = range.value;
     const grid = { ...aligned(r, step), step };
     const id = `${all} ${q.expr}`;
@@ -117,7 +117,7 @@ function useTotal(expr: string | null): number | undefined {
   useEffect(() => {
     if (expr === null || n?.expr === expr) return;
     const abort = new AbortController();
-    vector(`count(${expr})`, frozen.value ? range.value.to : undefined, abort.signal).then((v) => set({ expr, n: Number(v[0]?.value?.[1] ?? 0) }), () => undefined);
+    vector(`count(${expr}\n)`, frozen.value ? range.value.to : undefined, abort.signal).then((v) => set({ expr, n: Number(v[0]?.value?.[1] ?? 0) }), () => undefined);
     return () => abort.abort();
   }, [expr]);
   return expr !== null && n?.expr === expr ? n.n : undefined;
@@ -131,6 +131,8 @@ function Lines({ times, lines, common, a, q, i, stale }: { times: number[]; line
   const data = useMemo(() => ({ times, lines, hiddenSeries: 0, time: 0, from: a.from, to: a.to, step, begun: a.begun }), [a, lines]);
   useEffect(() => { setOff(new Set()); setCursor(null); }, [q.expr]);
   const at = cursor ?? lastWith(lines, times.length);
+  // Columns as wide as the longest name and its value, so that both stand together.
+  const wide = useMemo(() => Math.min(90, lines.slice(0, LEGEND).reduce((n, l) => Math.max(n, l.name.length), 12) + 14), [lines]);
   const toggle = (name: string, only: boolean) => setOff((o) => {
     if (only) {
       const others = lines.map((l) => l.name).filter((n) => n !== name);
@@ -143,11 +145,11 @@ function Lines({ times, lines, common, a, q, i, stale }: { times: number[]; line
   return (
     <div class="chart">
       <div class="graphtime">
-        {Object.keys(common).length > 0 && <span class="common"><span class="dim">All series:</span>{Object.entries(common).map(([k, v]) => <span class="chip mono wrap" key={k}>{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span>)}</span>}
+        {Object.keys(common).length > 0 && <span class="common"><span class="dim">All series:</span>{Object.entries(common).map(([k, v]) => <span class="chip mono" key={k}><span class="wrap">{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span></span>)}</span>}
         <span class="at">{at !== null && times[at] !== undefined && `${date(times[at]!, isUTC())} ${clock(times[at]!, isUTC(), step < 60)}`}</span>
       </div>
       <Plot title={`Query ${i + 1}`} queries={[]} data={data} off={off} onCursor={setCursor} onFocus={setFocus} stale={stale} stack={q.mode === 'stacked'} height={320} {...(q.min !== undefined && { min: q.min })} />
-      <div class="legend explorelegend">
+      <div class="legend explorelegend" style={{ gridTemplateColumns: `repeat(auto-fill, minmax(min(100%, ${wide}ch), 1fr))` }}>
         {lines.slice(0, LEGEND).map((l, k) => (
           <button type="button" key={l.name} class={focus === l.name ? 'focus' : ''} aria-pressed={!off.has(l.name)} title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
             <span class={`swatch${dash(k) ? ' dashed' : ''}`} style={{ color: l.colour }} />

@@ -33,8 +33,8 @@ export function MetricsBrowser({ onChoose, onClose }: { onChoose: (metric: strin
         <Table
           label="Metrics" rows={rows} rowKey={(r) => r.name} sortParam="metrics" listKeys={false} onOpen={(r) => setOpen(r.name)} rowClass={(r) => (r.name === open ? 'active' : '')}
           columns={[
-            { id: 'name', title: 'Metric', class: 'ellipsis mono', cell: (r) => <button type="button" class="link" title={r.name} onClick={() => setOpen(r.name)}>{r.name}</button> },
-            { id: 'type', title: 'Type', cell: (r) => <span class="dim">{r.type}</span> },
+            { id: 'name', title: 'Metric', class: 'ellipsis mono', width: '52%', cell: (r) => <button type="button" class="link" title={r.name} onClick={() => setOpen(r.name)}>{r.name}</button> },
+            { id: 'type', title: 'Type', width: '84px', cell: (r) => <span class="dim">{r.type}</span> },
             { id: 'help', title: 'Help', class: 'ellipsis', cell: (r) => <span title={r.help}>{r.help}</span> },
           ]}
           empty={names.data ? <Empty icon="search" title="No metric fits" why={text ? `“${text}”, in ${all.length.toLocaleString('en')} metrics of the last 6 hours` : 'Nothing was scraped in the last 6 hours.'} /> : <div class="skeleton" />}

@@ -39,6 +39,7 @@ export function QueryPanel(p: PanelProps) {
   const [draft, setDraft] = useState(q.expr);
   const [error, setError] = useState<{ expr: string; message: string } | undefined>();
   const [browsing, setBrowsing] = useState(false);
+  const [nth, setNth] = useState(0);
   const [Editor, setEditor] = useState<ComponentType<EditorProps> | undefined>(() => code?.default);
   const handle = useRef<EditorHandle | null>(null);
   const runButton = useRef<HTMLButtonElement>(null);
@@ -51,7 +52,7 @@ export function QueryPanel(p: PanelProps) {
 
   const run = () => {
     const expr = change.current.trim();
-    if (expr === q.expr) p.again();
+    if (expr === q.expr) { setNth(nth + 1); p.again(); }
     else p.run(expr);
   };
   const set = (text: string) => { setDraft(text); handle.current?.set(text); };
@@ -119,9 +120,9 @@ export function QueryPanel(p: PanelProps) {
         <>
           <div class="tabs" role="tablist" aria-label={`Result of query ${i + 1}`}>{tab('table', 'Table')}{tab('graph', 'Graph')}{tab('explain', 'Explain')}</div>
           {!q.expr ? <Hints add={p.run} browse={() => setBrowsing(true)} />
-            : q.tab === 'graph' ? <GraphTab q={q} i={i} change={p.change} failed={setError} />
-              : q.tab === 'explain' ? <ExplainTab q={q} failed={setError} explore={p.add} />
-                : <TableTab q={q} i={i} change={p.change} failed={setError} />}
+            : q.tab === 'graph' ? <GraphTab q={q} nth={nth} i={i} change={p.change} failed={setError} />
+              : q.tab === 'explain' ? <ExplainTab q={q} nth={nth} failed={setError} explore={p.add} />
+                : <TableTab q={q} nth={nth} i={i} change={p.change} failed={setError} />}
         </>
       )}
       {browsing && <MetricsBrowser onChoose={insert} onClose={() => setBrowsing(false)} />}

@@ -22,8 +22,8 @@ const LARGE = 5_000; // rows from which on it is not refreshed by itself
 
 const size = (d: QueryData) => (d.resultType === 'vector' || d.resultType === 'matrix' ? d.result.length : 1);
 
-export function TableTab({ q, i, change, failed }: { q: Query; i: number; change: (q: Partial<Query>) => void; failed: (e: { expr: string; message: string } | undefined) => void }) {
-  const run = useRun(q.expr ? q.expr : null, async (signal) => {
+export function TableTab({ q, nth, i, change, failed }: { q: Query; nth: number; i: number; change: (q: Partial<Query>) => void; failed: (e: { expr: string; message: string } | undefined) => void }) {
+  const run = useRun(q.expr ? q.expr : null, nth, async (signal) => {
     try {
       const d = await query(q.expr, at.value, signal, { stats: 'true', limit: String(MOST) });
       failed(undefined);
@@ -76,7 +76,7 @@ export function TableTab({ q, i, change, failed }: { q: Query; i: number; change
           {single ? <p class="single">{table.rows[0]?.value}</p> : (
             <>
               {Object.keys(table.common).length > 0 && (
-                <p class="common"><span class="dim">All rows:</span>{Object.entries(table.common).map(([k, v]) => <span class="chip mono wrap" key={k}>{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span>)}</p>
+                <p class="common"><span class="dim">All rows:</span>{Object.entries(table.common).map(([k, v]) => <span class="chip mono" key={k}><span class="wrap">{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span></span>)}</p>
               )}
               <Table
                 label={`Result of query ${i + 1}`} rows={table.rows} columns={columns} rowKey={rowKey} sortParam={`g${i}.sort`} listKeys={false}

@@ -3,7 +3,8 @@ import type { ComponentChildren } from 'preact';
 import { noticesOf, type ApiError } from '../../api/client';
 import { Icon } from '../../components/icons';
 import { errorPosition } from '../../lib/explore';
-import { format, seconds } from '../../lib/format';
+import { ago, format, seconds } from '../../lib/format';
+import { frozen, second } from '../../state/clock';
 import type { Run } from './useRun';
 
 // QueryError shows what the server objects to, and where.
@@ -53,6 +54,7 @@ export function RunLine({ run, what, children }: { run: Run<unknown>; what?: Com
             {what}
             {samples !== undefined && <> · {format(samples, 'count')} {samples === 1 ? 'sample' : 'samples'} read</>}
             {' · '}<span title={server !== undefined ? `${seconds(server)} of it in the server's query engine` : undefined}>{seconds(run.seconds)}</span>
+            <Age run={run} />
             {run.costly && ' · not refreshed by itself'}
           </>
         )}
@@ -63,4 +65,10 @@ export function RunLine({ run, what, children }: { run: Run<unknown>; what?: Com
       {children}
     </div>
   );
+}
+
+// Age says how old an answer is that is not of now any more.
+function Age({ run }: { run: Run<unknown> }) {
+  const age = second.value - run.time;
+  return frozen.value || age < 90 ? null : <> · <b>from {ago(age)} ago</b></>;
 }

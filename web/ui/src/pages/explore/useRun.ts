@@ -20,7 +20,9 @@ export interface Run<T> {
 
 const SLOW = 3; // seconds after which an answer is not asked for at every tick
 
-export function useRun<T>(key: string | null, fetcher: (signal: AbortSignal) => Promise<T>, large: (data: T) => boolean): Run<T> {
+// nth grows when a person asks for the same once more, which runs also what is
+// costly or was cancelled.
+export function useRun<T>(key: string | null, nth: number, fetcher: (signal: AbortSignal) => Promise<T>, large: (data: T) => boolean): Run<T> {
   const [state, set] = useState<{ data?: T; of?: string; error?: ApiError; running: boolean; cancelled: boolean; seconds: number; time: number; costly: boolean }>({ running: key !== null, cancelled: false, seconds: 0, time: 0, costly: false });
   const latest = useRef({ fetcher, large });
   latest.current = { fetcher, large };
@@ -58,10 +60,14 @@ export function useRun<T>(key: string | null, fetcher: (signal: AbortSignal) => 
 
   // The same question again.
   const first = useRef(true);
+  const seen = useRef(nth);
   useEffect(() => {
     if (first.current) { first.current = false; return; }
-    if (question !== null && !flight.current && !held.current) run();
-  }, [t]);
+    const wanted = seen.current !== nth;
+    seen.current = nth;
+    if (wanted) held.current = false;
+    if (question !== null && (wanted || (!flight.current && !held.current))) run();
+  }, [t, nth]);
 
   return {
     data: state.data, error: state.error, running: state.running, cancelled: state.cancelled, seconds: state.seconds, time: state.time, costly: state.costly,
