@@ -8,16 +8,21 @@ import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
 import { Tabs } from '../components/Tabs';
 import { shortError } from '../lib/errors';
-import { format, seconds } from '../lib/format';
+import { ago, format, seconds } from '../lib/format';
+import { second } from '../state/clock';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
 import { hereWith, href, location, machinePath, param, setParams, tagFilter } from '../state/location';
 
+const several = (n: number, what: string) => `${n.toLocaleString('en')} ${what}${n === 1 ? '' : 's'}`;
 const keyOf = (t: Target) => `${t.scrapePool} ${t.scrapeUrl}`;
 const machineOf = (t: Target) => t.labels.machine ?? t.labels.instance ?? t.scrapeUrl;
 
-export function TargetHealth({ health }: { health: Target['health'] }) {
-  return health === 'up' ? <Status level="ok">up</Status> : health === 'down' ? <Status level="crit" icon="down">down</Status> : <Status level="off" icon="wait">not scraped yet</Status>;
+// A machine that is off now and then is no trouble while it is.
+const away = (t: Target) => t.health === 'down' && t.labels.availability === 'intermittent';
+
+function TargetHealth({ t }: { t: Target }) {
+  return t.health === 'up' ? <Status level="ok">up</Status> : away(t) ? <span title="Its machine is intermittent: it may be off"><Status level="off" icon="down">down</Status></span> : t.health === 'down' ? <Status level="crit" icon="down">down</Status> : <Status level="off" icon="wait">not scraped yet</Status>;
 }
 
 export default function TargetsPage() {
@@ -25,15 +30,19 @@ export default function TargetsPage() {
   const tab = location.value.path === '/service-discovery' ? 'discovery' : param('tab', 'targets');
   const all = asked.data?.activeTargets ?? [];
   const down = all.filter((t) => t.health === 'down').length;
+  const old = asked.time > 0 && second.value - asked.time > 120;
   return (
     <>
       <div class="pagehead">
         <h1>Targets</h1>
-        {asked.data && <span class="dim">{all.length} targets in {new Set(all.map((t) => t.scrapePool)).size} jobs{down ? `, ${down} down` : ''}</span>}
+        {asked.data && <span class="dim">{several(all.length, 'target')} in {several(new Set(all.map((t) => t.scrapePool)).size, 'job')}{down ? `, ${down} down` : ''}</span>}
+        {old && <Status level="warn" badge>last answer {ago(second.value - asked.time)} ago</Status>}
       </div>
-      <Tabs label="Targets and discovery" current={tab} tabs={[{ id: 'targets', title: 'Targets' }, { id: 'discovery', title: 'Discovery' }]} />
-      <ErrorNote error={asked.error} what="Targets could not be loaded" />
-      {!asked.data ? !asked.error && <Loading lines={5} /> : tab === 'discovery' ? <DiscoveryTab t={asked.data} /> : <TargetList all={all} />}
+      <Tabs label="Targets and discovery" current={tab} tabs={[{ id: 'targets', title: 'Targets' }, { id: 'discovery', title: 'Discovery' }]} links={(id) => href('/targets', { tab: id === 'targets' ? null : id })} />
+      <ErrorNote error={asked.error} what={asked.data ? 'The last answer failed; this is from before' : 'The targets could not be loaded'} />
+      {!asked.data ? !asked.error && <Loading lines={5} /> : (
+        <div class={`stack${asked.error ? ' stale' : ''}`}>{tab === 'discovery' ? <DiscoveryTab t={asked.data} /> : <TargetList all={all} />}</div>
+      )}
     </>
   );
 }
@@ -42,22 +51,24 @@ function TargetList({ all }: { all: Target[] }) {
   const samples = useData(agent ? null : 'target samples', (s) => vector('scrape_samples_post_metric_relabeling', undefined, s), 60);
   const machines = useData(agent || !tagFilter.value ? null : 'target machines', (s) => request<{ machine: string; tags: string[] | null }[]>('/api/clanmon/v1/machines', { signal: s }), 60);
   const count = useMemo(() => new Map((samples.data ?? []).map((v) => [`${v.metric.job} ${v.metric.instance}`, Number(v.value?.[1])])), [samples.data]);
-  // search and pool are Prometheus' own parameters.
+  // search, pool or scrapePool, and health, several times perhaps, are
+  // Prometheus' own parameters.
   const text = param('q', param('search'));
-  const pool = param('pool');
-  const health = param('health');
+  const pool = param('pool', param('scrapePool'));
+  const healths = location.value.params.getAll('health').filter(Boolean);
+  const grouped = param('group') === 'machine';
   const tagged = useMemo(() => (machines.data ? new Set(machines.data.filter((m) => m.tags?.includes(tagFilter.value)).map((m) => m.machine)) : undefined), [machines.data, tagFilter.value]);
-  const rows = useMemo(() => all.filter((t) => (!pool || t.scrapePool === pool) && (!health || t.health === health) && (!tagged || tagged.has(t.labels.machine ?? ''))
-    && (!text || text.toLowerCase().split(/\s+/).every((w) => `${machineOf(t)} ${t.scrapePool} ${t.scrapeUrl} ${t.lastError} ${Object.entries(t.labels).map(([k, v]) => `${k}=${v}`).join(' ')}`.toLowerCase().includes(w)))), [all, text, pool, health, tagged]);
+  const rows = useMemo(() => all.filter((t) => (!pool || t.scrapePool === pool) && (!healths.length || healths.includes(t.health)) && (!tagged || tagged.has(t.labels.machine ?? ''))
+    && (!text || text.toLowerCase().split(/\s+/).every((w) => `${machineOf(t)} ${t.scrapePool} ${t.scrapeUrl} ${t.lastError} ${Object.entries(t.labels).map(([k, v]) => `${k}=${v}`).join(' ')}`.toLowerCase().includes(w)))), [all, text, pool, healths.join(), tagged]);
   const pools = [...new Set(all.map((t) => t.scrapePool))].sort();
   const open = param('target');
   const opened = all.find((t) => keyOf(t) === open);
   const columns: Column<Target>[] = [
-    { id: 'health', title: 'Health', width: '130px', sort: (t) => ({ down: 0, unknown: 1, up: 2 })[t.health], cell: (t) => <TargetHealth health={t.health} /> },
+    { id: 'health', title: 'Health', width: '130px', sort: (t) => (away(t) ? 1 : { down: 0, unknown: 2, up: 3 }[t.health]), cell: (t) => <TargetHealth t={t} /> },
     { id: 'machine', title: 'Machine', sort: (t) => `${machineOf(t)} ${t.scrapePool}`, cell: (t) => (t.labels.machine && !agent ? <a href={href(machinePath(t.labels.machine))}><b>{t.labels.machine}</b></a> : <b>{machineOf(t)}</b>) },
     { id: 'job', title: 'Job', sort: (t) => t.scrapePool, cell: (t) => t.scrapePool },
     { id: 'url', title: 'Address', class: 'ellipsis', sort: (t) => t.scrapeUrl, cell: (t) => <span class="mono" title={t.scrapeUrl}>{t.scrapeUrl.replace(/^http:\/\//, '')}</span> },
-    { id: 'error', title: 'Error', class: 'ellipsis', sort: (t) => t.lastError, cell: (t) => t.lastError && <span class="status crit" title={t.lastError}>{shortError(t.lastError)}</span> },
+    { id: 'error', title: 'Error', class: 'ellipsis', sort: (t) => t.lastError, cell: (t) => t.lastError && <span class={`status ${away(t) ? 'off' : 'crit'}`} title={t.lastError}>{shortError(t.lastError)}</span> },
     { id: 'last', title: 'Last scrape', num: true, sort: (t) => Date.parse(t.lastScrape), cell: (t) => (t.health === 'unknown' ? '–' : <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />) },
     { id: 'duration', title: 'Duration', num: true, sort: (t) => t.lastScrapeDuration, cell: (t) => (t.health === 'unknown' ? '–' : seconds(t.lastScrapeDuration)) },
     { id: 'samples', title: 'Samples', num: true, sort: (t) => count.get(`${t.labels.job} ${t.labels.instance}`), cell: (t) => format(count.get(`${t.labels.job} ${t.labels.instance}`), 'count') },
@@ -66,28 +77,29 @@ function TargetList({ all }: { all: Target[] }) {
   return (
     <>
       <div class="row">
-        <input class="field" type="search" aria-label="Filter targets" placeholder="Filter: machine, job, label, error" value={text} onInput={(e) => setParams({ q: e.currentTarget.value, search: null })} />
+        <input class="field" style={{ flex: '0 1 280px' }} type="search" aria-label="Filter targets" placeholder="Filter: machine, job, label, error" value={text} onInput={(e) => setParams({ q: e.currentTarget.value, search: null })} />
         <Menu icon="filter" label={pool || 'All jobs'} title="Only one job">
-          {(close) => ['', ...pools].map((p) => <button type="button" key={p} aria-selected={p === pool} onClick={() => { setParams({ pool: p }, false); close(); }}>{p || 'All jobs'}</button>)}
+          {(close) => ['', ...pools].map((p) => <button type="button" key={p} aria-selected={p === pool} onClick={() => { setParams({ pool: p, scrapePool: null }, false); close(); }}>{p || 'All jobs'}</button>)}
         </Menu>
         <span class="group" role="group" aria-label="Health">
           {[['', 'All'], ['up', 'Up'], ['down', 'Down'], ['unknown', 'Waiting']].map(([h, word]) => (
-            <button type="button" key={h} class="btn" aria-pressed={health === h} onClick={() => setParams({ health: h }, false)}>{word}{h && ` ${all.filter((t) => t.health === h).length}`}</button>
+            <button type="button" key={h} class="btn" aria-pressed={h ? healths.includes(h) : !healths.length} onClick={() => setParams({ health: h }, false)}>{word}{h && ` ${all.filter((t) => t.health === h).length}`}</button>
           ))}
         </span>
+        <button type="button" class="btn" aria-pressed={grouped} onClick={() => setParams({ group: grouped ? null : 'machine' }, false)}>By machine</button>
       </div>
       <section class="panel">
         <Table
-          label="Targets" pagewide rows={rows} columns={shownColumns} rowKey={keyOf} defaultSort="health" onOpen={(t) => setParams({ target: keyOf(t) }, false)}
+          label="Targets" pagewide rows={rows} columns={shownColumns} rowKey={keyOf} defaultSort={grouped ? 'job' : 'health'} {...(grouped && { group: machineOf })} onOpen={(t) => setParams({ target: keyOf(t) }, false)}
           card={(t) => (
             <span class="stack" style={{ gap: '5px' }}>
-              <span class="row"><b class="grow ellipsis">{machineOf(t)}</b><TargetHealth health={t.health} /></span>
+              <span class="row"><b class="grow ellipsis">{machineOf(t)}</b><TargetHealth t={t} /></span>
               <span class="ellipsis">{t.scrapePool} <span class="dim mono">{t.scrapeUrl}</span></span>
               <span class="dim ellipsis">{t.lastError ? shortError(t.lastError) : t.health === 'up' ? <>scraped <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" /> in {seconds(t.lastScrapeDuration)}</> : '–'}</span>
             </span>
           )}
           empty={all.length
-            ? <Empty icon="filter" title="No target fits the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, search: null, pool: null, health: null, tag: null })}>Show all {all.length}</button></Empty>
+            ? <Empty icon="filter" title="No target fits the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, search: null, pool: null, scrapePool: null, health: null, tag: null })}>Show all {all.length}</button></Empty>
             : <Empty icon="list" title="Nothing is scraped" why="No scrape configuration and no discovery method has a target. What was found and has not answered is under Discovery."><a class="btn" href={hereWith({ tab: 'discovery' })}>Discovery</a></Empty>}
         />
       </section>
@@ -102,7 +114,7 @@ function TargetSheet({ t, samples }: { t: Target; samples: number | undefined })
   const local = t.scrapeUrl.includes('.in-process.invalid');
   return (
     <Overlay kind="sheet" title={`${machineOf(t)}: ${t.scrapePool}`} onClose={() => setParams({ target: null })}>
-      <div class="row"><TargetHealth health={t.health} />{t.labels.machine && !agent && <a href={href(machinePath(t.labels.machine))}>Machine</a>}{!agent && <a href={href('/explore', { 'g0.expr': `up{job=${JSON.stringify(t.labels.job)},instance=${JSON.stringify(t.labels.instance)}}` })}>Explore</a>}</div>
+      <div class="row"><TargetHealth t={t} />{t.labels.machine && !agent && <a href={href(machinePath(t.labels.machine))}>Machine</a>}{!agent && <a href={href('/explore', { 'g0.expr': `up{job=${JSON.stringify(t.labels.job)},instance=${JSON.stringify(t.labels.instance)}}` })}>Explore</a>}</div>
       {t.lastError && <p class="note crit">{t.lastError}</p>}
       <dl class="facts">
         <dt>Address</dt><dd>{local ? 'inside this process' : url ? <a href={url} target="_blank" rel="noreferrer">{t.scrapeUrl}</a> : t.scrapeUrl}</dd>
@@ -131,6 +143,8 @@ function TargetSheet({ t, samples }: { t: Target; samples: number | undefined })
   );
 }
 
+interface Source { method: string; error: string; jobs: string[] }
+
 function DiscoveryTab({ t }: { t: Targets }) {
   const found = useData(agent ? null : 'discovery', discovery);
   const pools = useMemo(() => {
@@ -139,7 +153,15 @@ function DiscoveryTab({ t }: { t: Targets }) {
   }, [t]);
   const open = param('pool');
   const pool = pools.find((p) => p.name === open);
-  const methods = found.data?.methods ?? [];
+  const methods = useMemo(() => {
+    // One line for what fares alike.
+    const by = new Map<string, Source>();
+    for (const m of found.data?.methods ?? []) {
+      const key = `${m.method} ${m.error ?? ''}`;
+      by.set(key, { method: m.method, error: m.error ?? '', jobs: [...(by.get(key)?.jobs ?? []), m.config] });
+    }
+    return [...by.values()];
+  }, [found.data]);
   const waiting = found.data?.waiting ?? [];
   const left = found.data?.leftOut ?? [];
   return (
@@ -148,12 +170,12 @@ function DiscoveryTab({ t }: { t: Targets }) {
       {methods.length > 0 && (
         <Panel title="Sources">
           <Table
-            label="Sources" rows={methods} rowKey={(m) => `${m.method} ${m.config}`} listKeys={false}
+            label="Sources" rows={methods} rowKey={(m) => `${m.method} ${m.error}`} listKeys={false}
             columns={[
               { id: 'state', title: 'State', width: '120px', cell: (m) => (m.error ? <Status level="crit">fails</Status> : <Status level="ok">works</Status>) },
               { id: 'method', title: 'Method', cell: (m) => <b>{m.method}</b> },
-              { id: 'job', title: 'First job', cell: (m) => m.config },
-              { id: 'error', title: 'What is wrong, and what to do', cell: (m) => <span class="wrap">{m.error}</span> },
+              { id: 'job', title: 'Jobs', cell: (m) => <span class="wrap">{m.jobs.join(', ')}</span> },
+              ...(methods.some((m) => m.error) ? [{ id: 'error', title: 'What is wrong, and what to do', cell: (m: Source) => <span class="wrap">{m.error}</span> }] : []),
             ]}
           />
         </Panel>
@@ -165,7 +187,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
             { id: 'name', title: 'Job', cell: (p) => <b>{p.name}</b> },
             { id: 'found', title: 'Found', num: true, cell: (p) => p.kept + p.dropped },
             { id: 'kept', title: 'Kept', num: true, cell: (p) => p.kept },
-            { id: 'dropped', title: 'Dropped by relabelling', num: true, cell: (p) => (p.dropped ? <button type="button" class="chip" onClick={() => setParams({ pool: p.name, tab: 'discovery' }, false)}>{p.dropped}</button> : 0) },
+            { id: 'dropped', title: 'Dropped by relabelling', head: 'Dropped', num: true, cell: (p) => (p.dropped ? <button type="button" class="chip" onClick={() => setParams({ pool: p.name, tab: 'discovery' }, false)}>{p.dropped}</button> : 0) },
           ]}
           empty={<Empty icon="list" title="No job has found anything" />}
         />
