@@ -63,7 +63,13 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
     throw new ApiError('The server does not answer', 0, 'unreachable');
   }
   heard(r);
-  const text = await r.text();
+  let text: string;
+  try {
+    text = await r.text();
+  } catch (e) {
+    if ((e as Error).name === 'AbortError') throw e;
+    throw new ApiError('The answer broke off', r.status, 'broken');
+  }
   let body: unknown;
   try {
     body = text ? JSON.parse(text) : undefined;

@@ -145,7 +145,7 @@ export function LabelList({ labels, without = [] }: { labels: Record<string, str
   return (
     <span class="row" style={{ gap: '4px' }}>
       {Object.entries(labels).filter(([k]) => !without.includes(k)).map(([k, v]) => (
-        <span class="chip mono wrap" key={k}>{k}=<b>{v}</b></span>
+        <span class="chip mono" key={k}><span class="wrap">{k}=<b>{v}</b></span></span>
       ))}
     </span>
   );

@@ -24,7 +24,7 @@ export interface AlertRow {
 }
 
 export const SEVERITIES = ['critical', 'warning', 'info', 'none'];
-const rank = (s: string) => { const i = SEVERITIES.indexOf(s); return i < 0 ? 1.5 : i; };
+export const severityRank = (s: string): number => { const i = SEVERITIES.indexOf(s); return i < 0 ? 1.5 : i; };
 
 // hash is a short name for a text (FNV-1a), for the URL.
 export function hash(text: string): string {
@@ -77,7 +77,7 @@ export function mergeAlerts(delivered: Alert[] | undefined, rules: RuleAlert[], 
 }
 
 export function worstFirst(a: AlertRow, b: AlertRow): number {
-  return rank(a.severity) - rank(b.severity) || b.since - a.since || (a.key < b.key ? -1 : 1);
+  return severityRank(a.severity) - severityRank(b.severity) || b.since - a.since || (a.key < b.key ? -1 : 1);
 }
 
 export interface Group { name: string; rows: AlertRow[]; severity: string }
@@ -95,7 +95,7 @@ export function grouped(rows: AlertRow[], by: 'alert' | 'machine'): Group[] {
   return [...groups].map(([name, list]) => {
     const sorted = list.slice().sort(worstFirst);
     return { name, rows: sorted, severity: sorted[0]!.severity };
-  }).sort((a, b) => rank(a.severity) - rank(b.severity) || b.rows.length - a.rows.length || (a.name < b.name ? -1 : 1));
+  }).sort((a, b) => severityRank(a.severity) - severityRank(b.severity) || b.rows.length - a.rows.length || (a.name < b.name ? -1 : 1));
 }
 
 // passes is the text filter: every word somewhere in what is shown.
@@ -130,7 +130,7 @@ export function historyOf(series: MatrixSeries[], end: number, step: number): Hi
       total: episodes.reduce((n, e) => n + e.to - e.from, 0), last: episodes[episodes.length - 1]?.from ?? 0,
     };
   });
-  return rows.filter((r) => r.episodes.length > 0).sort((a, b) => b.last - a.last || rank(a.severity) - rank(b.severity) || (a.key < b.key ? -1 : 1));
+  return rows.filter((r) => r.episodes.length > 0).sort((a, b) => b.last - a.last || severityRank(a.severity) - severityRank(b.severity) || (a.key < b.key ? -1 : 1));
 }
 
 // exprOf is the expression of the rule, out of the link that it sent along.
@@ -144,6 +144,10 @@ export function exprOf(generatorURL: string | undefined): string {
 
 // The annotations that Prometheus' users give links to instructions by.
 export const runbookOf = (a: Labels): string => a.runbook_url || a.runbook || '';
+
+// integrationName leaves the number off that Alertmanager gives to the only one
+// of its kind: "log[0]" is log.
+export const integrationName = (s: string): string => s.replace(/\[0\]$/, '');
 
 // sections takes the named top-level parts out of a YAML text, whole.
 export function sections(yaml: string, names: string[]): string {

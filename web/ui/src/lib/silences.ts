@@ -24,8 +24,8 @@ export function readEnd(text: string, start: number, utc: boolean): number | und
   return d !== undefined ? start + d : parseDateTime(text, utc);
 }
 
-// endText is how an end is written into a field: as a duration where it is round.
-export const lengthText = (s: Silence): string => durationText(Math.round((Date.parse(s.endsAt) - Date.parse(s.startsAt)) / 60000) * 60);
+// lengthText is for how long a silence was made, in whole minutes, at least one.
+export const lengthText = (s: Silence): string => durationText(Math.max(1, Math.round((Date.parse(s.endsAt) - Date.parse(s.startsAt)) / 60000)) * 60);
 
 // Labels that say where and what; others are offered for narrowing.
 export function prefilled(labels: Labels): Matcher[] {

@@ -14,16 +14,17 @@ import { Ago, Empty, ErrorNote, Loading, Menu, safeLink, Time } from '../compone
 import { Icon } from '../components/icons';
 import { Status, severityLevel } from '../components/Status';
 import { Table } from '../components/Table';
+import { useCurrentInView } from '../components/Tabs';
 import { Timeline } from '../components/Timeline';
 import { matcher } from '../lib/alertMatchers';
-import { exprOf, grouped, hasTag, historyOf, passes, runbookOf, SEVERITIES, telling, type AlertRow, type Group, type HistoryRow, type State } from '../lib/alerts';
+import { exprOf, grouped, hasTag, historyOf, integrationName, passes, runbookOf, SEVERITIES, telling, type AlertRow, type Group, type HistoryRow, type State } from '../lib/alerts';
 import { ago, format } from '../lib/format';
 import { prefilled } from '../lib/silences';
 import { stepFor } from '../lib/time';
 import { frozen, range, second, setRelative } from '../state/clock';
 import { useData } from '../state/data';
 import { useKeys } from '../state/keys';
-import { href, hereWith, machinePath, param, setParams, tagFilter } from '../state/location';
+import { href, hereWith, location, machinePath, param, setParams, tagFilter } from '../state/location';
 import '../components/services/services.css';
 import './alerts.css';
 
@@ -40,8 +41,10 @@ interface Making { matchers: Matcher[]; labels?: Labels }
 
 export default function AlertsPage() {
   const { rows, loaded, delivered, error, time } = useAlerts();
-  // Prometheus' page has state and search.
-  const tab = param('tab') || (param('state') === 'pending' ? 'pending' : 'firing');
+  // Prometheus' page has search, and state, several times perhaps.
+  const states = location.value.params.getAll('state');
+  const tab = TABS.find(([id]) => id === param('tab'))?.[0] ?? (states.includes('pending') && !states.includes('firing') ? 'pending' : 'firing');
+  const bar = useCurrentInView(tab);
   const text = param('q') || param('search');
   const severity = param('severity');
   const by = param('group') === 'machine' ? 'machine' : 'alert';
@@ -77,7 +80,7 @@ export default function AlertsPage() {
         <a class="btn" href={href('/silences')}><Icon name="silence" />Silences</a>
         <button type="button" class="btn wide" onClick={() => setMaking({ matchers: [] })}><Icon name="plus" />New silence</button>
       </div>
-      <nav class="tabs" aria-label="Alerts that are">
+      <nav class="tabs" ref={bar} aria-label="Alerts that are">
         {TABS.map(([id, title]) => (
           <a key={id} href={hereWith({ tab: id === 'firing' ? null : id, state: null, alert: null, sort: null })} aria-current={tab === id ? 'page' : undefined}>
             {title}{id !== 'history' && count(id) > 0 && <span class={`count ${id !== 'firing' ? '' : filtered.some((r) => r.state === 'firing' && r.severity === 'critical') ? 'crit' : 'warn'}`}>{count(id)}</span>}
@@ -97,6 +100,7 @@ export default function AlertsPage() {
         )}
       </div>
       {frozen.value && tab !== 'history' && <p class="note">These are the alerts of now, not of the chosen time. <a href={hereWith({ tab: 'history' })}>History</a> shows what fired then.</p>}
+      {states.includes('inactive') && !param('tab') && <p class="note">Rules without an alert are under <a href={href('/rules', { type: 'alerting', state: 'ok' })}>Rules</a>.</p>}
       <ErrorNote error={error} what={loaded ? 'The last answer failed; these are from before' : 'The alerts could not be loaded'} />
       <div class="alertsgrid">
         <div class={`stack alertsmain${error && loaded ? ' stale' : ''}`}>
@@ -115,7 +119,7 @@ export default function AlertsPage() {
   );
 }
 
-function SeverityChips({ rows, severity }: { rows: AlertRow[]; severity: string }) {
+function SeverityChips({ rows, severity }: { rows: { severity: string }[]; severity: string }) {
   const of = (s: string) => rows.filter((r) => r.severity === s).length;
   const all = [...SEVERITIES, ...new Set(rows.map((r) => r.severity).filter((s) => s && !SEVERITIES.includes(s)))];
   return (
@@ -174,7 +178,7 @@ function Row({ r, by, told, receivers, silences, all, actions }: { r: AlertRow; 
         <span class="line1"><a class="open" href={open}>{title}</a>{telling(r.labels).slice(0, 3).map(([k, v]) => <span class="chip" key={k} title={`${k}=${v}`}><span class="ellipsis">{v}</span></span>)}</span>
         {r.annotations.summary && <span class="summary">{r.annotations.summary}</span>}
       </span>
-      <span class="value num" title={r.value === undefined ? undefined : `value ${r.value}`}>{r.value === undefined ? <span class="dim">–</span> : format(r.value)}</span>
+      <span class="value num" title={r.value === undefined ? undefined : `Value of the expression: ${r.value}`}>{r.value === undefined ? <span class="dim">–</span> : format(r.value)}</span>
       <span class="since num"><Ago time={r.since} /></span>
       <span class="told">{r.state === 'silenced' ? <MutedBy r={r} all={all} silences={silences} /> : r.state === 'pending' ? <span class="dim">fires if it stays</span> : <Told r={r} told={told} receivers={receivers} />}</span>
       <span class="acts">
@@ -201,7 +205,7 @@ function Told({ r, told, receivers }: { r: AlertRow; told: Notifications | undef
   const bad = (receivers ?? []).filter((x) => r.receivers.includes(x.receiver) && x.lastFailure && (!x.lastSuccess || x.lastFailure > x.lastSuccess));
   if (sent.length) {
     const last = Math.max(...sent.map((s) => Date.parse(s.at))) / 1000;
-    const title = [...sent.map((s) => `${s.receiver} by ${s.integration}`), ...bad.map((x) => `not ${x.receiver} by ${x.integration}: it fails`)].join('\n');
+    const title = [...sent.map((s) => `${s.receiver} by ${integrationName(s.integration)}`), ...bad.map((x) => `not ${x.receiver} by ${integrationName(x.integration)}: it fails`)].join('\n');
     return <span title={title}><Status level={bad.length ? 'warn' : 'ok'}>{[...new Set(sent.map((s) => s.receiver))].join(', ')}</Status> <span class="dim"><Ago time={last} suffix=" ago" /></span></span>;
   }
   const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n));
@@ -254,7 +258,8 @@ function History({ text, tag }: { text: string; tag: string }) {
     return { rows: historyOf(await queryRange('ALERTS{alertstate="firing"}', start, end, step, s), end, step), from: start, to: end, step };
   });
   const severity = param('severity');
-  const rows = useMemo(() => (past.data?.rows ?? []).filter((x) => hasTag(x.labels, tag) && (severity ? x.severity === severity : x.severity !== 'none') && passes({ ...x, annotations: {} }, text)), [past.data, tag, text, severity]);
+  const all = useMemo(() => (past.data?.rows ?? []).filter((x) => hasTag(x.labels, tag) && passes({ ...x, annotations: {} }, text)), [past.data, tag, text]);
+  const rows = useMemo(() => all.filter((x) => (severity ? x.severity === severity : x.severity !== 'none')), [all, severity]);
   const wider = (
     <span class="group">{['24h', '7d', '30d'].map((x) => <button type="button" class="btn" key={x} aria-pressed={r.relative === x} onClick={() => setRelative(x)}>{x}</button>)}</span>
   );
@@ -265,9 +270,9 @@ function History({ text, tag }: { text: string; tag: string }) {
   );
   return (
     <>
-      <div class="row"><span class="dim grow">What fired {r.relative ? `in the last ${r.relative}` : 'in the chosen range'}, seen every {format(step, 'seconds')}.</span>{wider}</div>
+      <div class="row"><span class="dim grow">What fired {r.relative ? `in the last ${r.relative}` : 'in the chosen range'}, in steps of {ago(step)}.</span><SeverityChips rows={all} severity={severity} />{wider}</div>
       <ErrorNote error={past.error} what="The last answer failed; this is from before" />
-      <div class="panel historytable">
+      <div class={`panel historytable${past.error ? ' stale' : ''}`}>
         <Table<HistoryRow> label="What fired" rows={rows} rowKey={(x) => x.key} defaultSort="-last" pagewide
           columns={[
             { id: 'severity', title: 'Severity', sort: (x) => { const i = SEVERITIES.indexOf(x.severity); return i < 0 ? 1.5 : i; }, cell: (x) => <Severity severity={x.severity} /> },

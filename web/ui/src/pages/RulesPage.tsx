@@ -5,7 +5,9 @@ import { Ago, Empty, ErrorNote, LabelList, Loading, Overlay, safeLink, Snippet }
 import { Icon } from '../components/icons';
 import { Status, type Level } from '../components/Status';
 import { Table, type Column } from '../components/Table';
-import { format, seconds } from '../lib/format';
+import { ago, format, seconds } from '../lib/format';
+import { second } from '../state/clock';
+import { severityRank } from '../lib/alerts';
 import { changed, nixDisable, nixSetting, readable, RULE_STATES, ruleFits, ruleRows, stateParam, type RuleRow, type RuleState } from '../lib/rules';
 import { durationText } from '../lib/time';
 import { useData } from '../state/data';
@@ -37,6 +39,7 @@ export default function RulesPage() {
   const filter = { text: param('q') || param('search'), state: stateParam(param('state'), param('health')), type: param('type'), from: param('from') };
   const shown = useMemo(() => rows.filter((r) => ruleFits(r, filter)), [rows, JSON.stringify(filter)]);
   const grouped = param('group') !== '';
+  const old = groups.time > 0 && second.value - groups.time > 120;
   const open = rows.find((r) => r.key === param('rule'));
   const count = (state: RuleState) => rows.filter((r) => r.state === state).length;
   const inactive = count('disabled') + count('replaced') + count('off');
@@ -55,8 +58,9 @@ export default function RulesPage() {
           <option value="">From anywhere</option><option value="shipped">In the binary</option><option value="user">In rule_files</option>
         </select>
         <button type="button" class="btn" aria-pressed={grouped} onClick={() => setParams({ group: !grouped })}>By group</button>
+        {old && <Status level="warn" badge>last answer {ago(second.value - groups.time)} ago</Status>}
       </Head>
-      <ErrorNote error={groups.error} what="The rules could not be loaded" />
+      <ErrorNote error={groups.error} what={groups.data ? 'The last answer failed; this is from before' : 'The rules could not be loaded'} />
       <ErrorNote error={shipped.error} what="The rules in the binary could not be loaded" />
       <div class="rulestates" role="group" aria-label="States of rules">
         {pick('failing', count('failing'), 'crit', 'crit', count('failing') === 1 ? 'rule fails' : 'rules fail')}
@@ -67,7 +71,7 @@ export default function RulesPage() {
         {pick('inactive', inactive, 'off', 'off', 'not evaluated')}
         {pick('changed', rows.filter((r) => r.changed).length, 'info', 'edit', 'with changed settings')}
       </div>
-      <section class="panel">
+      <section class={`panel${groups.error ? ' stale' : ''}`}>
         <Table
           label="Rules" pagewide rows={shown} columns={columns} rowKey={(r) => r.key} defaultSort="state" {...(grouped && { group: groupOf })}
           onOpen={(r) => setParams({ rule: r.key }, false)} card={(r) => <Card r={r} />} rowClass={(r) => (['disabled', 'replaced', 'off'].includes(r.state) ? 'old' : '')}
@@ -90,7 +94,7 @@ function Head({ children }: { children?: preact.ComponentChildren }) {
 const time = (text: string | undefined) => { const t = Date.parse(text ?? '') / 1000; return t > 0 ? t : undefined; };
 
 const columns: Column<RuleRow>[] = [
-  { id: 'state', title: 'State', width: '110px', sort: (r) => RULE_STATES.indexOf(r.state), cell: (r) => { const l = LOOK[r.state]; return <Status level={l.level} icon={l.icon}>{l.word}</Status>; } },
+  { id: 'state', title: 'State', width: '110px', sort: (r) => RULE_STATES.indexOf(r.state) * 10 + severityRank(r.severity), cell: (r) => { const l = LOOK[r.state]; return <Status level={l.level} icon={l.icon}>{l.word}</Status>; } },
   { id: 'name', title: 'Rule', class: 'ellipsis', sort: (r) => r.name, cell: (r) => <><button type="button" class="link" onClick={() => setParams({ rule: r.key }, false)}><b>{r.name}</b></button>{r.changed && <span class="chip" title="Its settings differ from what is shipped">changed</span>}</> },
   { id: 'severity', title: 'Severity', sort: (r) => r.severity, cell: (r) => (r.type === 'recording' ? <span class="dim">record</span> : <Severity severity={r.severity} />) },
   { id: 'alerts', title: 'Alerts', num: true, sort: (r) => r.rule?.alerts?.length, cell: (r) => (r.rule?.alerts?.length ? <a href={href('/alerts', { q: r.name })}>{r.rule.alerts.length}</a> : <span class="dim">{r.type === 'alerting' && r.rule ? 0 : '–'}</span>) },
@@ -136,7 +140,7 @@ function Sheet({ r, onClose }: { r: RuleRow; onClose: () => void }) {
       <dl class="facts">
         <dt>Comes from</dt><dd>{s ? 'this binary' : r.file}, group {r.group}</dd>
         {r.inGroup && <><dt>Evaluated</dt><dd>every {durationText(r.inGroup.interval)}, <Ago time={time(r.rule?.lastEvaluation)} suffix=" ago" />, took {seconds(r.rule?.evaluationTime)} of the group's {seconds(r.inGroup.evaluationTime)}</dd></>}
-        {r.rule?.duration !== undefined && <><dt>Fires after</dt><dd>{durationText(r.rule.duration)}{r.rule.keepFiringFor ? `, and for ${durationText(r.rule.keepFiringFor)} after it ended` : ''}</dd></>}
+        {r.rule?.duration !== undefined && <><dt>Fires after</dt><dd>{r.rule.duration > 0 ? durationText(r.rule.duration) : 'at once'}{r.rule.keepFiringFor ? `, and for ${durationText(r.rule.keepFiringFor)} after it ended` : ''}</dd></>}
         {r.rule?.labels && Object.keys(r.rule.labels).some((k) => k !== 'severity') && <><dt>Labels</dt><dd><LabelList labels={r.rule.labels} without={['severity']} /></dd></>}
       </dl>
       {alerts.length > 0 && (

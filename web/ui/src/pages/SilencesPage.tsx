@@ -30,7 +30,7 @@ export default function SilencesPage() {
   const text = param('q').toLowerCase();
   const wanted = param('silence');
   const target = found.data?.find((s) => s.id === wanted);
-  const tab = param('tab') || target?.status.state || 'active';
+  const tab = TABS.find(([id]) => id === param('tab'))?.[0] ?? target?.status.state ?? 'active';
   const all = useMemo(() => (found.data ?? []).slice().sort(bySoonest), [found.data]);
   const passing = all.filter((s) => `${s.matchers.map(printMatcher).join(' ')} ${s.comment} ${s.createdBy}`.toLowerCase().includes(text));
   const shown = passing.filter((s) => s.status.state === tab);
@@ -49,7 +49,7 @@ export default function SilencesPage() {
         <h1>Silences</h1>
         {old && <Status level="warn" badge>last answer {ago(second.value - found.time)} ago</Status>}
         <span class="grow" />
-        <a class="btn" href={href('/alerts')}><Icon name="alerts" />Alerts</a>
+        <a class="btn wide" href={href('/alerts')}><Icon name="alerts" />Alerts</a>
         <button type="button" class="btn primary" onClick={() => setParams({ new: true }, false)}><Icon name="plus" />New silence</button>
       </div>
       <nav class="tabs" aria-label="Silences that are">

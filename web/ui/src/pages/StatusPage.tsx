@@ -35,6 +35,9 @@ export default function StatusPage({ params }: { params: Record<string, string> 
   );
 }
 
+// Before stands above what is shown although the last answer failed.
+const Before = ({ error }: { error: Error | undefined }) => <ErrorNote error={error} what="The last answer failed; this is from before" />;
+
 const when = (text: string | undefined) => {
   const t = Date.parse(text ?? '') / 1000;
   return t > 0 ? <><Time time={t} withSeconds /> <span class="dim">(<Ago time={t} suffix=" ago" />)</span></> : <>–</>;
@@ -61,14 +64,17 @@ function Overview() {
   const r = runtime.data;
   const b = build.data;
   const v = (name: string) => { const x = own.data?.find((o) => o.metric.figure === name)?.value?.[1]; return x === undefined ? undefined : Number(x); };
-  const check = (name: string, good: string, bad: (n: number) => string) => {
+  const check = (name: string, good: string, bad: (n: number) => string, where?: string) => {
     const n = v(name);
-    return n === undefined ? <Status level="off">not known</Status> : n > 0 ? <Status level="warn">{bad(Math.ceil(n))}</Status> : <Status level="ok">{good}</Status>;
+    if (n === undefined) return <Status level="off">not known</Status>;
+    if (!(n > 0)) return <Status level="ok">{good}</Status>;
+    const status = <Status level="warn">{bad(Math.ceil(n))}</Status>;
+    return where ? <a href={where}>{status}</a> : status;
   };
-  if (!r && runtime.error) return <ErrorNote error={runtime.error} />;
-  if (!r) return <Loading />;
+  if (!r) return runtime.error ? <ErrorNote error={runtime.error} what="The status could not be loaded" /> : <Loading />;
   return (
     <>
+      <Before error={runtime.error} />
       {news.data?.filter((n) => n.active).map((n) => <p class="note warn" key={n.text}>{n.text}</p>)}
       <div class="panels">
         <Panel title="Build">
@@ -76,7 +82,7 @@ function Overview() {
             <dt>clanmon</dt><dd>{version || b?.branch.replace(/^clanmon-/, '') || '–'}</dd>
             <dt>Embedded Prometheus</dt><dd>{b?.version ?? '–'}</dd>
             <dt>Revision</dt><dd>{b?.revision || '–'}</dd>
-            <dt>Built</dt><dd>{b?.buildDate || '–'}</dd>
+            <dt>Built</dt><dd>{Date.parse(b?.buildDate ?? '') > 0 ? when(b?.buildDate) : b?.buildDate || '–'}</dd>
             <dt>Go</dt><dd>{b?.goVersion ?? '–'}</dd>
           </dl>
         </Panel>
@@ -99,11 +105,11 @@ function Overview() {
               <dt>Series in memory</dt><dd>{format(v('series'), 'count')}</dd>
               <dt>Memory</dt><dd>{format(v('memory'), 'bytes')}</dd>
               <dt>CPU</dt><dd>{format(v('cpu'), 'ratio')} of a core</dd>
-              <dt>Rules, last hour</dt><dd>{check('rules', 'evaluated without failure', (n) => `${n} evaluations failed`)}</dd>
-              <dt>Notifications, last hour</dt><dd>{check('notify', 'none failed', (n) => `${n} failed`)}</dd>
-              <dt>Discovery, last hour</dt><dd>{check('sd', 'no refresh failed', (n) => `${n} refreshes failed`)}</dd>
+              <dt>Rules, last hour</dt><dd>{check('rules', 'evaluated without failure', (n) => `${n} ${n === 1 ? 'evaluation' : 'evaluations'} failed`, href('/rules', { state: 'failing' }))}</dd>
+              <dt>Notifications, last hour</dt><dd>{check('notify', 'none failed', (n) => `${n} failed`, href('/alerts'))}</dd>
+              <dt>Discovery, last hour</dt><dd>{check('sd', 'no refresh failed', (n) => `${n} ${n === 1 ? 'refresh' : 'refreshes'} failed`, href('/targets', { tab: 'discovery' }))}</dd>
               <dt>Compaction, last 3 h</dt><dd>{check('compact', 'none failed', (n) => `${n} failed`)}</dd>
-              <dt>WAL</dt><dd>{check('wal', 'never corrupted', (n) => `${n} corruptions repaired since the start`)}</dd>
+              <dt>WAL</dt><dd>{check('wal', 'never corrupted', (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} repaired since the start`)}</dd>
             </dl>
             {own.data?.length === 0 && <p class="body dim">This server does not scrape itself under the job “clanmon”, so it does not know.</p>}
             <ErrorNote error={own.error} />
@@ -141,14 +147,14 @@ function Storage() {
   );
   return (
     <>
-      <ErrorNote error={tsdb.error ?? figures.error} />
+      {t || figures.data ? <Before error={tsdb.error ?? figures.error} /> : <ErrorNote error={tsdb.error ?? figures.error} what="The storage could not be asked" />}
       <div class="panels">
         <Panel title="On disk">
           <dl class="facts body">
             <dt>Blocks</dt><dd>{format(f.blocks, 'bytes')}{blocks.data && `, ${(blocks.data.blocks ?? []).length} of them`}</dd>
             <dt>WAL and head</dt><dd>{format(f.wal, 'bytes')}</dd>
             <dt>Growth</dt><dd>{f.growth === undefined ? 'known after some days' : `${format(f.growth * 86400, 'bytes')} a day`}</dd>
-            <dt>Size limit</dt><dd>{f.limit ? format(f.limit, 'bytes') : 'none (--storage.tsdb.retention.size)'}</dd>
+            <dt>Size limit</dt><dd>{f.limit ? format(f.limit, 'bytes') : <>none; <code>--storage.tsdb.retention.size</code> sets one</>}</dd>
             {f.limit > 0 && <><dt>Limit reached</dt><dd>{left === undefined ? 'not at the present rate' : `in ${left < 1 ? 'less than a day' : `${Math.round(left)} days`}; the oldest block then makes room`}</dd></>}
             <dt>Oldest sample</dt><dd><Time time={f.oldest > 0 && f.oldest < 1e11 ? f.oldest : undefined} /></dd>
           </dl>
@@ -191,24 +197,25 @@ function Storage() {
 
 function Configuration() {
   const c = useData('config', (s) => request<{ yaml: string }>('/api/v1/status/config', { signal: s }), 60);
-  if (!c.data) return c.error ? <ErrorNote error={c.error} /> : <Loading />;
+  if (!c.data) return c.error ? <ErrorNote error={c.error} what="The configuration could not be loaded" /> : <Loading />;
   return (
+    <><Before error={c.error} />
     <Panel title="Prometheus configuration, with what discovery adds" tools={<button type="button" class="btn" onClick={() => void copy(c.data!.yaml)}><Icon name="copy" />Copy</button>}>
       <pre class="body" tabIndex={0} style={{ overflow: 'auto' }}>{c.data.yaml}</pre>
-    </Panel>
+    </Panel></>
   );
 }
 
 function Flags() {
   const f = useData('flags', (s) => request<Record<string, string>>('/api/v1/status/flags', { signal: s }), 3600);
   const [text, setText] = useState(param('q'));
-  if (!f.data) return f.error ? <ErrorNote error={f.error} /> : <Loading />;
+  if (!f.data) return f.error ? <ErrorNote error={f.error} what="The flags could not be loaded" /> : <Loading />;
   const rows = Object.entries(f.data).filter(([k, v]) => `--${k}=${v}`.toLowerCase().includes(text.toLowerCase())).sort();
   return (
     <Panel title="Flags" tools={<input class="field" type="search" aria-label="Filter flags" placeholder="Filter" value={text} onInput={(e) => { setText(e.currentTarget.value); setParams({ q: e.currentTarget.value }); }} />}>
       <Table label="Flags" rows={rows} rowKey={([k]) => k} listKeys={false} columns={[
         { id: 'flag', title: 'Flag', cell: ([k]) => <code>--{k}</code> },
-        { id: 'value', title: 'Value', cell: ([, v]) => <code class="wrap">{v || <span class="dim">(empty)</span>}</code> },
+        { id: 'value', title: 'Value', cell: ([, v]) => <code class="wrap">{v || <span class="dim nowrap">(empty)</span>}</code> },
       ]} empty={<Empty icon="filter" title="No flag fits" />} />
     </Panel>
   );
@@ -216,7 +223,7 @@ function Flags() {
 
 function Alertmanagers() {
   const a = useData('alertmanagers', (s) => request<{ activeAlertmanagers: { url: string }[]; droppedAlertmanagers: { url: string }[] }>('/api/v1/alertmanagers', { signal: s }), 30);
-  if (!a.data) return a.error ? <ErrorNote error={a.error} /> : <Loading />;
+  if (!a.data) return a.error ? <ErrorNote error={a.error} what="The Alertmanagers could not be loaded" /> : <Loading />;
   const rows = [...a.data.activeAlertmanagers.map((x) => ({ ...x, active: true })), ...a.data.droppedAlertmanagers.map((x) => ({ ...x, active: false }))];
   return (
     <Panel title="Alertmanagers outside of this server">

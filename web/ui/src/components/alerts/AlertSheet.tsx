@@ -2,7 +2,7 @@
 import { request } from '../../api/client';
 import { notifications as fetchNotifications } from '../../api/clanmon';
 import type { Notifications, Silence } from '../../api/types/alerts';
-import { exprOf, runbookOf, type AlertRow } from '../../lib/alerts';
+import { exprOf, integrationName, runbookOf, type AlertRow } from '../../lib/alerts';
 import { format } from '../../lib/format';
 import { dateTime } from '../../lib/time';
 import { useData } from '../../state/data';
@@ -23,14 +23,16 @@ export const chartOf = (expr: string): string => (expr ? href('/explore', { 'g0.
 
 interface RuleInfo { name: string; query: string; duration: number; keepFiringFor?: number }
 
-function useRule(name: string) {
-  return useData(`rule ${name}`, (s) => request<{ groups: { name: string; rules: RuleInfo[] }[] }>('/api/v1/rules', { params: { type: 'alert', 'rule_name[]': [name], exclude_alerts: 'true' }, signal: s })
-    .then((d) => d.groups.flatMap((g) => g.rules.map((r) => ({ ...r, group: g.name })))[0]), 300);
+// Several rules may share a name; expr says which one it was.
+function useRule(name: string, expr: string) {
+  return useData(`rule ${name} ${expr}`, (s) => request<{ groups: { name: string; rules: RuleInfo[] }[] }>('/api/v1/rules', { params: { type: 'alert', 'rule_name[]': [name], exclude_alerts: 'true' }, signal: s })
+    .then((d) => { const all = d.groups.flatMap((g) => g.rules.map((r) => ({ ...r, group: g.name }))); return all.find((x) => x.query === expr) ?? all[0]; }), 300);
 }
 
 export function AlertSheet({ r, all, silences, told, onClose, actions }: { r: AlertRow; all: AlertRow[]; silences: Silence[] | undefined; told: Notifications | undefined; onClose: () => void; actions: AlertActions }) {
-  const rule = useRule(r.name);
-  const expr = exprOf(r.generatorURL) || rule.data?.query || '';
+  const sentAlong = exprOf(r.generatorURL);
+  const rule = useRule(r.name, sentAlong);
+  const expr = sentAlong || rule.data?.query || '';
   const runbook = safeLink(runbookOf(r.annotations));
   const sent = told?.[r.key] ?? [];
   return (
@@ -55,7 +57,7 @@ export function AlertSheet({ r, all, silences, told, onClose, actions }: { r: Al
         {r.value !== undefined && <><dt>Value</dt><dd title={String(r.value)}>{format(r.value)}</dd></>}
         {rule.data && rule.data.duration > 0 && <><dt>Fires after</dt><dd>{format(rule.data.duration, 'seconds')} of being true{r.state === 'pending' && <>, at {dateTime(r.since + rule.data.duration, isUTC(), true)}</>}</dd></>}
         {r.receivers.length > 0 && <><dt>Goes to</dt><dd>{r.receivers.join(', ')}</dd></>}
-        {r.state !== 'pending' && <><dt>Notified</dt><dd>{sent.length === 0 ? <span class="dim">nobody{told ? '' : ' is known to have been'}</span> : sent.map((s) => <div key={`${s.receiver} ${s.integration}`}>{s.receiver} by {s.integration}, <Ago time={Date.parse(s.at) / 1000} suffix=" ago" /> <span class="dim">(<Time time={Date.parse(s.at) / 1000} withSeconds />)</span></div>)}</dd></>}
+        {r.state !== 'pending' && <><dt>Notified</dt><dd>{sent.length === 0 ? <span class="dim">nobody{told ? '' : ' is known to have been'}</span> : sent.map((s) => <div key={`${s.receiver} ${s.integration}`}>{s.receiver} by {integrationName(s.integration)}, <Ago time={Date.parse(s.at) / 1000} suffix=" ago" /> <span class="dim">(<Time time={Date.parse(s.at) / 1000} withSeconds />)</span></div>)}</dd></>}
       </dl>
       <section class="stack" aria-label="Labels">
         <h3>Labels</h3>

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks';
 import { deliveryStatus, receivers as fetchReceivers, testReceiver } from '../../api/clanmon';
 import type { ReceiverState, ReceiverTest } from '../../api/types/alerts';
-import { sections } from '../../lib/alerts';
+import { integrationName, sections } from '../../lib/alerts';
 import { format } from '../../lib/format';
 import { refresh } from '../../state/clock';
 import { useData } from '../../state/data';
@@ -69,14 +69,14 @@ function Receiver({ name, integrations }: { name: string; integrations: Receiver
         const failing = bad !== undefined && (good === undefined || bad > good);
         return (
           <div key={i.integration} class="integration">
-            <div class="row"><b>{i.integration.replace(/\[0\]$/, '')}</b>{failing ? <Status level="crit">fails</Status> : good ? <Status level="ok">works</Status> : <Status level="off" icon="wait">not used yet</Status>}</div>
-            {good && <p class="dim">last taken <Ago time={good} suffix=" ago" /></p>}
+            <div class="row"><b>{integrationName(i.integration)}</b>{failing ? <Status level="crit">fails</Status> : good ? <Status level="ok">works</Status> : <Status level="off" icon="wait">not used yet</Status>}</div>
+            {good && <p class="dim">last accepted <Ago time={good} suffix=" ago" /></p>}
             {bad && <p class={failing ? 'wrap' : 'dim wrap'}>failed <Ago time={bad} suffix=" ago" />{i.lastError && `: ${i.lastError}`}</p>}
           </div>
         );
       })}
       <ErrorNote error={error} what="The test was not sent" />
-      {results && <div role="status">{results.map((r) => <p key={r.integration} class={`note wrap ${r.ok ? '' : 'crit'}`}>{r.integration.replace(/\[0\]$/, '')}: {r.ok ? 'taken' : r.error || 'failed'} after {format(r.seconds, 'seconds')}</p>)}</div>}
+      {results && <div role="status">{results.map((r) => <p key={r.integration} class={`note wrap ${r.ok ? '' : 'crit'}`}>{integrationName(r.integration)}: {r.ok ? 'accepted' : r.error || 'failed'} after {format(r.seconds, 'seconds')}</p>)}</div>}
     </section>
   );
 }

@@ -1,10 +1,11 @@
 // The dialog that makes or changes a silence, with a preview of what it mutes.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { putSilence } from '../../api/clanmon';
+import { skew } from '../../api/client';
 import type { Matcher, Silence } from '../../api/types/alerts';
 import type { Labels } from '../../api/types/query';
 import { matcher, opOf, OPS, parseMatchers, printMatcher, problemOf, withOp, type Op } from '../../lib/alertMatchers';
-import { fieldOf, muted, narrowing, PRESETS, readEnd } from '../../lib/silences';
+import { fieldOf, lengthText, muted, narrowing, PRESETS, readEnd } from '../../lib/silences';
 import { ago } from '../../lib/format';
 import { dateTime, parseDateTime } from '../../lib/time';
 import { refresh } from '../../state/clock';
@@ -32,8 +33,11 @@ export function SilenceForm(p: SilenceFormProps) {
   const utc = isUTC();
   const [matchers, setMatchers] = useState<Matcher[]>(p.matchers.length ? p.matchers : [matcher('machine', '')]);
   const [preset, setPreset] = useState(p.edit ? 'custom' : '1h');
-  const [start, setStart] = useState(p.edit ? dateTime(Date.parse(p.edit.startsAt) / 1000, utc) : 'now');
-  const [end, setEnd] = useState(p.edit ? dateTime(Date.parse(p.edit.endsAt) / 1000, utc) : '2h');
+  // What is over is made again from now on, for as long as it was.
+  const over = p.edit?.status.state === 'expired';
+  const begun = useRef(p.edit && !over ? { start: dateTime(Date.parse(p.edit.startsAt) / 1000, utc), end: dateTime(Date.parse(p.edit.endsAt) / 1000, utc) } : undefined).current;
+  const [start, setStart] = useState(begun?.start ?? 'now');
+  const [end, setEnd] = useState(begun?.end ?? (p.edit ? lengthText(p.edit) : '2h'));
   const [comment, setComment] = useState(p.comment ?? p.edit?.comment ?? '');
   const [author, setAuthor] = useState(p.edit?.createdBy ?? recall('silence.author', ''));
   const [errors, setErrors] = useState<Errors>({});
@@ -51,9 +55,10 @@ export function SilenceForm(p: SilenceFormProps) {
     const now = Date.now() / 1000;
     if (preset !== 'custom') return { from: now, to: PRESETS.find((x) => x.id === preset)!.end(now, utc) };
     // A silence that runs keeps its begin: with another it would be another one.
-    const from = running ? Date.parse(p.edit!.startsAt) / 1000 : start.trim() === 'now' || start.trim() === '' ? now : parseDateTime(start, utc);
+    // Fields have no seconds; a time that was not changed keeps its own.
+    const from = running || (begun && start === begun.start) ? Date.parse(p.edit!.startsAt) / 1000 : start.trim() === 'now' || start.trim() === '' ? now : parseDateTime(start, utc);
     if (from === undefined) return { start: 'Write now, or a time as 2026-11-25 03:10' };
-    const to = readEnd(end, Math.max(from, running ? now : from), utc);
+    const to = begun && end === begun.end ? Date.parse(p.edit!.endsAt) / 1000 : readEnd(end, Math.max(from, running ? now : from), utc);
     if (to === undefined) return { end: 'Write a duration as 2h or 3d, or a time as 2026-11-25 03:10' };
     if (to <= now) return { end: 'The end is in the past' };
     if (to <= from) return { end: 'The end has to be after the begin' };
@@ -70,10 +75,13 @@ export function SilenceForm(p: SilenceFormProps) {
     if (!comment.trim()) wrong.comment = 'Why? Others will wonder';
     if (Object.values(wrong).some(Boolean) || !('to' in t)) return setErrors(wrong);
     setBusy(true);
+    // The server takes what lies in its past as now; if our clock is ahead of
+    // its, the silence must not begin later.
+    const begin = running || t.from > Date.now() / 1000 ? t.from : t.from + Math.min(0, skew.value) - 2;
     try {
       const answer = await putSilence({
-        ...(p.edit && p.edit.status.state !== 'expired' && { id: p.edit.id }),
-        matchers: usable, startsAt: new Date(t.from * 1000).toISOString(), endsAt: new Date(t.to * 1000).toISOString(), createdBy: author.trim(), comment: comment.trim(),
+        ...(p.edit && !over && { id: p.edit.id }),
+        matchers: usable, startsAt: new Date(begin * 1000).toISOString(), endsAt: new Date(t.to * 1000).toISOString(), createdBy: author.trim(), comment: comment.trim(),
       });
       remember('silence.author', author.trim());
       toast(`Silenced until ${dateTime(t.to, utc)}`);
@@ -96,7 +104,7 @@ export function SilenceForm(p: SilenceFormProps) {
   };
 
   return (
-    <Overlay kind="sheet" title={p.edit ? 'Change silence' : 'New silence'} onClose={p.onClose}>
+    <Overlay kind="sheet" title={!p.edit ? 'New silence' : over ? 'Silence again' : 'Change silence'} onClose={p.onClose}>
       <form class="silenceform" onSubmit={save} noValidate>
         <fieldset>
           <legend>Which alerts</legend>
@@ -158,7 +166,7 @@ export function SilenceForm(p: SilenceFormProps) {
         <FieldError text={errors.form} />
         <div class="row end">
           <button type="button" class="btn" onClick={p.onClose}>Cancel</button>
-          <button class="btn primary" disabled={busy}>{p.edit && p.edit.status.state !== 'expired' ? 'Save' : 'Silence'}{hits.length > 0 && ` ${hits.length === 1 ? '1 alert' : `${hits.length} alerts`}`}</button>
+          <button class="btn primary" disabled={busy}>{p.edit && !over ? 'Save' : 'Silence'}{hits.length > 0 && ` ${hits.length === 1 ? '1 alert' : `${hits.length} alerts`}`}</button>
         </div>
       </form>
     </Overlay>
