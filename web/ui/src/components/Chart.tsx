@@ -10,13 +10,13 @@ import 'uplot/dist/uPlot.min.css';
 import type { ApiError } from '../api/client';
 import type { Labels } from '../api/types/query';
 import { alone, axisRange, colour, combined, dash, exprFor, mix, split, stackFrame, timeLabels, timeSplits, timeSteps, valueLabel, valueSteps, type Bounds, type Line, type Mark } from '../lib/chart';
-import { ago, format, type Unit } from '../lib/format';
+import { format, type Unit } from '../lib/format';
 import { aligned, clock, date, durationText, stepFor } from '../lib/time';
-import { dragging, frozen, range, second, setAbsolute, tick } from '../state/clock';
+import { dragging, frozen, range, setAbsolute, tick, useOld } from '../state/clock';
 import { param, setParams } from '../state/location';
 import { dark, isUTC, zone } from '../state/prefs';
 import { frame } from '../state/rangeData';
-import { Empty, Overlay } from './bits';
+import { Ago, Empty, Overlay } from './bits';
 import { ChartMenu, slug } from './ChartMenu';
 
 export { exprFor } from '../lib/chart';
@@ -144,7 +144,7 @@ function One(p: ChartProps & { full?: boolean }) {
   };
   const last = lastIndex(data);
   const i = cursor ?? last;
-  const old = !!data && !frozen.value && second.value - data.time > 120;
+  const old = useOld(data?.time);
   const ended = !!data && !!p.live && !frozen.value && last !== null && data.times.at(-1)! - data.times[last]! > Math.max(2.5 * data.step, 4 * (p.scrape ?? 15)) ? data.times[last]! : undefined;
   const height = p.height ?? 170;
   const many = !!data && data.lines.length > 8;
@@ -154,8 +154,8 @@ function One(p: ChartProps & { full?: boolean }) {
       <header>
         {!p.full && <h3>{p.title}</h3>}
         {data && cursor !== null && data.times[cursor] !== undefined && <span class="at">{date(data.times[cursor]!, isUTC())} {clock(data.times[cursor]!, isUTC(), data.step < 60)}</span>}
-        {ended !== undefined && <span class="status badge warn">last sample {ago(second.value - ended)} ago</span>}
-        {old && ended === undefined && <span class="status badge warn">last drawn {ago(second.value - data!.time)} ago</span>}
+        {ended !== undefined && <span class="status badge warn">last sample <Ago time={ended} suffix=" ago" /></span>}
+        {old && ended === undefined && <span class="status badge warn">last drawn <Ago time={data!.time} suffix=" ago" /></span>}
         {data && p.tools?.(data.lines)}
         <ChartMenu title={p.title} unit={p.unit} exprs={exprs} rules={p.queries.map((q) => exprFor(q.expr, 300, p.scrape))} full={!!p.full} lines={data?.lines} />
       </header>

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Alert } from '../api/types/alerts';
 import type { Machine } from '../api/types/machines';
-import { matches, mergeFleet, shows } from './fleet';
+import { matches, mergeFleet, shortSystem, shows } from './fleet';
 
 const machine = (name: string, health: ('up' | 'down' | 'unknown')[], availability: Machine['availability'] = 'always'): Machine => ({
   machine: name, availability, tags: ['web'], sources: ['static'], addresses: [],
@@ -31,6 +31,29 @@ test('a machine is as bad as the worst that is known of it', () => {
 test('recording rules win over the fallback, figures of unknown machines are ignored', () => {
   const [r] = mergeFleet([machine('a', ['up'])], [sample('machine:cpu_used:ratio', 'a', 0.5), sample('machine:cpu_used:ratio', 'ghost', 1)], [], [sample('', 'a', 0.1, { figure: 'cpu' }), sample('', 'a', 0.7, { figure: 'memory' })], []);
   expect(r).toMatchObject({ cpu: 0.5, memory: 0.7 });
+});
+
+test('the worst alert says what is wrong, not the first one of the list', () => {
+  const of = (...alerts: Alert[]) => mergeFleet([machine('m', ['up'])], [], [], [], alerts)[0]!;
+  const later = { ...alert('m', 'warning'), startsAt: '2026-11-25T02:00:00Z', annotations: { summary: 'm: the later one' } };
+  expect(of(alert('m', 'info'), alert('m', 'warning'), later)).toMatchObject({ state: 'warning', why: 'warning of m' });
+  expect(of(later, alert('m', 'info'), alert('m', 'critical'))).toMatchObject({ state: 'critical', why: 'critical of m' });
+  expect(of(alert('m', 'none'))).toMatchObject({ state: 'ok', why: '' });
+});
+
+test('a machine counts once in the strip of problems', () => {
+  const rows = mergeFleet([machine('gone', ['down']), machine('full', ['up'])], [], [], [], [alert('gone', 'critical'), alert('full', 'critical'), alert('full', 'warning')]);
+  expect(['down', 'critical', 'warning'].map((s) => rows.filter((r) => shows(r, s)).map((r) => r.name))).toEqual([['gone'], ['full'], []]);
+});
+
+test('of the name of a system the version is what has to be read', () => {
+  expect(['Debian GNU/Linux 12 (bookworm)', 'NixOS 26.05 (Yarara)', 'Ubuntu 24.04.3 LTS', 'Arch Linux'].map(shortSystem)).toEqual(['Debian 12', 'NixOS 26.05', 'Ubuntu 24.04.3', 'Arch Linux']);
+});
+
+test('a machine that is away has no figures of now', () => {
+  const of = (past: boolean) => mergeFleet([machine('m', ['down'])], [sample('machine:cpu_used:ratio', 'm', 0.5)], [], [], [], past)[0]!.cpu;
+  expect(of(false)).toBeUndefined();
+  expect(of(true)).toBe(0.5);
 });
 
 test('filters', () => {

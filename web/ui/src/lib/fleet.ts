@@ -37,6 +37,7 @@ export interface FleetRow {
   reboot?: boolean;
   lastScrape?: number;
   machine: Machine;
+  group?: string; // the tag below which the row stands
 }
 
 export const RECORDS = {
@@ -59,7 +60,7 @@ export const factsQuery = '{__name__=~"node_boot_time_seconds|node_os_info|node_
 
 // Until the recording rules have run, and where they are not loaded, the same
 // figures come from the series themselves. Only for fleets that are small.
-const FS = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs"';
+const FS = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"';
 export const fallbackQuery = [
   ['cpu', '1 - avg by (machine) (sum by (machine, cpu) (rate(node_cpu_seconds_total{machine!="",mode=~"idle|iowait|steal"}[5m])))'],
   ['memory', '1 - max by (machine) (node_memory_MemAvailable_bytes{machine!=""} / node_memory_MemTotal_bytes{machine!=""})'],
@@ -67,7 +68,11 @@ export const fallbackQuery = [
   ['unitsFailed', 'count by (machine) (systemd_unit_state{machine!="",state="failed"} == 1) or 0 * max by (machine) (up{job="systemd",machine!=""} == 1)'],
 ].map(([name, expr]) => `label_replace(${expr}, "figure", "${name}", "", "")`).join(' or ');
 
-export function mergeFleet(machines: Machine[], records: VectorSample[], facts: VectorSample[], fallback: VectorSample[], alerts: Alert[]): FleetRow[] {
+const rank = (a: Alert) => ['critical', 'warning', 'info'].indexOf(a.labels.severity ?? '');
+
+// mergeFleet puts a row together for each machine; past says that the figures are
+// of another time than what discovery knows.
+export function mergeFleet(machines: Machine[], records: VectorSample[], facts: VectorSample[], fallback: VectorSample[], alerts: Alert[], past = false): FleetRow[] {
   const rows = new Map<string, FleetRow>();
   for (const m of machines) {
     const targets = m.targets ?? [];
@@ -82,7 +87,8 @@ export function mergeFleet(machines: Machine[], records: VectorSample[], facts: 
   const set = (s: VectorSample, field: string | undefined) => {
     const row = rows.get(s.metric.machine ?? '');
     const v = Number(s.value?.[1]);
-    if (row && field && !Number.isNaN(v)) (row as unknown as Record<string, number>)[field] = v;
+    // A rate goes on for minutes after a machine went away: that is no figure of now.
+    if (row && field && !Number.isNaN(v) && (past || row.up > 0)) (row as unknown as Record<string, number>)[field] = v;
   };
   for (const s of fallback) set(s, s.metric.figure);
   for (const s of records) set(s, (RECORDS as Record<string, string>)[s.metric.__name__ ?? '']);
@@ -100,14 +106,19 @@ export function mergeFleet(machines: Machine[], records: VectorSample[], facts: 
       case 'clanmon_nixos_kernel_current': row.reboot = row.reboot || v === 0; break;
     }
   }
+  const alertOf = new Map<string, Alert>();
   for (const a of alerts) {
     const row = rows.get(a.labels.machine ?? '');
     if (!row || a.status.state === 'suppressed') continue;
     if (a.labels.severity === 'critical') row.critical++;
     else if (a.labels.severity === 'warning') row.warning++;
     else if (a.labels.severity === 'info') row.info++;
-    if (!row.why || (a.labels.severity === 'critical')) row.why = (a.annotations.summary || a.labels.alertname || '').replace(`${row.name}: `, '');
+    else continue;
+    // The worst alert says what is wrong; of equal ones the first that fired.
+    const said = alertOf.get(row.name);
+    if (!said || rank(a) < rank(said) || (rank(a) === rank(said) && a.startsAt < said.startsAt)) alertOf.set(row.name, a);
   }
+  for (const [name, a] of alertOf) rows.get(name)!.why = (a.annotations.summary || a.labels.alertname || '').replace(`${name}: `, '');
   for (const row of rows.values()) judge(row);
   return [...rows.values()];
 }
@@ -123,7 +134,7 @@ export function judge(r: FleetRow): void {
     r.why = targets.length ? 'not scraped yet' : 'nothing to scrape';
   } else if (r.up === 0) {
     r.state = r.intermittent ? 'offline' : 'down';
-    r.why = r.intermittent ? 'off, as it may be' : shortError(targets.find((t) => t.lastError)?.lastError) || 'does not answer';
+    r.why = r.intermittent ? 'intermittent: it may be off' : shortError(targets.find((t) => t.lastError)?.lastError) || 'does not answer';
   } else if (r.critical) {
     r.state = 'critical';
     r.why = alert;
@@ -132,22 +143,24 @@ export function judge(r: FleetRow): void {
     r.why = r.warning ? alert : downJobs.length ? `${downJobs.join(', ')} does not answer` : `${r.unitsFailed} failed unit${r.unitsFailed === 1 ? '' : 's'}`;
   } else {
     r.state = 'ok';
-    r.why = r.info ? alert : '';
+    // Without its exporter there are no figures, which would look like a fault.
+    r.why = r.info ? alert : targets.some((t) => t.job === 'node') ? '' : `no node exporter, only ${[...new Set(targets.map((t) => t.job))].join(', ')}`;
   }
 }
 
-// Shows: which filter of the problem strip a row passes.
-export type Show = '' | 'down' | 'critical' | 'warning' | 'units' | 'offline';
+// shows: which filter of the problem strip a row passes. A machine counts once,
+// by the state that the table says, so that the counts add up to the table.
 export function shows(r: FleetRow, show: string): boolean {
   switch (show) {
-    case 'down': return r.state === 'down';
-    case 'critical': return r.critical > 0 && r.state !== 'offline';
-    case 'warning': return r.state === 'warning' || r.warning > 0;
+    case 'down': case 'critical': case 'warning': case 'offline': case 'waiting': return r.state === show;
     case 'units': return (r.unitsFailed ?? 0) > 0 && r.up > 0;
-    case 'offline': return r.state === 'offline';
+    case 'reboot': return !!r.reboot && r.up > 0;
     default: return true;
   }
 }
+
+// shortSystem leaves out of a system's name what takes the room of its version.
+export const shortSystem = (name: string) => name.replace(/ GNU\/Linux\b/, '').replace(/ \([^)]*\)$/, '').replace(/ LTS$/, '');
 
 export function hasTag(r: { tags: string[] }, tag: string): boolean {
   return !tag || r.tags.includes(tag);

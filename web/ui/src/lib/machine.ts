@@ -5,7 +5,7 @@ import type { Frame } from './rangeCache';
 
 // File systems and network devices that are no disks and no cables, as in the
 // server's recording rules.
-export const REAL_FS = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs"';
+export const REAL_FS = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"';
 export const REAL_NET = 'device!~"lo|veth.*|br-.*|docker.*|virbr.*|tailscale.*|wg.*|zt.*|ygg.*|bond.*"';
 export const REAL_DISK = 'device!~"(loop|ram|fd|sr)[0-9]+"';
 

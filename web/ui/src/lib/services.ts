@@ -46,6 +46,8 @@ export interface Unit {
   lastRun?: number; // of a timer
 }
 
+const names = new Intl.Collator('en', { numeric: true });
+
 const unitKey = (host: string, name: string) => `${host}\n${name}`;
 export const keyOf = (l: Labels) => unitKey(hostOf(l), l.name ?? '');
 
@@ -162,7 +164,7 @@ export function readProblems(samples: VectorSample[]): { units: Unit[]; rules: b
     if (why === 'restarts' || why === 'overdue') u.figure = v;
     else delete u.figure;
   }
-  return { units: [...all.values()], rules };
+  return { units: [...all.values()].sort((a, b) => names.compare(a.host, b.host) || names.compare(a.name, b.name)), rules };
 }
 
 // A unit's name over the whole fleet.
@@ -198,7 +200,7 @@ export function readCounts(samples: VectorSample[], problems: Unit[]): UnitCount
     const u = all.get(p.name);
     if (u && p.state === 'failed') u.failed++;
   }
-  return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...all.values()].sort((a, b) => names.compare(a.name, b.name));
 }
 
 // One machine, or instance, in the view by machine.
@@ -232,7 +234,7 @@ export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[
     if (p.why === 'failed' || p.why === 'looping' || p.why === 'stuck' || p.why === 'overdue') h[p.why]++;
     else h.other++;
   }
-  return [...all.values()];
+  return [...all.values()].sort((a, b) => names.compare(a.host, b.host));
 }
 
 export interface Span { from: number; to: number; state: string } // state '' where nothing is known

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { aligned, dateTime, durationText, parseDateTime, parseDuration, readRange, stepFor } from './time';
+import { aligned, dateTime, durationText, parseDateTime, parseDuration, readRange, shifted, stepFor, wider } from './time';
 
 test('durations are read and written as Prometheus has them', () => {
   expect(parseDuration('1h30m')).toBe(5400);
@@ -35,4 +35,16 @@ test('dates', () => {
   expect(dateTime(1764040200, true)).toBe('2025-11-25 03:10');
   expect(parseDateTime('2025-11-25 03:10', true)).toBe(1764040200);
   expect(parseDateTime('yesterday', true)).toBeUndefined();
+});
+
+test('ranges move, but not into the future', () => {
+  const now = 1_000_000;
+  const hour = { from: now - 3600, to: now, relative: '1h' };
+  expect(shifted(hour, -0.5, now)).toEqual({ from: now - 5400, to: now - 1800 });
+  expect(shifted(hour, 0.5, now)).toEqual(hour);
+  expect(shifted({ from: now - 9000, to: now - 5400 }, 0.5, now)).toEqual({ from: now - 7200, to: now - 3600 });
+  expect(shifted({ from: now - 5400, to: now - 1800 }, 0.5, now + 40)).toMatchObject({ to: now + 40, relative: '1h' }); // back at the present
+  expect(wider(hour, now)).toMatchObject({ relative: '2h' });
+  expect(wider({ from: now - 12 * 3600, to: now, relative: '12h' }, now)).toMatchObject({ relative: '24h' });
+  expect(wider({ from: now - 3600, to: now - 600 }, now)).toEqual({ from: now - 6000, to: now });
 });

@@ -43,6 +43,25 @@ export function readRange(params: URLSearchParams, now: number): Range {
   return { from: now - length, to: now, relative: text };
 }
 
+// shifted moves a range by a part of its length, but not into the future: a
+// range that comes to the present follows the clock again.
+export function shifted(r: Range, by: number, now: number): Range {
+  const length = r.to - r.from;
+  const to = r.to + length * by;
+  if (to < now - Math.max(60, length / 20)) return { from: to - length, to };
+  return { from: now - length, to: now, relative: r.relative ?? rangeText(length) };
+}
+
+const rangeText = (length: number) => RANGES.find((x) => parseDuration(x) === Math.round(length)) ?? durationText(length);
+
+// wider doubles a range: into the past while it ends now, else to both sides.
+export function wider(r: Range, now: number): Range {
+  const length = r.to - r.from;
+  if (r.relative) return { from: r.to - 2 * length, to: r.to, relative: rangeText(2 * length) };
+  const to = Math.min(now, r.to + length / 2);
+  return { from: to - 2 * length, to };
+}
+
 // stepFor gives the seconds between two points of a chart: a round number, at
 // least min, at most about points of them in the range.
 const roundSteps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];

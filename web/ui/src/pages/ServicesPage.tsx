@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { machines } from '../api/clanmon';
 import { vector } from '../api/prom';
-import { Empty, ErrorNote, Loading, Menu } from '../components/bits';
+import { Ago, Empty, ErrorNote, Loading, Menu } from '../components/bits';
 import { Icon } from '../components/icons';
 import { figureColumns, NoUnits, ServicesOf, UnitCard } from '../components/services/ServicesOf';
 import { UnitSheet, unitParams } from '../components/services/UnitSheet';
@@ -10,8 +10,7 @@ import { UnitWhy, WHY, whyText } from '../components/services/look';
 import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
 import { addFigures, countsQuery, figuresQuery, forUnits, hostsQuery, liveQuery, MAIN_TYPES, problemsQuery, readCounts, readHosts, readProblems, WHYS, type HostCount, type Unit, type UnitCount, type Why } from '../lib/services';
-import { ago } from '../lib/format';
-import { at, frozen, second, tick } from '../state/clock';
+import { at, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
 import { href, hereWith, machinePath, param, setParams, tagFilter } from '../state/location';
 
@@ -32,12 +31,12 @@ export default function ServicesPage() {
   const problems = useMemo(() => (tagged ? all.filter((u) => tagged.has(u.where.machine ?? '')) : all), [all, tagged]);
   const error = asked.error ?? live.error;
   const loaded = !!asked.data && (!needLive || !!live.data);
-  const old = !frozen.value && asked.time > 0 && second.value - asked.time > 120;
+  const old = useOld(asked.time);
   const more = { tags, tagged, problems, time: asked.time };
 
   return (
     <>
-      <div class="pagehead"><h1>Services</h1>{old && <Status level="warn" badge>last answer {ago(second.value - asked.time)} ago</Status>}</div>
+      <div class="pagehead"><h1>Services</h1>{old && <Status level="warn" badge>last answer <Ago time={asked.time} suffix=" ago" /></Status>}</div>
       <nav class="tabs" aria-label="Views">
         {VIEWS.map(([id, title]) => (
           <a key={id} href={hereWith({ view: id || null, q: null, type: null, state: null, why: null, sort: null, unit: null, on: null, instance: null, of: null })} aria-current={view === id ? 'page' : undefined}>
@@ -99,7 +98,7 @@ function Problems({ problems, tags, rules, time }: More & { rules: boolean }) {
         </span>
       </div>
       <div class="panel">
-        <Table<Unit> label="Units with problems" rows={units} columns={columns} rowKey={(u) => u.key} defaultSort="why" pagewide onVisible={want}
+        <Table<Unit> fixed label="Units with problems" rows={units} columns={columns} rowKey={(u) => u.key} defaultSort="why" pagewide onVisible={want}
           href={(u) => hereWith(unitParams(u.name, u.where))}
           card={(u) => <UnitCard u={u} host why={<UnitWhy u={u} />} />}
           empty={<Empty icon="services" title="Nothing passes the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, why: null, type: null, tag: null })}>Show all {problems.length}</button></Empty>} />
@@ -115,7 +114,7 @@ function Calm({ time, rules }: { time: number; rules: boolean }) {
   if (!any.data.length) return <div class="panel"><NoUnits /></div>;
   return (
     <div class="panel">
-      <Empty icon="ok" title={<span class="status ok">No unit is failing</span>} why={<>No unit has failed, restarts again and again, hangs while starting{rules && ' or is late'}; checked {ago(second.value - time)} ago.</>}>
+      <Empty icon="ok" title={<span class="status ok">No unit is failing</span>} why={<>No unit has failed, restarts again and again, hangs while starting{rules && ' or is late'}; checked <Ago time={time} suffix=" ago" />.</>}>
         <a class="btn" href={hereWith({ view: 'units' })}>All units</a>
       </Empty>
     </div>
@@ -124,9 +123,9 @@ function Calm({ time, rules }: { time: number; rules: boolean }) {
 
 function problemColumns(): Column<Unit>[] {
   return [
-    { id: 'why', title: 'What is wrong', width: '230px', sort: (u) => WHYS.indexOf(u.why as Why), cell: (u) => <span class="whycell"><UnitWhy u={u} /><span class="dim ellipsis" title={whyText(u)}>{whyText(u)}</span></span> },
-    { id: 'name', title: 'Unit', class: 'unit', sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name, u.where))} title={u.name}>{u.name}</a> },
-    { id: 'host', title: 'Machine', sort: (u) => u.host, cell: (u) => (u.where.machine ? <a href={href(machinePath(u.where.machine), { tab: 'services' })}>{u.host}</a> : u.host) },
+    { id: 'why', title: 'What is wrong', width: '260px', sort: (u) => WHYS.indexOf(u.why as Why), cell: (u) => <span class="whycell"><UnitWhy u={u} /><span class="dim ellipsis" title={whyText(u)}>{whyText(u)}</span></span> },
+    { id: 'name', title: 'Unit', min: 200, sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name, u.where))} title={u.name}>{u.name}</a> },
+    { id: 'host', title: 'Machine', width: '180px', sort: (u) => u.host, cell: (u) => (u.where.machine ? <a href={href(machinePath(u.where.machine), { tab: 'services' })}>{u.host}</a> : u.host) },
     ...figureColumns,
   ];
 }
@@ -184,13 +183,13 @@ function ByUnit({ tagged, tags, problems }: More) {
       </div>
       <ErrorNote error={counted.error} what="The last answer failed; this is from before" />
       <div class="panel">
-        <Table<UnitCount> label="Units by name" rows={shown} rowKey={(u) => u.name} defaultSort="-failed" pagewide
+        <Table<UnitCount> fixed label="Units by name" rows={shown} rowKey={(u) => u.name} defaultSort="-failed" pagewide
           href={(u) => hereWith(unitParams(u.name))}
           columns={countColumns}
           card={(u) => (
             <span class="unitcard">
               <b class="ellipsis">{u.name}</b>
-              <Share u={u} />
+              <Share u={u} words="active on " />
               <span class="row">{u.failed > 0 && <Status level="crit">{u.failed} failed</Status>}{u.starting > 0 && <Status level="info" icon="wait">{u.starting} starting</Status>}</span>
             </span>
           )}
@@ -200,21 +199,21 @@ function ByUnit({ tagged, tags, problems }: More) {
   );
 }
 
-function Share({ u }: { u: UnitCount }) {
+function Share({ u, words }: { u: UnitCount; words?: string }) {
   const part = (n: number) => `${(n / Math.max(1, u.total)) * 100}%`;
   return (
     <span class="figurebar">
       <span class="track" aria-hidden="true"><i class="ok" style={{ width: part(u.active) }} /><i class="info" style={{ width: part(u.starting) }} /><i class="crit" style={{ width: part(u.failed) }} /></span>
-      <span>active on {u.active} of {u.total}</span>
+      <span class="of">{words}{u.active} of {u.total}</span>
     </span>
   );
 }
 
 const countColumns: Column<UnitCount>[] = [
-  { id: 'name', title: 'Unit', class: 'unit', sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name))} title={u.name}>{u.name}</a> },
-  { id: 'active', title: 'Active on how many machines', head: 'Active', num: true, sort: (u) => u.active, cell: (u) => <Share u={u} /> },
+  { id: 'name', title: 'Unit', min: 200, sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name))} title={u.name}>{u.name}</a> },
+  { id: 'active', title: 'Active on how many machines', head: 'Active on', num: true, width: '260px', sort: (u) => u.active, cell: (u) => <Share u={u} /> },
   { id: 'failed', title: 'Failed', num: true, width: '120px', sort: (u) => u.failed, cell: (u) => (u.failed ? <Status level="crit">{u.failed} failed</Status> : <span class="dim">0</span>) },
-  { id: 'starting', title: 'Starting', num: true, width: '120px', sort: (u) => u.starting, cell: (u) => (u.starting ? <Status level="info" icon="wait">{u.starting}</Status> : <span class="dim">0</span>) },
+  { id: 'starting', title: 'Starting', num: true, width: '120px', rank: 1, sort: (u) => u.starting, cell: (u) => (u.starting ? <Status level="info" icon="wait">{u.starting}</Status> : <span class="dim">0</span>) },
   { id: 'idle', title: 'Inactive', num: true, width: '120px', sort: (u) => u.total - u.active - u.failed - u.starting, cell: (u) => Math.max(0, u.total - u.active - u.failed - u.starting) || <span class="dim">0</span> },
 ];
 
@@ -229,7 +228,7 @@ function ByMachine({ problems, tags, tagged }: More) {
       <div class="row"><Search what="machine" /><TagMenu tags={tags} /><span class="dim grow num">{shown.length} {shown.length === 1 ? 'machine' : 'machines'}</span></div>
       <ErrorNote error={counted.error} what="The last answer failed; this is from before" />
       <div class="panel">
-        <Table<HostCount> label="Units by machine" rows={shown} rowKey={(h) => h.host} defaultSort="-problems" pagewide href={hostHref} columns={hostColumns}
+        <Table<HostCount> fixed label="Units by machine" rows={shown} rowKey={(h) => h.host} defaultSort="-problems" pagewide href={hostHref} columns={hostColumns}
           card={(h) => (
             <span class="unitcard">
               <span class="row nowraprow"><b class="grow ellipsis">{h.host}</b><HostState h={h} /></span>
@@ -254,12 +253,12 @@ function HostState({ h }: { h: HostCount }) {
 const count = (n: number, level: 'crit' | 'warn') => (n ? <span class={`status ${level}`}>{n}</span> : <span class="dim">0</span>);
 
 const hostColumns: Column<HostCount>[] = [
-  { id: 'problems', title: 'Status', width: '130px', sort: (h) => h.problems + h.failed * 1000 + h.looping * 1000, cell: (h) => <HostState h={h} /> },
-  { id: 'host', title: 'Machine', sort: (h) => h.host, cell: (h) => <a class="unitname" href={hostHref(h)}>{h.host}</a> },
-  { id: 'failed', title: 'Failed', num: true, sort: (h) => h.failed, cell: (h) => count(h.failed, 'crit') },
-  { id: 'looping', title: 'Crash-looping', num: true, sort: (h) => h.looping, cell: (h) => count(h.looping, 'crit') },
-  { id: 'stuck', title: 'Stuck starting', num: true, sort: (h) => h.stuck, cell: (h) => count(h.stuck, 'warn') },
-  { id: 'overdue', title: 'Timers overdue', num: true, sort: (h) => h.overdue, cell: (h) => count(h.overdue, 'warn') },
-  { id: 'other', title: 'Other problems', num: true, sort: (h) => h.other, cell: (h) => count(h.other, 'warn') },
-  { id: 'services', title: 'Services running', num: true, sort: (h) => h.running, cell: (h) => <span class="figurebar"><span class="track" aria-hidden="true"><i class="ok" style={{ width: `${(h.running / Math.max(1, h.services)) * 100}%` }} /></span>{h.running} of {h.services}</span> },
+  { id: 'problems', title: 'Status', width: '140px', sort: (h) => h.problems + h.failed * 1000 + h.looping * 1000, cell: (h) => <HostState h={h} /> },
+  { id: 'host', title: 'Machine', min: 180, sort: (h) => h.host, cell: (h) => <a class="unitname" href={hostHref(h)}>{h.host}</a> },
+  { id: 'failed', title: 'Failed', num: true, width: '96px', sort: (h) => h.failed, cell: (h) => count(h.failed, 'crit') },
+  { id: 'looping', title: 'Crash-looping', num: true, width: '124px', rank: 1, sort: (h) => h.looping, cell: (h) => count(h.looping, 'crit') },
+  { id: 'stuck', title: 'Stuck starting', num: true, width: '124px', rank: 2, sort: (h) => h.stuck, cell: (h) => count(h.stuck, 'warn') },
+  { id: 'overdue', title: 'Timers overdue', num: true, width: '128px', rank: 3, sort: (h) => h.overdue, cell: (h) => count(h.overdue, 'warn') },
+  { id: 'other', title: 'Other problems', num: true, width: '128px', rank: 4, sort: (h) => h.other, cell: (h) => count(h.other, 'warn') },
+  { id: 'services', title: 'Services running', num: true, width: '240px', sort: (h) => h.running, cell: (h) => <span class="figurebar"><span class="track" aria-hidden="true"><i class="ok" style={{ width: `${(h.running / Math.max(1, h.services)) * 100}%` }} /></span><span class="of">{h.running} of {h.services}</span></span> },
 ];

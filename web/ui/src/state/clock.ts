@@ -1,8 +1,9 @@
 // The heartbeat of the pages. tick grows when data should be asked for anew:
 // every interval, but not in a hidden tab, not while a chart is dragged, and not
 // when the range ends at a fixed time.
-import { computed, effect, signal } from '@preact/signals';
-import { parseDuration, readRange, type Range } from '../lib/time';
+import { computed, effect, signal, useComputed } from '@preact/signals';
+import { useRef } from 'preact/hooks';
+import { parseDuration, readRange, shifted, wider, type Range } from '../lib/time';
 import { location, setParams } from './location';
 import { interval } from './prefs';
 
@@ -16,6 +17,14 @@ export const now = signal(Date.now() / 1000);
 // seconds counts every second for ages on display; it asks for no data.
 export const second = signal(Math.floor(Date.now() / 1000));
 setInterval(() => { if (!document.hidden) second.value = Math.floor(Date.now() / 1000); }, 1000);
+
+// useOld says whether time lies more than seconds ago, for a page that follows
+// the clock. What asks is drawn anew when the answer changes, not each second.
+export function useOld(time: number | undefined, seconds = 120): boolean {
+  const latest = useRef(signal(time)).current;
+  latest.value = time;
+  return useComputed(() => !frozen.value && !!latest.value && second.value - latest.value > seconds).value;
+}
 
 // Only a change of the range's own parameters makes a new range.
 const rangeKey = computed(() => ['range', 'from', 'to'].map((k) => location.value.params.get(k) ?? '').join('|'));
@@ -59,16 +68,17 @@ export function setAbsolute(from: number, to: number): void {
   setParams({ range: null, from: Math.round(from), to: Math.round(to) }, false);
 }
 
-// shift moves the range by a part of its length; zoomOut doubles it.
+// shift moves the range by a part of its length; zoomOut doubles it. There is
+// nothing to see in the future, so both end now.
 export function shift(by: number): void {
-  const r = range.value;
-  const d = (r.to - r.from) * by;
-  setAbsolute(r.from + d, r.to + d);
+  show(shifted(range.value, by, Date.now() / 1000));
 }
 
 export function zoomOut(): void {
-  const r = range.value;
-  const d = (r.to - r.from) / 2;
-  if (r.relative) setAbsolute(r.from - 2 * d, r.to);
-  else setAbsolute(r.from - d, r.to + d);
+  show(wider(range.value, Date.now() / 1000));
+}
+
+function show(r: Range): void {
+  if (r.relative) setRelative(r.relative);
+  else setAbsolute(r.from, r.to);
 }

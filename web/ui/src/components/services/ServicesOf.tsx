@@ -39,7 +39,7 @@ export function ServicesOf({ machine, instance }: { machine?: string; instance?:
       </div>
       <ErrorNote error={states.error ?? figures.error} what="The last answer failed; these are from before" />
       <div class="panel">
-        <Table<Unit> label={`Units of ${host}`} rows={rows} columns={columns} rowKey={(u) => u.key} defaultSort="state" pagewide
+        <Table<Unit> fixed label={`Units of ${host}`} rows={rows} columns={columns} rowKey={(u) => u.key} defaultSort="state" pagewide
           rowClass={() => (states.error ? 'old' : '')}
           href={(u) => hereWith(unitParams(u.name, machine ? undefined : where))}
           card={(u) => <UnitCard u={u} />}
@@ -90,19 +90,19 @@ function StateButtons({ units }: { units: Unit[] }) {
 function unitColumns(where: Where): Column<Unit>[] {
   return [
     { id: 'state', title: 'State', width: '116px', sort: (u) => STATES.indexOf(u.state) * 10 + MAIN_TYPES.indexOf(u.type), cell: (u) => <UnitState state={u.state} /> },
-    { id: 'name', title: 'Unit', class: 'unit', sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name, where.machine ? undefined : where))} title={u.name}>{u.name}</a> },
+    { id: 'name', title: 'Unit', min: 200, sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name, where.machine ? undefined : where))} title={u.name}>{u.name}</a> },
     ...figureColumns,
   ];
 }
 
 // Columns of figures, which all tables of units share.
 export const figureColumns: Column<Unit>[] = [
-  { id: 'since', title: 'In this state for', head: 'For', num: true, sort: (u) => { const s = since(u); return s === undefined ? undefined : now.value - s; }, cell: (u) => <Ago time={since(u)} /> },
-  { id: 'restarts', title: 'Restarts within 24 hours', head: 'Restarts 24h', num: true, sort: (u) => u.restarts, cell: (u) => (u.restarts === undefined ? <span class="dim">–</span> : u.restarts >= 0.5 ? <b>{Math.round(u.restarts)}</b> : <span class="dim">0</span>) },
-  { id: 'cpu', title: 'CPU, of one, over 5 minutes', head: 'CPU', num: true, sort: (u) => u.cpu, cell: (u) => figure(u.cpu, (v) => format(v, 'ratio')) },
-  { id: 'memory', title: 'Memory', num: true, sort: (u) => u.memory, cell: (u) => figure(u.memory, (v) => format(v, 'bytes')) },
-  { id: 'tasks', title: 'Tasks', num: true, sort: (u) => u.tasks, cell: (u) => (u.tasks !== undefined && u.tasksMax && u.tasks / u.tasksMax > 0.8 ? <span class="status warn" title={`of at most ${u.tasksMax}`}>{format(u.tasks, 'count')}</span> : figure(u.tasks, (v) => format(v, 'count'))) },
-  { id: 'run', title: 'Last run of the timer', head: 'Last run', num: true, sort: (u) => (u.lastRun ? now.value - u.lastRun : undefined), cell: (u) => (u.type === 'timer' && u.lastRun === undefined ? <span class="dim">never</span> : <Ago time={u.lastRun} suffix=" ago" />) },
+  { id: 'since', title: 'In this state for', head: 'For', num: true, width: '112px', sort: (u) => { const s = since(u); return s === undefined ? undefined : now.value - s; }, cell: (u) => <Ago time={since(u)} /> },
+  { id: 'restarts', title: 'Restarts within 24 hours', head: 'Restarts 24h', num: true, width: '116px', rank: 3, sort: (u) => u.restarts, cell: (u) => (u.restarts === undefined ? <span class="dim">–</span> : u.restarts >= 0.5 ? <b>{Math.round(u.restarts)}</b> : <span class="dim">0</span>) },
+  { id: 'cpu', title: 'CPU, of one, over 5 minutes', head: 'CPU', num: true, width: '76px', rank: 2, sort: (u) => u.cpu, cell: (u) => figure(u.cpu, (v) => format(v, 'ratio')) },
+  { id: 'memory', title: 'Memory', num: true, width: '96px', rank: 1, sort: (u) => u.memory, cell: (u) => figure(u.memory, (v) => format(v, 'bytes')) },
+  { id: 'tasks', title: 'Tasks', num: true, width: '76px', rank: 4, sort: (u) => u.tasks, cell: (u) => (u.tasks !== undefined && u.tasksMax && u.tasks / u.tasksMax > 0.8 ? <span class="status warn" title={`of at most ${u.tasksMax}`}>{format(u.tasks, 'count')}</span> : figure(u.tasks, (v) => format(v, 'count'))) },
+  { id: 'run', title: 'Last run of the timer', head: 'Last run', num: true, width: '136px', rank: 5, sort: (u) => (u.lastRun ? now.value - u.lastRun : undefined), cell: (u) => (u.type === 'timer' && u.lastRun === undefined ? <span class="dim">never</span> : <Ago time={u.lastRun} suffix=" ago" />) },
 ];
 
 const figure = (v: number | undefined, text: (v: number) => string) => (v === undefined ? <span class="dim">–</span> : text(v));
@@ -113,10 +113,10 @@ export function UnitCard({ u, host = false, why }: { u: Unit; host?: boolean; wh
       <span class="row nowraprow"><b class="grow ellipsis">{u.name}</b>{why ?? <UnitState state={u.state} />}</span>
       <span class="dim ellipsis">{host && <>{u.host} · </>}{since(u) ? <>for <Ago time={since(u)} /></> : u.type}</span>
       <span class="row dim figures">
+        {u.restarts !== undefined && u.restarts >= 0.5 && <b>{Math.round(u.restarts)} restarts / 24h</b>}
         {u.cpu !== undefined && <span>CPU {format(u.cpu, 'ratio')}</span>}
         {u.memory !== undefined && <span>{format(u.memory, 'bytes')}</span>}
         {u.tasks !== undefined && <span>{format(u.tasks, 'count')} tasks</span>}
-        {u.restarts !== undefined && u.restarts >= 0.5 && <b>{Math.round(u.restarts)} restarts 24h</b>}
         {u.type === 'timer' && <span>{u.lastRun ? <>ran <Ago time={u.lastRun} suffix=" ago" /></> : 'never ran'}</span>}
       </span>
     </span>

@@ -33,6 +33,8 @@ export function UnitSheet({ where }: { where?: Where }) {
 
 export const unitParams = (name: string, w?: Where) => ({ unit: name, on: w?.machine ?? null, instance: w?.machine ? null : w?.instance ?? null });
 
+const hosts = new Intl.Collator('en', { numeric: true });
+
 function UnitEverywhere({ name }: { name: string }) {
   const states = useData(`unit ${name}`, (s) => vector(`{__name__=~"(node_)?systemd_unit_state",name=${quote(name)}} == 1`, at.value, s));
   const times = useData(`unit times ${name}`, (s) => vector(`{__name__=~"systemd_unit_(in)?active_enter_time_seconds|node_systemd_unit_start_time_seconds",name=${quote(name)}}`, at.value, s));
@@ -43,7 +45,7 @@ function UnitEverywhere({ name }: { name: string }) {
     const v = Number(t.value?.[1]);
     if (u && v) u[t.metric.__name__!.includes('_inactive_') ? 'inactiveSince' : 'activeSince'] = v;
   }
-  const rows = [...units.values()];
+  const rows = [...units.values()].sort((a, b) => hosts.compare(a.host, b.host));
   const active = rows.filter((u) => u.state === 'active').length;
   return (
     <>

@@ -40,9 +40,9 @@ export function whyText(u: Unit): string {
   switch (u.why) {
     case 'restarts': return `${Math.round(u.figure ?? 0)} restarts within an hour`;
     case 'overdue': return `${ago(u.figure)} late`;
-    case 'looping': return 'restarted again and again within 15 minutes';
-    case 'stuck': return 'starting for more than 10 minutes';
-    case 'tasks': return 'beyond TasksMax it cannot start threads';
+    case 'looping': return 'within 15 min';
+    case 'stuck': return 'for over 10 min';
+    case 'tasks': return 'close to TasksMax';
     default: return '';
   }
 }
