@@ -3,6 +3,7 @@
   lib,
   vocabulary,
   kinds,
+  plainFlag,
   toFlags,
   pastedSecrets,
 }:
@@ -46,6 +47,7 @@ let
     "enable"
     "extraFlags"
     "implied"
+    "openings"
     "listenAddress"
     "openFirewall"
     "interfaces"
@@ -84,6 +86,38 @@ let
     group = "all exporters run as clanmon-exporter, in one process";
   };
 
+  # What an option of a section has to be, as no type says it.
+  shapes =
+    let
+      strings = v: isList v && lib.all lib.isString v;
+      text = v: lib.isString v || builtins.isPath v || v ? outPath;
+      is = shape: valid: names: lib.genAttrs names (_: { inherit shape valid; });
+    in
+    is ''a list of strings, [ "…" ]'' strings [
+      "constLabels"
+      "disabledCollectors"
+      "enabledCollectors"
+      "extraFlags"
+      "interfaces"
+    ]
+    // is "true or false" builtins.isBool [
+      "openFirewall"
+      "runAsLocalSuperUser"
+      "sslVerify"
+    ]
+    // is ''a string, "…"'' text [
+      "addr"
+      "dataSourceName"
+      "dsnFile"
+      "environmentFile"
+      "listenAddress"
+      "passwordFile"
+      "scrapeUri"
+      "telemetryPath"
+    ]
+    // is "flags by their names, { … }" isAttrs [ "settings" ];
+  misshapen = name: v: v != null && shapes ? ${name} && !(shapes.${name}.valid v);
+
   # Exporters that NixOS has and clanmon has not.
   others = [
     "blackbox"
@@ -110,7 +144,12 @@ let
   # The kinds that settings ask for, each with its section: { node = { port = 9100; … }; }.
   # foreign are sections of exporters that are not in clanmon, for NixOS' own.
   sections =
-    { where, settings }:
+    {
+      where,
+      settings,
+      # Whether options of NixOS' exporters that clanmon has not are worth a warning only.
+      lenient ? false,
+    }:
     let
       free = removeAttrs settings own;
       type = if settings.exporterType != null then settings.exporterType else "node";
@@ -119,12 +158,42 @@ let
         inherit (settings) enabledCollectors disabledCollectors;
       };
       named = mapAttrs (_: filterAttrs (n: v: n != "_module" && !(n == "port" && v == null))) settings.exporters;
+      # What stands beside exporterType and in exporters.<type> adds up.
+      given =
+        t: lib.optional (t == "node") collectors ++ [ (flat.${t} or { }) ] ++ [ (named.${t} or { }) ];
+      contradictions = concatLists (
+        map (
+          t:
+          map
+            (
+              n:
+              "${where}: exporters.${t}.${n} is ${builtins.toJSON named.${t}.${n}}, and ${n} beside exporterType ${builtins.toJSON flat.${t}.${n}}; say it once"
+            )
+            (
+              filter (
+                n:
+                n != "enable"
+                && named.${t} ? ${n}
+                && !(isList named.${t}.${n} || isAttrs named.${t}.${n})
+                && named.${t}.${n} != flat.${t}.${n}
+              ) (attrNames flat.${t})
+            )
+        ) (filter (t: named ? ${t}) (attrNames flat))
+      );
       both = lib.genAttrs (lib.unique (attrNames flat ++ attrNames named)) (
         t:
         let
-          section = (flat.${t} or { }) // (named.${t} or { });
+          section = lib.zipAttrsWith (
+            _: vs:
+            if isList (lib.head vs) then
+              concatLists vs
+            else if isAttrs (lib.head vs) then
+              lib.foldl' (a: b: a // b) { } vs
+            else
+              lib.last vs
+          ) (map (filterAttrs (n: v: !(elem t kinds && misshapen n v))) (given t));
         in
-        (if t == "node" then lib.zipAttrsWith (_: vs: if isList (lib.head vs) then concatLists vs else lib.last vs) [ collectors section ] else section)
+        section
         // {
           where = section.where or where;
           openFirewall = section.openFirewall or settings.openFirewall;
@@ -152,21 +221,41 @@ let
       );
       foreignFirewall = filterAttrs (t: _: !(elem t kinds)) on;
       problems =
-        map (
+        contradictions
+        ++ concatMap (
+          t:
+          concatMap (
+            s:
+            mapAttrsToList (
+              n: v:
+              "${where}: exporters.${t}.${n}: ${builtins.toJSON v} has to be ${shapes.${n}.shape}"
+            ) (filterAttrs misshapen s)
+          ) (given t)
+        ) (filter (t: elem t kinds) (attrNames both))
+        ++ map (
           t: "${where}: exporters.${t}: there is no such exporter; known are ${list (kinds ++ others)}"
         ) (filter (t: !(elem t (kinds ++ others))) (attrNames all))
         ++ optional (collectors != { } && !(both ? node)) (
           "${where}: ${list (attrNames collectors)}: only the exporter node has collectors, and it is not among ${list (attrNames both)}"
         )
-        ++ concatLists (mapAttrsToList (kind: s: sectionProblems kind s) mine);
-      warnings = [ ];
+        ++ concatLists (mapAttrsToList (sectionProblems lenient) mine);
+      warnings = optionals lenient (
+        concatLists (
+          mapAttrsToList (
+            kind: s:
+            map (n: "${s.where}: exporters.${kind}.${n} has no effect: ${instead.${n}}") (
+              filter (n: s.${n} or null != null) (attrNames instead)
+            )
+          ) mine
+        )
+      );
     };
 
   sectionProblems =
-    kind: s:
+    lenient: kind: s:
     let
       path = "${s.where}: exporters.${kind}";
-      known = common ++ special.${kind};
+      known = common ++ special.${kind} ++ lib.optionals lenient (attrNames instead);
       unknown = filter (n: !(elem n known)) (attrNames (filterAttrs (_: v: v != null) s));
       words =
         option:
@@ -178,7 +267,7 @@ let
     map (
       n:
       "${path}.${n}: "
-      + (instead.${n} or "there is no such option; known are ${list (lib.sort (a: b: a < b) (lib.subtractLists [ "implied" "where" ] known))}, and every flag of `clanmon exporter` by `settings`")
+      + (instead.${n} or "there is no such option; known are ${list (lib.sort (a: b: a < b) (lib.subtractLists ([ "implied" "openings" "where" ] ++ attrNames instead) known))}, and every flag of `clanmon exporter` by `settings`")
     ) unknown
     ++ concatMap words (
       optionals (kind == "node") [
@@ -215,16 +304,13 @@ let
           chosen = if explicit == [ ] then [ (lib.head candidates) ] else explicit;
         in
         {
-          value = lib.zipAttrsWith (
-            name: vs:
-            if name == "openFirewall" then
-              # Who opens it most has a reason to.
-              (if elem true vs then true else if elem null vs then null else false)
-            else if isList (lib.head vs) then
-              lib.unique (concatLists vs)
-            else
-              lib.head vs
-          ) chosen;
+          value =
+            lib.zipAttrsWith (
+              _: vs: if isList (lib.head vs) then lib.unique (concatLists vs) else lib.head vs
+            ) chosen
+            // {
+              openings = map (s: { inherit (s) openFirewall interfaces; }) candidates;
+            };
           problems = concatLists (
             mapAttrsToList (
               name: vs:
@@ -269,7 +355,7 @@ let
       ++ optional (has "addr") "--redis.addr=${s.addr}"
       ++ optional (has "passwordFile") "--redis.password-file=%d/redis-password"
       ++ toFlags (s.settings or { })
-      ++ (s.extraFlags or [ ]);
+      ++ map plainFlag (s.extraFlags or [ ]);
       environment = lib.optionalAttrs (has "dataSourceName") { DATA_SOURCE_NAME = s.dataSourceName; };
       environmentFiles = optional (has "environmentFile") s.environmentFile;
       credentials =

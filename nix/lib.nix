@@ -40,6 +40,27 @@ let
     else
       builtins.toJSON escaped;
 
+  # extraFlags as NixOS' modules take them, where systemd splits and unquotes, and
+  # some programs take one dash for two: -name 'value' is the argument --name=value.
+  plainFlag =
+    flag:
+    let
+      parts = builtins.match "--?([a-z][a-z0-9._-]*)( +|=)(.*)" flag;
+      lone = builtins.match "-([a-z][a-z0-9._-]+)" flag;
+      unquoted =
+        v:
+        let
+          inner = builtins.match "'([^']*)'|\"([^\"]*)\"" v;
+        in
+        if inner == null then v else lib.head (filter (i: i != null) inner);
+    in
+    if parts != null then
+      "--${lib.head parts}=${unquoted (lib.last parts)}"
+    else if lone != null then
+      "--${lib.head lone}"
+    else
+      flag;
+
   # Attribute names as the flags of a program: true and false, a value, or a list
   # for a flag that may be repeated.
   toFlags =
@@ -60,17 +81,21 @@ let
 
   # Where in a tree of settings a secret stands in clear text. Whatever is in
   # settings can be read by everybody on the machine, in the store.
-  secretKeys = [
-    "access_key"
-    "api_key"
-    "auth_token"
-    "bearer_token"
-    "client_secret"
-    "credentials"
-    "password"
-    "secret_key"
-    "token"
-  ];
+  isSecret =
+    name: v:
+    isString v
+    && v != ""
+    &&
+      builtins.match "(.*_)?(password|token|secret|credentials|(access|api|consumer|private|routing|secret|service|user)_key)" name
+      != null;
+  holdsSecret =
+    v:
+    lib.any (pattern: builtins.match pattern v != null) [
+      "[^\n]*://[^/ \n]*:[^/ \n]+@[^\n]*"
+      "[^\n]*://[^\n]*[?&](access_token|api_?key|password|secret|token)=[^\n]*"
+      "[^\n]*://hooks[.]slack[.]com/services/[^\n]*"
+      ".*-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
+    ];
   pastedSecrets =
     path: value:
     if isAttrs value then
@@ -80,54 +105,59 @@ let
           let
             here = "${path}.${name}";
           in
-          if elem name secretKeys && isString v && v != "" then [ here ] else pastedSecrets here v
+          if isSecret name v then [ here ] else pastedSecrets here v
         ) value
       )
     else if isList value then
       concatLists (lib.imap0 (i: pastedSecrets "${path}[${toString i}]") value)
-    else if isString value && builtins.match "[^\n]*://[^/ \n]*:[^/ \n]+@[^\n]*" value != null then
+    else if isString value && holdsSecret value then
       [ path ]
     else
       [ ];
 
   # Which interfaces a port is opened on. openFirewall: true everywhere, false
   # nowhere, null on the VPN only; interfaces, if there are any, on these alone.
-  # Names may end in "+" or "*".
+  # Names may end in "+" or "*". Two instances that share an exporter each say so in
+  # openings; it is open wherever one of them wants it.
   openPort =
     {
       where,
-      openFirewall,
-      interfaces,
+      openFirewall ? null,
+      interfaces ? [ ],
+      openings ? [ { inherit openFirewall interfaces; } ],
       vpnInterfaces,
       port,
       what,
     }:
     let
       chosen =
-        if openFirewall == false then
+        o:
+        if o.openFirewall == false then
           [ ]
-        else if interfaces != [ ] then
-          interfaces
-        else if openFirewall == null then
+        else if o.interfaces != [ ] then
+          o.interfaces
+        else if o.openFirewall == null then
           vpnInterfaces
         else
           [ ];
+      everywhere = lib.any (o: o.openFirewall == true && o.interfaces == [ ]) openings;
+      open = lib.unique (concatMap chosen openings);
     in
     {
-      inherit where port what;
-      everywhere = openFirewall == true && interfaces == [ ];
-      interfaces = chosen;
-      closed = openFirewall == null && interfaces == [ ] && vpnInterfaces == [ ];
+      inherit where port what everywhere;
+      interfaces = open;
+      closed = !everywhere && open == [ ] && lib.any (o: o.openFirewall != false) openings;
     };
 
-  # One warning for all ports of an instance that stay closed without having been told to.
+  # One warning for all ports of an instance that stay closed without having been told
+  # to, if there is a firewall at all.
   closedWarnings =
-    opened:
-    mapAttrsToList (
+    config: opened:
+    optionals (config.networking.firewall.enable or true) (mapAttrsToList (
       where: ports:
       "${where}: ${concatStringsSep ", " (map (o: "port ${toString o.port} (${o.what})") ports)}: closed, because this machine has no VPN interface that clanmon knows. "
       + ''Open with `interfaces = [ "eth1" ];`, or on all interfaces with `openFirewall = true;`; `openFirewall = false;` ends this warning.''
-    ) (lib.groupBy (o: o.where) (filter (o: o.closed) opened));
+    ) (lib.groupBy (o: o.where) (filter (o: o.closed) opened)));
 
   # networking.firewall for a list of what openPort gave. nftables wants "zt*" where
   # iptables wants "zt+".
@@ -176,6 +206,7 @@ in
     vocabulary
     kinds
     execArg
+    plainFlag
     toFlags
     pastedSecrets
     openPort
@@ -189,6 +220,7 @@ in
       lib
       vocabulary
       kinds
+      plainFlag
       toFlags
       pastedSecrets
       ;

@@ -64,9 +64,30 @@ let
       optional hasExporters "inventory"
     else
       filter (m: m != "none") (lib.toList given);
+
+  # The jobs that discovery makes.
+  foundJobs =
+    { settings, methods }:
+    let
+      on = m: elem m methods;
+    in
+    optionals (on "dns") (attrNames settings.dnsDiscovery)
+    ++ optionals (on "static") (attrNames settings.staticTargets)
+    ++ optionals (on "inventory") (attrNames vocabulary.ports)
+    ++ optionals (on "tailscale") (
+      if settings.tailscale.jobs == [ ] then
+        attrNames vocabulary.ports
+      else
+        map (j: lib.head (lib.splitString ":" (lib.head (lib.splitString "@" j)))) settings.tailscale.jobs
+    );
 in
 {
-  inherit own methods secretParameter;
+  inherit
+    own
+    methods
+    foundJobs
+    secretParameter
+    ;
 
   # What machines the clan has, in the format of the method "inventory": exporters
   # is a list of { machine; host; tags; availability; kinds; }.
@@ -173,18 +194,17 @@ in
       jobs = configs: map (c: c.job_name or null) configs;
       wanted = settings.additionalScrapeConfigs;
       extraJobs = filter (j: j != null) (jobs wanted) ++ otherJobs;
-      foundJobs =
-        optionals (on "dns") (attrNames settings.dnsDiscovery)
-        ++ optionals (on "static") (attrNames settings.staticTargets)
-        ++ optionals (on "inventory") (attrNames vocabulary.ports)
-        ++ optionals (on "tailscale") (
-          if settings.tailscale.jobs == [ ] then
-            attrNames vocabulary.ports
-          else
-            map (j: lib.head (lib.splitString ":" (lib.head (lib.splitString "@" j)))) settings.tailscale.jobs
-        );
+      made = foundJobs { inherit settings methods; };
       secrets =
-        concatLists (mapAttrsToList pastedSecrets (free // { additionalScrapeConfigs = wanted; }))
+        concatLists (
+          mapAttrsToList pastedSecrets (
+            free
+            // {
+              inherit (settings) alertmanagerConfig;
+              additionalScrapeConfigs = wanted;
+            }
+          )
+        )
         ++ concatLists (
           mapAttrsToList (
             name: n:
@@ -248,7 +268,7 @@ in
         ++ map (
           j:
           "${where}: additionalScrapeConfigs, scrapeConfigs: the job \"${j}\" is made by the discovery method ${list methods} already; give yours another job_name"
-        ) (filter (j: elem j foundJobs) (lib.unique extraJobs))
+        ) (filter (j: elem j made) (lib.unique extraJobs))
         ++ concatMap (
           r:
           optional (!(vocabulary.rules ? ${r})) (

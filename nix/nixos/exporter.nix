@@ -84,7 +84,8 @@ let
   opened = lib.mapAttrsToList (
     kind: s:
     clanmon.openPort {
-      inherit (s) where openFirewall interfaces port;
+      inherit (s) where port;
+      openings = s.openings or [ { inherit (s) openFirewall interfaces; } ];
       what = "exporter ${kind}";
       vpnInterfaces = clanmon.vpnInterfaces config;
     }
@@ -211,7 +212,7 @@ in
       ) (lib.filterAttrs (k: s: kinds ? ${k} && (s.port or null) == kinds.${k}.port) foreign)
     );
     warnings =
-      clanmon.closedWarnings opened
+      clanmon.closedWarnings config opened
       ++ lib.optionals (kinds ? redis && lib.length (lib.attrNames redisServers) > 1 && !(found.kinds.redis ? addr)) [
         "${kinds.redis.where}: exporters.redis.addr: this machine has several Redis servers (${lib.concatStringsSep ", " (lib.attrNames redisServers)}); only ${kinds.redis.addr} is watched"
       ];

@@ -205,7 +205,7 @@ in
         "${where}: port: services.prometheus has port ${toString cfg.port} as well; give one of them another port"
       )
     );
-    warnings = judged.warnings ++ clanmon.closedWarnings [ opened ];
+    warnings = judged.warnings ++ clanmon.closedWarnings config [ opened ];
 
     users.users.${user} = {
       isSystemUser = true;

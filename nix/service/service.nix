@@ -73,6 +73,7 @@ let
     clanmon.exporter.sections {
       where = where instance "exporter" machine;
       inherit settings;
+      lenient = older;
     };
 in
 {
@@ -136,15 +137,42 @@ in
       settings =
         let
           s = servers.${instance};
-        in
-        # The older service scraped staticTargets whatever the method was.
-        if older && s.staticTargets != { } && s.enableAutoDiscovery then
-          s
-          // {
+          # The older service scraped staticTargets whatever the method was.
+          static = s // {
+            enableAutoDiscovery = true;
             discoveryMethod = lib.unique (
-              [ "static" ] ++ lib.toList (if s.discoveryMethod == null then "none" else s.discoveryMethod)
+              [ "static" ]
+              ++ optionals (s.enableAutoDiscovery && s.discoveryMethod != null) (lib.toList s.discoveryMethod)
             );
+          };
+          t = if s.staticTargets != { } then static else s;
+          # Its discovery had jobs of other names, so that those of ours were free.
+          taken = clanmon.server.foundJobs {
+            settings = t;
+            methods = clanmon.server.methods t true;
+          };
+          rename =
+            c:
+            if lib.elem (c.job_name or null) taken then
+              c
+              // {
+                job_name = "${c.job_name}-configured";
+                relabel_configs = (c.relabel_configs or [ ]) ++ [
+                  {
+                    target_label = "job";
+                    replacement = c.job_name;
+                  }
+                ];
+              }
+            else
+              c;
+        in
+        if older then
+          t
+          // {
+            additionalScrapeConfigs = map rename t.additionalScrapeConfigs;
           }
+          // lib.optionalAttrs (t ? scrapeConfigs) { scrapeConfigs = map rename t.scrapeConfigs; }
         else
           s;
       here = where instance "server" name;
@@ -198,10 +226,35 @@ in
             lenient = older;
           };
           free = removeAttrs settings clanmon.server.own;
-          prefix = builtins.match "[a-z]+://[^/]*(/.*[^/])/?" (free.webExternalUrl or "");
+          # Where the pages are on this machine; the flag is for proxies that take the
+          # path of the URL away.
+          prefix =
+            let
+              url = prometheus.webExternalUrl;
+              path = builtins.match "[a-z]+://[^/]*(/.*)" (if url == null then "" else url);
+              flag = lib.concatMap (
+                f:
+                let
+                  m = builtins.match "--web[.]route-prefix=(.*)" (clanmon.plainFlag f);
+                in
+                if m == null then [ ] else m
+              ) prometheus.extraFlags;
+            in
+            lib.concatMapStringsSep "" (p: "/${p}") (
+              filter (p: p != "") (
+                lib.splitString "/" (
+                  if flag != [ ] then
+                    lib.last flag
+                  else if path != null then
+                    lib.head path
+                  else
+                    ""
+                )
+              )
+            );
           selfJob = {
             job_name = "clanmon";
-            metrics_path = (if prefix == null then "" else lib.head prefix) + "/metrics";
+            metrics_path = "${prefix}/metrics";
             static_configs = [
               {
                 targets = [ "localhost:${toString prometheus.port}" ];
@@ -221,7 +274,7 @@ in
           };
           scrapesItself =
             !older
-            && (free.webConfigFile or null) == null
+            && (settings.tls.pages || prometheus.webConfigFile == null)
             && lib.elem prometheus.listenAddress [ "0.0.0.0" "::" "[::]" "127.0.0.1" "localhost" ]
             && !(lib.any (c: c.job_name or null == "clanmon") (
               settings.additionalScrapeConfigs ++ prometheus.scrapeConfigs
@@ -284,6 +337,18 @@ in
             }
           ) foreign;
 
+          others =
+            optional hasServer {
+              where = here;
+              inherit (prometheus) port;
+              what = "pages and API";
+            }
+            ++ mapAttrsToList (type: s: {
+              inherit (s) where;
+              inherit (prometheus.exporters.${type}) port;
+              what = "the exporter ${type}";
+            }) foreign;
+
           serverFails = m: {
             assertion = false;
             message = m;
@@ -311,14 +376,27 @@ in
               assertions = map serverFails (
                 merged.problems
                 ++ concatMap (s: s.problems) (attrValues exporters)
+                # Those of our own exporters among themselves are told by their module.
+                ++ clanmon.exporter.portProblems (
+                  others
+                  ++ mapAttrsToList (kind: s: {
+                    inherit (s) where port;
+                    what = "the exporter ${kind}";
+                  }) (filterAttrs (_: s: lib.elem s.port (map (o: o.port) others)) merged.kinds)
+                )
                 ++ concatMap (
                   i:
-                  optional (tlsOf i).mixed "clan instance '${i}', role 'server': tls.enable: it is true for some servers and false for others (${lib.concatStringsSep ", " (attrNames (serversOf i))}); an exporter speaks one of the two"
+                  optional (tlsOf i).mixed "clan instance '${i}', role 'server': tls.enable: it is true for some servers and false for others (${
+                    lib.concatStringsSep ", " (
+                      lib.unique (concatMap (s: attrNames (serversOf s)) (if serversOf i == { } then attrNames everyone else [ i ]))
+                    )
+                  }); an exporter speaks one of the two"
                 ) (lib.unique (attrNames exporters ++ serverInstances))
                 ++ optional (hasExporter && useTLS && lib.any (v: !v) (attrValues exporterTLS)) (
                   "machine '${name}', role 'exporter': tls.enable: the servers of some of the instances ${lib.concatStringsSep ", " (attrNames exporters)} have it and others do not; the machine has one exporter process, so set it for all or for none"
                 )
               );
+              warnings = concatMap (s: s.warnings) (attrValues exporters);
               services.clanmon.serverInstances = map (i: where i "server" name) serverInstances;
             }
             ]
@@ -341,7 +419,7 @@ in
                 inherit nftables;
                 opened = openedForeign;
               };
-              warnings = clanmon.closedWarnings openedForeign;
+              warnings = clanmon.closedWarnings config openedForeign;
             }
             ++ optional ((hasExporter && useTLS) || (hasServer && settings.tls.enable)) (
               let
@@ -352,6 +430,9 @@ in
                   ]
                   ++ optional hasExporter exporterName
                   ++ optional hasServer serverName
+                  ++ optional (hasServer && settings.tls.pages) (
+                    endpoint instance (serversOf instance) name meta.domain
+                  )
                 );
               in
               {
@@ -376,23 +457,10 @@ in
               assertions = map serverFails (
                 judged.problems
                 ++ optional (settings.tls.pages && !settings.tls.enable) "${here}: tls.pages needs tls.enable"
-                ++ clanmon.exporter.portProblems (
-                  [
-                    {
-                      where = here;
-                      inherit (prometheus) port;
-                      what = "pages and API";
-                    }
-                  ]
-                  ++ mapAttrsToList (kind: s: {
-                    inherit (s) where port;
-                    what = "the exporter ${kind}";
-                  }) (filterAttrs (_: s: s.port == prometheus.port) merged.kinds)
-                )
               );
               warnings =
                 judged.warnings
-                ++ clanmon.closedWarnings [ opened ]
+                ++ clanmon.closedWarnings config [ opened ]
                 ++ optional (older && settings.openFirewall == true && settings.interfaces == [ ]) (
                   "${here}: port ${toString prometheus.port} is open on all interfaces, as the older service had it, and so are those of the exporters. "
                   + ''Set `interfaces = [ "tailscale0" ];` (or openFirewall = null for the VPN only) in both roles, or change module.name to "clanmon", which does the latter by itself and watches the clan's machines without more settings.''
@@ -477,7 +545,7 @@ in
                 (import ../nixos/check.nix {
                   inherit lib pkgs;
                   flags =
-                    flags ++ (free.extraFlags or [ ]) ++ optional (prometheus.enableAgentMode or false) "--agent";
+                    flags ++ map clanmon.plainFlag (free.extraFlags or [ ]) ++ optional (prometheus.enableAgentMode or false) "--agent";
                   package = config.services.clanmon.package;
                   settings = settingsFile;
                   inventory = if lib.elem "inventory" methods then inventory else null;

@@ -2,6 +2,8 @@ package tests
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +39,9 @@ func TestBadInput(t *testing.T) {
 		{onServer, `services.prometheus.scrapeConfigs = [ { job_name = "systemd"; } ];`, []string{"scrapeConfigs", `"systemd"`, "inventory"}},
 		{server, `additionalScrapeConfigs = [ { job_name = "x"; basic_auth = { username = "a"; password = "hunter2"; }; } ];`, []string{"additionalScrapeConfigs[0].basic_auth.password", "secret"}},
 		{server, `remoteWrite = [ { url = "https://me:hunter2@host/"; } ];`, []string{"remoteWrite[0].url", "secret"}},
+		{server, `remoteWrite = [ { url = "https://host/?api_key=hunter2"; } ];`, []string{"remoteWrite[0].url", "secret"}},
+		{server, `alertmanagerConfig.receivers = [ { name = "a"; telegram_configs = [ { bot_token = "hunter2"; } ]; } ];`, []string{"alertmanagerConfig.receivers[0].telegram_configs[0].bot_token", "_file"}},
+		{server, `alertmanagerConfig.global.slack_api_url = "https://hooks.slack.com/services/hunter2";`, []string{"alertmanagerConfig.global.slack_api_url", "_file"}},
 		{server, `notify.ops.url = "ntfy://me:hunter2@ntfy.sh/x";`, []string{"notify.ops.url", "secretFile"}},
 		{server, `notify.ops.url = "gotify://g?token=hunter2";`, []string{"notify.ops.url", "secretFile"}},
 		{server, `notify."a b".url = "ntfy://ntfy.sh/x";`, []string{`notify.a b`}},
@@ -55,6 +60,10 @@ func TestBadInput(t *testing.T) {
 		{exporter, `exporters.postgres.dataSourceName = "host=x password=hunter2";`, []string{"exporters.postgres.dataSourceName", "dsnFile"}},
 		{exporter, `exporters.redis.addr = "redis://:hunter2@localhost";`, []string{"exporters.redis.addr", "passwordFile"}},
 		{exporter, `firewallFilter = "-i tailscale0 -p tcp --dport 9100";`, []string{"exporters.node.firewallFilter", "interfaces"}},
+		{exporter, `extraFlags = "--collector.wifi";`, []string{"exporters.node.extraFlags", `"--collector.wifi"`, "list of strings"}},
+		{exporter, `exporters.nginx.settings = [ "--nginx.timeout=1s" ];`, []string{"exporters.nginx.settings", "flags by their names"}},
+		{exporter, `exporterType = "nginx"; port = 9113; exporters.nginx.port = 9114;`, []string{"exporters.nginx.port", "9114", "9113"}},
+		{exporter, `exporterType = "blackbox"; port = 9100; exporters.node = { };`, []string{"port 9100", "exporter blackbox", "exporter node"}},
 		{exporter, `availability = "sometimes";`, []string{"settings.availability", "intermittent"}},
 		{onExporter, `services.prometheus.exporters.node.enable = true;`, []string{"exporters.node", "services.prometheus.exporters.node.enable"}},
 	} {
@@ -102,6 +111,49 @@ func TestOlderServiceWarns(t *testing.T) {
 	require.JSONEq(t, `{"discoveryMethod": ["static", "tailscale"], "staticTargets": {"node": ["192.168.1.10:9100"]}}`, m.Etc["clanmon/settings.json"])
 }
 
+// Its exporters were NixOS', whose flags were not quoted; its jobs had names of
+// their own.
+func TestOlderServiceIsTakenAsItStands(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `clan = { machines.srv = [ ]; instances.mon = {
+  module = { name = "prometheus"; input = "self"; };
+  roles.server.machines.srv.settings = {
+    enableAutoDiscovery = false;
+    discoveryMethod = "tailscale";
+    staticTargets.node = [ "192.168.1.10:9100" ];
+    scrapeConfigs = [ { job_name = "node"; static_configs = [ { targets = [ "a:1" ]; } ]; } ];
+    additionalScrapeConfigs = [ { job_name = "redis"; static_configs = [ { targets = [ "b:1" ]; } ]; } ];
+  };
+  roles.exporter.machines.srv.settings = { exporterType = "redis"; firewallFilter = "-i eth0"; user = "me";
+    extraFlags = [ "-redis.addr redis://x:1" "-include-config-metrics" "--check-keys='a*'" ]; };
+}; }; machines.srv = { };`)
+	require.Equal(t, []string{"--exporter=redis", "--redis.listen-address=:9121", "--redis.addr=redis://x:1", "--include-config-metrics", "--check-keys=a*"}, m.exporter(t))
+	text := strings.Join(m.Warnings, "\n")
+	require.Contains(t, text, "exporters.redis.firewallFilter has no effect: use `interfaces`")
+	require.Contains(t, text, "exporters.redis.user has no effect")
+	require.JSONEq(t, `{"discoveryMethod": ["static"], "staticTargets": {"node": ["192.168.1.10:9100"]},
+		"additionalScrapeConfigs": [{"job_name": "redis", "static_configs": [{"targets": ["b:1"]}]}]}`, m.Etc["clanmon/settings.json"])
+	// Its own job had this name, and its series keep it.
+	require.Contains(t, m.Etc["prometheus.yml"], `{"job_name":"node-configured","relabel_configs":[{"replacement":"node","target_label":"job"}]`)
+	require.NotContains(t, m.Etc["prometheus.yml"], `"job_name":"node"`)
+}
+
+// The server finds its own metrics where its pages are.
+func TestServerScrapesItself(t *testing.T) {
+	t.Parallel()
+	for settings, path := range map[string]string{
+		``:                       "/metrics",
+		`webExternalUrl = null;`: "/metrics",
+		`webExternalUrl = "https://x.org/prom/";`:                                             "/prom/metrics",
+		`webExternalUrl = "https://x.org/prom"; extraFlags = [ "--web.route-prefix=/" ];`:     "/metrics",
+		`webExternalUrl = "https://x.org"; extraFlags = [ "--web.route-prefix /sub/pages" ];`: "/sub/pages/metrics",
+	} {
+		m := one(t, "srv", fmt.Sprintf(`clan = { machines.srv = [ ]; instances.a = { module = { name = "clanmon"; input = "self"; };
+  roles.server.machines.srv.settings = { %s }; }; }; machines.srv = { };`, settings))
+		require.Contains(t, m.Etc["clanmon/settings.json"], `"job_name":"clanmon","metrics_path":"`+path+`"`, settings)
+	}
+}
+
 func TestTwoInstancesOnOneMachine(t *testing.T) {
 	t.Parallel()
 	const instances = `clan = { machines.srv = [ ]; instances = {
@@ -112,6 +164,19 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
 	m := one(t, "srv", fmt.Sprintf(instances, `exporterType = "nginx";`, "", `enabledCollectors = [ "systemd" ];`, ""))
 	require.Equal(t, []string{"--exporter=node,systemd,nginx", "--node.listen-address=:9100", "--collector.systemd", "--systemd.listen-address=:9558", "--nginx.listen-address=:9113"}, m.exporter(t))
 	require.Equal(t, map[string][]int{"eth1": {9100, 9558}}, m.Firewall.Interfaces)
+
+	// Open wherever one of them wants it, whatever the other says.
+	for said, want := range map[[2]string]string{
+		{`openFirewall = true;`, `interfaces = [ "eth1" ];`}: `all [9100 9558], eth1`,
+		{``, `interfaces = [ "eth1" ];`}:                     `all [], eth1 tailscale0`,
+		{`openFirewall = false;`, ``}:                        `all [], tailscale0`,
+	} {
+		m := one(t, "srv", fmt.Sprintf(`clan = { machines.srv = [ ]; instances = {
+    a = { module = { name = "clanmon"; input = "self"; }; roles.exporter.machines.srv.settings = { %s }; };
+    b = { module = { name = "clanmon"; input = "self"; }; roles.exporter.machines.srv.settings = { %s }; };
+  }; }; machines.srv.services.tailscale.enable = true;`, said[0], said[1]))
+		require.Equal(t, want, fmt.Sprintf("all %v, %s", m.Firewall.All, strings.Join(slices.Sorted(maps.Keys(m.Firewall.Interfaces)), " ")), said)
+	}
 
 	for input, want := range map[[4]string]string{
 		{`port = 9101;`, "", `port = 9102;`, ""}: "exporters.node.port: 9101, 9102",
@@ -138,6 +203,7 @@ func TestFirewall(t *testing.T) {
 		warns             bool
 	}{
 		{``, ``, nil, nil, true},
+		{``, `networking.firewall.enable = false;`, nil, nil, false},
 		{`openFirewall = false;`, `services.tailscale.enable = true;`, nil, nil, false},
 		{`openFirewall = true;`, ``, []int{9100, 9558}, nil, false},
 		{`openFirewall = true; interfaces = [ "eth1" ];`, ``, nil, []string{"eth1"}, false},

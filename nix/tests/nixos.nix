@@ -56,6 +56,7 @@ in
     users.groups = some;
     networking = {
       firewall = {
+        enable = option types.bool true;
         allowedTCPPorts = ports;
         interfaces = option (types.attrsOf (types.submodule { options.allowedTCPPorts = ports; })) { };
       };

@@ -365,6 +365,7 @@ let
       unique
       zipAttrsWith
       ;
+    all = builtins.all;
     any = builtins.any;
     cleanSourceWith =
       {
