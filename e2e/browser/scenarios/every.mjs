@@ -1,4 +1,4 @@
-// Every page, wide and on a phone, light and dark: nothing on the console, no
+// Every page, wide, on a phone and between, light and dark: nothing on the console, no
 // failed request, no sideways scrolling, nothing serious that axe-core finds.
 import { PHONE, WIDE } from '../browser.mjs';
 
@@ -16,6 +16,13 @@ export default async function every(browser, { pages }) {
         await page.fits();
         // What differs between themes are colours, and those are the same on a phone.
         if (next.size === WIDE || theme === 'light') await page.accessible(theme);
+      }
+      if (next.size === WIDE) {
+        // What fits a phone and a wide window need not fit a tablet or a small laptop.
+        for (const width of [760, 1024]) {
+          await page.p.setViewportSize({ width, height: 768 });
+          await page.fits();
+        }
       }
       page.check((await page.p.title()).length > 0, 'has no title');
       page.check(await page.p.locator('h1').count() <= 1, 'has more than one h1');

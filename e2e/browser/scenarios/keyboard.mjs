@@ -62,6 +62,19 @@ export default async function keyboard(browser) {
   await k.press('Enter');
   await page.p.waitForURL((u) => u.pathname.startsWith('/m/'));
 
+  // A range, by t and the arrows; what is chosen is in the address.
+  await page.goto('/');
+  await k.press('t');
+  await k.press('ArrowDown');
+  await k.press('Enter');
+  await page.p.waitForURL((u) => u.searchParams.get('range') === '15m');
+  await k.press(']'); // there is no future
+  page.check(new URL(page.p.url()).searchParams.get('range') === '15m', `] leads into the future: ${page.p.url()}`);
+  await k.press('[');
+  await page.p.waitForURL((u) => u.searchParams.has('to'));
+  await k.press(']');
+  await page.p.waitForURL((u) => u.searchParams.get('range') === '15m');
+
   // The theme is chosen and remembered.
   await page.goto('/');
   const theme = () => page.p.evaluate(() => document.documentElement.dataset.theme);

@@ -31,7 +31,7 @@ bind([
   { keys: '?', what: 'Keyboard help', run: () => (helpOpen.value = true) },
   { keys: 'r', what: 'Refresh', run: refresh },
   { keys: 'd', what: 'Theme: system, light, dark', run: nextTheme },
-  { keys: 't', what: 'Choose a time range', run: () => document.querySelector<HTMLElement>('.rangepick button')?.click() },
+  { keys: 't', what: 'Choose a time range', run: () => { const b = document.querySelector<HTMLElement>('.rangepick button'); b?.focus(); b?.click(); } },
   { keys: '[', what: 'Back by half a range', run: () => shift(-0.5) },
   { keys: ']', what: 'Forward by half a range', run: () => shift(0.5) },
   { keys: 'z', what: 'Zoom out', run: zoomOut },

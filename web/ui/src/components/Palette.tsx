@@ -43,11 +43,11 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const hits = useMemo(() => {
     const q = text.trim();
     if (!q) return all.slice(0, 40);
-    return all.map((e) => ({ e, s: score(q, e.text) })).filter((x) => x.s > 0).sort((a, b) => b.s - a.s).slice(0, 40).map((x) => x.e);
+    const found = all.map((e) => ({ e, s: score(q, e.text) })).filter((x) => x.s > 0).sort((a, b) => b.s - a.s).slice(0, 40).map((x) => x.e);
+    return [...found, { icon: 'chart', text: q, kind: 'query', run: () => go(href('/explore', { 'g0.expr': q })) }];
   }, [all, text]);
   const choose = (e: Entry | undefined) => {
-    if (e) { onClose(); e.run(); return; }
-    if (text.trim()) { onClose(); go(href('/explore', { 'g0.expr': text.trim() })); }
+    if (e) { onClose(); e.run(); }
   };
   const key = (e: KeyboardEvent) => {
     if (e.key === 'ArrowDown') { setAt(Math.min(hits.length - 1, at + 1)); e.preventDefault(); }
@@ -56,14 +56,13 @@ export function Palette({ onClose }: { onClose: () => void }) {
   };
   return (
     <Overlay kind="dialog" title="Go to" onClose={onClose}>
-      <input class="field" autofocus type="search" role="combobox" aria-expanded="true" aria-controls="palette" aria-activedescendant={hits.length ? `palette-${at}` : undefined} aria-label="Page, machine, unit or query" placeholder="Page, machine, unit; or a query" value={text} onInput={(e) => { setText(e.currentTarget.value); setAt(0); }} onKeyDown={key} />
+      <input class="field" data-autofocus type="search" role="combobox" aria-expanded="true" aria-controls="palette" aria-activedescendant={hits.length ? `palette-${at}` : undefined} aria-label="Page, machine, unit or query" placeholder="Page, machine, unit; or a query" value={text} onInput={(e) => { setText(e.currentTarget.value); setAt(0); }} onKeyDown={key} />
       <div id="palette" role="listbox" aria-label="Matches" class="menu" style={{ position: 'static', border: 0, boxShadow: 'none', padding: 0, maxHeight: '50vh' }}>
         {hits.map((e, i) => (
           <button type="button" key={`${e.kind} ${e.text}`} id={`palette-${i}`} role="option" aria-selected={i === at} tabIndex={-1} onClick={() => choose(e)} ref={(n) => { if (i === at) n?.scrollIntoView({ block: 'nearest' }); }}>
             <Icon name={e.icon} /><span class="grow ellipsis">{e.text}</span><span class="dim">{e.kind}</span>
           </button>
         ))}
-        {!hits.length && <button type="button" role="option" aria-selected="true" onClick={() => choose(undefined)}><Icon name="chart" />Query “{text}”</button>}
       </div>
     </Overlay>
   );

@@ -1,5 +1,5 @@
 // The tools that all pages share: search, tag, range, refresh, time zone, theme.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { RANGES, date, dateTime, parseDateTime, parseDuration } from '../lib/time';
 import { frozen, range, refresh, setAbsolute, setRelative, shift, tick, zoomOut } from '../state/clock';
 import { href, hereWith, location, setParams } from '../state/location';
@@ -59,6 +59,8 @@ function RangeForm({ close }: { close: () => void }) {
   const [from, setFrom] = useState(dateTime(r.from, utc));
   const [to, setTo] = useState(dateTime(r.to, utc));
   const [error, setError] = useState('');
+  // The fields follow the buttons, not the clock: somebody may be typing.
+  useEffect(() => { setFrom(dateTime(r.from, utc)); setTo(dateTime(r.to, utc)); }, [r.relative ?? `${r.from} ${r.to}`, utc]);
   const apply = (e: Event) => {
     e.preventDefault();
     const a = parseDuration(from);

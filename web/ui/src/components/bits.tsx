@@ -65,7 +65,8 @@ export function Snippet({ text }: { text: string }) {
   );
 }
 
-// Menu is a button that opens a list. Escape and a click elsewhere close it.
+// Menu is a button that opens a list. The arrow keys go through it; Escape, a click
+// elsewhere and leaving it with Tab close it.
 export function Menu({ label, icon, children, title, class: extra = '' }: { label?: ComponentChildren; icon?: string; children: (close: () => void) => ComponentChildren; title?: string; class?: string }) {
   const [open, setOpen] = useState(false);
   const [right, setRight] = useState(false);
@@ -79,9 +80,22 @@ export function Menu({ label, icon, children, title, class: extra = '' }: { labe
       setOpen(false);
       ref.current?.querySelector('button')?.focus();
     };
+    const arrows = (e: KeyboardEvent) => {
+      const by = e.key === 'ArrowDown' ? 1 : e.key === 'ArrowUp' ? -1 : 0;
+      const box = ref.current;
+      if (!by || !box?.contains(document.activeElement) || (document.activeElement as Element).matches('input,select,textarea')) return;
+      const all = [...box.querySelectorAll<HTMLElement>('.menu :is(button, a[href])')];
+      const at = all.indexOf(document.activeElement as HTMLElement);
+      e.preventDefault();
+      all[at < 0 ? (by > 0 ? 0 : all.length - 1) : (at + by + all.length) % all.length]?.focus();
+    };
     document.addEventListener('pointerdown', away);
     document.addEventListener('keydown', esc, true);
+    document.addEventListener('keydown', arrows);
+    document.addEventListener('focusin', away);
     return () => {
+      document.removeEventListener('keydown', arrows);
+      document.removeEventListener('focusin', away);
       document.removeEventListener('pointerdown', away);
       document.removeEventListener('keydown', esc, true);
     };
@@ -112,8 +126,13 @@ export function Overlay({ title, kind, wide, onClose, children, footer }: { titl
     const box = ref.current!;
     (box.querySelector<HTMLElement>('[autofocus],[data-autofocus]') ?? box).focus();
     const key = (e: KeyboardEvent) => {
-      if (e.key === 'Escape') { e.stopPropagation(); close.current(); return; }
+      // Of dialogs over dialogs the last one is meant. The focus may have left it,
+      // with a button that was in it and is gone.
+      const open = [...document.querySelectorAll('[role="dialog"]')];
+      if (e.defaultPrevented || open.at(-1) !== box) return;
+      if (e.key === 'Escape') { e.preventDefault(); close.current(); return; }
       if (e.key !== 'Tab') return;
+      if (!box.contains(document.activeElement)) { e.preventDefault(); box.focus(); return; }
       const all = [...box.querySelectorAll<HTMLElement>('a[href],button:not([disabled]),input,select,textarea,[tabindex="0"]')].filter((x) => x.offsetParent !== null);
       const first = all[0];
       const last = all[all.length - 1];
@@ -121,9 +140,9 @@ export function Overlay({ title, kind, wide, onClose, children, footer }: { titl
       if (e.shiftKey && (document.activeElement === first || document.activeElement === box)) { e.preventDefault(); last.focus(); }
       else if (!e.shiftKey && document.activeElement === last) { e.preventDefault(); first.focus(); }
     };
-    box.addEventListener('keydown', key);
+    document.addEventListener('keydown', key);
     return () => {
-      box.removeEventListener('keydown', key);
+      document.removeEventListener('keydown', key);
       before?.focus?.();
     };
   }, []);

@@ -3,7 +3,7 @@
 // when the range ends at a fixed time.
 import { computed, effect, signal, useComputed } from '@preact/signals';
 import { useRef } from 'preact/hooks';
-import { parseDuration, readRange, shifted, wider, type Range } from '../lib/time';
+import { DEFAULT_RANGE, parseDuration, readRange, shifted, wider, type Range } from '../lib/time';
 import { location, setParams } from './location';
 import { interval } from './prefs';
 
@@ -61,7 +61,7 @@ effect(() => {
 
 export function setRelative(r: string): void {
   now.value = Date.now() / 1000;
-  setParams({ range: r, from: null, to: null }, false);
+  setParams({ range: r === DEFAULT_RANGE ? null : r, from: null, to: null }, false);
 }
 
 export function setAbsolute(from: number, to: number): void {

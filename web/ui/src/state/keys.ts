@@ -29,11 +29,15 @@ function typing(e: KeyboardEvent): boolean {
 }
 
 document.addEventListener('keydown', (e) => {
-  if (e.defaultPrevented || e.altKey) return;
+  // Where [ and ] need AltGr, that is no modifier.
+  const graph = e.getModifierState('AltGraph');
+  if (e.defaultPrevented || (e.altKey && !graph)) return;
   // Enter on a link or a button is for that.
   if (e.key === 'Enter' && (e.composedPath()[0] as Element).closest?.('a[href],button,summary')) return;
-  const mod = e.ctrlKey || e.metaKey;
-  const key = (mod ? 'ctrl+' : '') + (e.key.length === 1 ? e.key : e.key);
+  // An arrow in a box that scrolls sideways scrolls it.
+  if (/^Arrow(Left|Right)$/.test(e.key) && (e.composedPath()[0] as Element).closest?.('.tablebox,.tabs,[role="region"]')) return;
+  const mod = (e.ctrlKey && !graph) || e.metaKey;
+  const key = (mod ? 'ctrl+' : '') + e.key;
   if (!mod && (typing(e) || document.querySelector('[role="dialog"]'))) return;
   const seq = pending ? `${pending} ${key}` : key;
   const hit = bound.find((s) => s.keys === seq);
