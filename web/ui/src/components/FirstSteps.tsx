@@ -23,11 +23,12 @@ export function FirstSteps({ found, discovery, seen, told }: { found: Machine[];
   if (scraped && seen && channel) return null;
   const methods = discovery?.methods ?? [];
   const broken = methods.filter((m) => m.error);
-  const sources = [...new Set([...found.flatMap((m) => m.sources ?? []), ...methods.map((m) => m.method)])].filter((s) => s !== 'local');
+  const sources = [...new Set(found.flatMap((m) => m.sources ?? []))].filter((s) => s !== 'local');
+  const idle = [...new Set(methods.map((m) => m.method))].filter((m) => !sources.includes(m)); // on, and nothing found
   const steps: [boolean, string, preact.ComponentChildren?][] = [
     [true, 'Storage is ready'],
-    sources.length
-      ? [!broken.length, broken.length ? broken.map((b) => `${b.method}: ${b.error}`).join('; ') : `Machines are found by ${sources.join(', ')}`]
+    sources.length || idle.length
+      ? [!broken.length && !idle.length, broken.length ? broken.map((b) => `${b.method}: ${b.error}`).join('; ') : [sources.length && `Machines are found by ${sources.join(', ')}`, idle.length && `${idle.join(', ')} ${idle.length === 1 ? 'is' : 'are'} on and ${idle.length === 1 ? 'has' : 'have'} found nothing that answers`].filter(Boolean).join('; ')]
       : [false, found.length ? 'Only this machine is watched. To find others, start the server with a discovery method:' : 'No discovery method is chosen, and no machine is named in the configuration. Start the server with one:', <Snippet text="clanmon server --discovery tailscale" />],
     [found.length > 0, found.length ? `${found.length} machine${found.length === 1 ? '' : 's'} found` : 'No machine found yet'],
     [scraped && seen, !found.length ? 'No figures yet' : !scraped ? 'The first scrape is on its way' : seen ? 'First figures are here' : 'The first scrape is done; figures follow with the second one'],

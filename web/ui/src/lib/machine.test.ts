@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { alertRule } from './alertRule';
 import { split } from './chart';
-import { filesystems, marksOf } from './machine';
+import { filesystems, marksOf, timeOf, unitOf } from './machine';
 
 const times = [1000, 1060, 1120, 1180, 1240];
 const line = (metric: Record<string, string>, values: (number | null)[]) => ({ metric, values });
@@ -41,4 +41,11 @@ test('the text of an alerting rule, for one machine and for all', () => {
   expect(alertRule(draft)).toContain('(sum by (machine) (x{machine!="",y="1"})) > 0.5\n');
   expect(alertRule(draft)).toContain("'{{ $labels.machine }}: CPU''s share is {{ $value | humanizePercentage }}'");
   expect(alertRule({ ...draft, every: false })).toContain('machine="a\\"b"');
+});
+
+test('the name of a metric says its unit', () => {
+  expect(['go_memstats_alloc_bytes_total', 'go_gc_duration_seconds_sum', 'node_hwmon_temp_celsius', 'up', 'node_cpu_seconds_total', 'node_disk_io_now'].map(unitOf)).toEqual(['bytes', 'seconds', 'celsius', 'none', 'seconds', 'none']);
+  expect(timeOf('node_boot_time_seconds', 1.79e9)).toBe(1.79e9);
+  expect(timeOf('systemd_timer_last_trigger_seconds', 0)).toBeUndefined(); // never
+  expect(timeOf('node_cpu_seconds_total', 1.79e9)).toBeUndefined();
 });

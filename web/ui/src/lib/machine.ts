@@ -1,6 +1,7 @@
 // What the Machine page computes, apart from drawing.
 import type { VectorSample } from '../api/types/query';
 import type { Mark } from './chart';
+import type { Unit } from './format';
 import type { Frame } from './rangeCache';
 
 // File systems and network devices that are no disks and no cables, as in the
@@ -94,6 +95,18 @@ export function filesystems(samples: VectorSample[]): Filesystem[] {
 }
 
 export const used = (f: Filesystem) => (f.size && f.avail !== undefined ? 1 - f.avail / f.size : -1);
+
+// unitOf is the unit that the name of a metric says, by Prometheus' customs.
+export function unitOf(name: string): Unit {
+  const base = name.replace(/_(total|sum|max|min|peak|limit|current)$/, '');
+  const units: [RegExp, Unit][] = [[/_bytes$/, 'bytes'], [/_seconds$/, 'seconds'], [/_celsius$/, 'celsius'], [/_(ratio|percent_ratio)$/, 'ratio'], [/_hertz$/, 'hertz'], [/_volts$/, 'volts'], [/_watts?$/, 'watts'], [/_rpm$/, 'rpm']];
+  return units.find(([r]) => r.test(base))?.[1] ?? 'none';
+}
+
+// timeOf is a value that is a time of day, such as that of the last boot.
+export function timeOf(name: string, v: number | undefined): number | undefined {
+  return v !== undefined && v > 1e9 && v < 1e10 && /_(time|timestamp|trigger|boot)(_\w+)?_seconds$|_time_seconds$/.test(name) ? v : undefined;
+}
 
 // Joined samples: name → labels → value, for tables of facts.
 export function pick(samples: VectorSample[] | undefined, name: string): { labels: Record<string, string>; value: number }[] {

@@ -1,4 +1,4 @@
-import type { ComponentType } from 'preact';
+import type { ComponentChildren, ComponentType } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { machines } from '../api/clanmon';
 import type { Alert } from '../api/types/alerts';
@@ -9,6 +9,7 @@ import { Ago, Empty, ErrorNote, Loading, Snippet, Time } from '../components/bit
 import { Icon } from '../components/icons';
 import { MachineState } from '../components/MachineState';
 import { severityLevel, Status } from '../components/Status';
+import { useCurrentInView } from '../components/Tabs';
 import { combined, split, type Mark } from '../lib/chart';
 import { mergeFleet, hasTag, type FleetRow } from '../lib/fleet';
 import { ago } from '../lib/format';
@@ -128,13 +129,18 @@ function One({ name }: { name: string }) {
     <AboutContext.Provider value={about}>
       {head}
       {away && lastSample !== undefined && <Away since={lastSample} gone={gone} row={row} />}
-      <nav class="tabs" aria-label={`Parts of ${name}`}>
+      <PartTabs name={name} current={current.id}>
         {shown.map((t) => <a key={t.id} href={href(machinePath(name), { tab: t.id })} aria-current={t === current ? 'page' : undefined}>{t.title}{t.id === 'services' && !!row?.unitsFailed && <span class="count warn">{row.unitsFailed}<span class="sr"> failed</span></span>}</a>)}
-      </nav>
+      </PartTabs>
       <Events marks={marks} />
       {metrics ? <C key={current.id} /> : known.error ? <ErrorNote error={known.error} what="What this machine exports could not be asked" /> : <Loading lines={5} />}
     </AboutContext.Provider>
   );
+}
+
+function PartTabs({ name, current, children }: { name: string; current: string; children: ComponentChildren }) {
+  const bar = useCurrentInView(current);
+  return <nav class="tabs" aria-label={`Parts of ${name}`} ref={bar}>{children}</nav>;
 }
 
 const names = new Intl.Collator('en', { numeric: true });
@@ -253,7 +259,7 @@ function Never({ machine }: { machine: Machine }) {
   const t = machine.targets?.[0];
   return (
     <div class="panel">
-      <Empty icon="wait" title="This machine has never answered" why={machine.targets?.map((x) => `${x.job}: ${x.lastError || 'not asked yet'}`).join('; ') || 'Nothing of it is scraped.'}>
+      <Empty icon="wait" title="This machine has never answered" why={(machine.availability === 'intermittent' ? 'It is intermittent and may be off. ' : '') + (machine.targets?.map((x) => `${x.job}: ${x.lastError || 'not asked yet'}`).join('; ') || 'Nothing of it is scraped.')}>
         {t && <Snippet text={`curl -sS http://${t.address}/metrics | head`} />}
         {t?.lastScrape && <p class="dim">Last asked <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" /></p>}
       </Empty>

@@ -5,9 +5,12 @@ import { exploreHref } from '../../components/ChartMenu';
 import { Table, type Column } from '../../components/Table';
 import { seriesName } from '../../lib/chart';
 import { format, raw } from '../../lib/format';
+import { timeOf, unitOf } from '../../lib/machine';
+import { dateTime } from '../../lib/time';
 import { at } from '../../state/clock';
 import { useData } from '../../state/data';
 import { param, setParams } from '../../state/location';
+import { isUTC } from '../../state/prefs';
 import { useAbout } from './context';
 
 interface Row { name: string; type: string; help: string; series?: number; min?: number; max?: number }
@@ -45,16 +48,16 @@ export function Metrics() {
   const text = param('q').toLowerCase();
   const shown = useMemo(() => rows.filter((r) => text.split(/\s+/).every((w) => `${r.name} ${r.help}`.toLowerCase().includes(w))), [rows, text]);
   const open = param('metric');
-  if (!values.data && !values.error) return <Loading lines={5} />;
   const explore = (r: Row) => exploreHref([r.type === 'counter' ? `rate(${r.name}{${m}}[5m])` : `${r.name}{${m}}`]);
-  const columns: Column<Row>[] = [
-    { id: 'name', title: 'Metric', sort: (r) => r.name, class: 'mono', cell: (r) => <button type="button" class="linkish" onClick={() => setParams({ metric: r.name }, false)}>{r.name}</button> },
+  const columns = useMemo<Column<Row>[]>(() => [
+    { id: 'name', title: 'Metric', width: '34%', sort: (r) => r.name, class: 'mono', cell: (r) => <button type="button" class="linkish" title={r.name} onClick={() => setParams({ metric: r.name }, false)}>{r.name}</button> },
     { id: 'type', title: 'Type', width: '92px', sort: (r) => r.type, cell: (r) => (r.type && r.type !== 'unknown' ? r.type : <span class="dim">–</span>) },
-    { id: 'series', title: 'Series', num: true, width: '70px', sort: (r) => r.series, cell: (r) => r.series ?? <span class="dim" title="None now, but in the range that is shown">–</span> },
-    { id: 'value', title: 'Last value', num: true, width: '170px', sort: (r) => r.max, cell: (r) => <span class="nowrap">{r.series === undefined ? '–' : r.min === r.max ? format(r.max) : `${format(r.min)} … ${format(r.max)}`}</span> },
-    { id: 'help', title: 'Meaning', class: 'help ellipsis', cell: (r) => <span title={r.help}>{r.help || '–'}</span> },
+    { id: 'series', title: 'Series', num: true, width: '76px', sort: (r) => r.series, cell: (r) => r.series ?? <span class="dim" title="None now, but in the range that is shown">–</span> },
+    { id: 'value', title: 'Last value', num: true, width: '180px', sort: (r) => r.max, cell: (r) => <span class="nowrap">{r.series === undefined ? '–' : r.min === r.max ? valueText(r.name, r.max) : `${valueText(r.name, r.min)} … ${valueText(r.name, r.max)}`}</span> },
+    { id: 'help', title: 'Meaning', min: 120, rank: 1, cell: (r) => <span title={r.help}>{r.help || '–'}</span> },
     { id: 'explore', title: 'Explore', width: '84px', cell: (r) => <a href={explore(r)} aria-label={`Open ${r.name} in Explore`}>Explore</a> },
-  ];
+  ], [m]);
+  if (!values.data && !values.error) return <Loading lines={5} />;
   return (
     <>
       <div class="row">
@@ -64,13 +67,19 @@ export function Metrics() {
       <ErrorNote error={values.error} what="Values could not be loaded" />
       <ErrorNote error={meta.error} what="Types and meanings could not be loaded" />
       <section class={`panel metrictable${a.away ? ' stale' : ''}`}>
-        <Table label="Metrics" pagewide rows={shown} columns={columns} rowKey={(r) => r.name} defaultSort="name" onOpen={(r) => setParams({ metric: r.name }, false)}
-          card={(r) => <span class="stack" style={{ gap: '2px' }}><b class="mono ellipsis">{r.name}</b><span class="dim ellipsis">{r.help}</span><span>{r.type || 'unknown type'}, {r.series === undefined ? 'no series now' : r.series === 1 ? format(r.max) : `${r.series} series`}</span></span>}
+        <Table label="Metrics" pagewide fixed rows={shown} columns={columns} rowKey={(r) => r.name} defaultSort="name" onOpen={(r) => setParams({ metric: r.name }, false)}
+          card={(r) => <span class="stack" style={{ gap: '2px' }}><b class="mono ellipsis">{r.name}</b><span class="dim ellipsis">{r.help}</span><span>{r.type || 'unknown type'}, {r.series === undefined ? 'no series now' : r.series === 1 ? valueText(r.name, r.max) : `${r.series} series`}</span></span>}
           empty={<Empty icon="filter" title={rows.length ? 'No metric fits the filter' : 'No metrics in this range'} />} />
       </section>
       {open && <Sheet key={open} name={open} row={rows.find((r) => r.name === open)} />}
     </>
   );
+}
+
+// valueText writes a value in the unit that the name of its metric says.
+function valueText(name: string, v: number | undefined): string {
+  const t = timeOf(name, v);
+  return t === undefined ? format(v, unitOf(name)) : dateTime(t, isUTC());
 }
 
 const MOST = 200;
