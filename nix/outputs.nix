@@ -16,14 +16,14 @@ let
   package =
     pkgs:
     pkgs.callPackage ./package.nix {
-      version = "unstable-${builtins.substring 0 8 (self.lastModifiedDate or "19700101")}";
-      commit = self.shortRev or self.dirtyShortRev or "";
+      buildVersion = "unstable-${builtins.substring 0 8 (self.lastModifiedDate or "19700101")}";
+      buildCommit = self.shortRev or self.dirtyShortRev or "";
     };
 in
 {
   packages = eachSystem (pkgs: rec {
     clanmon = package pkgs;
-    clanmon-slim = clanmon.override { slim = true; };
+    clanmon-slim = clanmon.override { withoutClouds = true; };
     default = clanmon;
   });
 
@@ -63,10 +63,11 @@ in
   devShells = eachSystem (pkgs: {
     default = pkgs.mkShell {
       packages = [
-        (pkgs.go_1_26 or pkgs.go)
+        pkgs.go
         pkgs.gnumake
         pkgs.nix
         pkgs.nixfmt
+        pkgs.nodejs
         pkgs.openssl
       ];
     };

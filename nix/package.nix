@@ -3,18 +3,26 @@
 # somebody's PATH is `passthru.command`, which has bin/clanmon alone.
 {
   lib,
+  go ? {
+    version = "1.26";
+  },
   buildGoModule,
   # go.mod asks for Go 1.26; where nixpkgs' default is older, this is not.
   buildGo126Module ? buildGoModule,
   runCommand,
-  version ? "unstable",
-  commit ? "",
+  # No name of a package of nixpkgs, such as version or commit: callPackage would
+  # hand that over.
+  buildVersion ? "unstable",
+  buildCommit ? "",
   # Without the service discoveries of cloud providers: 66 MB in place of 116.
-  slim ? false,
+  withoutClouds ? false,
 }:
-buildGo126Module (finalAttrs: {
-  pname = if slim then "clanmon-slim" else "clanmon";
-  inherit version;
+let
+  build = if lib.versionAtLeast go.version "1.26" then buildGoModule else buildGo126Module;
+in
+build (finalAttrs: {
+  pname = if withoutClouds then "clanmon-slim" else "clanmon";
+  version = buildVersion;
 
   src = import ./source.nix { inherit lib; };
 
@@ -23,15 +31,15 @@ buildGo126Module (finalAttrs: {
 
   subPackages = [ "cmd/clanmon" ];
   env.CGO_ENABLED = 0;
-  tags = lib.optionals slim [
+  tags = lib.optionals withoutClouds [
     "remove_all_sd"
     "enable_dns_sd"
   ];
   ldflags = [
     "-s"
     "-w"
-    "-X main.buildVersion=${version}"
-    "-X main.buildCommit=${commit}"
+    "-X main.buildVersion=${buildVersion}"
+    "-X main.buildCommit=${buildCommit}"
   ];
 
   # The tests want root, a systemd and upstream's programs; CI runs them.

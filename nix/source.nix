@@ -1,6 +1,7 @@
 # What the package is built of: all Go code but its tests, and what Go embeds.
-# Documents, tests and Nix files are not in it, so that changing them rebuilds
-# nothing. It is also what the vendor hash is computed of (nix/tests).
+# Documents, tests, the sources of the pages and Nix files are not in it, so that
+# changing them rebuilds nothing. It is also what the vendor hash is computed of
+# (nix/tests).
 { lib }:
 let
   root = ../.;
@@ -31,7 +32,7 @@ lib.cleanSourceWith {
     builtins.elem relative files
     || (
       builtins.elem (lib.head (lib.splitString "/" relative)) folders
-      && name != "node_modules"
+      && relative != "web/ui"
       && name != "testdata"
       && !(lib.hasSuffix "_test.go" name)
     );

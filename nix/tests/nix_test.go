@@ -329,20 +329,29 @@ func TestPackage(t *testing.T) {
 	t.Parallel()
 	const expression = `let
   lib = import ./standin.nix;
-  make = slim: let
-    f = import ../package.nix { inherit lib slim; version = "1"; runCommand = name: _: script: { inherit name script; }; buildGoModule = f: let p = f (p // { finalPackage = p // { outPath = "/nix/store/clanmon"; }; }); in p; };
-  in { inherit (f) pname tags subPackages postInstall; inherit (f.meta) mainProgram; cli = f.passthru.cli.outPath; command = f.passthru.command.script; };
-in { full = make false; slim = make true; }`
+  file = import ../package.nix;
+  # nixpkgs' callPackage gives an argument its package of that name, whatever its default is.
+  others = lib.genAttrs [ "build" "commit" "slim" "version" ] (name: throw "pkgs.${name} is another package");
+  make = go: args: let
+    f = file (builtins.intersectAttrs (builtins.functionArgs file) others // args // { inherit lib; go.version = go; buildGo126Module = f: buildGoModule f // { with126 = true; }; inherit buildGoModule; runCommand = name: _: script: { inherit name script; }; });
+    buildGoModule = f: let p = f (p // { finalPackage = p // { outPath = "/nix/store/clanmon"; }; }); in p;
+  in { with126 = f.with126 or false; inherit (f) pname version ldflags tags subPackages postInstall; inherit (f.meta) mainProgram; cli = f.passthru.cli.outPath; command = f.passthru.command.script; };
+in { full = make "1.27.1" { }; slim = make "1.25.4" { withoutClouds = true; buildVersion = "1"; }; }`
 	here, err := os.Getwd()
 	require.NoError(t, err)
 	out, err := nix(t, "nix-instantiate", "--eval", "--strict", "--json", "--expr", strings.ReplaceAll(strings.ReplaceAll(expression, "./standin", here+"/standin"), "../package", here+"/../package"))
 	require.NoError(t, err)
 	var packages map[string]struct {
-		Pname, MainProgram, Cli, Command, PostInstall string
-		Tags                                          []string
+		Pname, Version, MainProgram, Cli, Command, PostInstall string
+		Tags, Ldflags                                          []string
+		With126                                                bool
 	}
 	require.NoError(t, json.Unmarshal([]byte(out), &packages))
 	full, slim := packages["full"], packages["slim"]
+	require.Equal(t, "unstable", full.Version)
+	require.Contains(t, slim.Ldflags, "-X main.buildVersion=1")
+	require.False(t, full.With126, "a newer Go is fine")
+	require.True(t, slim.With126, "an older one is not")
 	require.Equal(t, "prometheus", full.MainProgram)
 	require.Equal(t, "/nix/store/clanmon", full.Cli)
 	require.Empty(t, full.Tags)
@@ -392,4 +401,41 @@ func TestExample(t *testing.T) {
 			require.NoError(t, err, code)
 		}
 	}
+}
+
+// The outputs of the flake are there, as far as that can be told without nixpkgs.
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	out, err := nix(t, "nix-instantiate", "--eval", "--strict", "--json", "--expr", fmt.Sprintf(`let
+  lib = import %[1]s/standin.nix;
+  pkgs = {
+    mkShell = s: s;
+    callPackage = _: args: lib.genAttrs [ "outPath" "name" ] (_: "/nix/store/clanmon") // args // { override = a: args // a; };
+  } // lib.genAttrs [ "go" "gnumake" "nix" "nixfmt" "nodejs" "openssl" ] (n: n);
+  out = import %[1]s/../outputs.nix {
+    self = { lastModifiedDate = "20261125101112"; dirtyShortRev = "abc-dirty"; };
+    nixpkgs = { inherit lib; legacyPackages = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (_: pkgs); };
+    clan-core = throw "for the checks alone";
+  };
+  system = out.packages.aarch64-linux;
+in {
+  outputs = lib.attrNames out;
+  version = system.default.buildVersion;
+  commit = system.clanmon.buildCommit;
+  slim = system.clanmon-slim.withoutClouds;
+  app = out.apps.x86_64-linux.default.program;
+  shell = out.devShells.x86_64-linux.default.packages;
+  modules = map (m: builtins.pathExists m) ([ out.nixosModules.server out.nixosModules.exporter out.clan.modules.clanmon out.clan.modules.prometheus ] ++ out.nixosModules.default.imports);
+  manifests = lib.mapAttrs (_: m: (import m { inherit lib; config.instances = { }; }).manifest.name) out.clan.modules;
+}`, here))
+	require.NoError(t, err)
+	require.JSONEq(t, `{
+		"outputs": ["apps", "checks", "clan", "devShells", "nixosModules", "overlays", "packages"],
+		"version": "unstable-20261125", "commit": "abc-dirty", "slim": true, "app": "/nix/store/clanmon/bin/clanmon",
+		"shell": ["go", "gnumake", "nix", "nixfmt", "nodejs", "openssl"],
+		"modules": [true, true, true, true, true, true],
+		"manifests": {"clanmon": "clanmon", "prometheus": "prometheus"}
+	}`, out)
 }

@@ -401,6 +401,7 @@ let
     splitString = sep: s: filter isString (builtins.split (escapeRegex sep) s);
     subtractLists = e: filter (x: !(elem x e));
     toList = v: if isList v then v else [ v ];
+    versionAtLeast = a: b: builtins.compareVersions a b >= 0;
     zipAttrs = zipAttrsWith (_: vs: vs);
   };
   escapeRegex = replaceStrings (map (c: c) special) (map (c: "\\${c}") special);
