@@ -11,7 +11,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -160,6 +162,34 @@ func TestPages(t *testing.T) {
 			play(t, s.URL, scenario, o)
 		})
 	}
+}
+
+// openMetrics has an exemplar, which only this format can.
+const openMetrics = `# TYPE request_seconds histogram
+request_seconds_bucket{le="1.0"} 1 # {trace_id="c0ffee"} 0.25
+request_seconds_bucket{le="+Inf"} 1
+request_seconds_sum 0.25
+request_seconds_count 1
+# TYPE demo_a gauge
+demo_a 11
+# TYPE demo_b gauge
+demo_b 22
+# EOF
+`
+
+func TestExplore(t *testing.T) {
+	t.Parallel()
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
+		_, _ = io.WriteString(w, openMetrics)
+	}))
+	t.Cleanup(target.Close)
+	s := harness.StartServer(t, harness.ServerOptions{
+		Config: fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs: [{job_name: j, static_configs: [{targets: [%q]}]}]\n", strings.TrimPrefix(target.URL, "http://")),
+		Args:   []string{"--enable-feature=exemplar-storage"},
+	})
+	s.WaitValue(`count_over_time(demo_a[1m]) >= bool 4`, 1) // enough for a graph
+	play(t, s.URL, "explore", nil)
 }
 
 func TestFirstMinute(t *testing.T) {

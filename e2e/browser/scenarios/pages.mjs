@@ -80,6 +80,13 @@ export default async function pages(browser, { base }) {
   await page.shoot('targets');
   await page.goto('/service-discovery');
   await page.see('Kept', /node 3 3 0/);
+  await page.p.locator('nav.tabs a', { hasText: 'Targets' }).click(); // and out of it again
+  await page.see('/metrics', /5 targets/);
+  await page.goto('/targets?health=down&health=unknown&scrapePool=node'); // as Prometheus writes it
+  await page.see('gone');
+  page.check(!/\bbox\b/.test(await page.text('main table')), 'targets that are up are among those that are not');
+  await page.goto('/alerts?state=pending');
+  await page.see('NotYet');
   await page.goto('/status');
   await page.see('3.15.0', /Series in memory/);
   await page.goto('/tsdb-status');

@@ -9,7 +9,7 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { ApiError } from '../api/client';
 import type { Labels } from '../api/types/query';
-import { alone, axisRange, colour, combined, dash, exprFor, mix, split, stackFrame, timeLabels, timeSplits, timeSteps, valueLabel, valueSteps, type Bounds, type Line, type Mark } from '../lib/chart';
+import { alone, axisRange, colour, combined, dash, exprFor, mix, split, stackFrame, timeLabels, timeSplits, timeSteps, valueLabel, valueSteps, type Bounds, type Dot, type Line, type Mark } from '../lib/chart';
 import { format, type Unit } from '../lib/format';
 import { aligned, clock, date, durationText, stepFor } from '../lib/time';
 import { dragging, frozen, range, setAbsolute, tick, useOld } from '../state/clock';
@@ -45,6 +45,7 @@ export interface ChartProps {
   scrape?: number; // seconds between two samples, 15 by default
   most?: number; // series drawn, 40 by default
   marks?: Mark[];
+  dots?: Dot[];
   live?: boolean; // samples are expected up to now: say so when they end
   tools?: (lines: Line[]) => ComponentChildren;
   empty?: { title: string; why?: string };
@@ -242,6 +243,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
         y: {
           range: (_u, lo, hi) => {
             const of = JSON.stringify([shape, live.current.p.data.step, range.peek().relative ?? range.peek()]);
+            for (const d of live.current.p.dots ?? []) { lo = Math.min(lo ?? d.value, d.value); hi = Math.max(hi ?? d.value, d.value); }
             const bounds = axisRange(lo, hi, { min: p.min, max: p.max, unit: p.unit, old: kept.current?.of === of ? kept.current.bounds : undefined });
             kept.current = { of, bounds };
             return bounds;
@@ -270,7 +272,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
       hooks: {
         setCursor: [(u) => {
           live.current.p.onCursor(u.cursor.idx ?? null);
-          if (hover.on) setTip(tipAt(u, live.current.p.marks, live.current.shown, focused));
+          if (hover.on) setTip(tipAt(u, live.current.p, live.current.shown, focused));
           else setTip(null);
         }],
         setSeries: [(_u, i, o) => {
@@ -288,6 +290,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
         }],
         draw: [(u) => {
           drawMarks(u, live.current.p.marks);
+          drawDots(u, live.current.p.dots);
           const { data } = live.current.p;
           if (measured.has(data)) return;
           measured.add(data);
@@ -324,6 +327,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
     plot.current?.setData([p.data.times, ...drawn] as uPlot.AlignedData);
   }, [drawn]);
   useEffect(() => plot.current?.redraw(false), [p.marks]);
+  useEffect(() => plot.current?.setData(plot.current.data), [p.dots]); // the axis has to hold them
 
   const text = `${p.title}: ${shown.length} series from ${dateText(p.data.from)} to ${dateText(p.data.to)}`;
   return (
@@ -383,10 +387,12 @@ const markColour = (m: Mark) => css(m.level === 'off' ? '--ink-3' : `--${m.level
 
 const rank = (m: Mark) => ['off', 'info', 'warn', 'crit'].indexOf(m.level ?? 'info');
 
-function tipAt(u: uPlot, marks: Mark[] | undefined, shown: Line[], focused: number | null): Tip | null {
+function tipAt(u: uPlot, { marks, dots }: Pick<ChartProps, 'marks' | 'dots'>, shown: Line[], focused: number | null): Tip | null {
   const left = u.cursor.left ?? -1;
   if (left < 0) return null;
   const out: Tip['text'] = [];
+  const dot = dotAt(u, dots, left, u.cursor.top ?? -1);
+  if (dot) out.push(...dot.text.map((text, i) => ({ text, colour: i ? 'transparent' : 'var(--ink)' })));
   for (const m of marks ?? []) {
     const a = u.valToPos(m.time, 'x');
     const inBand = m.end !== undefined && (u.cursor.top ?? 99) < 12 && left >= a && left <= u.valToPos(m.end, 'x');
@@ -434,6 +440,40 @@ function drawMarks(u: uPlot, marks: Mark[] | undefined): void {
     ctx.lineTo(x + 4 * px, top);
     ctx.lineTo(x, top + 6 * px);
     ctx.fill();
+  }
+  ctx.restore();
+}
+
+// dotAt is the one nearest to the cursor, if a finger could mean it.
+function dotAt(u: uPlot, dots: Dot[] | undefined, left: number, top: number): Dot | undefined {
+  let best: Dot | undefined;
+  let least = 14;
+  for (const d of dots ?? []) {
+    const far = Math.hypot(u.valToPos(d.time, 'x') - left, u.valToPos(d.value, 'y') - top);
+    if (far < least) { best = d; least = far; }
+  }
+  return best;
+}
+
+function drawDots(u: uPlot, dots: Dot[] | undefined): void {
+  if (!dots?.length) return;
+  const { ctx } = u;
+  const r = 4.5 * devicePixelRatio;
+  ctx.save();
+  ctx.fillStyle = css('--ink');
+  ctx.strokeStyle = css('--panel');
+  ctx.lineWidth = devicePixelRatio;
+  for (const d of dots) {
+    if (d.time < u.scales.x!.min! || d.time > u.scales.x!.max!) continue;
+    const [x, y] = [u.valToPos(d.time, 'x', true), u.valToPos(d.value, 'y', true)];
+    ctx.beginPath();
+    ctx.moveTo(x, y - r);
+    ctx.lineTo(x + r, y);
+    ctx.lineTo(x, y + r);
+    ctx.lineTo(x - r, y);
+    ctx.closePath();
+    ctx.fill();
+    ctx.stroke();
   }
   ctx.restore();
 }

@@ -16,6 +16,9 @@ export interface Line {
 // Mark is something that happened: a reboot, or an alert that fired until end.
 export interface Mark { time: number; end?: number; text: string; level?: 'crit' | 'warn' | 'info' | 'off' }
 
+// Dot is a single measurement drawn over the lines: an exemplar.
+export interface Dot { time: number; value: number; text: string[] }
+
 export const colour = (i: number) => `var(--series-${(i % 8) + 1})`;
 
 // mix lightens a colour of six hexadecimal digits towards another; areas of a

@@ -14,13 +14,14 @@ export interface Query {
   density: Density; // points of a graph, unless step is set
   step?: number; // seconds
   min?: number; // of the graph's axis
+  exemplars: boolean; // drawn in the graph
   hidden: boolean; // neither asked nor shown
   without: string[]; // labels that are no columns
 }
 
 export const POINTS: Record<Density, number> = { low: 100, medium: 250, high: 750 };
 
-export const newQuery = (expr = ''): Query => ({ expr, tab: 'table', mode: 'lines', density: 'medium', hidden: false, without: [] });
+export const newQuery = (expr = ''): Query => ({ expr, tab: 'table', mode: 'lines', density: 'medium', exemplars: false, hidden: false, without: [] });
 
 // readQueries reads g0, g1, … up to the first that is missing; at least one.
 export function readQueries(params: URLSearchParams): Query[] {
@@ -39,6 +40,7 @@ export function readQueries(params: URLSearchParams): Query[] {
     const step = get('res_type') === 'auto' ? 0 : Number(get('res_step')) || Number(get('step_input')) || parseDuration(get('step_input')) || 0;
     if (step > 0) q.step = step;
     if (get('y_axis_min') !== '' && Number.isFinite(Number(get('y_axis_min')))) q.min = Number(get('y_axis_min'));
+    q.exemplars = get('show_exemplars') === '1';
     q.hidden = get('hidden') === '1';
     q.without = get('without') ? get('without').split(',') : [];
     all.push(q);
@@ -58,6 +60,7 @@ export function writeQueries(params: URLSearchParams, queries: Query[]): Params 
     if (q.step) { set('res_type', 'fixed'); set('res_step', q.step); }
     else if (q.density !== 'medium') { set('res_type', 'auto'); set('res_density', q.density); }
     if (q.min !== undefined) set('y_axis_min', String(q.min));
+    if (q.exemplars) set('show_exemplars', true);
     if (q.hidden) set('hidden', true);
     if (q.without.length) set('without', q.without.join(','));
   });

@@ -1,21 +1,23 @@
 // The query over the range: lines, stacked, or a heatmap of a histogram.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { noticesOf } from '../../api/client';
+import { noticesOf, request } from '../../api/client';
 import { rangeData, vector } from '../../api/prom';
 import type { MatrixSeries, QueryData } from '../../api/types/query';
+import { exemplarsOf, type Exemplar, type ExemplarSeries } from '../../lib/exemplars';
 import { Plot } from '../../components/Chart';
-import { Empty } from '../../components/bits';
-import { colour, dash, seriesName, type Line } from '../../lib/chart';
+import { Empty, Time } from '../../components/bits';
+import { Table } from '../../components/Table';
+import { colour, dash, seriesName, type Dot, type Line } from '../../lib/chart';
 import { POINTS, type Density, type Mode, type Query } from '../../lib/explore';
 import { heatOf, isClassic, isNative } from '../../lib/heatmap';
 import { format } from '../../lib/format';
 import { RangeCache, type Grid } from '../../lib/rangeCache';
-import { aligned, clock, date, durationText, parseDuration, stepFor } from '../../lib/time';
+import { aligned, clock, date, dateTime, durationText, parseDuration, stepFor } from '../../lib/time';
 import { frozen, range } from '../../state/clock';
 import { isUTC } from '../../state/prefs';
 import { Notices, QueryError, RunLine, TRUNCATED } from './bits';
 import { Heatmap } from './Heatmap';
-import { useRun } from './useRun';
+import { useRun, type Run } from './useRun';
 
 const MOST = 200; // series drawn unless all are asked for
 const MOST_HEAT = 10_000; // series added up in a heatmap
@@ -55,6 +57,10 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
     }
   }, (a) => a.series.length > 2_000);
 
+  const exemplars = useRun<Exemplar[]>(q.exemplars && !heat && q.expr ? JSON.stringify([q.expr, frozen.value ? from : length]) : null, nth,
+    (signal) => request<ExemplarSeries[]>('/api/v1/query_exemplars', { params: { query: q.expr, start: range.value.from, end: range.value.to }, signal }).then((d) => exemplarsOf(d ?? [])), () => false);
+  const dots = useMemo(() => exemplars.data?.map(dotOf), [exemplars.data, isUTC()]);
+
   const a = run.data;
   const total = useTotal(a?.cut && !run.old ? q.expr : null);
   const native = !!a && isNative(a.raw);
@@ -68,6 +74,7 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
         <span class="group" role="group" aria-label="Kind of graph">
           {(['lines', 'stacked', 'heatmap'] as Mode[]).map((m) => <button type="button" class="btn" key={m} aria-pressed={q.mode === m} onClick={() => setMode(m)}>{m[0]!.toUpperCase() + m.slice(1)}</button>)}
         </span>
+        {!heat && <button type="button" class="btn" aria-pressed={q.exemplars} title="Single measurements with the labels that they came with, such as a trace" onClick={() => change({ exemplars: !q.exemplars })}>Exemplars</button>}
         <StepPicker q={q} change={change} auto={step} />
       </RunLine>
       {tooFine && <p class="note warn" role="alert">A step of {durationText(step)} makes more than 11,000 points of this range, which the server refuses. <button type="button" class="btn" onClick={() => change({ step: undefined })}>Choose the step by the range</button></p>}
@@ -84,8 +91,37 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
       {a && heat && a.raw.length > 0 && <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />}
       {a && !heat && native && <p class="note">These are native histograms. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw them as a heatmap</button></p>}
       {a && !heat && !native && isClassic(a.raw) && q.mode === 'lines' && a.raw.length > 3 && <p class="dim runline">These are the buckets of a histogram. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw as a heatmap</button></p>}
-      {drawn && drawn.lines.length > 0 && <Lines {...drawn} a={a!} q={q} i={i} stale={run.old || !!run.error} />}
+      {drawn && drawn.lines.length > 0 && <Lines {...drawn} a={a!} q={q} i={i} stale={run.old || !!run.error} dots={dots} />}
+      {q.exemplars && !heat && <ExemplarList i={i} run={exemplars} />}
     </div>
+  );
+}
+
+const dotOf = (e: Exemplar): Dot => ({ time: e.time, value: e.value, text: [`${format(e.value)} at ${dateTime(e.time, isUTC(), true)}`, ...Object.entries(e.labels).map(([k, v]) => `${k}=${v}`), seriesName(e.series)] });
+const labelsOf = (e: Exemplar) => Object.entries(e.labels).map(([k, v]) => `${k}=${v}`).join('  ');
+
+// ExemplarList has what the graph shows by dots, to read and to copy.
+function ExemplarList({ i, run }: { i: number; run: Run<Exemplar[]> }) {
+  const all = run.data ?? [];
+  if (run.error) return <p class="note crit" role="alert"><b>Exemplars: </b>{run.error.message}</p>;
+  if (!run.data) return null;
+  if (!all.length) return <p class="note">No exemplars in this range. Targets give them in the OpenMetrics format only, and the server keeps them with <code>--enable-feature=exemplar-storage</code>.</p>;
+  return (
+    <details class="exemplars">
+      <summary>{all.length.toLocaleString('en')} {all.length === 1 ? 'exemplar' : 'exemplars'}, the diamonds in the graph</summary>
+      <Table label={`Exemplars of query ${i + 1}`} rows={all} rowKey={(e) => `${e.time} ${e.value} ${JSON.stringify([e.labels, e.series])}`} sortParam={`g${i}.exemplars`} listKeys={false} columns={[
+        { id: 'time', title: 'Time', sort: (e) => e.time, cell: (e) => <Time time={e.time} withSeconds /> },
+        { id: 'value', title: 'Value', num: true, sort: (e) => e.value, cell: (e) => <span title={String(e.value)}>{format(e.value)}</span> },
+        { id: 'labels', title: 'Labels', class: 'mono nowrap', cell: (e) => labelsOf(e) },
+        { id: 'series', title: 'Series', class: 'mono nowrap', cell: (e) => <span class="dim">{seriesName(e.series)}</span> },
+      ]} card={(e) => (
+        <span class="stack" style={{ gap: '4px' }}>
+          <span class="row"><span class="grow"><Time time={e.time} withSeconds /></span><b class="num">{format(e.value)}</b></span>
+          <span class="mono ellipsis">{labelsOf(e)}</span>
+          <span class="mono dim ellipsis">{seriesName(e.series)}</span>
+        </span>
+      )} />
+    </details>
   );
 }
 
@@ -123,7 +159,7 @@ function useTotal(expr: string | null): number | undefined {
   return expr !== null && n?.expr === expr ? n.n : undefined;
 }
 
-function Lines({ times, lines, common, a, q, i, stale }: { times: number[]; lines: Line[]; common: Record<string, string>; a: Answer; q: Query; i: number; stale: boolean }) {
+function Lines({ times, lines, common, a, q, i, stale, dots }: { dots: Dot[] | undefined; times: number[]; lines: Line[]; common: Record<string, string>; a: Answer; q: Query; i: number; stale: boolean }) {
   const [off, setOff] = useState<ReadonlySet<string>>(new Set());
   const [cursor, setCursor] = useState<number | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
@@ -148,7 +184,7 @@ function Lines({ times, lines, common, a, q, i, stale }: { times: number[]; line
         {Object.keys(common).length > 0 && <span class="common"><span class="dim">All series:</span>{Object.entries(common).map(([k, v]) => <span class="chip mono" key={k}><span class="wrap">{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span></span>)}</span>}
         <span class="at">{at !== null && times[at] !== undefined && `${date(times[at]!, isUTC())} ${clock(times[at]!, isUTC(), step < 60)}`}</span>
       </div>
-      <Plot title={`Query ${i + 1}`} queries={[]} data={data} off={off} onCursor={setCursor} onFocus={setFocus} stale={stale} stack={q.mode === 'stacked'} height={320} {...(q.min !== undefined && { min: q.min })} />
+      <Plot title={`Query ${i + 1}`} queries={[]} data={data} off={off} onCursor={setCursor} onFocus={setFocus} stale={stale} stack={q.mode === 'stacked'} height={320} {...(dots && { dots })} {...(q.min !== undefined && { min: q.min })} />
       <div class="legend explorelegend" style={{ gridTemplateColumns: `repeat(auto-fill, minmax(min(100%, ${wide}ch), 1fr))` }}>
         {lines.slice(0, LEGEND).map((l, k) => (
           <button type="button" key={l.name} class={focus === l.name ? 'focus' : ''} aria-pressed={!off.has(l.name)} title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
