@@ -8,6 +8,7 @@ import { second } from '../state/clock';
 import { isUTC } from '../state/prefs';
 import { copy } from '../state/toast';
 import { Icon } from './icons';
+import { Status } from './Status';
 
 export function Panel({ title, level = 2, tools, children, label }: { title?: ComponentChildren; level?: 2 | 3; tools?: ComponentChildren; children: ComponentChildren; label?: string }) {
   const H = `h${level}` as 'h2';
@@ -53,6 +54,13 @@ export function Ago({ time, suffix = '' }: { time: number | undefined; suffix?: 
 export function Time({ time, withSeconds = false }: { time: number | undefined; withSeconds?: boolean }) {
   if (!time) return <span class="dim">–</span>;
   return <time class="nowrap" dateTime={new Date(time * 1000).toISOString()}>{dateTime(time, isUTC(), withSeconds)}</time>;
+}
+
+// LastAnswer says how old a page is that should be of now: also where it does
+// not ask because the range ends at a fixed time.
+export function LastAnswer({ time }: { time: number }) {
+  if (!time || second.value - time < 120) return null;
+  return <Status level="warn" badge>last answer <Ago time={time} suffix=" ago" /></Status>;
 }
 
 // Snippet is text to copy, such as a command.

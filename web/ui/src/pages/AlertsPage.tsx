@@ -10,7 +10,7 @@ import { NotificationsCard } from '../components/alerts/NotificationsCard';
 import { Severity } from '../components/alerts/Severity';
 import { SilenceForm } from '../components/alerts/SilenceForm';
 import { useAlerts } from '../components/alerts/useAlerts';
-import { Ago, Empty, ErrorNote, Loading, Menu, safeLink, Time } from '../components/bits';
+import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, safeLink, Time } from '../components/bits';
 import { Icon } from '../components/icons';
 import { Status, severityLevel } from '../components/Status';
 import { Table } from '../components/Table';
@@ -21,7 +21,7 @@ import { exprOf, grouped, hasTag, historyOf, integrationName, passes, runbookOf,
 import { ago, format } from '../lib/format';
 import { prefilled } from '../lib/silences';
 import { stepFor } from '../lib/time';
-import { frozen, range, second, setRelative } from '../state/clock';
+import { frozen, range, setRelative } from '../state/clock';
 import { useData } from '../state/data';
 import { useKeys } from '../state/keys';
 import { href, hereWith, location, machinePath, param, setParams, tagFilter } from '../state/location';
@@ -61,7 +61,6 @@ export default function AlertsPage() {
   const shown = here.filter(fits);
   const groups = useMemo(() => grouped(shown, by), [filtered, tab, severity, by]);
   const open = rows.find((r) => r.key === param('alert'));
-  const old = !frozen.value && time > 0 && second.value - time > 120;
   useKeys([
     { keys: 'j', what: 'Next alert', run: () => step(1) },
     { keys: 'k', what: 'Previous alert', run: () => step(-1) },
@@ -75,7 +74,7 @@ export default function AlertsPage() {
     <>
       <div class="pagehead">
         <h1>Alerts</h1>
-        {old && <Status level="warn" badge>last answer {ago(second.value - time)} ago</Status>}
+        <LastAnswer time={time} />
         <span class="grow" />
         <a class="btn" href={href('/silences')}><Icon name="silence" />Silences</a>
         <button type="button" class="btn wide" onClick={() => setMaking({ matchers: [] })}><Icon name="plus" />New silence</button>
@@ -231,14 +230,14 @@ function Nothing({ tab, rows, here, filtered, time }: { tab: State; rows: AlertR
     return <div class="panel"><Empty icon="filter" title="No alert passes the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}>Show all</button></Empty></div>;
   }
   const watched = rows.some((r) => r.name === 'Watchdog');
-  const texts: Record<State, { title: preact.ComponentChildren; why: string }> = {
-    firing: { title: <span class="status ok">Nothing is firing</span>, why: `Checked ${ago(second.value - time)} ago.${watched ? ' Alerting works: Watchdog arrives.' : rows.length ? '' : ' No rule has an alert, pending or firing; if that surprises you, look at the rules.'}` },
+  const texts: Record<State, { title: preact.ComponentChildren; why: preact.ComponentChildren }> = {
+    firing: { title: rows.length ? <span class="status ok">Nothing is firing</span> : 'Nothing is firing', why: <>Checked <Ago time={time} suffix=" ago" />.{watched ? ' Alerting works: Watchdog arrives.' : rows.length ? '' : ' No rule has an alert, pending or firing; if that surprises you, look at the rules.'}</> },
     pending: { title: 'Nothing is pending', why: 'An alert is pending while its condition is true, but not yet for as long as its rule wants.' },
     silenced: { title: 'Nothing is silenced', why: 'Here are alerts of which nobody is told: by a silence, while a worse alert fires, or in quiet hours.' },
   };
   return (
     <div class="panel">
-      <Empty icon={tab === 'firing' ? 'ok' : 'info'} title={texts[tab].title} why={texts[tab].why}>
+      <Empty icon={tab === 'firing' && rows.length ? 'ok' : 'info'} title={texts[tab].title} why={texts[tab].why}>
         {here.length > 0 && <button type="button" class="btn" onClick={() => setParams({ severity: 'none' })}>Show {here.length} of no severity</button>}
         {tab === 'firing' && !rows.length && <a class="btn" href={href('/rules')}>Rules</a>}
       </Empty>

@@ -1,12 +1,11 @@
 import { useMemo } from 'preact/hooks';
 import { ruleGroups, shippedRules } from '../api/rules';
 import { Severity } from '../components/alerts/Severity';
-import { Ago, Empty, ErrorNote, LabelList, Loading, Overlay, safeLink, Snippet } from '../components/bits';
+import { Ago, Empty, ErrorNote, LabelList, LastAnswer, Loading, Overlay, safeLink, Snippet } from '../components/bits';
 import { Icon } from '../components/icons';
 import { Status, type Level } from '../components/Status';
 import { Table, type Column } from '../components/Table';
-import { ago, format, seconds } from '../lib/format';
-import { second } from '../state/clock';
+import { format, seconds } from '../lib/format';
 import { severityRank } from '../lib/alerts';
 import { changed, nixDisable, nixSetting, readable, RULE_STATES, ruleFits, ruleRows, stateParam, type RuleRow, type RuleState } from '../lib/rules';
 import { durationText } from '../lib/time';
@@ -39,7 +38,6 @@ export default function RulesPage() {
   const filter = { text: param('q') || param('search'), state: stateParam(param('state'), param('health')), type: param('type'), from: param('from') };
   const shown = useMemo(() => rows.filter((r) => ruleFits(r, filter)), [rows, JSON.stringify(filter)]);
   const grouped = param('group') !== '';
-  const old = groups.time > 0 && second.value - groups.time > 120;
   const open = rows.find((r) => r.key === param('rule'));
   const count = (state: RuleState) => rows.filter((r) => r.state === state).length;
   const inactive = count('disabled') + count('replaced') + count('off');
@@ -58,7 +56,7 @@ export default function RulesPage() {
           <option value="">From anywhere</option><option value="shipped">In the binary</option><option value="user">In rule_files</option>
         </select>
         <button type="button" class="btn" aria-pressed={grouped} onClick={() => setParams({ group: !grouped })}>By group</button>
-        {old && <Status level="warn" badge>last answer {ago(second.value - groups.time)} ago</Status>}
+        <LastAnswer time={groups.time} />
       </Head>
       <ErrorNote error={groups.error} what={groups.data ? 'The last answer failed; this is from before' : 'The rules could not be loaded'} />
       <ErrorNote error={shipped.error} what="The rules in the binary could not be loaded" />

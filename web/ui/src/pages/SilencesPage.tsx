@@ -5,15 +5,14 @@ import type { Matcher, Silence } from '../api/types/alerts';
 import { Severity } from '../components/alerts/Severity';
 import { SilenceForm } from '../components/alerts/SilenceForm';
 import { useAlerts } from '../components/alerts/useAlerts';
-import { Ago, Empty, ErrorNote, Loading, Menu, Time } from '../components/bits';
+import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, Time } from '../components/bits';
 import { Icon } from '../components/icons';
-import { Status } from '../components/Status';
 import { parseMatchers, printMatcher } from '../lib/alertMatchers';
 import type { AlertRow } from '../lib/alerts';
 import { ago } from '../lib/format';
 import { bySoonest, muted, PRESETS } from '../lib/silences';
 import { dateTime } from '../lib/time';
-import { frozen, refresh, second } from '../state/clock';
+import { refresh, second } from '../state/clock';
 import { useData } from '../state/data';
 import { loadAlerts } from '../state/firing';
 import { href, hereWith, location, param, setParams } from '../state/location';
@@ -38,7 +37,6 @@ export default function SilencesPage() {
   const making = param('new') === '1';
   const given = useMemo(() => readGiven(location.value.params.getAll('matcher')), [location.value.params]);
   const close = () => setParams({ new: null, matcher: null });
-  const old = !frozen.value && found.time > 0 && second.value - found.time > 120;
 
   if (found.error?.status === 404) {
     return <><h1>Silences</h1><div class="panel"><Empty icon="silence" title="There are no silences here" why="This server delivers no alerts itself; silence them in the Alertmanagers of its configuration." /></div></>;
@@ -47,7 +45,7 @@ export default function SilencesPage() {
     <>
       <div class="pagehead">
         <h1>Silences</h1>
-        {old && <Status level="warn" badge>last answer {ago(second.value - found.time)} ago</Status>}
+        <LastAnswer time={found.time} />
         <span class="grow" />
         <a class="btn wide" href={href('/alerts')}><Icon name="alerts" />Alerts</a>
         <button type="button" class="btn primary" onClick={() => setParams({ new: true }, false)}><Icon name="plus" />New silence</button>
@@ -103,7 +101,7 @@ function SilenceCard({ s, rows, marked, onEdit }: { s: Silence; rows: AlertRow[]
   const [error, setError] = useState<Error | undefined>();
   const [open, setOpen] = useState(false);
   const state = s.status.state;
-  const hits = state === 'expired' ? [] : muted(rows, s.matchers);
+  const hits = useMemo(() => (state === 'expired' ? [] : muted(rows, s.matchers)), [rows, s.matchers, state]);
   const done = (text: string) => { toast(text); setError(undefined); void loadAlerts(); refresh(); };
   const extend = async (end: number) => {
     try {

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { request } from '../api/client';
 import { vector } from '../api/prom';
 import type { Block, BuildInfo, RuntimeInfo, TSDBStat, TSDBStatus } from '../api/types/status';
-import { Ago, Empty, ErrorNote, Loading, Panel, Time } from '../components/bits';
+import { Ago, Empty, ErrorNote, LastAnswer, Loading, Panel, Time } from '../components/bits';
 import { Icon } from '../components/icons';
 import { Status } from '../components/Status';
 import { Table } from '../components/Table';
@@ -43,6 +43,8 @@ const when = (text: string | undefined) => {
   return t > 0 ? <><Time time={t} withSeconds /> <span class="dim">(<Ago time={t} suffix=" ago" />)</span></> : <>–</>;
 };
 
+const NOT_SCRAPED = 'This server does not scrape itself under the job “clanmon”, so it does not know.';
+
 // Own health: every figure is of this server's own /metrics, scraped by itself.
 const HEALTH = [
   ['samples', 'sum(rate(prometheus_tsdb_head_samples_appended_total{job="clanmon"}[5m]))'],
@@ -75,12 +77,13 @@ function Overview() {
   return (
     <>
       <Before error={runtime.error} />
+      <LastAnswer time={runtime.time} />
       {news.data?.filter((n) => n.active).map((n) => <p class="note warn" key={n.text}>{n.text}</p>)}
       <div class="panels">
         <Panel title="Build">
           <dl class="facts body">
             <dt>clanmon</dt><dd>{version || b?.branch.replace(/^clanmon-/, '') || '–'}</dd>
-            <dt>Embedded Prometheus</dt><dd>{b?.version ?? '–'}</dd>
+            <dt>Prometheus</dt><dd>{b?.version ?? '–'}</dd>
             <dt>Revision</dt><dd>{b?.revision || '–'}</dd>
             <dt>Built</dt><dd>{Date.parse(b?.buildDate ?? '') > 0 ? when(b?.buildDate) : b?.buildDate || '–'}</dd>
             <dt>Go</dt><dd>{b?.goVersion ?? '–'}</dd>
@@ -111,7 +114,7 @@ function Overview() {
               <dt>Compaction, last 3 h</dt><dd>{check('compact', 'none failed', (n) => `${n} failed`)}</dd>
               <dt>WAL</dt><dd>{check('wal', 'never corrupted', (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} repaired since the start`)}</dd>
             </dl>
-            {own.data?.length === 0 && <p class="body dim">This server does not scrape itself under the job “clanmon”, so it does not know.</p>}
+            {own.data?.length === 0 && <p class="body dim">{NOT_SCRAPED}</p>}
             <ErrorNote error={own.error} />
           </Panel>
         )}
@@ -135,6 +138,7 @@ function Storage() {
   const machines = useData('cardinality', (s) => vector('topk(15, sum by (machine) (scrape_samples_post_metric_relabeling{machine!=""}))', undefined, s), 60);
   const f = Object.fromEntries((figures.data ?? []).map((x) => [x.metric.figure, Number(x.value?.[1])])) as unknown as StorageFigures;
   const left = daysUntilFull(f);
+  const unknown = figures.data?.length === 0;
   const h = tsdb.data?.headStats;
   const t = tsdb.data;
   const per = (name: string, list: TSDBStat[] | null | undefined, unit: 'count' | 'bytes', link?: (n: string) => string) => (
@@ -151,13 +155,14 @@ function Storage() {
       <div class="panels">
         <Panel title="On disk">
           <dl class="facts body">
-            <dt>Blocks</dt><dd>{format(f.blocks, 'bytes')}{blocks.data && `, ${(blocks.data.blocks ?? []).length} of them`}</dd>
+            <dt>Blocks</dt><dd>{[f.blocks === undefined ? '' : format(f.blocks, 'bytes'), blocks.data ? `${(blocks.data.blocks ?? []).length} of them` : ''].filter(Boolean).join(', ') || '–'}</dd>
             <dt>WAL and head</dt><dd>{format(f.wal, 'bytes')}</dd>
-            <dt>Growth</dt><dd>{f.growth === undefined ? 'known after some days' : `${format(f.growth * 86400, 'bytes')} a day`}</dd>
-            <dt>Size limit</dt><dd>{f.limit ? format(f.limit, 'bytes') : <>none; <code>--storage.tsdb.retention.size</code> sets one</>}</dd>
+            <dt>Growth</dt><dd>{unknown ? '–' : f.growth === undefined ? 'known after some days' : `${format(f.growth * 86400, 'bytes')} a day`}</dd>
+            <dt>Size limit</dt><dd>{unknown ? '–' : f.limit ? format(f.limit, 'bytes') : <>none; <code>--storage.tsdb.retention.size</code> sets one</>}</dd>
             {f.limit > 0 && <><dt>Limit reached</dt><dd>{left === undefined ? 'not at the present rate' : `in ${left < 1 ? 'less than a day' : `${Math.round(left)} days`}; the oldest block then makes room`}</dd></>}
             <dt>Oldest sample</dt><dd><Time time={f.oldest > 0 && f.oldest < 1e11 ? f.oldest : undefined} /></dd>
           </dl>
+          {unknown && <p class="body dim">{NOT_SCRAPED}</p>}
         </Panel>
         <Panel title="In memory">
           <dl class="facts body">

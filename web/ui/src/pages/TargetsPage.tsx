@@ -3,13 +3,12 @@ import { discovery } from '../api/clanmon';
 import { request } from '../api/client';
 import { vector } from '../api/prom';
 import type { RelabelStep, Target, Targets } from '../api/types/targets';
-import { Ago, Empty, ErrorNote, LabelList, Loading, Menu, Overlay, Panel, Snippet, safeLink } from '../components/bits';
+import { Ago, Empty, ErrorNote, LabelList, LastAnswer, Loading, Menu, Overlay, Panel, Snippet, safeLink } from '../components/bits';
 import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
 import { Tabs } from '../components/Tabs';
 import { shortError } from '../lib/errors';
-import { ago, format, seconds } from '../lib/format';
-import { second } from '../state/clock';
+import { format, seconds } from '../lib/format';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
 import { hereWith, href, location, machinePath, param, setParams, tagFilter } from '../state/location';
@@ -30,13 +29,12 @@ export default function TargetsPage() {
   const tab = location.value.path === '/service-discovery' ? 'discovery' : param('tab', 'targets');
   const all = asked.data?.activeTargets ?? [];
   const down = all.filter((t) => t.health === 'down').length;
-  const old = asked.time > 0 && second.value - asked.time > 120;
   return (
     <>
       <div class="pagehead">
         <h1>Targets</h1>
         {asked.data && <span class="dim">{several(all.length, 'target')} in {several(new Set(all.map((t) => t.scrapePool)).size, 'job')}{down ? `, ${down} down` : ''}</span>}
-        {old && <Status level="warn" badge>last answer {ago(second.value - asked.time)} ago</Status>}
+        <LastAnswer time={asked.time} />
       </div>
       <Tabs label="Targets and discovery" current={tab} tabs={[{ id: 'targets', title: 'Targets' }, { id: 'discovery', title: 'Discovery' }]} links={(id) => href('/targets', { tab: id === 'targets' ? null : id })} />
       <ErrorNote error={asked.error} what={asked.data ? 'The last answer failed; this is from before' : 'The targets could not be loaded'} />
@@ -167,6 +165,9 @@ function DiscoveryTab({ t }: { t: Targets }) {
   return (
     <>
       <ErrorNote error={found.error} what="Discovery could not be loaded" />
+      {found.data && methods.length === 0 && (
+        <Panel title="Sources"><Empty icon="search" title="Nothing looks for machines" why="Targets come from the configuration file only. A method that finds machines is switched on by a flag, such as:"><Snippet text="clanmon server --discovery tailscale" /></Empty></Panel>
+      )}
       {methods.length > 0 && (
         <Panel title="Sources">
           <Table
@@ -192,7 +193,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
           empty={<Empty icon="list" title="No job has found anything" />}
         />
       </Panel>
-      {!agent && (
+      {!agent && methods.length + waiting.length > 0 && (
         <Panel title={`Found, but not reporting${waiting.length ? `: ${waiting.length}` : ''}`}>
           <Table
             label="Not reporting" rows={waiting} rowKey={(w) => `${w.job} ${w.instance}`} listKeys={false} sortParam="waitsort"

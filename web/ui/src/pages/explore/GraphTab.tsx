@@ -70,7 +70,7 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
 
   return (
     <div class="result">
-      <RunLine run={run} what={a && <>{a.cut ? `first ${MOST}` : (heat ? a.raw : a.series).length.toLocaleString('en')} series · step {durationText(a.grid.step) === '0s' ? `${a.grid.step}s` : durationText(a.grid.step)}</>}>
+      <RunLine run={run} what={a && <>{a.cut ? `first ${(heat ? MOST_HEAT : MOST).toLocaleString('en')}` : (heat ? a.raw : a.series).length.toLocaleString('en')} series · step {durationText(a.grid.step) === '0s' ? `${a.grid.step}s` : durationText(a.grid.step)}</>}>
         <span class="group" role="group" aria-label="Kind of graph">
           {(['lines', 'stacked', 'heatmap'] as Mode[]).map((m) => <button type="button" class="btn" key={m} aria-pressed={q.mode === m} onClick={() => setMode(m)}>{m[0]!.toUpperCase() + m.slice(1)}</button>)}
         </span>
@@ -85,6 +85,7 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
           {total ? `${total.toLocaleString('en')} series` : `More than ${MOST} series`}; the first {MOST} are drawn. <button type="button" class="btn" onClick={() => setAll(true)}>Show all{total ? ` ${total.toLocaleString('en')}` : ''}</button>
         </p>
       )}
+      {a?.cut && heat && <p class="note warn">Only the first {MOST_HEAT.toLocaleString('en')} series are added up. Aggregate with sum by (le) (…), or select fewer.</p>}
       {all && <p class="dim runline">All series are asked for. <button type="button" class="btn" onClick={() => setAll(false)}>Only the first {MOST}</button></p>}
       {!a && run.running && <div class="waiting"><div class="skeleton" style={{ height: '260px' }} /></div>}
       {a && (heat ? a.raw.length === 0 : a.series.length === 0) && !run.error && <Empty icon="chart" title="No data in this range" why="Choose a longer range, or look at Explain." />}
