@@ -184,7 +184,13 @@ in
           m: s:
           let
             inherit (sections i m s) kinds;
-            bound = lib.any (k: !(lib.elem (k.listenAddress or "") [ "" "0.0.0.0" "::" "[::]" ])) (attrValues kinds);
+            # Where they listen, if not everywhere.
+            addresses = filter (a: !(lib.elem a [ "" "0.0.0.0" "::" ])) (
+              lib.unique (
+                mapAttrsToList (_: k: lib.removePrefix "[" (lib.removeSuffix "]" (k.listenAddress or ""))) kinds
+              )
+            );
+            remote = filter (a: !(lib.elem a [ "localhost" "::1" ] || lib.hasPrefix "127." a)) addresses;
           in
           {
             machine = m;
@@ -193,8 +199,10 @@ in
             host =
               if s.host != null then
                 s.host
-              else if m == name && !bound then
+              else if m == name && remote == [ ] then
                 "localhost"
+              else if lib.length remote == 1 && lib.length addresses == 1 then
+                lib.head remote
               else
                 "${m}.${meta.domain}";
           }

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -136,6 +137,28 @@ func TestOlderServiceIsTakenAsItStands(t *testing.T) {
 	// Its own job had this name, and its series keep it.
 	require.Contains(t, m.Etc["prometheus.yml"], `{"job_name":"node-configured","relabel_configs":[{"replacement":"node","target_label":"job"}]`)
 	require.NotContains(t, m.Etc["prometheus.yml"], `"job_name":"node"`)
+}
+
+// A server asks its exporters where they listen.
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	for settings, want := range map[string]string{
+		``:                              "localhost, web.clan",
+		`host = "10.0.0.7";`:            "10.0.0.7, 10.0.0.7",
+		`listenAddress = "0.0.0.0";`:    "localhost, web.clan",
+		`listenAddress = "127.0.0.1";`:  "localhost, web.clan",
+		`listenAddress = "100.64.0.1";`: "100.64.0.1, 100.64.0.1",
+		`listenAddress = "[fd00::1]";`:  "fd00::1, fd00::1",
+		`exporters.nginx.listenAddress = "10.0.0.1"; exporters.redis.listenAddress = "10.0.0.2";`: "srv.clan, web.clan",
+	} {
+		m := one(t, "srv", fmt.Sprintf(`clan = { machines = { srv = [ ]; web = [ ]; }; instances.a = { module = { name = "clanmon"; input = "self"; };
+  roles.server.machines.srv = { }; roles.exporter.tags.all.settings = { exporters.systemd.enable = false; %s }; }; }; machines.srv = { };`, settings))
+		var inventory struct {
+			Machines map[string]struct{ Addresses []string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(m.Etc["clanmon/inventory.json"]), &inventory))
+		require.Equal(t, want, strings.Join(append(inventory.Machines["srv"].Addresses, inventory.Machines["web"].Addresses...), ", "), settings)
+	}
 }
 
 // The server finds its own metrics where its pages are.
