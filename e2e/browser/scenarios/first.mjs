@@ -4,6 +4,8 @@ export default async function first(browser) {
   await page.see(/First steps|Nobody is told/); // depends on how fast the figures come
   await page.see(/healthy|Warning|Critical/, /CPU/, /Memory/);
   await page.p.locator('main .meter').first().waitFor(); // figures
+  await page.goto('/alerts');
+  await page.see('Nobody is told', '--notify'); // the server's log is nobody
   await page.goto('/targets');
   await page.see(/3 targets in 3 jobs/);
   await page.goto('/status');

@@ -3,6 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { ReceiverState } from '../api/types/alerts';
 import type { Discovery, Machine } from '../api/types/machines';
+import { reachesNobody } from '../lib/alerts';
 import { refresh } from '../state/clock';
 import { recall, remember } from '../state/prefs';
 import { Panel, Snippet } from './bits';
@@ -19,7 +20,7 @@ export function FirstSteps({ found, discovery, seen, told }: { found: Machine[];
   }, [incomplete]);
   if (gone || !told) return null;
   const scraped = found.some((m) => m.targets?.some((t) => t.health === 'up'));
-  const channel = told.some((r) => !/^log/.test(r.integration));
+  const channel = told.some((r) => !reachesNobody(r.integration));
   if (scraped && seen && channel) return null;
   const methods = discovery?.methods ?? [];
   const broken = methods.filter((m) => m.error);

@@ -149,6 +149,10 @@ export const runbookOf = (a: Labels): string => a.runbook_url || a.runbook || ''
 // of its kind: "log[0]" is log.
 export const integrationName = (s: string): string => s.replace(/\[0\]$/, '');
 
+// reachesNobody: the server's own log takes every alert when no way to tell people
+// is configured.
+export const reachesNobody = (integration: string): boolean => integrationName(integration) === 'log';
+
 // sections takes the named top-level parts out of a YAML text, whole.
 export function sections(yaml: string, names: string[]): string {
   const out: string[] = [];

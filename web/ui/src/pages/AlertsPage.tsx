@@ -17,7 +17,7 @@ import { Table } from '../components/Table';
 import { useCurrentInView } from '../components/Tabs';
 import { Timeline } from '../components/Timeline';
 import { matcher } from '../lib/alertMatchers';
-import { exprOf, grouped, hasTag, historyOf, integrationName, passes, runbookOf, SEVERITIES, telling, type AlertRow, type Group, type HistoryRow, type State } from '../lib/alerts';
+import { exprOf, grouped, hasTag, historyOf, integrationName, passes, reachesNobody, runbookOf, SEVERITIES, telling, type AlertRow, type Group, type HistoryRow, type State } from '../lib/alerts';
 import { ago, format } from '../lib/format';
 import { prefilled } from '../lib/silences';
 import { stepFor } from '../lib/time';
@@ -200,14 +200,16 @@ function Row({ r, by, told, receivers, silences, all, actions }: { r: AlertRow; 
 
 // Told says who knows of an alert, and since when.
 function Told({ r, told, receivers }: { r: AlertRow; told: Notifications | undefined; receivers: ReceiverState[] | undefined }) {
-  const sent = told?.[r.key] ?? [];
+  const all = told?.[r.key] ?? [];
+  const sent = all.filter((s) => !reachesNobody(s.integration));
   const bad = (receivers ?? []).filter((x) => r.receivers.includes(x.receiver) && x.lastFailure && (!x.lastSuccess || x.lastFailure > x.lastSuccess));
   if (sent.length) {
     const last = Math.max(...sent.map((s) => Date.parse(s.at))) / 1000;
     const title = [...sent.map((s) => `${s.receiver} by ${integrationName(s.integration)}`), ...bad.map((x) => `not ${x.receiver} by ${integrationName(x.integration)}: it fails`)].join('\n');
     return <span title={title}><Status level={bad.length ? 'warn' : 'ok'}>{[...new Set(sent.map((s) => s.receiver))].join(', ')}</Status> <span class="dim"><Ago time={last} suffix=" ago" /></span></span>;
   }
-  const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n));
+  if (all.length) return <span class="dim">in the log only</span>;
+  const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n && !reachesNobody(x.integration)));
   if (r.receivers.length && receivers && !to.length) return <span class="dim">shown here only</span>;
   if (!r.receivers.length) return <span class="dim">–</span>;
   return bad.length ? <Status level="crit">{to.join(', ')} fails</Status> : <span class="dim">{told ? 'nobody yet' : 'goes to'}, {to.join(', ')}</span>;

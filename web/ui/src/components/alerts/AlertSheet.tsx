@@ -2,7 +2,7 @@
 import { request } from '../../api/client';
 import { notifications as fetchNotifications } from '../../api/clanmon';
 import type { Notifications, Silence } from '../../api/types/alerts';
-import { exprOf, integrationName, runbookOf, type AlertRow } from '../../lib/alerts';
+import { exprOf, integrationName, reachesNobody, runbookOf, type AlertRow } from '../../lib/alerts';
 import { format } from '../../lib/format';
 import { dateTime } from '../../lib/time';
 import { useData } from '../../state/data';
@@ -57,7 +57,7 @@ export function AlertSheet({ r, all, silences, told, onClose, actions }: { r: Al
         {r.value !== undefined && <><dt>Value</dt><dd title={String(r.value)}>{format(r.value)}</dd></>}
         {rule.data && rule.data.duration > 0 && <><dt>Fires after</dt><dd>{format(rule.data.duration, 'seconds')} of being true{r.state === 'pending' && <>, at {dateTime(r.since + rule.data.duration, isUTC(), true)}</>}</dd></>}
         {r.receivers.length > 0 && <><dt>Goes to</dt><dd>{r.receivers.join(', ')}</dd></>}
-        {r.state !== 'pending' && <><dt>Notified</dt><dd>{sent.length === 0 ? <span class="dim">nobody{told ? '' : ' is known to have been'}</span> : sent.map((s) => <div key={`${s.receiver} ${s.integration}`}>{s.receiver} by {integrationName(s.integration)}, <Ago time={Date.parse(s.at) / 1000} suffix=" ago" /> <span class="dim">(<Time time={Date.parse(s.at) / 1000} withSeconds />)</span></div>)}</dd></>}
+        {r.state !== 'pending' && <><dt>Notified</dt><dd>{sent.length === 0 ? <span class="dim">nobody{told ? '' : ' is known to have been'}</span> : sent.map((s) => <div key={`${s.receiver} ${s.integration}`}>{reachesNobody(s.integration) ? 'in the log only' : `${s.receiver} by ${integrationName(s.integration)}`}, <Ago time={Date.parse(s.at) / 1000} suffix=" ago" /> <span class="dim">(<Time time={Date.parse(s.at) / 1000} withSeconds />)</span></div>)}</dd></>}
       </dl>
       <section class="stack" aria-label="Labels">
         <h3>Labels</h3>

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks';
 import { deliveryStatus, receivers as fetchReceivers, testReceiver } from '../../api/clanmon';
 import type { ReceiverState, ReceiverTest } from '../../api/types/alerts';
-import { integrationName, sections } from '../../lib/alerts';
+import { integrationName, reachesNobody, sections } from '../../lib/alerts';
 import { format } from '../../lib/format';
 import { refresh } from '../../state/clock';
 import { useData } from '../../state/data';
@@ -19,7 +19,7 @@ export function NotificationsCard() {
   const [open, setOpen] = useState(false);
   const off = list.error?.status === 404;
   const byName = new Map<string, ReceiverState[]>();
-  for (const r of list.data ?? []) byName.set(r.receiver, [...(byName.get(r.receiver) ?? []), r]);
+  for (const r of (list.data ?? []).filter((r) => !reachesNobody(r.integration))) byName.set(r.receiver, [...(byName.get(r.receiver) ?? []), r]);
   const config = status.data ? sections(status.data.config.original, ['route', 'time_intervals', 'mute_time_intervals', 'inhibit_rules']) : '';
   return (
     <Panel title="Notifications" label="Notifications">
