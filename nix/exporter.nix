@@ -6,6 +6,7 @@
   plainFlag,
   toFlags,
   pastedSecrets,
+  interfaceProblems,
 }:
 let
   inherit (lib)
@@ -222,6 +223,12 @@ let
       foreignFirewall = filterAttrs (t: _: !(elem t kinds)) on;
       problems =
         contradictions
+        ++ interfaceProblems "${where}: interfaces" settings.interfaces
+        ++ concatLists (
+          mapAttrsToList (
+            t: s: optionals (!misshapen "interfaces" (s.interfaces or null)) (interfaceProblems "${where}: exporters.${t}.interfaces" (s.interfaces or [ ]))
+          ) named
+        )
         ++ concatMap (
           t:
           concatMap (

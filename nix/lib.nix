@@ -149,6 +149,13 @@ let
       closed = !everywhere && open == [ ] && lib.any (o: o.openFirewall != false) openings;
     };
 
+  # Names that would keep the firewall from starting.
+  interfaceProblems =
+    path: names:
+    map (
+      name: "${path}: ${builtins.toJSON name} is no name of an interface: 1 to 15 characters without spaces and slashes, such as tailscale0 or wg+"
+    ) (filter (name: builtins.match "[^ /]{1,15}" name == null) names);
+
   # One warning for all ports of an instance that stay closed without having been told
   # to, if there is a firewall at all.
   closedWarnings =
@@ -193,7 +200,13 @@ let
         (net.configFile or null) == null
         && !(lib.any (peer: lib.any (ip: lib.hasSuffix "/0" ip) (peer.allowedIPs or [ ])) (net.peers or [ ]));
     in
-    optional (tailscale.enable or false) (tailscale.interfaceName or "tailscale0")
+    # In userspace there is no interface: what comes in is from localhost.
+    optional (tailscale.enable or false) (
+      let
+        name = tailscale.interfaceName or "tailscale0";
+      in
+      if name == "userspace-networking" then "lo" else name
+    )
     ++ attrNames (filterAttrs (_: private) nets)
     ++ optional (config.services.zerotierone.enable or false) "zt+"
     ++ optional (
@@ -223,6 +236,7 @@ in
       plainFlag
       toFlags
       pastedSecrets
+      interfaceProblems
       ;
   };
 
@@ -232,6 +246,7 @@ in
       vocabulary
       kinds
       pastedSecrets
+      interfaceProblems
       ;
   };
 }

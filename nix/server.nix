@@ -5,6 +5,7 @@
   vocabulary,
   kinds,
   pastedSecrets,
+  interfaceProblems,
 }:
 let
   inherit (lib)
@@ -228,7 +229,8 @@ in
     in
     {
       problems =
-        optional (on "tailscale" && !has.tailscale && !lenient) (
+        interfaceProblems "${where}: interfaces" settings.interfaces
+        ++ optional (on "tailscale" && !has.tailscale && !lenient) (
           "${where}: discoveryMethod: \"tailscale\" asks the tailscaled of this machine, which has none: set services.tailscale.enable = true on it, or choose another method"
         )
         ++ optional (on "inventory" && !hasExporters) (

@@ -65,6 +65,9 @@ func TestBadInput(t *testing.T) {
 		{exporter, `exporters.nginx.settings = [ "--nginx.timeout=1s" ];`, []string{"exporters.nginx.settings", "flags by their names"}},
 		{exporter, `exporterType = "nginx"; port = 9113; exporters.nginx.port = 9114;`, []string{"exporters.nginx.port", "9114", "9113"}},
 		{exporter, `exporterType = "blackbox"; port = 9100; exporters.node = { };`, []string{"port 9100", "exporter blackbox", "exporter node"}},
+		{exporter, `interfaces = [ "a-name-of-an-interface" ];`, []string{"interfaces", `"a-name-of-an-interface"`, "15 characters"}},
+		{exporter, `exporters.nginx.interfaces = [ "eth1 eth2" ];`, []string{"exporters.nginx.interfaces", `"eth1 eth2"`}},
+		{server, `interfaces = [ "eth1/24" ];`, []string{"interfaces", `"eth1/24"`}},
 		{exporter, `availability = "sometimes";`, []string{"settings.availability", "intermittent"}},
 		{onExporter, `services.prometheus.exporters.node.enable = true;`, []string{"exporters.node", "services.prometheus.exporters.node.enable"}},
 	} {
@@ -235,6 +238,7 @@ func TestFirewall(t *testing.T) {
 		{``, `services.zerotierone.enable = true;`, nil, []string{"zt+"}, false},
 		{``, `services.zerotierone.enable = true; networking.nftables.enable = true;`, nil, []string{"zt*"}, false},
 		{``, `services.tailscale = { enable = true; interfaceName = "ts1"; };`, nil, []string{"ts1"}, false},
+		{``, `services.tailscale = { enable = true; interfaceName = "userspace-networking"; };`, nil, []string{"lo"}, false},
 		{``, `networking.wireguard.interfaces = { ours.peers = [ { allowedIPs = [ "fd00::/64" ]; } ]; mullvad.peers = [ { allowedIPs = [ "0.0.0.0/0" ]; } ]; }; networking.wg-quick.interfaces.file.configFile = "/etc/wg.conf";`, nil, []string{"ours"}, false},
 		{``, `services.yggdrasil = { enable = true; settings.IfName = "ygg"; };`, nil, nil, true},
 		{``, `services.yggdrasil = { enable = true; settings.IfName = "ygg"; }; clan.core.networking.internalListenAddresses = [ "200::1" ];`, nil, []string{"ygg"}, false},
