@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { discovery, machines, receivers } from '../api/clanmon';
 import { anyOf, queryRange, quote, vector } from '../api/prom';
-import type { Discovery } from '../api/types/machines';
+import type { Discovery, Waiting } from '../api/types/machines';
 import { Ago, Empty, ErrorNote, Loading, Menu, Overlay, Snippet } from '../components/bits';
 import { FirstSteps } from '../components/FirstSteps';
 import { Icon } from '../components/icons';
@@ -50,7 +50,8 @@ export default function FleetPage() {
   const [hidden, setHidden] = useState<string[]>(() => recall('fleet.hidden', DEFAULT_HIDDEN));
   const columns = useMemo(() => fleetColumns(sparks.data), [sparks.data]);
   const shownColumns = useMemo(() => columns.filter((c) => !hidden.includes(c.id)), [columns, hidden]);
-  const silent = (disco.data?.waiting?.length ?? 0) + (disco.data?.leftOut?.length ?? 0);
+  // What is left out on purpose, such as phones, is not expected to report.
+  const silent = new Set(disco.data?.waiting?.map((w) => w.machine)).size;
   const old = useOld(found.time);
 
   if (!found.data && found.error) return <><PageHead /><ErrorNote error={found.error} what="The machines could not be loaded" /></>;
@@ -257,22 +258,50 @@ function NoMachines({ disco, silent }: { disco: Discovery | undefined; silent: n
   );
 }
 
+// What a reason of server/fleet/gate.go means, and what to do about it.
+const HINT: Record<string, string> = {
+  refused: 'Nothing listens there: start an exporter.',
+  timeout: 'Nothing comes back: a firewall or the access rules of the tailnet may be in the way, or it is off.',
+  'no route': 'There is no way to it from here.',
+  'name not found': 'Its name has no address.',
+  'no metrics': 'Something answers that has no metrics.',
+};
+
+const MOST_SILENT = 60;
+
 function NotReporting({ d, onClose }: { d: Discovery; onClose: () => void }) {
+  const by = new Map<string, Waiting[]>();
+  for (const w of d.waiting ?? []) by.set(w.machine, [...(by.get(w.machine) ?? []), w]);
+  const machines = [...by].sort(([a], [b]) => names.compare(a, b));
+  const reasons = new Map<string, string[]>();
+  for (const l of d.leftOut ?? []) reasons.set(l.reason, [...(reasons.get(l.reason) ?? []), l.device]);
   return (
     <Overlay kind="sheet" title="Not reporting" onClose={onClose}>
-      <p class="dim">Found, but nothing there has answered with metrics yet. These raise no alert.</p>
-      {(d.waiting ?? []).map((w) => (
-        <div class="panel" key={`${w.job} ${w.instance}`}>
-          <div class="body stack">
-            <div class="row"><b class="grow">{w.machine}</b><span class="chip">{w.job}</span><Status level="off" icon="wait">{w.reason || 'not asked yet'}</Status></div>
-            <p class="dim wrap">{w.address}, found by {w.method}, asked {w.attempts} {w.attempts === 1 ? 'time' : 'times'}{w.error && `: ${w.error}`}</p>
-            <Snippet text={`curl -sS http://${w.address}/metrics | head`} />
+      <p class="dim">Found, but nothing there has answered with metrics yet. These raise no alert. On a machine that should report:</p>
+      <Snippet text="clanmon exporter" />
+      {machines.slice(0, MOST_SILENT).map(([machine, list]) => (
+        <section class="panel" key={machine}>
+          <div class="body stack silent">
+            <div class="row"><b class="grow">{machine}</b><span class="dim">found by {[...new Set(list.map((w) => w.method))].join(', ')}</span></div>
+            {list.map((w) => (
+              <div key={w.instance + w.job}>
+                <div class="row"><span class="chip">{w.job}</span><Status level="off" icon="wait">{w.reason || 'not asked yet'}</Status>{w.attempts > 0 && <span class="dim">asked {w.attempts} {w.attempts === 1 ? 'time' : 'times'}</span>}</div>
+                {w.error && <p class="dim wrap" title={w.error}>{HINT[w.reason] ?? w.error}</p>}
+                <Snippet text={`curl -sS http://${w.address}/metrics | head`} />
+              </div>
+            ))}
           </div>
-        </div>
+        </section>
       ))}
-      {(d.waiting?.length ?? 0) > 0 && <><h3>To make a machine report</h3><Snippet text="clanmon exporter" /></>}
-      {(d.leftOut?.length ?? 0) > 0 && <h3>Left out</h3>}
-      {(d.leftOut ?? []).map((l) => <p key={l.device}><b>{l.device}</b> <span class="dim">({l.method}): {l.reason}</span></p>)}
+      {machines.length > MOST_SILENT && <p>and {machines.length - MOST_SILENT} more, in <a href={href('/service-discovery')}>discovery</a></p>}
+      {reasons.size > 0 && (
+        <details>
+          <summary>{d.leftOut!.length} left out on purpose</summary>
+          {[...reasons].map(([reason, devices]) => <p key={reason} class="wrap"><b>{reason}</b>: <span class="dim">{devices.slice(0, 20).join(', ')}{devices.length > 20 && ` and ${devices.length - 20} more`}</span></p>)}
+        </details>
+      )}
     </Overlay>
   );
 }
+
+const names = new Intl.Collator('en', { numeric: true });
