@@ -301,7 +301,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
     }, [p.data.times, ...drawn] as uPlot.AlignedData, node);
     let focused: number | null = null;
     plot.current = u;
-    const down = () => (dragging.value = true);
+    const down = (e: MouseEvent) => { if (e.button === 0) dragging.value = true; };
     const up = () => (dragging.value = false);
     const enter = () => (hover.on = true);
     const leave = () => { hover.on = false; setTip(null); };
@@ -315,6 +315,7 @@ export function Plot(p: ChartProps & { height: number; data: Loaded; off: Readon
     return () => {
       resize.disconnect();
       untouch();
+      dragging.value = false; // the page may be left in the midst of it
       window.removeEventListener('mouseup', up);
       u.destroy();
       plot.current = null;

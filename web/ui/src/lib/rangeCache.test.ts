@@ -7,6 +7,17 @@ const series = (name: string, from: number, to: number, step: number, v = 1) => 
   return { metric: { name }, values };
 };
 
+test('what was forgotten while its continuation was on its way is asked for anew', () => {
+  const c = new RangeCache(1);
+  const [old, now] = [{ start: 0, end: 100, step: 10 }, { start: 10, end: 110, step: 10 }];
+  c.put('a', old, old, []);
+  const asked = c.missing('a', now);
+  expect(asked.start).toBeGreaterThan(now.start);
+  c.put('b', old, old, []); // takes the place of a
+  c.put('a', now, asked, [{ metric: { m: 'x' }, values: [[110, '1']] }]);
+  expect(c.missing('a', { start: 20, end: 120, step: 10 }).start).toBe(20);
+});
+
 test('a refresh asks only for the steps that are new, and the last ones again', () => {
   const c = new RangeCache();
   const first = { start: 0, end: 3600, step: 60 };

@@ -38,6 +38,7 @@ export class RangeCache {
   put(expr: string, grid: Grid, asked: Grid, answer: MatrixSeries[]): Frame {
     const id = `${grid.step} ${expr}`;
     let e = asked.start > grid.start || asked.end < grid.end ? this.entries.get(id) : undefined;
+    const lost = !e && (asked.start > grid.start || asked.end < grid.end); // forgotten while the answer was on its way
     if (!e) e = { grid, byKey: new Map() };
     for (const [key, s] of e.byKey) {
       for (const t of s.values.keys()) if (t < grid.start || t > grid.end || (t >= asked.start && t <= asked.end)) s.values.delete(t);
@@ -49,7 +50,7 @@ export class RangeCache {
       if (!s) e.byKey.set(key, (s = { metric: a.metric, values: new Map() }));
       for (const [t, v] of a.values ?? []) s.values.set(Math.round(t * 1000) / 1000, Number(v));
     }
-    e.grid = grid;
+    e.grid = lost ? asked : grid;
     this.entries.delete(id); // the least recently used goes first
     this.entries.set(id, e);
     if (this.entries.size > this.most) this.entries.delete(this.entries.keys().next().value!);
