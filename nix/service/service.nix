@@ -523,7 +523,11 @@ in
                     value = {
                       # Several servers tell the same people.
                       share = true;
-                      files.secret.secret = true;
+                      files.secret = {
+                        secret = true;
+                        # systemd hands it over when the unit starts.
+                        restartUnits = [ "prometheus.service" ];
+                      };
                       prompts.secret = {
                         inherit (s) description;
                         type = "hidden";

@@ -36,7 +36,10 @@ type machine struct {
 	Generators map[string]struct {
 		Share  bool
 		Script string
-		Files  map[string]struct{ Secret, Deploy bool }
+		Files  map[string]struct {
+			Secret, Deploy bool
+			RestartUnits   []string
+		}
 	}
 	Prometheus struct {
 		Enable        bool
@@ -169,6 +172,7 @@ func TestClan(t *testing.T) {
 	require.Equal(t, []any{"notify-mail:/run/mail", "notify-ops:/run/secrets/vars/clanmon-monitoring-notify-ops/secret"},
 		srv.Services["prometheus"].ServiceConfig["LoadCredential"])
 	require.Equal(t, []string{"/var/lib/prometheus2"}, srv.State["clanmon"].Folders)
+	require.Equal(t, []string{"prometheus.service"}, srv.Generators["clanmon-monitoring-notify-ops"].Files["secret"].RestartUnits, "a new secret counts")
 
 	var inventory struct {
 		Machines map[string]struct {

@@ -129,6 +129,7 @@ in
                   options = {
                     secret = option types.bool true;
                     deploy = option types.bool true;
+                    restartUnits = strings;
                     path = option types.str "/run/secrets/vars/${generator}/${name}";
                   };
                 }
