@@ -212,7 +212,7 @@ function Told({ r, told, receivers }: { r: AlertRow; told: Notifications | undef
   const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n && !reachesNobody(x.integration)));
   if (r.receivers.length && receivers && !to.length) return <span class="dim">shown here only</span>;
   if (!r.receivers.length) return <span class="dim">–</span>;
-  return bad.length ? <Status level="crit">{to.join(', ')} fails</Status> : <span class="dim">{told ? 'nobody yet' : 'goes to'}, {to.join(', ')}</span>;
+  return bad.length ? <Status level="crit">{to.join(', ')} fails</Status> : <span class="dim">{told ? 'not told yet:' : 'goes to'} {to.join(', ')}</span>;
 }
 
 function MutedBy({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences: Silence[] | undefined }) {

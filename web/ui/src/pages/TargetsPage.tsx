@@ -220,6 +220,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
       )}
       {pool && (
         <Overlay kind="sheet" title={`${pool.name}: dropped by relabelling`} onClose={() => setParams({ pool: null })}>
+          {pool.kept > 0 && <p><a href={href('/targets', { pool: pool.name })}>{several(pool.kept, 'target')} of this job</a> {pool.kept === 1 ? 'is' : 'are'} kept.</p>}
           {!pool.sample.length && <p class="dim">{pool.dropped ? 'Dropped targets are not kept (global.keep_dropped_targets).' : 'Nothing is dropped.'}</p>}
           {pool.sample.slice(0, 100).map((d, i) => <div class="panel" key={i}><dl class="facts mono body">{Object.entries(d.discoveredLabels).filter(([k]) => !/^__(scrape|always|convert)/.test(k)).map(([k, v]) => [<dt key={k}>{k}</dt>, <dd key={`${k}=`}>{v}</dd>])}</dl></div>)}
           {pool.sample.length > 100 && <p class="dim">and {pool.sample.length - 100} more</p>}

@@ -25,7 +25,8 @@ export function NotificationsCard() {
     <Panel title="Notifications" label="Notifications">
       {off ? <Empty icon="alerts" title="Delivered elsewhere" why="This server sends its alerts to the Alertmanagers of its configuration, and tells nobody itself." /> : (
         <div class="body stack">
-          <ErrorNote error={list.error} what="Receivers" />
+          <ErrorNote error={list.error} what={list.data ? 'The last answer failed; this is from before' : 'The receivers could not be loaded'} />
+          {list.loading && !list.error && <div class="skeleton" />}
           {list.data && !byName.size && (
             <Empty icon="alerts" title="Nobody is told" why="Alerts show here and in the log only. Name a way to reach you:">
               <Snippet text={'clanmon server --notify ntfy://ntfy.sh/YOUR-TOPIC\nclanmon server --notify mailto:you@example.org?smarthost=localhost:25'} />

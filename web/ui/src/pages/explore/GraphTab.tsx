@@ -87,7 +87,7 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
       )}
       {a?.cut && heat && <p class="note warn">Only the first {MOST_HEAT.toLocaleString('en')} series are added up. Aggregate with sum by (le) (…), or select fewer.</p>}
       {all && <p class="dim runline">All series are asked for. <button type="button" class="btn" onClick={() => setAll(false)}>Only the first {MOST}</button></p>}
-      {!a && run.running && <div class="waiting"><div class="skeleton" style={{ height: '260px' }} /></div>}
+      {!a && run.running && <div class="waiting"><div class="skeleton" style={{ height: '344px' }} /></div>}
       {a && (heat ? a.raw.length === 0 : a.series.length === 0) && !run.error && <Empty icon="chart" title="No data in this range" why="Choose a longer range, or look at Explain." />}
       {a && heat && a.raw.length > 0 && <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />}
       {a && !heat && native && <p class="note">These are native histograms. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw them as a heatmap</button></p>}
