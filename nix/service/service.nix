@@ -125,6 +125,9 @@ in
       exporters = mapAttrs (i: sections i name) (mine "exporter");
       merged = clanmon.exporter.merge (mapAttrsToList (_: s: s.kinds) exporters);
       hasExporter = merged.kinds != { };
+      exporterService = ''${lib.concatStringsSep " and " (map (i: where i "exporter" name) (attrNames exporters))} (module.name "${
+        if older then "prometheus" else "clanmon"
+      }")'';
       foreign = lib.foldl' (a: s: a // s.foreignFirewall) { } (attrValues exporters);
       foreignConfig = lib.foldl' lib.recursiveUpdate { } (mapAttrsToList (_: s: s.foreign) exporters);
       exporterTLS = mapAttrs (i: _: (tlsOf i).on) exporters;
@@ -409,7 +412,9 @@ in
             }
             ]
             ++ optional hasExporter {
-              services.clanmon.exporter = {
+              services.clanmon.exporterServices = [ exporterService ];
+              # The same service under its other name has its own; nixos/common.nix says so.
+              services.clanmon.exporter = lib.mkIf (lib.head config.services.clanmon.exporterServices == exporterService) {
                 enable = true;
                 checked = true;
                 # Without a word about node it would run.

@@ -217,6 +217,20 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
 	}
 }
 
+// Under both names on one machine there would be two processes on one port.
+func TestBothNamesOnOneMachine(t *testing.T) {
+	t.Parallel()
+	all, err := evaluate(t, `clan = { machines.srv = [ ]; instances = {
+    a = { module = { name = "clanmon"; input = "self"; }; roles.exporter.machines.srv = { }; };
+    b = { module = { name = "prometheus"; input = "self"; }; roles.exporter.machines.srv.settings.exporterType = "node"; };
+  }; }; machines.srv = { };`)
+	require.NoError(t, err)
+	require.Len(t, all["srv"].Problems, 1)
+	for _, want := range []string{"clan instance 'a'", "clan instance 'b'", "machine 'srv'", `module.name "prometheus"`, "the same module.name"} {
+		require.Contains(t, all["srv"].Problems[0], want)
+	}
+}
+
 // Names of interfaces are written as the firewall of the machine wants them, and
 // only VPNs of one's own count.
 func TestFirewall(t *testing.T) {
