@@ -103,7 +103,7 @@ const rowKey = (r: FleetRow) => (r.group === undefined ? r.name : `${r.group} ${
 function GroupHead({ tag, n, rows }: { tag: string; n: number; rows: FleetRow[] }) {
   const of = rows.filter((r) => (tag === NO_TAG ? !r.tags.length : r.tags.includes(tag)));
   return (
-    <span class="row" style={{ gap: '12px' }}>
+    <span class="row nowraprow taghead">
       {tag} <span class="dim">{n} {n === 1 ? 'machine' : 'machines'}</span>
       {(['down', 'critical', 'warning'] as const).map((s) => { const k = of.filter((r) => r.state === s).length; return k > 0 && <Status key={s} level={LOOK[s].level} icon={LOOK[s].icon}>{k} {s === 'warning' && k > 1 ? 'warnings' : s}</Status>; })}
     </span>
