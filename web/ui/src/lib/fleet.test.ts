@@ -38,6 +38,7 @@ test('the worst alert says what is wrong, not the first one of the list', () => 
   const later = { ...alert('m', 'warning'), startsAt: '2026-11-25T02:00:00Z', annotations: { summary: 'm: the later one' } };
   expect(of(alert('m', 'info'), alert('m', 'warning'), later)).toMatchObject({ state: 'warning', why: 'warning of m' });
   expect(of(later, alert('m', 'info'), alert('m', 'critical'))).toMatchObject({ state: 'critical', why: 'critical of m' });
+  expect(of({ ...alert('m', 'info'), annotations: { summary: 'm was last updated a year ago' } }).why).toBe('was last updated a year ago');
   expect(of(alert('m', 'none'))).toMatchObject({ state: 'ok', why: '' });
 });
 

@@ -118,7 +118,12 @@ export function mergeFleet(machines: Machine[], records: VectorSample[], facts: 
     const said = alertOf.get(row.name);
     if (!said || rank(a) < rank(said) || (rank(a) === rank(said) && a.startsAt < said.startsAt)) alertOf.set(row.name, a);
   }
-  for (const [name, a] of alertOf) rows.get(name)!.why = (a.annotations.summary || a.labels.alertname || '').replace(`${name}: `, '');
+  for (const [name, a] of alertOf) {
+    // The name stands beside it already.
+    const text = a.annotations.summary || a.labels.alertname || '';
+    const begin = [`${name}: `, `${name} `].find((b) => text.startsWith(b)) ?? '';
+    rows.get(name)!.why = text.slice(begin.length);
+  }
   for (const row of rows.values()) judge(row);
   return [...rows.values()];
 }
