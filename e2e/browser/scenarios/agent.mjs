@@ -3,7 +3,7 @@ export default async function agent(browser) {
   for (const path of ['/', '/agent', '/targets', '/status', '/config', '/flags', '/service-discovery']) {
     const page = await browser.open(path);
     await page.dontSee(/Alerts|Services|Explore/);
-    if (path === '/targets') await page.see('1 targets in 1 jobs');
+    if (path === '/targets') await page.see('1 target in 1 job');
     await page.fits();
     await page.accessible();
     await page.close();

@@ -71,7 +71,7 @@ export default function RulesPage() {
       </div>
       <section class={`panel${groups.error ? ' stale' : ''}`}>
         <Table
-          label="Rules" pagewide rows={shown} columns={columns} rowKey={(r) => r.key} defaultSort="state" {...(grouped && { group: groupOf })}
+          label="Rules" pagewide fixed rows={shown} columns={columns} rowKey={(r) => r.key} defaultSort="state" {...(grouped && { group: groupOf })}
           onOpen={(r) => setParams({ rule: r.key }, false)} card={(r) => <Card r={r} />} rowClass={(r) => (['disabled', 'replaced', 'off'].includes(r.state) ? 'old' : '')}
           empty={rows.length
             ? <Empty icon="filter" title="No rule fits the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, search: null, state: null, health: null, type: null, from: null })}>Show all {rows.length}</button></Empty>
@@ -93,13 +93,13 @@ const time = (text: string | undefined) => { const t = Date.parse(text ?? '') / 
 
 const columns: Column<RuleRow>[] = [
   { id: 'state', title: 'State', width: '110px', sort: (r) => RULE_STATES.indexOf(r.state) * 10 + severityRank(r.severity), cell: (r) => { const l = LOOK[r.state]; return <Status level={l.level} icon={l.icon}>{l.word}</Status>; } },
-  { id: 'name', title: 'Rule', class: 'ellipsis', sort: (r) => r.name, cell: (r) => <><button type="button" class="link" onClick={() => setParams({ rule: r.key }, false)}><b>{r.name}</b></button>{r.changed && <span class="chip" title="Its settings differ from what is shipped">changed</span>}</> },
-  { id: 'severity', title: 'Severity', sort: (r) => r.severity, cell: (r) => (r.type === 'recording' ? <span class="dim">record</span> : <Severity severity={r.severity} />) },
-  { id: 'alerts', title: 'Alerts', num: true, sort: (r) => r.rule?.alerts?.length, cell: (r) => (r.rule?.alerts?.length ? <a href={href('/alerts', { q: r.name })}>{r.rule.alerts.length}</a> : <span class="dim">{r.type === 'alerting' && r.rule ? 0 : '–'}</span>) },
-  { id: 'expr', title: 'Expression', class: 'ellipsis mono rulexpr', cell: (r) => (r.rule?.lastError ? <span class="status crit" title={r.rule.lastError}>{r.rule.lastError}</span> : <span title={r.expr}>{r.expr}</span>) },
-  { id: 'group', title: 'Group', class: 'ellipsis', sort: groupOf, cell: (r) => <span class="dim" title={r.file || undefined}>{r.group}</span> },
-  { id: 'duration', title: 'How long it took to evaluate', head: 'Took', num: true, sort: (r) => r.rule?.evaluationTime, cell: (r) => (r.rule ? seconds(r.rule.evaluationTime) : '–') },
-  { id: 'last', title: 'Last evaluation', head: 'Evaluated', num: true, sort: (r) => time(r.rule?.lastEvaluation), cell: (r) => <span class="nowrap">{r.rule && r.state !== 'waiting' ? <Ago time={time(r.rule.lastEvaluation)} suffix=" ago" /> : '–'}</span> },
+  { id: 'name', title: 'Rule', class: 'ellipsis', min: 220, sort: (r) => r.name, cell: (r) => <><button type="button" class="link" onClick={() => setParams({ rule: r.key }, false)}><b>{r.name}</b></button>{r.changed && <span class="chip" title="Its settings differ from what is shipped">changed</span>}</> },
+  { id: 'severity', title: 'Severity', width: '106px', sort: (r) => r.severity, cell: (r) => (r.type === 'recording' ? <span class="dim">record</span> : <Severity severity={r.severity} />) },
+  { id: 'alerts', title: 'Alerts', num: true, width: '78px', sort: (r) => r.rule?.alerts?.length, cell: (r) => (r.rule?.alerts?.length ? <a href={href('/alerts', { q: r.name })}>{r.rule.alerts.length}</a> : <span class="dim">{r.type === 'alerting' && r.rule ? 0 : '–'}</span>) },
+  { id: 'expr', title: 'Expression', class: 'ellipsis mono rulexpr', min: 200, rank: 2, cell: (r) => (r.rule?.lastError ? <span class="status crit" title={r.rule.lastError}>{r.rule.lastError}</span> : <span title={r.expr}>{r.expr}</span>) },
+  { id: 'group', title: 'Group', class: 'ellipsis', width: '160px', rank: 3, sort: groupOf, cell: (r) => <span class="dim" title={r.file || undefined}>{r.group}</span> },
+  { id: 'duration', title: 'How long it took to evaluate', head: 'Took', num: true, width: '84px', rank: 4, sort: (r) => r.rule?.evaluationTime, cell: (r) => (r.rule ? seconds(r.rule.evaluationTime) : '–') },
+  { id: 'last', title: 'Last evaluation', head: 'Evaluated', num: true, width: '110px', rank: 1, sort: (r) => time(r.rule?.lastEvaluation), cell: (r) => <span class="nowrap">{r.rule && r.state !== 'waiting' ? <Ago time={time(r.rule.lastEvaluation)} suffix=" ago" /> : '–'}</span> },
 ];
 
 function Card({ r }: { r: RuleRow }) {

@@ -62,14 +62,14 @@ function TargetList({ all }: { all: Target[] }) {
   const open = param('target');
   const opened = all.find((t) => keyOf(t) === open);
   const columns: Column<Target>[] = [
-    { id: 'health', title: 'Health', width: '130px', sort: (t) => (away(t) ? 1 : { down: 0, unknown: 2, up: 3 }[t.health]), cell: (t) => <TargetHealth t={t} /> },
-    { id: 'machine', title: 'Machine', sort: (t) => `${machineOf(t)} ${t.scrapePool}`, cell: (t) => (t.labels.machine && !agent ? <a href={href(machinePath(t.labels.machine))}><b>{t.labels.machine}</b></a> : <b>{machineOf(t)}</b>) },
-    { id: 'job', title: 'Job', sort: (t) => t.scrapePool, cell: (t) => t.scrapePool },
-    { id: 'url', title: 'Address', class: 'ellipsis', sort: (t) => t.scrapeUrl, cell: (t) => <span class="mono" title={t.scrapeUrl}>{t.scrapeUrl.replace(/^http:\/\//, '')}</span> },
-    { id: 'error', title: 'Error', class: 'ellipsis', sort: (t) => t.lastError, cell: (t) => t.lastError && <span class={`status ${away(t) ? 'off' : 'crit'}`} title={t.lastError}>{shortError(t.lastError)}</span> },
-    { id: 'last', title: 'Last scrape', num: true, sort: (t) => Date.parse(t.lastScrape), cell: (t) => (t.health === 'unknown' ? '–' : <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />) },
-    { id: 'duration', title: 'Duration', num: true, sort: (t) => t.lastScrapeDuration, cell: (t) => (t.health === 'unknown' ? '–' : seconds(t.lastScrapeDuration)) },
-    { id: 'samples', title: 'Samples', num: true, sort: (t) => count.get(`${t.labels.job} ${t.labels.instance}`), cell: (t) => format(count.get(`${t.labels.job} ${t.labels.instance}`), 'count') },
+    { id: 'health', title: 'Health', width: '132px', sort: (t) => (away(t) ? 1 : { down: 0, unknown: 2, up: 3 }[t.health]), cell: (t) => <TargetHealth t={t} /> },
+    { id: 'machine', title: 'Machine', class: 'ellipsis', min: 130, sort: (t) => `${machineOf(t)} ${t.scrapePool}`, cell: (t) => (t.labels.machine && !agent ? <a href={href(machinePath(t.labels.machine))}><b>{t.labels.machine}</b></a> : <b>{machineOf(t)}</b>) },
+    { id: 'job', title: 'Job', class: 'ellipsis', width: '110px', sort: (t) => t.scrapePool, cell: (t) => t.scrapePool },
+    { id: 'url', title: 'Address', class: 'ellipsis', min: 200, rank: 2, sort: (t) => t.scrapeUrl, cell: (t) => <span class="mono" title={t.scrapeUrl}>{t.scrapeUrl.replace(/^http:\/\//, '')}</span> },
+    { id: 'error', title: 'Error', class: 'ellipsis', min: 180, sort: (t) => t.lastError, cell: (t) => t.lastError && <span class={`status ${away(t) ? 'off' : 'crit'}`} title={t.lastError}>{shortError(t.lastError)}</span> },
+    { id: 'last', title: 'Last scrape', num: true, width: '116px', rank: 1, sort: (t) => Date.parse(t.lastScrape), cell: (t) => (t.health === 'unknown' ? '–' : <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />) },
+    { id: 'duration', title: 'Duration', num: true, width: '96px', rank: 3, sort: (t) => t.lastScrapeDuration, cell: (t) => (t.health === 'unknown' ? '–' : seconds(t.lastScrapeDuration)) },
+    { id: 'samples', title: 'Samples', num: true, width: '96px', rank: 4, sort: (t) => count.get(`${t.labels.job} ${t.labels.instance}`), cell: (t) => format(count.get(`${t.labels.job} ${t.labels.instance}`), 'count') },
   ];
   const shownColumns = agent ? columns.filter((c) => c.id !== 'samples') : columns;
   return (
@@ -88,7 +88,7 @@ function TargetList({ all }: { all: Target[] }) {
       </div>
       <section class="panel">
         <Table
-          label="Targets" pagewide rows={rows} columns={shownColumns} rowKey={keyOf} defaultSort={grouped ? 'job' : 'health'} {...(grouped && { group: machineOf })} onOpen={(t) => setParams({ target: keyOf(t) }, false)}
+          label="Targets" pagewide fixed rows={rows} columns={shownColumns} rowKey={keyOf} defaultSort={grouped ? 'job' : 'health'} {...(grouped && { group: machineOf })} onOpen={(t) => setParams({ target: keyOf(t) }, false)}
           card={(t) => (
             <span class="stack" style={{ gap: '5px' }}>
               <span class="row"><b class="grow ellipsis">{machineOf(t)}</b><TargetHealth t={t} /></span>
