@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -113,10 +114,12 @@ scrape_configs:
 	s.WaitValue(`up{machine="h2"}`, 1)
 
 	ns.Terminate()
+	gone := time.Now()
 	fails("no name server")
 	targets("h2")
 	methods := discovered(s).Methods
 	require.Len(t, methods, 2)
+	require.WithinRange(t, methods[0].LastSuccess, gone.Add(-harness.Patience), gone)
 	require.Regexp(t, `name "_node._tcp.lab.test": name server 198\.18\.7\.254: `, methods[0].Error)
 	require.Equal(t, 2, strings.Count(s.Log(), "level=ERROR"), "it is said once for each")
 

@@ -107,7 +107,10 @@ func TestTailnetFindsMachines(t *testing.T) {
 
 // discovery is what /api/clanmon/v1/discovery answers.
 type discovery struct {
-	Methods []struct{ Method, Error string }
+	Methods []struct {
+		Method, Error string
+		LastSuccess   time.Time
+	}
 	Waiting []struct{ Machine, Job, Reason string }
 	LeftOut []struct{ Device, Reason string }
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 )
@@ -229,6 +230,8 @@ type Status struct {
 	Config string `json:"config"`
 	// Error is what is wrong and what to do; empty while it works.
 	Error string `json:"error,omitempty"`
+	// LastSuccess is when it was last told what there is; zero if never.
+	LastSuccess time.Time `json:"lastSuccess,omitzero"`
 }
 
 // Reporter is implemented by the discovery metrics of clanmon's own mechanisms.

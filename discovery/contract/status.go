@@ -40,6 +40,7 @@ func (m *Metrics) Status() []Status {
 		if r.last != nil {
 			s.Error = r.last.Error()
 		}
+		s.LastSuccess = r.good
 		asked := r.asked
 		r.mu.Unlock()
 		if asked {
@@ -71,6 +72,7 @@ type StatusReporter struct {
 	mu    sync.Mutex
 	asked bool
 	last  error
+	good  time.Time // of the last success
 }
 
 // Close forgets the discoverer, unless another took its place.
@@ -104,6 +106,9 @@ func (r *StatusReporter) outcome(log *slog.Logger, err error, changes bool) {
 	r.mu.Lock()
 	before := r.last
 	r.asked, r.last = true, err
+	if err == nil {
+		r.good = time.Now().UTC()
+	}
 	r.mu.Unlock()
 	switch {
 	case err != nil && (before == nil || changes && before.Error() != err.Error()):

@@ -141,7 +141,7 @@ function TargetSheet({ t, samples }: { t: Target; samples: number | undefined })
   );
 }
 
-interface Source { method: string; error: string; jobs: string[] }
+interface Source { method: string; error: string; jobs: string[]; good: number } // good: the oldest of the last successes, Unix seconds; 0 if one had none
 
 function DiscoveryTab({ t }: { t: Targets }) {
   const found = useData(agent ? null : 'discovery', discovery);
@@ -156,7 +156,9 @@ function DiscoveryTab({ t }: { t: Targets }) {
     const by = new Map<string, Source>();
     for (const m of found.data?.methods ?? []) {
       const key = `${m.method} ${m.error ?? ''}`;
-      by.set(key, { method: m.method, error: m.error ?? '', jobs: [...(by.get(key)?.jobs ?? []), m.config] });
+      const good = m.lastSuccess ? Date.parse(m.lastSuccess) / 1000 : 0;
+      const others = by.get(key);
+      by.set(key, { method: m.method, error: m.error ?? '', jobs: [...(others?.jobs ?? []), m.config], good: others ? Math.min(others.good, good) : good });
     }
     return [...by.values()];
   }, [found.data]);
@@ -176,6 +178,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
               { id: 'state', title: 'State', width: '120px', cell: (m) => (m.error ? <Status level="crit">fails</Status> : <Status level="ok">works</Status>) },
               { id: 'method', title: 'Method', cell: (m) => <b>{m.method}</b> },
               { id: 'job', title: 'Jobs', cell: (m) => <span class="wrap">{m.jobs.join(', ')}</span> },
+              { id: 'good', title: 'Last refresh that succeeded', head: 'Last refresh', num: true, cell: (m) => <Ago time={m.good} suffix=" ago" /> },
               ...(methods.some((m) => m.error) ? [{ id: 'error', title: 'What is wrong, and what to do', cell: (m: Source) => <span class="wrap">{m.error}</span> }] : []),
             ]}
           />

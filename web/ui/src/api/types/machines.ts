@@ -20,7 +20,7 @@ export interface Machine {
   targets: MachineTarget[] | null;
 }
 
-export interface DiscoveryMethod { method: string; config: string; error?: string }
+export interface DiscoveryMethod { method: string; config: string; error?: string; lastSuccess?: string }
 export interface Waiting { job: string; machine: string; instance: string; address: string; method: string; reason: string; error?: string; attempts: number }
 export interface LeftOut { device: string; method: string; reason: string }
 export interface Discovery { methods: DiscoveryMethod[]; waiting: Waiting[] | null; leftOut: LeftOut[] | null }
