@@ -95,7 +95,7 @@ async function scroll(steps) {
   const frames = [];
   let last = performance.now();
   for (let i = 0; i < steps; i++) {
-    window.scrollBy(0, 500);
+    window.scrollBy(0, 120); // a brisk turn of a wheel
     await new Promise(requestAnimationFrame);
     const now = performance.now();
     frames.push(now - last);
