@@ -98,7 +98,7 @@ func benchUI(bin string) error {
 		}
 		rows = append(rows, row{name, []float64{proc.Pct(all, .5)}})
 	}
-	table(fmt.Sprintf("Pages: %d machines, in Chromium, medians of 3", uiMachines), []string{"ms"}, rows)
+	table(fmt.Sprintf("Pages: %d machines, in Chromium, medians of 3", uiMachines), []string{"ms, or number"}, rows)
 	return nil
 }
 
