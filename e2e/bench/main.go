@@ -22,7 +22,7 @@ import (
 
 func main() {
 	log.SetFlags(log.Ltime)
-	short := flag.Bool("short", false, "two minutes instead of ten: good for a first look")
+	short := flag.Bool("short", false, "less of each: good for a first look")
 	only := flag.String("only", "", "server, exporter, discovery or ui")
 	flag.Parse()
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,6 +18,7 @@ import (
 	"time"
 
 	"github.com/clanmon/clanmon/e2e/bench/proc"
+	"github.com/clanmon/clanmon/e2e/browser/play"
 	"github.com/clanmon/clanmon/e2e/simfleet/sim"
 )
 
@@ -84,11 +83,14 @@ func benchUI(bin string) error {
 	var results []map[string]float64
 	for round := range 3 {
 		log.Printf("pages: round %d of 3", round+1)
-		figures, err := speed(ctx, node, browser, map[string]any{"base": base, "chromium": chromium, "machine": fleet.Machines[up].Name})
+		report, err := play.Run(ctx, node, browser, "speed", map[string]any{"base": base, "chromium": chromium, "machine": fleet.Machines[up].Name}, nil)
 		if err != nil {
 			return err
 		}
-		results = append(results, figures)
+		if len(report.Problems) > 0 {
+			return fmt.Errorf("the pages: %s", strings.Join(report.Problems, "; "))
+		}
+		results = append(results, report.Figures)
 	}
 	var rows []row
 	for _, name := range slices.Sorted(maps.Keys(results[0])) {
@@ -118,31 +120,4 @@ func count(base, selector string) (n int) {
 		n, _ = strconv.Atoi(fmt.Sprint(a.Data.Result[0].Value[1]))
 	}
 	return n
-}
-
-// speed plays the scenario of that name.
-func speed(ctx context.Context, node, dir string, options map[string]any) (map[string]float64, error) {
-	stdin, err := json.Marshal(options)
-	if err != nil {
-		return nil, err
-	}
-	c := exec.CommandContext(ctx, node, "run.mjs", "speed")
-	c.Dir, c.Stdin = dir, bytes.NewReader(stdin)
-	var stderr strings.Builder
-	c.Stderr = &stderr
-	stdout, err := c.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s %s", err, stdout, &stderr)
-	}
-	var report struct {
-		Problems []string
-		Figures  map[string]float64
-	}
-	if err := json.Unmarshal(stdout, &report); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, stdout)
-	}
-	if len(report.Problems) > 0 {
-		return nil, fmt.Errorf("the pages: %s", strings.Join(report.Problems, "; "))
-	}
-	return report.Figures, nil
 }

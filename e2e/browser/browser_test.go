@@ -7,15 +7,12 @@
 package browser
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	browserplay "github.com/clanmon/clanmon/e2e/browser/play"
 	"github.com/clanmon/clanmon/e2e/harness"
 )
 
@@ -43,23 +41,11 @@ func play(t *testing.T, base, scenario string, more options) (figures map[string
 	for k, v := range more {
 		o[k] = v
 	}
-	stdin, err := json.Marshal(o)
-	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, "run.mjs", scenario)
-	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
 	// Chromium keeps its profile and its crashes in the temporary directory.
-	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "HOME="+t.TempDir())
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdout, err := cmd.Output()
-	require.NoError(t, err, "%s %s", stdout, stderr.String())
-	var report struct {
-		Problems []string
-		Figures  map[string]float64
-	}
-	require.NoError(t, json.Unmarshal(stdout, &report), "%s", stdout)
+	report, err := browserplay.Run(ctx, node, dir, scenario, o, append(os.Environ(), "TMPDIR="+t.TempDir(), "HOME="+t.TempDir()))
+	require.NoError(t, err)
 	for _, p := range report.Problems {
 		t.Errorf("%s: %s", scenario, p)
 	}
