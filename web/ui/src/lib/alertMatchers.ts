@@ -16,7 +16,6 @@ const plainName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 const quoted = (s: string) => `"${s.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
 
 export const printMatcher = (m: Matcher): string => `${plainName.test(m.name) ? m.name : quoted(m.name)}${opOf(m)}${quoted(m.value)}`;
-export const printMatchers = (list: Matcher[]): string => `{${list.map(printMatcher).join(', ')}}`;
 
 // parseMatchers reads name="value", name=~value and lists of these, with or
 // without braces, or says what is wrong.
