@@ -43,7 +43,7 @@ ui: ## build the pages from web/ui into web/dist, which is committed (needs Node
 	cd web/ui && npm ci --no-audit --no-fund && npm run build
 	go run ./web/pack web/ui/dist web/dist
 
-ui-check: ## check the types of the pages, run their tests, and compare web/dist with a new build
+ui-check: ## check types, lint and format of the pages, run their tests, and compare web/dist with a new build
 	cd web/ui && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
 	go run ./web/pack -check web/ui/dist web/dist
 
@@ -73,6 +73,7 @@ lint: ## gofmt, go vet, go mod tidy, staticcheck
 
 fmt: ## format the code
 	gofmt -w .
+	cd web/ui && npm ci --no-audit --no-fund && npm run format
 
 nix: ## write what nix/ has to know of the code: vendor hash, vocabulary, table of options
 	go run ./nix/vendorhash -w

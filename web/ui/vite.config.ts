@@ -4,17 +4,19 @@ import { defineConfig } from 'vitest/config';
 // the server puts its path prefix before those of index.html.
 export default defineConfig({
   base: './',
-  plugins: [{
-    // Vite's preview server serves index.html at /m/NAME too, where relative
-    // links of assets would lead elsewhere; clanmon itself puts its prefix there.
-    name: 'preview-nested-paths',
-    configurePreviewServer(server) {
-      server.middlewares.use((req, _res, next) => {
-        req.url = req.url?.replace(/^\/.+(?=\/(assets|favicon))/, '');
-        next();
-      });
+  plugins: [
+    {
+      // Vite's preview server serves index.html at /m/NAME too, where relative
+      // links of assets would lead elsewhere; clanmon itself puts its prefix there.
+      name: 'preview-nested-paths',
+      configurePreviewServer(server) {
+        server.middlewares.use((req, _res, next) => {
+          req.url = req.url?.replace(/^\/.+(?=\/(assets|favicon))/, '');
+          next();
+        });
+      },
     },
-  }],
+  ],
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact' },
   build: {
     target: 'es2022',
@@ -26,5 +28,9 @@ export default defineConfig({
   },
   test: { css: true }, // style sheets are tested too
   // CLANMON names the server that the pages talk to while they are developed.
-  server: { proxy: Object.fromEntries(['/api', '/-/', '/favicon.svg'].map((p) => [p, process.env.CLANMON ?? 'http://localhost:9090'])) },
+  server: {
+    proxy: Object.fromEntries(
+      ['/api', '/-/', '/favicon.svg'].map((p) => [p, process.env.CLANMON ?? 'http://localhost:9090']),
+    ),
+  },
 });

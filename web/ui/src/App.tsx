@@ -13,8 +13,16 @@ export function App() {
   const m = match(agent && path === '/' ? '/targets' : path);
   return (
     <Layout route={m?.route} params={m?.params ?? {}}>
-      {m ? <Page key={m.route.path} route={m.route} params={m.params} /> : (
-        <div class="panel"><Empty title="There is no such page" why={path}><a class="btn" href={href('/')}>Fleet</a></Empty></div>
+      {m ? (
+        <Page key={m.route.path} route={m.route} params={m.params} />
+      ) : (
+        <div class="panel">
+          <Empty title="There is no such page" why={path}>
+            <a class="btn" href={href('/')}>
+              Fleet
+            </a>
+          </Empty>
+        </div>
       )}
     </Layout>
   );
@@ -28,13 +36,28 @@ function Page({ route, params }: { route: Route; params: Record<string, string> 
   const [error, reset] = useErrorBoundary((e) => console.error(e));
   useEffect(() => {
     if (loaded.has(route)) return;
-    route.load().then((m) => { loaded.set(route, m.default); again((n) => n + 1); }, setFailed);
+    route.load().then((m) => {
+      loaded.set(route, m.default);
+      again((n) => n + 1);
+    }, setFailed);
   }, [route]);
   if (failed || error) {
     return (
       <div class="panel">
-        <Empty icon="crit" title={failed ? 'The page could not be loaded' : 'This page failed'} why={String((failed ?? error as Error).message ?? error)}>
-          <button class="btn" onClick={() => { reset(); window.location.reload(); }}>Load again</button>
+        <Empty
+          icon="crit"
+          title={failed ? 'The page could not be loaded' : 'This page failed'}
+          why={String((failed ?? (error as Error)).message ?? error)}
+        >
+          <button
+            class="btn"
+            onClick={() => {
+              reset();
+              window.location.reload();
+            }}
+          >
+            Load again
+          </button>
         </Empty>
       </div>
     );
@@ -46,4 +69,6 @@ function Page({ route, params }: { route: Route; params: Record<string, string> 
 // With time to spare, fetch the code of all pages: then they open at once, and
 // also while the server is away.
 const idle = window.requestIdleCallback ?? ((f: () => void) => setTimeout(f, 2000));
-window.addEventListener('load', () => idle(() => routes.filter((r) => !agent || r.agent).forEach((r) => void r.load().catch(() => undefined))));
+window.addEventListener('load', () =>
+  idle(() => routes.filter((r) => !agent || r.agent).forEach((r) => void r.load().catch(() => undefined))),
+);

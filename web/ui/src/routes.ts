@@ -2,7 +2,9 @@
 // index.html at its path once web/handler.go names it.
 import type { ComponentType } from 'preact';
 
-export interface PageProps { params: Record<string, string> }
+export interface PageProps {
+  params: Record<string, string>;
+}
 
 export interface Route {
   path: string; // ":name" is a part of the path
@@ -20,10 +22,33 @@ export const routes: Route[] = [
   { path: '/services', title: 'Services', nav: 's', icon: 'services', load: () => import('./pages/ServicesPage') },
   { path: '/alerts', title: 'Alerts', nav: 'a', icon: 'alerts', load: () => import('./pages/AlertsPage') },
   { path: '/silences', title: 'Silences', icon: 'silence', load: () => import('./pages/SilencesPage') },
-  { path: '/explore', also: ['/query', '/graph'], title: 'Explore', nav: 'e', icon: 'chart', load: () => import('./pages/ExplorePage') },
-  { path: '/targets', also: ['/service-discovery'], title: 'Targets', nav: 't', icon: 'list', agent: true, load: () => import('./pages/TargetsPage') },
+  {
+    path: '/explore',
+    also: ['/query', '/graph'],
+    title: 'Explore',
+    nav: 'e',
+    icon: 'chart',
+    load: () => import('./pages/ExplorePage'),
+  },
+  {
+    path: '/targets',
+    also: ['/service-discovery'],
+    title: 'Targets',
+    nav: 't',
+    icon: 'list',
+    agent: true,
+    load: () => import('./pages/TargetsPage'),
+  },
   { path: '/rules', title: 'Rules', nav: 'r', icon: 'list', load: () => import('./pages/RulesPage') },
-  { path: '/status', also: ['/config', '/flags', '/tsdb-status', '/alertmanager-discovery', '/agent', '/status/:tab'], title: 'Status', nav: 'o', icon: 'info', agent: true, load: () => import('./pages/StatusPage') },
+  {
+    path: '/status',
+    also: ['/config', '/flags', '/tsdb-status', '/alertmanager-discovery', '/agent', '/status/:tab'],
+    title: 'Status',
+    nav: 'o',
+    icon: 'info',
+    agent: true,
+    load: () => import('./pages/StatusPage'),
+  },
 ];
 
 export function match(path: string): { route: Route; params: Record<string, string> } | undefined {
@@ -35,7 +60,11 @@ export function match(path: string): { route: Route; params: Record<string, stri
       const params: Record<string, string> = {};
       const fits = names.every((n, i) => {
         if (!n.startsWith(':')) return n === parts[i];
-        try { params[n.slice(1)] = decodeURIComponent(parts[i]!); } catch { return false; }
+        try {
+          params[n.slice(1)] = decodeURIComponent(parts[i]!);
+        } catch {
+          return false;
+        }
         return parts[i] !== '';
       });
       if (fits) return { route, params };

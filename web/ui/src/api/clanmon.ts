@@ -1,17 +1,37 @@
 // clanmon's own endpoints, /api/clanmon/v1, and Alertmanager's, /api/v2.
 import { request } from './client';
-import type { Alert, DeliveryStatus, NewSilence, Notifications, ReceiverState, ReceiverTest, Silence } from './types/alerts';
+import type {
+  Alert,
+  DeliveryStatus,
+  NewSilence,
+  Notifications,
+  ReceiverState,
+  ReceiverTest,
+  Silence,
+} from './types/alerts';
 import type { Discovery, Machine } from './types/machines';
 
-export const machines = (signal?: AbortSignal) => request<Machine[]>('/api/clanmon/v1/machines', { ...(signal && { signal }) });
-export const discovery = (signal?: AbortSignal) => request<Discovery>('/api/clanmon/v1/discovery', { ...(signal && { signal }) });
-export const receivers = (signal?: AbortSignal) => request<ReceiverState[]>('/api/clanmon/v1/receivers', { ...(signal && { signal }) });
+export const machines = (signal?: AbortSignal) =>
+  request<Machine[]>('/api/clanmon/v1/machines', { ...(signal && { signal }) });
+export const discovery = (signal?: AbortSignal) =>
+  request<Discovery>('/api/clanmon/v1/discovery', { ...(signal && { signal }) });
+export const receivers = (signal?: AbortSignal) =>
+  request<ReceiverState[]>('/api/clanmon/v1/receivers', { ...(signal && { signal }) });
 export const alerts = (signal?: AbortSignal) => request<Alert[]>('/api/v2/alerts', { ...(signal && { signal }) });
 export const silences = (signal?: AbortSignal) => request<Silence[]>('/api/v2/silences', { ...(signal && { signal }) });
-export const notifications = (signal?: AbortSignal) => request<Notifications>('/api/clanmon/v1/notifications', { ...(signal && { signal }) });
-export const deliveryStatus = (signal?: AbortSignal) => request<DeliveryStatus>('/api/v2/status', { ...(signal && { signal }) });
-export const testReceiver = (receiver: string) => request<ReceiverTest[]>('/api/clanmon/v1/receivers/test', { method: 'POST', json: receiver ? { receiver } : {} });
-export const putSilence = (s: NewSilence) => request<{ silenceID: string }>('/api/v2/silences', { method: 'POST', json: s });
-export const expireSilence = (id: string) => request<unknown>(`/api/v2/silence/${encodeURIComponent(id)}`, { method: 'DELETE' });
+export const notifications = (signal?: AbortSignal) =>
+  request<Notifications>('/api/clanmon/v1/notifications', { ...(signal && { signal }) });
+export const deliveryStatus = (signal?: AbortSignal) =>
+  request<DeliveryStatus>('/api/v2/status', { ...(signal && { signal }) });
+export const testReceiver = (receiver: string) =>
+  request<ReceiverTest[]>('/api/clanmon/v1/receivers/test', { method: 'POST', json: receiver ? { receiver } : {} });
+export const putSilence = (s: NewSilence) =>
+  request<{ silenceID: string }>('/api/v2/silences', { method: 'POST', json: s });
+export const expireSilence = (id: string) =>
+  request<unknown>(`/api/v2/silence/${encodeURIComponent(id)}`, { method: 'DELETE' });
 // Of the groups only mutedBy is wanted, which /api/v2/alerts leaves empty.
-export const alertGroups = (signal?: AbortSignal) => request<{ alerts: Alert[] }[]>('/api/v2/alerts/groups', { params: { silenced: 'false', inhibited: 'false' }, ...(signal && { signal }) });
+export const alertGroups = (signal?: AbortSignal) =>
+  request<{ alerts: Alert[] }[]>('/api/v2/alerts/groups', {
+    params: { silenced: 'false', inhibited: 'false' },
+    ...(signal && { signal }),
+  });

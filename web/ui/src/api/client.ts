@@ -4,7 +4,11 @@ import { signal } from '@preact/signals';
 import { prefix } from '../state/config';
 
 export class ApiError extends Error {
-  constructor(message: string, readonly status: number, readonly type = '') {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly type = '',
+  ) {
     super(message);
   }
 }
@@ -43,7 +47,7 @@ export interface RequestOptions {
 export async function request<T>(path: string, o: RequestOptions = {}): Promise<T> {
   const q = new URLSearchParams();
   for (const [k, v] of Object.entries(o.params ?? {})) {
-    if (Array.isArray(v)) v.forEach((x) => q.append(k, x));
+    if (Array.isArray(v)) for (const x of v) q.append(k, x);
     else if (v !== undefined && v !== '') q.set(k, String(v));
   }
   const url = prefix + path + (q.size ? `?${q}` : '');
@@ -76,16 +80,28 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
   } catch {
     if (r.ok) throw new ApiError(`The answer of ${path} is no JSON`, r.status);
   }
-  const envelope = body as { status?: string; data?: T; error?: string; errorType?: string; message?: string; warnings?: string[]; infos?: string[] } | undefined;
+  const envelope = body as
+    | {
+        status?: string;
+        data?: T;
+        error?: string;
+        errorType?: string;
+        message?: string;
+        warnings?: string[];
+        infos?: string[];
+      }
+    | undefined;
   if (!r.ok) {
     // Alertmanager's API answers with a bare string or {code, message}.
-    const said = typeof body === 'string' ? body : envelope?.error ?? envelope?.message;
+    const said = typeof body === 'string' ? body : (envelope?.error ?? envelope?.message);
     throw new ApiError(said || text.trim() || `${r.status} ${r.statusText}`, r.status, envelope?.errorType);
   }
   if (envelope && typeof envelope === 'object' && 'status' in envelope && 'data' in envelope) {
     const data = envelope.data as T;
     if (data && typeof data === 'object' && (envelope.warnings || envelope.infos)) {
-      Object.defineProperty(data, notices, { value: { warnings: envelope.warnings ?? [], infos: envelope.infos ?? [] } });
+      Object.defineProperty(data, notices, {
+        value: { warnings: envelope.warnings ?? [], infos: envelope.infos ?? [] },
+      });
     }
     return data;
   }

@@ -2,7 +2,11 @@
 // minutes: completion asks at every key.
 import { request } from './client';
 
-export interface Meta { type: string; help: string; unit?: string }
+export interface Meta {
+  type: string;
+  help: string;
+  unit?: string;
+}
 
 const KEEP = 5 * 60_000;
 const kept = new Map<string, { until: number; answer: Promise<unknown> }>();
@@ -20,10 +24,20 @@ function once<T>(key: string, ask: () => Promise<T>): Promise<T> {
 // Labels are those of the last hours, not of all that is stored.
 const since = () => String(Math.floor(Date.now() / 1000 / 300) * 300 - 6 * 3600);
 
-export const metricNames = () => once('names', () => request<string[]>('/api/v1/label/__name__/values', { params: { start: since() } }));
-export const metadata = () => once('meta', () => request<Record<string, Meta[]>>('/api/v1/metadata', { params: { limit_per_metric: 3 } }));
-export const labelNames = (match = '') => once(`labels ${match}`, () => request<string[]>('/api/v1/labels', { params: { start: since(), 'match[]': match || undefined } }));
-export const labelValues = (label: string, match = '') => once(`values ${label} ${match}`, () => request<string[]>(`/api/v1/label/${encodeURIComponent(label)}/values`, { params: { start: since(), limit: 5000, 'match[]': match || undefined } }));
+export const metricNames = () =>
+  once('names', () => request<string[]>('/api/v1/label/__name__/values', { params: { start: since() } }));
+export const metadata = () =>
+  once('meta', () => request<Record<string, Meta[]>>('/api/v1/metadata', { params: { limit_per_metric: 3 } }));
+export const labelNames = (match = '') =>
+  once(`labels ${match}`, () =>
+    request<string[]>('/api/v1/labels', { params: { start: since(), 'match[]': match || undefined } }),
+  );
+export const labelValues = (label: string, match = '') =>
+  once(`values ${label} ${match}`, () =>
+    request<string[]>(`/api/v1/label/${encodeURIComponent(label)}/values`, {
+      params: { start: since(), limit: 5000, 'match[]': match || undefined },
+    }),
+  );
 
 // metaOf finds what is known of a metric; histograms and counters are described
 // by the name without its ending.

@@ -11,7 +11,12 @@ function ask<T>(path: string, fields: Record<string, string>, signal?: AbortSign
 }
 
 // query evaluates at a time in Unix seconds, or at the server's now.
-export function query(expr: string, at?: number, signal?: AbortSignal, more: Record<string, string> = {}): Promise<QueryData> {
+export function query(
+  expr: string,
+  at?: number,
+  signal?: AbortSignal,
+  more: Record<string, string> = {},
+): Promise<QueryData> {
   return ask('/api/v1/query', { query: expr, ...(at !== undefined && { time: String(at) }), ...more }, signal);
 }
 
@@ -21,25 +26,56 @@ export async function vector(expr: string, at?: number, signal?: AbortSignal): P
   return d.resultType === 'vector' ? d.result : [];
 }
 
-export async function queryRange(expr: string, start: number, end: number, step: number, signal?: AbortSignal): Promise<MatrixSeries[]> {
-  const d = await ask<QueryData>('/api/v1/query_range', { query: expr, start: String(start), end: String(end), step: String(step) }, signal);
+export async function queryRange(
+  expr: string,
+  start: number,
+  end: number,
+  step: number,
+  signal?: AbortSignal,
+): Promise<MatrixSeries[]> {
+  const d = await ask<QueryData>(
+    '/api/v1/query_range',
+    { query: expr, start: String(start), end: String(end), step: String(step) },
+    signal,
+  );
   return d.resultType === 'matrix' ? d.result : [];
 }
 
 // rangeData is queryRange with all that comes along: warnings, statistics.
-export function rangeData(expr: string, g: { start: number; end: number; step: number }, signal?: AbortSignal, more: Record<string, string> = {}): Promise<QueryData> {
-  return ask('/api/v1/query_range', { query: expr, start: String(g.start), end: String(g.end), step: String(g.step), ...more }, signal);
+export function rangeData(
+  expr: string,
+  g: { start: number; end: number; step: number },
+  signal?: AbortSignal,
+  more: Record<string, string> = {},
+): Promise<QueryData> {
+  return ask(
+    '/api/v1/query_range',
+    { query: expr, start: String(g.start), end: String(g.end), step: String(g.step), ...more },
+    signal,
+  );
 }
 
 export { anyOf, quote } from '../lib/quote';
 
-export const ruleAlerts = (signal?: AbortSignal) => request<{ alerts: RuleAlert[] }>('/api/v1/alerts', { ...(signal && { signal }) }).then((d) => d.alerts);
+export const ruleAlerts = (signal?: AbortSignal) =>
+  request<{ alerts: RuleAlert[] }>('/api/v1/alerts', { ...(signal && { signal }) }).then((d) => d.alerts);
 
 // metricNames are the names that series matched by match had between two times.
 export const metricNames = (match: string, start: number, end: number, signal?: AbortSignal) =>
-  request<string[]>('/api/v1/label/__name__/values', { params: { 'match[]': match, start, end }, ...(signal && { signal }) });
+  request<string[]>('/api/v1/label/__name__/values', {
+    params: { 'match[]': match, start, end },
+    ...(signal && { signal }),
+  });
 
-export interface Metadata { type: string; help: string; unit: string }
+export interface Metadata {
+  type: string;
+  help: string;
+  unit: string;
+}
 
 // metadata is what targets say of their metrics, by name.
-export const metadata = (signal?: AbortSignal) => request<Record<string, Metadata[]>>('/api/v1/metadata', { params: { limit_per_metric: 1 }, ...(signal && { signal }) });
+export const metadata = (signal?: AbortSignal) =>
+  request<Record<string, Metadata[]>>('/api/v1/metadata', {
+    params: { limit_per_metric: 1 },
+    ...(signal && { signal }),
+  });

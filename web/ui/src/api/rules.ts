@@ -20,9 +20,22 @@ export interface Rule {
   alerts?: RuleAlert[];
 }
 
-export interface RuleGroup { name: string; file: string; interval: number; limit?: number; rules: Rule[]; evaluationTime: number; lastEvaluation: string }
+export interface RuleGroup {
+  name: string;
+  file: string;
+  interval: number;
+  limit?: number;
+  rules: Rule[];
+  evaluationTime: number;
+  lastEvaluation: string;
+}
 
-export interface RuleSetting { name: string; value: string | number; default: string | number; flag: string }
+export interface RuleSetting {
+  name: string;
+  value: string | number;
+  default: string | number;
+  flag: string;
+}
 
 // Mirrors server/ruler/info.go.
 export interface ShippedRule {
@@ -37,5 +50,7 @@ export interface ShippedRule {
   disable: string;
 }
 
-export const ruleGroups = (signal?: AbortSignal) => request<{ groups: RuleGroup[] }>('/api/v1/rules', { ...(signal && { signal }) }).then((d) => d.groups);
-export const shippedRules = (signal?: AbortSignal) => request<ShippedRule[]>('/api/clanmon/v1/shipped-rules', { ...(signal && { signal }) });
+export const ruleGroups = (signal?: AbortSignal) =>
+  request<{ groups: RuleGroup[] }>('/api/v1/rules', { ...(signal && { signal }) }).then((d) => d.groups);
+export const shippedRules = (signal?: AbortSignal) =>
+  request<ShippedRule[]>('/api/clanmon/v1/shipped-rules', { ...(signal && { signal }) });

@@ -8,42 +8,120 @@ import { copy } from '../state/toast';
 import { Menu, Overlay, Snippet } from './bits';
 import { Icon } from './icons';
 
-export const slug = (title: string) => title.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '');
+export const slug = (title: string) =>
+  title
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '');
 
 // exploreHref opens queries in Explore as graphs of the same range.
 export function exploreHref(exprs: string[], tab: 'graph' | 'table' = 'graph'): string {
   const p: Record<string, string> = {};
-  exprs.forEach((e, i) => { p[`g${i}.expr`] = e; p[`g${i}.tab`] = tab; });
+  exprs.forEach((e, i) => {
+    p[`g${i}.expr`] = e;
+    p[`g${i}.tab`] = tab;
+  });
   return href('/explore', p);
 }
 
-export function ChartMenu({ title, unit, exprs, rules, full, lines }: { title: string; unit?: Unit | undefined; exprs: string[]; rules: string[]; full: boolean; lines: Line[] | undefined }) {
+export function ChartMenu({
+  title,
+  unit,
+  exprs,
+  rules,
+  full,
+  lines,
+}: {
+  title: string;
+  unit?: Unit | undefined;
+  exprs: string[];
+  rules: string[];
+  full: boolean;
+  lines: Line[] | undefined;
+}) {
   const [dialog, setDialog] = useState<'query' | 'rule' | ''>('');
   return (
     <>
       <Menu icon="more" title={`Menu of ${title}`} class="plain chartmenu">
         {(close) => (
           <>
-            <button type="button" onClick={() => { close(); setDialog('query'); }}><Icon name="list" />View query</button>
-            <a href={exploreHref(exprs)} onClick={close}><Icon name="chart" />Open in Explore</a>
-            <button type="button" onClick={() => { close(); void copy(window.location.origin + hereWith({ chart: slug(title) }), 'Link to the chart copied'); }}><Icon name="link" />Copy link</button>
-            <button type="button" onClick={() => { close(); setDialog('rule'); }}><Icon name="alerts" />Make an alerting rule</button>
-            {!full && <button type="button" onClick={() => { close(); setParams({ chart: slug(title) }, false); }}><Icon name="expand" />Full screen</button>}
+            <button
+              type="button"
+              onClick={() => {
+                close();
+                setDialog('query');
+              }}
+            >
+              <Icon name="list" />
+              View query
+            </button>
+            <a href={exploreHref(exprs)} onClick={close}>
+              <Icon name="chart" />
+              Open in Explore
+            </a>
+            <button
+              type="button"
+              onClick={() => {
+                close();
+                void copy(window.location.origin + hereWith({ chart: slug(title) }), 'Link to the chart copied');
+              }}
+            >
+              <Icon name="link" />
+              Copy link
+            </button>
+            <button
+              type="button"
+              onClick={() => {
+                close();
+                setDialog('rule');
+              }}
+            >
+              <Icon name="alerts" />
+              Make an alerting rule
+            </button>
+            {!full && (
+              <button
+                type="button"
+                onClick={() => {
+                  close();
+                  setParams({ chart: slug(title) }, false);
+                }}
+              >
+                <Icon name="expand" />
+                Full screen
+              </button>
+            )}
           </>
         )}
       </Menu>
       {dialog === 'query' && (
         <Overlay kind="dialog" title={`Queries of ${title}`} onClose={() => setDialog('')}>
-          {exprs.map((e) => <Snippet key={e} text={e} />)}
+          {exprs.map((e) => (
+            <Snippet key={e} text={e} />
+          ))}
           <p class="dim">Windows follow the range that is shown: at least four scrapes, and at least one step.</p>
         </Overlay>
       )}
-      {dialog === 'rule' && <RuleText title={title} unit={unit} rules={rules} lines={lines} onClose={() => setDialog('')} />}
+      {dialog === 'rule' && (
+        <RuleText title={title} unit={unit} rules={rules} lines={lines} onClose={() => setDialog('')} />
+      )}
     </>
   );
 }
 
-function RuleText({ title, unit, rules, lines, onClose }: { title: string; unit: Unit | undefined; rules: string[]; lines: Line[] | undefined; onClose: () => void }) {
+function RuleText({
+  title,
+  unit,
+  rules,
+  lines,
+  onClose,
+}: {
+  title: string;
+  unit: Unit | undefined;
+  rules: string[];
+  lines: Line[] | undefined;
+  onClose: () => void;
+}) {
   const [which, setWhich] = useState(0);
   const [op, setOp] = useState('>');
   const [limit, setLimit] = useState(() => String(median(lines?.filter((l) => l.query === 0) ?? [])));
@@ -56,15 +134,60 @@ function RuleText({ title, unit, rules, lines, onClose }: { title: string; unit:
   return (
     <Overlay kind="dialog" title="An alerting rule" onClose={onClose}>
       <div class="row">
-        {rules.length > 1 && <label class="line">Query<select class="field" value={which} onChange={(e) => setWhich(Number(e.currentTarget.value))}>{rules.map((r, i) => <option key={r} value={i}>{lines?.find((l) => l.query === i)?.name ?? `${i + 1}`}</option>)}</select></label>}
-        <label class="line">Is<select class="field" value={op} onChange={(e) => setOp(e.currentTarget.value)}>{['>', '>=', '<', '<=', '==', '!='].map((o) => <option key={o}>{o}</option>)}</select></label>
-        <label class="line">Limit<input class="field" inputMode="decimal" size={10} value={limit} onInput={(e) => setLimit(e.currentTarget.value)} /></label>
-        <label class="line">For<input class="field" size={6} value={hold} onInput={(e) => setHold(e.currentTarget.value)} /></label>
-        <label class="line">Severity<select class="field" value={severity} onChange={(e) => setSeverity(e.currentTarget.value)}>{['info', 'warning', 'critical'].map((o) => <option key={o}>{o}</option>)}</select></label>
+        {rules.length > 1 && (
+          <label class="line">
+            Query
+            <select class="field" value={which} onChange={(e) => setWhich(Number(e.currentTarget.value))}>
+              {rules.map((r, i) => (
+                <option key={r} value={i}>
+                  {lines?.find((l) => l.query === i)?.name ?? `${i + 1}`}
+                </option>
+              ))}
+            </select>
+          </label>
+        )}
+        <label class="line">
+          Is
+          <select class="field" value={op} onChange={(e) => setOp(e.currentTarget.value)}>
+            {['>', '>=', '<', '<=', '==', '!='].map((o) => (
+              <option key={o}>{o}</option>
+            ))}
+          </select>
+        </label>
+        <label class="line">
+          Limit
+          <input
+            class="field"
+            inputMode="decimal"
+            size={10}
+            value={limit}
+            onInput={(e) => setLimit(e.currentTarget.value)}
+          />
+        </label>
+        <label class="line">
+          For
+          <input class="field" size={6} value={hold} onInput={(e) => setHold(e.currentTarget.value)} />
+        </label>
+        <label class="line">
+          Severity
+          <select class="field" value={severity} onChange={(e) => setSeverity(e.currentTarget.value)}>
+            {['info', 'warning', 'critical'].map((o) => (
+              <option key={o}>{o}</option>
+            ))}
+          </select>
+        </label>
       </div>
-      {one && <label class="check"><input type="checkbox" checked={every} onChange={(e) => setEvery(e.currentTarget.checked)} /> For every machine</label>}
+      {one && (
+        <label class="check">
+          <input type="checkbox" checked={every} onChange={(e) => setEvery(e.currentTarget.checked)} /> For every
+          machine
+        </label>
+      )}
       <Snippet text={text} />
-      <p class="dim">A file with this, named under rule_files of the configuration; <code>clanmon check rules FILE</code> says whether it is right.</p>
+      <p class="dim">
+        A file with this, named under rule_files of the configuration; <code>clanmon check rules FILE</code> says
+        whether it is right.
+      </p>
     </Overlay>
   );
 }

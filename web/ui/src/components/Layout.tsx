@@ -27,46 +27,108 @@ export function nextTheme(): void {
 bind([
   ...shown.map((r) => ({ keys: `g ${r.nav}`, what: `Go to ${r.title}`, run: () => go(href(r.path)) })),
   { keys: 'ctrl+k', what: 'Search pages, machines, units', run: () => (paletteOpen.value = true) },
-  { keys: '/', what: 'Filter this page', run: () => (document.querySelector<HTMLElement>('main [type="search"]') ?? document.querySelector<HTMLElement>('main input'))?.focus() },
+  {
+    keys: '/',
+    what: 'Filter this page',
+    run: () =>
+      (
+        document.querySelector<HTMLElement>('main [type="search"]') ?? document.querySelector<HTMLElement>('main input')
+      )?.focus(),
+  },
   { keys: '?', what: 'Keyboard help', run: () => (helpOpen.value = true) },
   { keys: 'r', what: 'Refresh', run: refresh },
   { keys: 'd', what: 'Theme: system, light, dark', run: nextTheme },
-  { keys: 't', what: 'Choose a time range', run: () => { const b = document.querySelector<HTMLElement>('.rangepick button'); b?.focus(); b?.click(); } },
+  {
+    keys: 't',
+    what: 'Choose a time range',
+    run: () => {
+      const b = document.querySelector<HTMLElement>('.rangepick button');
+      b?.focus();
+      b?.click();
+    },
+  },
   { keys: '[', what: 'Back by half a range', run: () => shift(-0.5) },
   { keys: ']', what: 'Forward by half a range', run: () => shift(0.5) },
   { keys: 'z', what: 'Zoom out', run: zoomOut },
 ]);
 
-export function Layout({ route, params, children }: { route: Route | undefined; params: Record<string, string>; children: ComponentChildren }) {
+export function Layout({
+  route,
+  params,
+  children,
+}: {
+  route: Route | undefined;
+  params: Record<string, string>;
+  children: ComponentChildren;
+}) {
   const n = firing.value;
   const name = params.machine ?? route?.title ?? 'Not found';
   useEffect(() => {
     document.title = `${n.total ? `(${n.total}) ` : ''}${name} · ${title}`;
   }, [n.total, name]);
   useEffect(() => setFavicon(n.critical > 0 ? 'crit' : n.total > 0 ? 'warn' : 'ok'), [n.critical > 0, n.total > 0]);
-  const current = (r: Route) => (r === route || (r.path === '/' && route?.path === '/m/:machine') || (r.path === '/alerts' && route?.path === '/silences') ? 'page' : undefined);
-  const count = (r: Route) => r.path === '/alerts' && n.total > 0 && <span class={`count ${n.critical ? 'crit' : 'warn'}`}>{n.total}<span class="sr"> firing</span></span>;
+  const current = (r: Route) =>
+    r === route ||
+    (r.path === '/' && route?.path === '/m/:machine') ||
+    (r.path === '/alerts' && route?.path === '/silences')
+      ? 'page'
+      : undefined;
+  const count = (r: Route) =>
+    r.path === '/alerts' &&
+    n.total > 0 && (
+      <span class={`count ${n.critical ? 'crit' : 'warn'}`}>
+        {n.total}
+        <span class="sr"> firing</span>
+      </span>
+    );
   return (
     <>
-      <a class="skip" href="#main" data-native>Skip to content</a>
+      <a class="skip" href="#main" data-native>
+        Skip to content
+      </a>
       <header class="topbar">
-        <a class="brand" href={href('/')}><Logo />{title}</a>
+        <a class="brand" href={href('/')}>
+          <Logo />
+          {title}
+        </a>
         <nav class="nav" aria-label="Pages">
-          {shown.map((r) => <a key={r.path} href={href(r.path)} aria-current={current(r)}>{r.title}{count(r)}</a>)}
+          {shown.map((r) => (
+            <a key={r.path} href={href(r.path)} aria-current={current(r)}>
+              {r.title}
+              {count(r)}
+            </a>
+          ))}
         </nav>
         <Toolbar />
       </header>
       <Banners />
-      <main id="main" tabIndex={-1}>{connection.value.state === 'starting' ? <Starting /> : children}</main>
+      <main id="main" tabIndex={-1}>
+        {connection.value.state === 'starting' ? <Starting /> : children}
+      </main>
       <nav class="bottombar" aria-label="Pages, on phones">
-        {shown.filter((r) => ['/', '/services', '/alerts', '/targets'].includes(r.path)).map((r) => (
-          <a key={r.path} href={href(r.path)} aria-current={current(r)}><Icon name={r.icon ?? 'list'} /><span>{r.title}</span>{count(r)}</a>
-        ))}
-        <button type="button" onClick={() => (paletteOpen.value = true)}><Icon name="search" /><span>Search</span></button>
+        {shown
+          .filter((r) => ['/', '/services', '/alerts', '/targets'].includes(r.path))
+          .map((r) => (
+            <a key={r.path} href={href(r.path)} aria-current={current(r)}>
+              <Icon name={r.icon ?? 'list'} />
+              <span>{r.title}</span>
+              {count(r)}
+            </a>
+          ))}
+        <button type="button" onClick={() => (paletteOpen.value = true)}>
+          <Icon name="search" />
+          <span>Search</span>
+        </button>
       </nav>
       {paletteOpen.value && <Palette onClose={() => (paletteOpen.value = false)} />}
       {helpOpen.value && <Help onClose={() => (helpOpen.value = false)} />}
-      <div class="toasts" role="status" aria-live="polite">{toasts.value.map((t) => <div key={t.id} class={`toast${t.bad ? ' crit' : ''}`}>{t.text}</div>)}</div>
+      <div class="toasts" role="status" aria-live="polite">
+        {toasts.value.map((t) => (
+          <div key={t.id} class={`toast${t.bad ? ' crit' : ''}`}>
+            {t.text}
+          </div>
+        ))}
+      </div>
     </>
   );
 }
@@ -75,8 +137,18 @@ function Banners() {
   const c = connection.value;
   return (
     <>
-      {c.state === 'unreachable' && <p class="banner crit" role="alert"><Icon name="crit" /> The server has not answered for {ago(second.value - c.since)}. What is shown is from before; trying again.</p>}
-      {Math.abs(skew.value) > 30 && <p class="banner warn" role="status"><Icon name="clock" /> This device's clock and the server's differ by {ago(Math.abs(skew.value))}. Times and ranges are shown by this device's clock.</p>}
+      {c.state === 'unreachable' && (
+        <p class="banner crit" role="alert">
+          <Icon name="crit" /> The server has not answered for {ago(second.value - c.since)}. What is shown is from
+          before; trying again.
+        </p>
+      )}
+      {Math.abs(skew.value) > 30 && (
+        <p class="banner warn" role="status">
+          <Icon name="clock" /> This device's clock and the server's differ by {ago(Math.abs(skew.value))}. Times and
+          ranges are shown by this device's clock.
+        </p>
+      )}
     </>
   );
 }

@@ -13,5 +13,9 @@ export const LOOK: Record<State, { level: Level; icon: string; word: string }> =
 
 export function MachineState({ row, badge }: { row: Pick<FleetRow, 'state'>; badge?: boolean }) {
   const l = LOOK[row.state];
-  return <Status level={l.level} icon={l.icon} {...(badge && { badge })}>{l.word}</Status>;
+  return (
+    <Status level={l.level} icon={l.icon} {...(badge && { badge })}>
+      {l.word}
+    </Status>
+  );
 }

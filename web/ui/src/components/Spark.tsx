@@ -9,7 +9,10 @@ export function Spark({ values, max, label }: { values: (number | null)[] | unde
   let first = -1;
   let last = -1;
   values.forEach((v, i) => {
-    if (v === null) { pen = false; return; }
+    if (v === null) {
+      pen = false;
+      return;
+    }
     d += `${pen ? 'L' : 'M'}${x(i)} ${y(v)}`;
     pen = true;
     if (first < 0) first = i;

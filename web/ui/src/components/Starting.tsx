@@ -8,7 +8,11 @@ import { refresh } from '../state/clock';
 import { prefix } from '../state/config';
 import { Empty } from './bits';
 
-interface Replay { min: number; max: number; current: number }
+interface Replay {
+  min: number;
+  max: number;
+  current: number;
+}
 
 export function Starting() {
   const [r, set] = useState<Replay | undefined>();
@@ -25,7 +29,15 @@ export function Starting() {
   const passed = Date.now() / 1000 - begun;
   return (
     <div class="panel">
-      <Empty icon="wait" title="The server is starting" why={total > 1 ? `It reads back what it had in memory: part ${Math.min(done, total)} of ${total}.${part > 0.05 && part < 1 ? ` About ${ago((passed / part) * (1 - part))} to go.` : ''}` : 'It opens its store. Pages come by themselves.'}>
+      <Empty
+        icon="wait"
+        title="The server is starting"
+        why={
+          total > 1
+            ? `It reads back what it had in memory: part ${Math.min(done, total)} of ${total}.${part > 0.05 && part < 1 ? ` About ${ago((passed / part) * (1 - part))} to go.` : ''}`
+            : 'It opens its store. Pages come by themselves.'
+        }
+      >
         <progress max={1} value={part || undefined} aria-label="Progress" />
       </Empty>
     </div>
@@ -40,7 +52,11 @@ effect(() => {
   let wait = 1000;
   const again = async () => {
     let back = false;
-    try { back = (await fetch(`${prefix}/-/ready`, { cache: 'no-store' })).ok; } catch { /* still away */ }
+    try {
+      back = (await fetch(`${prefix}/-/ready`, { cache: 'no-store' })).ok;
+    } catch {
+      /* still away */
+    }
     if (back) {
       connection.value = { state: 'ok' };
       refresh();

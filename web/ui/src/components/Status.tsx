@@ -3,7 +3,17 @@ import { Icon } from './icons';
 export type Level = 'crit' | 'warn' | 'ok' | 'info' | 'off';
 
 // Status is always a colour, an icon and a word.
-export function Status({ level, icon, badge, children }: { level: Level; icon?: string; badge?: boolean; children: preact.ComponentChildren }) {
+export function Status({
+  level,
+  icon,
+  badge,
+  children,
+}: {
+  level: Level;
+  icon?: string;
+  badge?: boolean;
+  children: preact.ComponentChildren;
+}) {
   return (
     <span class={`status ${level}${badge ? ' badge' : ''}`}>
       <Icon name={icon ?? level} />

@@ -79,9 +79,15 @@ export function Table<R>(p: TableProps<R>) {
     const measure = () => {
       frame = 0;
       const top = -(body.current?.getBoundingClientRect().top ?? 0);
-      setScroll((s) => (Math.abs(s.top - top) < rowHeight * 4 && s.height === window.innerHeight ? s : { top, height: window.innerHeight }));
+      setScroll((s) =>
+        Math.abs(s.top - top) < rowHeight * 4 && s.height === window.innerHeight
+          ? s
+          : { top, height: window.innerHeight },
+      );
     };
-    const later = () => { if (!frame) frame = requestAnimationFrame(measure); };
+    const later = () => {
+      if (!frame) frame = requestAnimationFrame(measure);
+    };
     measure();
     // Captured, so that it hears of a box around the table that scrolls too.
     window.addEventListener('scroll', later, { passive: true, capture: true });
@@ -109,15 +115,28 @@ export function Table<R>(p: TableProps<R>) {
     const next = Math.min(sorted.length - 1, Math.max(0, at + by));
     if (!sorted[next]) return;
     setActive(rowKey(sorted[next]));
-    const top = (body.current?.getBoundingClientRect().top ?? 0) + tops[items.findIndex((i) => i.group === undefined && i.index === next)]!;
+    const top =
+      (body.current?.getBoundingClientRect().top ?? 0) +
+      tops[items.findIndex((i) => i.group === undefined && i.index === next)]!;
     if (top < 140) window.scrollBy(0, top - 140);
     else if (top > window.innerHeight - 2 * rowHeight) window.scrollBy(0, top - window.innerHeight + 3 * rowHeight);
   };
-  useKeys(p.listKeys === false || !(p.href || p.onOpen) ? [] : [
-    { keys: 'j', what: 'Next row', run: () => move(1) },
-    { keys: 'k', what: 'Previous row', run: () => move(-1) },
-    { keys: 'Enter', what: 'Open row', run: () => { const r = sorted.find((x) => rowKey(x) === active); if (r) onOpen(r); } },
-  ]);
+  useKeys(
+    p.listKeys === false || !(p.href || p.onOpen)
+      ? []
+      : [
+          { keys: 'j', what: 'Next row', run: () => move(1) },
+          { keys: 'k', what: 'Previous row', run: () => move(-1) },
+          {
+            keys: 'Enter',
+            what: 'Open row',
+            run: () => {
+              const r = sorted.find((x) => rowKey(x) === active);
+              if (r) onOpen(r);
+            },
+          },
+        ],
+  );
 
   if (!sorted.length && p.empty) return <>{p.empty}</>;
   const headOf = (group: string, count: number) => p.groupHead?.(group, count) ?? group;
@@ -126,14 +145,25 @@ export function Table<R>(p: TableProps<R>) {
       <div class="cards" role="list" aria-label={p.label} ref={body as never}>
         {before > 0 && <div style={{ height: `${before}px` }} />}
         {shown.map((i) => {
-          if (i.group !== undefined) return <div role="listitem" class="grouphead" key={`group ${i.group}`}>{headOf(i.group, i.count)}</div>;
+          if (i.group !== undefined)
+            return (
+              <div role="listitem" class="grouphead" key={`group ${i.group}`}>
+                {headOf(i.group, i.count)}
+              </div>
+            );
           const r = i.row;
           const key = rowKey(r);
           return (
             <div role="listitem" key={key}>
-              {p.href
-                ? <a class={`card ${key === active ? 'active' : ''} ${p.rowClass?.(r) ?? ''}`} href={p.href(r)}>{p.card!(r)}</a>
-                : <div class={`card ${p.rowClass?.(r) ?? ''}`} onClick={() => onOpen(r)}>{p.card!(r)}</div>}
+              {p.href ? (
+                <a class={`card ${key === active ? 'active' : ''} ${p.rowClass?.(r) ?? ''}`} href={p.href(r)}>
+                  {p.card!(r)}
+                </a>
+              ) : (
+                <div class={`card ${p.rowClass?.(r) ?? ''}`} onClick={() => onOpen(r)}>
+                  {p.card!(r)}
+                </div>
+              )}
             </div>
           );
         })}
@@ -147,32 +177,81 @@ export function Table<R>(p: TableProps<R>) {
   };
   const clickable = p.href || p.onOpen ? 'clickable' : '';
   return (
-    <div ref={box} class={p.pagewide ? '' : 'tablebox'} {...(!p.pagewide && { tabIndex: 0, role: 'region', 'aria-label': p.label })}>
-      <table class={`table ${p.pagewide ? 'pagewide' : ''} ${p.fixed ? 'fixed' : ''}`} aria-label={p.label} aria-rowcount={items.length + 1}>
+    <div
+      ref={box}
+      class={p.pagewide ? '' : 'tablebox'}
+      {...(!p.pagewide && { tabIndex: 0, role: 'region', 'aria-label': p.label })}
+    >
+      <table
+        class={`table ${p.pagewide ? 'pagewide' : ''} ${p.fixed ? 'fixed' : ''}`}
+        aria-label={p.label}
+        aria-rowcount={items.length + 1}
+      >
         <thead>
           <tr aria-rowindex={1}>
             {columns.map((c) => (
-              <th key={c.id} scope="col" class={`${c.num ? 'num' : ''} ${c.class ?? ''}`} style={c.width ? { width: c.width } : undefined} aria-sort={c.id === column?.id ? (down ? 'descending' : 'ascending') : undefined}>
-                {c.sort ? <button type="button" onClick={() => setSort(c)} title={`Sort by ${c.title}`}>{c.head ?? c.title}<span aria-hidden="true">{c.id === column?.id ? (down ? '↓' : '↑') : ''}</span></button> : c.head ?? c.title}
+              <th
+                key={c.id}
+                scope="col"
+                class={`${c.num ? 'num' : ''} ${c.class ?? ''}`}
+                style={c.width ? { width: c.width } : undefined}
+                aria-sort={c.id === column?.id ? (down ? 'descending' : 'ascending') : undefined}
+              >
+                {c.sort ? (
+                  <button type="button" onClick={() => setSort(c)} title={`Sort by ${c.title}`}>
+                    {c.head ?? c.title}
+                    <span aria-hidden="true">{c.id === column?.id ? (down ? '↓' : '↑') : ''}</span>
+                  </button>
+                ) : (
+                  (c.head ?? c.title)
+                )}
               </th>
             ))}
           </tr>
         </thead>
         <tbody ref={body as never}>
-          {before > 0 && <tr class="spacer" aria-hidden="true"><td colSpan={columns.length} style={{ height: `${before}px` }} /></tr>}
+          {before > 0 && (
+            <tr class="spacer" aria-hidden="true">
+              <td colSpan={columns.length} style={{ height: `${before}px` }} />
+            </tr>
+          )}
           {shown.map((i, n) => {
-            if (i.group !== undefined) return <tr class="grouphead" key={`group ${i.group}`} aria-rowindex={first + n + 2}><td colSpan={columns.length}>{headOf(i.group, i.count)}</td></tr>;
+            if (i.group !== undefined)
+              return (
+                <tr class="grouphead" key={`group ${i.group}`} aria-rowindex={first + n + 2}>
+                  <td colSpan={columns.length}>{headOf(i.group, i.count)}</td>
+                </tr>
+              );
             const key = rowKey(i.row);
-            return <Line key={key} row={i.row} columns={columns as Column<unknown>[]} place={first + n + 2} class={`${key === active ? 'active' : ''} ${clickable} ${p.rowClass?.(i.row) ?? ''}`} onOpen={onOpen as (r: unknown) => void} />;
+            return (
+              <Line
+                key={key}
+                row={i.row}
+                columns={columns as Column<unknown>[]}
+                place={first + n + 2}
+                class={`${key === active ? 'active' : ''} ${clickable} ${p.rowClass?.(i.row) ?? ''}`}
+                onOpen={onOpen as (r: unknown) => void}
+              />
+            );
           })}
-          {after > 0 && <tr class="spacer" aria-hidden="true"><td colSpan={columns.length} style={{ height: `${after}px` }} /></tr>}
+          {after > 0 && (
+            <tr class="spacer" aria-hidden="true">
+              <td colSpan={columns.length} style={{ height: `${after}px` }} />
+            </tr>
+          )}
         </tbody>
       </table>
     </div>
   );
 }
 
-interface LineProps { row: unknown; columns: Column<unknown>[]; place: number; class: string; onOpen: (r: unknown) => void }
+interface LineProps {
+  row: unknown;
+  columns: Column<unknown>[];
+  place: number;
+  class: string;
+  onOpen: (r: unknown) => void;
+}
 
 // Line is a row that is drawn anew only when something of it is another, so that
 // scrolling costs only the rows that come into sight.
@@ -180,13 +259,29 @@ class Line extends Component<LineProps> {
   override shouldComponentUpdate(next: LineProps, state: object): boolean {
     const { props } = this;
     // Another state is a signal that a cell has read.
-    return state !== this.state || next.row !== props.row || next.columns !== props.columns || next.place !== props.place || next.class !== props.class;
+    return (
+      state !== this.state ||
+      next.row !== props.row ||
+      next.columns !== props.columns ||
+      next.place !== props.place ||
+      next.class !== props.class
+    );
   }
 
   override render({ row, columns, place, class: name, onOpen }: LineProps) {
     return (
-      <tr aria-rowindex={place} class={name} onClick={(e) => { if (!(e.target as Element).closest('a,button,input,label') && !window.getSelection()?.toString()) onOpen(row); }}>
-        {columns.map((c) => <td key={c.id} class={`${c.num ? 'num' : ''} ${c.class ?? ''}`}>{c.cell(row)}</td>)}
+      <tr
+        aria-rowindex={place}
+        class={name}
+        onClick={(e) => {
+          if (!(e.target as Element).closest('a,button,input,label') && !window.getSelection()?.toString()) onOpen(row);
+        }}
+      >
+        {columns.map((c) => (
+          <td key={c.id} class={`${c.num ? 'num' : ''} ${c.class ?? ''}`}>
+            {c.cell(row)}
+          </td>
+        ))}
       </tr>
     );
   }
@@ -194,5 +289,8 @@ class Line extends Component<LineProps> {
 
 // The height of a row is fixed in tokens.css.
 function useRowHeight(cards: boolean): number {
-  return useMemo(() => parseFloat(getComputedStyle(document.documentElement).getPropertyValue(cards ? '--card' : '--row')) || 36, [cards, phone.value]);
+  return useMemo(
+    () => parseFloat(getComputedStyle(document.documentElement).getPropertyValue(cards ? '--card' : '--row')) || 36,
+    [cards, phone.value],
+  );
 }

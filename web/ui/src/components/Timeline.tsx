@@ -4,9 +4,26 @@ import { isUTC } from '../state/prefs';
 import { ago } from '../lib/format';
 import type { Level } from './Status';
 
-export interface TimeSpan { from: number; to: number; level: Level | 'none'; label: string }
+export interface TimeSpan {
+  from: number;
+  to: number;
+  level: Level | 'none';
+  label: string;
+}
 
-export function Timeline({ spans, from, to, label, axis = false }: { spans: TimeSpan[]; from: number; to: number; label: string; axis?: boolean }) {
+export function Timeline({
+  spans,
+  from,
+  to,
+  label,
+  axis = false,
+}: {
+  spans: TimeSpan[];
+  from: number;
+  to: number;
+  label: string;
+  axis?: boolean;
+}) {
   const length = Math.max(1, to - from);
   const utc = isUTC();
   const x = (t: number) => `${(Math.min(1, Math.max(0, (t - from) / length)) * 100).toFixed(3)}%`;
@@ -15,11 +32,24 @@ export function Timeline({ spans, from, to, label, axis = false }: { spans: Time
   return (
     <div class="timeline">
       <div class="strip" role="img" aria-label={label}>
-        {spans.filter((s) => s.level !== 'none').map((s) => (
-          <span key={s.from} class={s.level} style={{ left: x(s.from), width: `max(2px, ${((s.to - s.from) / length) * 100}%)` }} title={`${s.label}\n${dateTime(s.from, utc, true)}, for ${ago(s.to - s.from)}`} />
-        ))}
+        {spans
+          .filter((s) => s.level !== 'none')
+          .map((s) => (
+            <span
+              key={s.from}
+              class={s.level}
+              style={{ left: x(s.from), width: `max(2px, ${((s.to - s.from) / length) * 100}%)` }}
+              title={`${s.label}\n${dateTime(s.from, utc, true)}, for ${ago(s.to - s.from)}`}
+            />
+          ))}
       </div>
-      {axis && <div class="ends" aria-hidden="true"><span>{tick(from)}</span><span>{tick((from + to) / 2)}</span><span>{tick(to)}</span></div>}
+      {axis && (
+        <div class="ends" aria-hidden="true">
+          <span>{tick(from)}</span>
+          <span>{tick((from + to) / 2)}</span>
+          <span>{tick(to)}</span>
+        </div>
+      )}
     </div>
   );
 }

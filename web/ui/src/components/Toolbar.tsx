@@ -14,34 +14,117 @@ export function Toolbar() {
   const r = range.value;
   return (
     <div class="tools">
-      <button type="button" class="btn opt" onClick={() => (paletteOpen.value = true)} title="Search pages, machines, units (Ctrl K)"><Icon name="search" /><span class="dim">Search</span><span class="kbd">Ctrl K</span></button>
+      <button
+        type="button"
+        class="btn opt"
+        onClick={() => (paletteOpen.value = true)}
+        title="Search pages, machines, units (Ctrl K)"
+      >
+        <Icon name="search" />
+        <span class="dim">Search</span>
+        <span class="kbd">Ctrl K</span>
+      </button>
       {location.value.params.get('tag') && (
-        <button type="button" class="chip on" title="Show all tags" onClick={() => setParams({ tag: null }, false)}>{location.value.params.get('tag')} <Icon name="close" /></button>
+        <button type="button" class="chip on" title="Show all tags" onClick={() => setParams({ tag: null }, false)}>
+          {location.value.params.get('tag')} <Icon name="close" />
+        </button>
       )}
-      <span class="rangepick menuwrap"><RangeMenu /></span>
+      <span class="rangepick menuwrap">
+        <RangeMenu />
+      </span>
       <span class="group">
-        <button type="button" class="btn icon" onClick={refresh} title={frozen.value ? 'The range ends at a fixed time (r asks again)' : 'Refresh (r)'} aria-label="Refresh"><Icon name="refresh" /></button>
+        <button
+          type="button"
+          class="btn icon"
+          onClick={refresh}
+          title={frozen.value ? 'The range ends at a fixed time (r asks again)' : 'Refresh (r)'}
+          aria-label="Refresh"
+        >
+          <Icon name="refresh" />
+        </button>
         <Menu class="opt" label={frozen.value ? 'paused' : interval.value} title="How often to refresh">
-          {(close) => INTERVALS.map((i) => <button type="button" key={i} aria-selected={interval.value === i} onClick={() => { interval.value = i; close(); }}>{i === 'off' ? 'Do not refresh' : `Every ${i}`}</button>)}
+          {(close) =>
+            INTERVALS.map((i) => (
+              <button
+                type="button"
+                key={i}
+                aria-selected={interval.value === i}
+                onClick={() => {
+                  interval.value = i;
+                  close();
+                }}
+              >
+                {i === 'off' ? 'Do not refresh' : `Every ${i}`}
+              </button>
+            ))
+          }
         </Menu>
       </span>
       <Menu icon="more" title="View">
         {(close) => (
           <>
-            <button type="button" onClick={() => { nextTheme(); }}><Icon name={theme.value === 'dark' ? 'moon' : 'sun'} />Theme: {theme.value}</button>
-            <button type="button" onClick={() => (zone.value = zone.value === 'utc' ? 'local' : 'utc')}><Icon name="clock" />Times: {zone.value === 'utc' ? 'UTC' : 'local'}</button>
+            <button
+              type="button"
+              onClick={() => {
+                nextTheme();
+              }}
+            >
+              <Icon name={theme.value === 'dark' ? 'moon' : 'sun'} />
+              Theme: {theme.value}
+            </button>
+            <button type="button" onClick={() => (zone.value = zone.value === 'utc' ? 'local' : 'utc')}>
+              <Icon name="clock" />
+              Times: {zone.value === 'utc' ? 'UTC' : 'local'}
+            </button>
             <hr />
-            <button type="button" onClick={() => { close(); void copy(window.location.href, 'Link copied'); }}><Icon name="link" />Copy link{r.relative ? `, last ${r.relative}` : ''}</button>
-            {r.relative && <button type="button" onClick={() => { close(); void copy(window.location.origin + hereWith({ range: null, from: Math.round(r.from), to: Math.round(r.to) }), 'Link to this very time copied'); }}><Icon name="link" />Copy link to this very time</button>}
+            <button
+              type="button"
+              onClick={() => {
+                close();
+                void copy(window.location.href, 'Link copied');
+              }}
+            >
+              <Icon name="link" />
+              Copy link{r.relative ? `, last ${r.relative}` : ''}
+            </button>
+            {r.relative && (
+              <button
+                type="button"
+                onClick={() => {
+                  close();
+                  void copy(
+                    window.location.origin + hereWith({ range: null, from: Math.round(r.from), to: Math.round(r.to) }),
+                    'Link to this very time copied',
+                  );
+                }}
+              >
+                <Icon name="link" />
+                Copy link to this very time
+              </button>
+            )}
             <hr />
-            <a href={href('/silences')} onClick={close}><Icon name="silence" />Silences</a>
-            <a href={href('/rules')} onClick={close}><Icon name="list" />Rules</a>
-            <a href={href('/explore')} onClick={close}><Icon name="chart" />Explore</a>
-            <a href={href('/status')} onClick={close}><Icon name="info" />Status</a>
+            <a href={href('/silences')} onClick={close}>
+              <Icon name="silence" />
+              Silences
+            </a>
+            <a href={href('/rules')} onClick={close}>
+              <Icon name="list" />
+              Rules
+            </a>
+            <a href={href('/explore')} onClick={close}>
+              <Icon name="chart" />
+              Explore
+            </a>
+            <a href={href('/status')} onClick={close}>
+              <Icon name="info" />
+              Status
+            </a>
           </>
         )}
       </Menu>
-      <span class="sr" aria-live="off">{tick.value}</span>
+      <span class="sr" aria-live="off">
+        {tick.value}
+      </span>
     </div>
   );
 }
@@ -49,8 +132,14 @@ export function Toolbar() {
 function RangeMenu() {
   const r = range.value;
   const utc = isUTC();
-  const label = r.relative ? `Last ${r.relative}` : `${dateTime(r.from, utc)} – ${date(r.from, utc) === date(r.to, utc) ? dateTime(r.to, utc).slice(11) : dateTime(r.to, utc)}`;
-  return <Menu icon="clock" label={label} title="Time range (t)">{(close) => <RangeForm close={close} />}</Menu>;
+  const label = r.relative
+    ? `Last ${r.relative}`
+    : `${dateTime(r.from, utc)} – ${date(r.from, utc) === date(r.to, utc) ? dateTime(r.to, utc).slice(11) : dateTime(r.to, utc)}`;
+  return (
+    <Menu icon="clock" label={label} title="Time range (t)">
+      {(close) => <RangeForm close={close} />}
+    </Menu>
+  );
 }
 
 function RangeForm({ close }: { close: () => void }) {
@@ -60,11 +149,17 @@ function RangeForm({ close }: { close: () => void }) {
   const [to, setTo] = useState(dateTime(r.to, utc));
   const [error, setError] = useState('');
   // The fields follow the buttons, not the clock: somebody may be typing.
-  useEffect(() => { setFrom(dateTime(r.from, utc)); setTo(dateTime(r.to, utc)); }, [r.relative ?? `${r.from} ${r.to}`, utc]);
+  useEffect(() => {
+    setFrom(dateTime(r.from, utc));
+    setTo(dateTime(r.to, utc));
+  }, [r.relative ?? `${r.from} ${r.to}`, utc]);
   const apply = (e: Event) => {
     e.preventDefault();
     const a = parseDuration(from);
-    if (a && (to === 'now' || to === '')) { setRelative(from.trim()); return close(); }
+    if (a && (to === 'now' || to === '')) {
+      setRelative(from.trim());
+      return close();
+    }
     const f = parseDateTime(from, utc);
     const t = parseDateTime(to, utc);
     if (f === undefined || t === undefined) return setError('Write times as 2026-11-25 03:10');
@@ -75,20 +170,59 @@ function RangeForm({ close }: { close: () => void }) {
   return (
     <div style={{ width: '250px' }}>
       <div style={{ display: 'grid', gridTemplateColumns: 'repeat(4, 1fr)' }}>
-        {RANGES.map((x) => <button type="button" key={x} aria-selected={r.relative === x} style={{ justifyContent: 'center' }} onClick={() => { setRelative(x); close(); }}>{x}</button>)}
+        {RANGES.map((x) => (
+          <button
+            type="button"
+            key={x}
+            aria-selected={r.relative === x}
+            style={{ justifyContent: 'center' }}
+            onClick={() => {
+              setRelative(x);
+              close();
+            }}
+          >
+            {x}
+          </button>
+        ))}
       </div>
       <hr />
       <div style={{ display: 'grid', gridTemplateColumns: 'repeat(3, 1fr)' }}>
-        <button type="button" style={{ justifyContent: 'center' }} title="Back by half ([)" onClick={() => shift(-0.5)}><Icon name="left" />Back</button>
-        <button type="button" style={{ justifyContent: 'center' }} title="Zoom out (z)" onClick={zoomOut}><Icon name="zoomout" />Wider</button>
-        <button type="button" style={{ justifyContent: 'center' }} title="Forward by half (])" onClick={() => shift(0.5)}>Later<Icon name="right" /></button>
+        <button type="button" style={{ justifyContent: 'center' }} title="Back by half ([)" onClick={() => shift(-0.5)}>
+          <Icon name="left" />
+          Back
+        </button>
+        <button type="button" style={{ justifyContent: 'center' }} title="Zoom out (z)" onClick={zoomOut}>
+          <Icon name="zoomout" />
+          Wider
+        </button>
+        <button
+          type="button"
+          style={{ justifyContent: 'center' }}
+          title="Forward by half (])"
+          onClick={() => shift(0.5)}
+        >
+          Later
+          <Icon name="right" />
+        </button>
       </div>
       <hr />
       <form class="stack" style={{ padding: '6px 8px', gap: '6px' }} onSubmit={apply}>
-        <label class="line">From, {utc ? 'UTC' : 'local time'}<input class="field" value={from} onInput={(e) => setFrom(e.currentTarget.value)} /></label>
-        <label class="line">To<input class="field" value={to} onInput={(e) => setTo(e.currentTarget.value)} /></label>
-        {error && <span class="status crit" role="alert">{error}</span>}
-        <button class="btn primary" style={{ justifyContent: 'center' }}>Show</button>
+        <label class="line">
+          From, {utc ? 'UTC' : 'local time'}
+          <input class="field" value={from} onInput={(e) => setFrom(e.currentTarget.value)} />
+        </label>
+        <label class="line">
+          To
+          <input class="field" value={to} onInput={(e) => setTo(e.currentTarget.value)} />
+        </label>
+        {error && (
+          <span class="status crit" role="alert">
+            {error}
+          </span>
+        )}
+        <button class="btn primary" style={{ justifyContent: 'center' }}>
+          Show
+        </button>
       </form>
     </div>
   );

@@ -10,18 +10,45 @@ import { copy } from '../state/toast';
 import { Icon } from './icons';
 import { Status } from './Status';
 
-export function Panel({ title, level = 2, tools, children, label }: { title?: ComponentChildren; level?: 2 | 3; tools?: ComponentChildren; children: ComponentChildren; label?: string }) {
+export function Panel({
+  title,
+  level = 2,
+  tools,
+  children,
+  label,
+}: {
+  title?: ComponentChildren;
+  level?: 2 | 3;
+  tools?: ComponentChildren;
+  children: ComponentChildren;
+  label?: string;
+}) {
   const H = `h${level}` as 'h2';
   return (
     <section class="panel" aria-label={label}>
-      {(title || tools) && <header>{title && <H>{title}</H>}{tools}</header>}
+      {(title || tools) && (
+        <header>
+          {title && <H>{title}</H>}
+          {tools}
+        </header>
+      )}
       {children}
     </section>
   );
 }
 
 // Empty says what is not there, why, and what to do about it.
-export function Empty({ icon = 'info', title, why, children }: { icon?: string; title: ComponentChildren; why?: ComponentChildren; children?: ComponentChildren }) {
+export function Empty({
+  icon = 'info',
+  title,
+  why,
+  children,
+}: {
+  icon?: string;
+  title: ComponentChildren;
+  why?: ComponentChildren;
+  children?: ComponentChildren;
+}) {
   return (
     <div class="empty">
       <Icon name={icon} />
@@ -34,13 +61,20 @@ export function Empty({ icon = 'info', title, why, children }: { icon?: string; 
 
 export function ErrorNote({ error, what }: { error: ApiError | Error | undefined; what?: string }) {
   if (!error) return null;
-  return <p class="note crit" role="alert">{what && <b>{what}: </b>}{error.message}</p>;
+  return (
+    <p class="note crit" role="alert">
+      {what && <b>{what}: </b>}
+      {error.message}
+    </p>
+  );
 }
 
 export function Loading({ lines = 3 }: { lines?: number }) {
   return (
     <div class="panel body stack" role="status" aria-label="Loading" style={{ padding: '16px' }}>
-      {Array.from({ length: lines }, (_, i) => <div key={i} class="skeleton" style={{ width: `${90 - i * 17}%` }} />)}
+      {Array.from({ length: lines }, (_, i) => (
+        <div key={i} class="skeleton" style={{ width: `${90 - i * 17}%` }} />
+      ))}
     </div>
   );
 }
@@ -48,19 +82,32 @@ export function Loading({ lines = 3 }: { lines?: number }) {
 // Ago is an age that grows while one looks at it; the tooltip has the time.
 export function Ago({ time, suffix = '' }: { time: number | undefined; suffix?: string }) {
   if (!time) return <span class="dim">–</span>;
-  return <time dateTime={new Date(time * 1000).toISOString()} title={dateTime(time, isUTC(), true)}>{ago(second.value - time)}{suffix}</time>;
+  return (
+    <time dateTime={new Date(time * 1000).toISOString()} title={dateTime(time, isUTC(), true)}>
+      {ago(second.value - time)}
+      {suffix}
+    </time>
+  );
 }
 
 export function Time({ time, withSeconds = false }: { time: number | undefined; withSeconds?: boolean }) {
   if (!time) return <span class="dim">–</span>;
-  return <time class="nowrap" dateTime={new Date(time * 1000).toISOString()}>{dateTime(time, isUTC(), withSeconds)}</time>;
+  return (
+    <time class="nowrap" dateTime={new Date(time * 1000).toISOString()}>
+      {dateTime(time, isUTC(), withSeconds)}
+    </time>
+  );
 }
 
 // LastAnswer says how old a page is that should be of now: also where it does
 // not ask because the range ends at a fixed time.
 export function LastAnswer({ time }: { time: number }) {
   if (!time || second.value - time < 120) return null;
-  return <Status level="warn" badge>last answer <Ago time={time} suffix=" ago" /></Status>;
+  return (
+    <Status level="warn" badge>
+      last answer <Ago time={time} suffix=" ago" />
+    </Status>
+  );
 }
 
 // Snippet is text to copy, such as a command.
@@ -68,20 +115,36 @@ export function Snippet({ text }: { text: string }) {
   return (
     <div class="snippet">
       <pre>{text}</pre>
-      <button class="btn" onClick={() => void copy(text)} aria-label="Copy" title="Copy"><Icon name="copy" /></button>
+      <button class="btn" onClick={() => void copy(text)} aria-label="Copy" title="Copy">
+        <Icon name="copy" />
+      </button>
     </div>
   );
 }
 
 // Menu is a button that opens a list. The arrow keys go through it; Escape, a click
 // elsewhere and leaving it with Tab close it.
-export function Menu({ label, icon, children, title, class: extra = '' }: { label?: ComponentChildren; icon?: string; children: (close: () => void) => ComponentChildren; title?: string; class?: string }) {
+export function Menu({
+  label,
+  icon,
+  children,
+  title,
+  class: extra = '',
+}: {
+  label?: ComponentChildren;
+  icon?: string;
+  children: (close: () => void) => ComponentChildren;
+  title?: string;
+  class?: string;
+}) {
   const [open, setOpen] = useState(false);
   const [right, setRight] = useState(false);
   const ref = useRef<HTMLSpanElement>(null);
   useEffect(() => {
     if (!open) return;
-    const away = (e: Event) => { if (!ref.current?.contains(e.target as Node)) setOpen(false); };
+    const away = (e: Event) => {
+      if (!ref.current?.contains(e.target as Node)) setOpen(false);
+    };
     const esc = (e: KeyboardEvent) => {
       if (e.key !== 'Escape') return;
       e.stopPropagation();
@@ -91,7 +154,12 @@ export function Menu({ label, icon, children, title, class: extra = '' }: { labe
     const arrows = (e: KeyboardEvent) => {
       const by = e.key === 'ArrowDown' ? 1 : e.key === 'ArrowUp' ? -1 : 0;
       const box = ref.current;
-      if (!by || !box?.contains(document.activeElement) || (document.activeElement as Element).matches('input,select,textarea')) return;
+      if (
+        !by ||
+        !box?.contains(document.activeElement) ||
+        (document.activeElement as Element).matches('input,select,textarea')
+      )
+        return;
       const all = [...box.querySelectorAll<HTMLElement>('.menu :is(button, a[href])')];
       const at = all.indexOf(document.activeElement as HTMLElement);
       e.preventDefault();
@@ -115,17 +183,45 @@ export function Menu({ label, icon, children, title, class: extra = '' }: { labe
   };
   return (
     <span class="menuwrap" ref={ref}>
-      <button type="button" class={`btn ${label ? '' : 'icon'} ${extra}`} aria-expanded={open} aria-haspopup="true" title={title} aria-label={label ? undefined : title} onClick={toggle}>
-        {icon && <Icon name={icon} />}{label}{label && <Icon name="down_" />}
+      <button
+        type="button"
+        class={`btn ${label ? '' : 'icon'} ${extra}`}
+        aria-expanded={open}
+        aria-haspopup="true"
+        title={title}
+        aria-label={label ? undefined : title}
+        onClick={toggle}
+      >
+        {icon && <Icon name={icon} />}
+        {label}
+        {label && <Icon name="down_" />}
       </button>
-      {open && <div class="menu" style={{ top: 'calc(100% + 4px)', ...(right ? { right: 0 } : { left: 0 }) }}>{children(() => setOpen(false))}</div>}
+      {open && (
+        <div class="menu" style={{ top: 'calc(100% + 4px)', ...(right ? { right: 0 } : { left: 0 }) }}>
+          {children(() => setOpen(false))}
+        </div>
+      )}
     </span>
   );
 }
 
 // Overlay: a dialog in the middle or a sheet at the side. Focus goes in, stays
 // in, and goes back.
-export function Overlay({ title, kind, wide, onClose, children, footer }: { title: ComponentChildren; kind: 'dialog' | 'sheet'; wide?: boolean; onClose: () => void; children: ComponentChildren; footer?: ComponentChildren }) {
+export function Overlay({
+  title,
+  kind,
+  wide,
+  onClose,
+  children,
+  footer,
+}: {
+  title: ComponentChildren;
+  kind: 'dialog' | 'sheet';
+  wide?: boolean;
+  onClose: () => void;
+  children: ComponentChildren;
+  footer?: ComponentChildren;
+}) {
   const ref = useRef<HTMLDivElement>(null);
   const close = useRef(onClose);
   close.current = onClose;
@@ -138,15 +234,30 @@ export function Overlay({ title, kind, wide, onClose, children, footer }: { titl
       // with a button that was in it and is gone.
       const open = [...document.querySelectorAll('[role="dialog"]')];
       if (e.defaultPrevented || open.at(-1) !== box) return;
-      if (e.key === 'Escape') { e.preventDefault(); close.current(); return; }
+      if (e.key === 'Escape') {
+        e.preventDefault();
+        close.current();
+        return;
+      }
       if (e.key !== 'Tab') return;
-      if (!box.contains(document.activeElement)) { e.preventDefault(); box.focus(); return; }
-      const all = [...box.querySelectorAll<HTMLElement>('a[href],button:not([disabled]),input,select,textarea,[tabindex="0"]')].filter((x) => x.offsetParent !== null);
+      if (!box.contains(document.activeElement)) {
+        e.preventDefault();
+        box.focus();
+        return;
+      }
+      const all = [
+        ...box.querySelectorAll<HTMLElement>('a[href],button:not([disabled]),input,select,textarea,[tabindex="0"]'),
+      ].filter((x) => x.offsetParent !== null);
       const first = all[0];
       const last = all[all.length - 1];
       if (!first || !last) return;
-      if (e.shiftKey && (document.activeElement === first || document.activeElement === box)) { e.preventDefault(); last.focus(); }
-      else if (!e.shiftKey && document.activeElement === last) { e.preventDefault(); first.focus(); }
+      if (e.shiftKey && (document.activeElement === first || document.activeElement === box)) {
+        e.preventDefault();
+        last.focus();
+      } else if (!e.shiftKey && document.activeElement === last) {
+        e.preventDefault();
+        first.focus();
+      }
     };
     document.addEventListener('keydown', key);
     return () => {
@@ -155,25 +266,45 @@ export function Overlay({ title, kind, wide, onClose, children, footer }: { titl
     };
   }, []);
   const inner = (
-    <div class={`${kind}${wide ? ' wide' : ''}`} role="dialog" aria-modal="true" aria-label={typeof title === 'string' ? title : undefined} tabIndex={-1} ref={ref} onClick={(e) => e.stopPropagation()}>
+    <div
+      class={`${kind}${wide ? ' wide' : ''}`}
+      role="dialog"
+      aria-modal="true"
+      aria-label={typeof title === 'string' ? title : undefined}
+      tabIndex={-1}
+      ref={ref}
+      onClick={(e) => e.stopPropagation()}
+    >
       <header>
         <h2>{title}</h2>
-        <button type="button" class="btn icon plain" aria-label="Close" title="Close (Esc)" onClick={onClose}><Icon name="close" /></button>
+        <button type="button" class="btn icon plain" aria-label="Close" title="Close (Esc)" onClick={onClose}>
+          <Icon name="close" />
+        </button>
       </header>
       <div class="body">{children}</div>
       {footer && <footer>{footer}</footer>}
     </div>
   );
-  return <div class={kind === 'dialog' ? 'scrim' : 'sheetscrim'} onClick={onClose}>{inner}</div>;
+  return (
+    <div class={kind === 'dialog' ? 'scrim' : 'sheetscrim'} onClick={onClose}>
+      {inner}
+    </div>
+  );
 }
 
 // Tags are links that filter by the tag.
 export function LabelList({ labels, without = [] }: { labels: Record<string, string>; without?: string[] }) {
   return (
     <span class="row" style={{ gap: '4px' }}>
-      {Object.entries(labels).filter(([k]) => !without.includes(k)).map(([k, v]) => (
-        <span class="chip mono" key={k}><span class="wrap">{k}=<b>{v}</b></span></span>
-      ))}
+      {Object.entries(labels)
+        .filter(([k]) => !without.includes(k))
+        .map(([k, v]) => (
+          <span class="chip mono" key={k}>
+            <span class="wrap">
+              {k}=<b>{v}</b>
+            </span>
+          </span>
+        ))}
     </span>
   );
 }

@@ -21,7 +21,8 @@ const paths: Record<string, string> = {
   link: 'M6.6 9.4a2.6 2.6 0 003.7 0l2.3-2.3a2.6 2.6 0 00-3.7-3.7l-.8.8M9.4 6.6a2.6 2.6 0 00-3.7 0L3.4 8.9a2.6 2.6 0 003.7 3.7l.8-.8',
   more: 'M3.2 8h.1M8 8h.1M12.8 8h.1',
   fleet: 'M2 3h12v4H2zM2 9h12v4H2zM4.4 5h.1M4.4 11h.1',
-  services: 'M8 10.2A2.2 2.2 0 108 5.8a2.2 2.2 0 000 4.4zM8 1.6v2M8 12.4v2M1.6 8h2M12.4 8h2M3.5 3.5l1.4 1.4M11.1 11.1l1.4 1.4M12.5 3.5l-1.4 1.4M4.9 11.1l-1.4 1.4',
+  services:
+    'M8 10.2A2.2 2.2 0 108 5.8a2.2 2.2 0 000 4.4zM8 1.6v2M8 12.4v2M1.6 8h2M12.4 8h2M3.5 3.5l1.4 1.4M11.1 11.1l1.4 1.4M12.5 3.5l-1.4 1.4M4.9 11.1l-1.4 1.4',
   alerts: 'M8 2a4 4 0 00-4 4c0 4-1.6 5.2-1.6 5.2h11.2S12 10 12 6a4 4 0 00-4-4zM6.6 13.4a1.5 1.5 0 002.8 0',
   chart: 'M2 13.5h12M3 10l3-4 3 2.5 4-6',
   silence: 'M4 6a4 4 0 016.5-3.1M12 6c0 4 1.6 5.2 1.6 5.2H5M2 2l12 12M6.6 13.4a1.5 1.5 0 002.8 0',
@@ -37,7 +38,17 @@ const paths: Record<string, string> = {
 
 export function Icon({ name }: { name: keyof typeof paths | string }) {
   return (
-    <svg viewBox="0 0 16 16" width="16" height="16" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+    <svg
+      viewBox="0 0 16 16"
+      width="16"
+      height="16"
+      fill="none"
+      stroke="currentColor"
+      stroke-width="1.5"
+      stroke-linecap="round"
+      stroke-linejoin="round"
+      aria-hidden="true"
+    >
       <path d={paths[name] ?? ''} />
     </svg>
   );
@@ -47,7 +58,14 @@ export function Logo() {
   return (
     <svg viewBox="0 0 32 32" aria-hidden="true">
       <rect width="32" height="32" rx="7" fill="#0f766e" />
-      <path d="M5 18h5l3-9 5 15 3-9h6" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round" />
+      <path
+        d="M5 18h5l3-9 5 15 3-9h6"
+        fill="none"
+        stroke="#fff"
+        stroke-width="2.6"
+        stroke-linecap="round"
+        stroke-linejoin="round"
+      />
     </svg>
   );
 }

@@ -17,7 +17,12 @@ test('a missing label is empty', () => {
 });
 
 test('what is written can be read again', () => {
-  for (const m of [matcher('a', 'b'), matcher('a', 'say "hi", {x}=\\d\n', '=~'), matcher('a', '', '!='), matcher('dotted.name', 'ü', '!~')]) {
+  for (const m of [
+    matcher('a', 'b'),
+    matcher('a', 'say "hi", {x}=\\d\n', '=~'),
+    matcher('a', '', '!='),
+    matcher('dotted.name', 'ü', '!~'),
+  ]) {
     expect(parseMatchers(printMatcher(m))).toEqual([m]);
   }
   const all = [matcher('a', 'b,c'), matcher('d', 'e', '!~')];
@@ -25,10 +30,14 @@ test('what is written can be read again', () => {
 });
 
 test('what people and amtool write is read', () => {
-  expect(parseMatchers('alertname=MachineDown, machine =~ "web.*"')).toEqual([matcher('alertname', 'MachineDown'), matcher('machine', 'web.*', '=~')]);
+  expect(parseMatchers('alertname=MachineDown, machine =~ "web.*"')).toEqual([
+    matcher('alertname', 'MachineDown'),
+    matcher('machine', 'web.*', '=~'),
+  ]);
   expect(parseMatchers('{}')).toEqual([]);
   expect(parseMatchers('path="C:\\\\x\\d"')).toEqual([matcher('path', 'C:\\x\\d')]);
-  for (const bad of ['machine', 'a="b', '="x"', 'a="b" c="d"', '{a="b"', 'a="b"x']) expect(parseMatchers(bad), bad).toHaveProperty('error');
+  for (const bad of ['machine', 'a="b', '="x"', 'a="b" c="d"', '{a="b"', 'a="b"x'])
+    expect(parseMatchers(bad), bad).toHaveProperty('error');
 });
 
 test('a silence for everything is refused', () => {

@@ -6,8 +6,13 @@ export type Op = '=' | '!=' | '=~' | '!~';
 export const OPS: Op[] = ['=', '!=', '=~', '!~'];
 
 export const opOf = (m: Matcher): Op => (m.isRegex ? (m.isEqual ? '=~' : '!~') : m.isEqual ? '=' : '!=');
-export const withOp = (m: Matcher, op: Op): Matcher => ({ ...m, isRegex: op === '=~' || op === '!~', isEqual: op === '=' || op === '=~' });
-export const matcher = (name: string, value: string, op: Op = '='): Matcher => withOp({ name, value, isRegex: false, isEqual: true }, op);
+export const withOp = (m: Matcher, op: Op): Matcher => ({
+  ...m,
+  isRegex: op === '=~' || op === '!~',
+  isEqual: op === '=' || op === '=~',
+});
+export const matcher = (name: string, value: string, op: Op = '='): Matcher =>
+  withOp({ name, value, isRegex: false, isEqual: true }, op);
 
 const plainName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 
@@ -15,7 +20,8 @@ const plainName = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 // that it does not know.
 const quoted = (s: string) => `"${s.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
 
-export const printMatcher = (m: Matcher): string => `${plainName.test(m.name) ? m.name : quoted(m.name)}${opOf(m)}${quoted(m.value)}`;
+export const printMatcher = (m: Matcher): string =>
+  `${plainName.test(m.name) ? m.name : quoted(m.name)}${opOf(m)}${quoted(m.value)}`;
 
 // parseMatchers reads name="value", name=~value and lists of these, with or
 // without braces, or says what is wrong.
@@ -35,7 +41,9 @@ export function parseMatchers(text: string): Matcher[] | { error: string } {
     const m = /^"((?:[^"\\]|\\.)*)"/s.exec(rest);
     if (!m) return { error: `The closing quote of ${rest} is missing` };
     rest = rest.slice(m[0].length);
-    return m[1]!.replace(/\\(.)/gs, (_, c: string) => (c === 'n' ? '\n' : c === 'r' ? '\r' : c === 't' ? '\t' : c === '"' || c === '\\' ? c : `\\${c}`));
+    return m[1]!.replace(/\\(.)/gs, (_, c: string) =>
+      c === 'n' ? '\n' : c === 'r' ? '\r' : c === 't' ? '\t' : c === '"' || c === '\\' ? c : `\\${c}`,
+    );
   };
   while (rest) {
     const name = token(/^[^=!~,"{}]*/);
@@ -70,7 +78,7 @@ export function regexOf(value: string): RegExp | undefined {
 // fits says whether a matcher matches; a label that is missing is empty.
 export function fits(m: Matcher, labels: Labels): boolean {
   const v = labels[m.name] ?? '';
-  const hit = m.isRegex ? regexOf(m.value)?.test(v) ?? false : v === m.value;
+  const hit = m.isRegex ? (regexOf(m.value)?.test(v) ?? false) : v === m.value;
   return hit === m.isEqual;
 }
 
@@ -84,6 +92,7 @@ export function problemOf(list: Matcher[]): string {
     if (!m.name) return 'A matcher has no label name';
     if (m.isRegex && !regexOf(m.value)) return `${m.value} is no regular expression`;
   }
-  if (list.every((m) => fits(m, {}))) return 'These match everything: at least one matcher must not match an empty value';
+  if (list.every((m) => fits(m, {})))
+    return 'These match everything: at least one matcher must not match an empty value';
   return '';
 }

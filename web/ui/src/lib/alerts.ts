@@ -24,7 +24,10 @@ export interface AlertRow {
 }
 
 export const SEVERITIES = ['critical', 'warning', 'info', 'none'];
-export const severityRank = (s: string): number => { const i = SEVERITIES.indexOf(s); return i < 0 ? 1.5 : i; };
+export const severityRank = (s: string): number => {
+  const i = SEVERITIES.indexOf(s);
+  return i < 0 ? 1.5 : i;
+};
 
 // hash is a short name for a text (FNV-1a), for the URL.
 export function hash(text: string): string {
@@ -33,12 +36,25 @@ export function hash(text: string): string {
   return (h >>> 0).toString(36);
 }
 
-const idOf = (l: Labels) => JSON.stringify(Object.entries(l).filter(([k]) => k !== 'tags').sort(([a], [b]) => (a < b ? -1 : 1)));
+const idOf = (l: Labels) =>
+  JSON.stringify(
+    Object.entries(l)
+      .filter(([k]) => k !== 'tags')
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
 
 function row(labels: Labels, annotations: Labels): Omit<AlertRow, 'key' | 'state' | 'since'> {
   return {
-    name: labels.alertname ?? '', severity: labels.severity || '', machine: labels.machine ?? '', where: labels.machine || labels.instance || '',
-    labels, annotations, receivers: [], silencedBy: [], inhibitedBy: [], mutedBy: [],
+    name: labels.alertname ?? '',
+    severity: labels.severity || '',
+    machine: labels.machine ?? '',
+    where: labels.machine || labels.instance || '',
+    labels,
+    annotations,
+    receivers: [],
+    silencedBy: [],
+    inhibitedBy: [],
+    mutedBy: [],
   };
 }
 
@@ -48,7 +64,11 @@ function row(labels: Labels, annotations: Labels): Omit<AlertRow, 'key' | 'state
 // has the tags and external labels too.
 // quiet has the time intervals that mute alerts, by fingerprint: the list of
 // alerts does not tell of them.
-export function mergeAlerts(delivered: Alert[] | undefined, rules: RuleAlert[], quiet: ReadonlyMap<string, string[]> = new Map()): AlertRow[] {
+export function mergeAlerts(
+  delivered: Alert[] | undefined,
+  rules: RuleAlert[],
+  quiet: ReadonlyMap<string, string[]> = new Map(),
+): AlertRow[] {
   const firing = rules.filter((a) => a.state === 'firing');
   const exact = new Map(firing.map((a) => [idOf(a.labels), a]));
   const byName = new Map<string, RuleAlert[]>();
@@ -60,18 +80,30 @@ export function mergeAlerts(delivered: Alert[] | undefined, rules: RuleAlert[], 
   const rows: AlertRow[] = (delivered ?? []).map((a) => {
     const r = exact.get(idOf(a.labels)) ?? byName.get(a.labels.alertname ?? '')?.find((x) => within(x, a.labels));
     const s = a.status;
-    const mutedBy = s.mutedBy?.length ? s.mutedBy : quiet.get(a.fingerprint) ?? [];
+    const mutedBy = s.mutedBy?.length ? s.mutedBy : (quiet.get(a.fingerprint) ?? []);
     return {
-      ...row(a.labels, a.annotations), key: a.fingerprint, since: Date.parse(a.startsAt) / 1000,
-      state: s.state === 'suppressed' || mutedBy.length ? 'silenced' as const : 'firing' as const,
-      ...(r && { value: Number(r.value) }), ...(a.generatorURL && { generatorURL: a.generatorURL }),
-      receivers: a.receivers.map((x) => x.name), silencedBy: s.silencedBy, inhibitedBy: s.inhibitedBy, mutedBy,
+      ...row(a.labels, a.annotations),
+      key: a.fingerprint,
+      since: Date.parse(a.startsAt) / 1000,
+      state: s.state === 'suppressed' || mutedBy.length ? ('silenced' as const) : ('firing' as const),
+      ...(r && { value: Number(r.value) }),
+      ...(a.generatorURL && { generatorURL: a.generatorURL }),
+      receivers: a.receivers.map((x) => x.name),
+      silencedBy: s.silencedBy,
+      inhibitedBy: s.inhibitedBy,
+      mutedBy,
     };
   });
   for (const a of rules) {
     if (a.state !== 'pending' && delivered) continue;
     if (a.state === 'inactive') continue;
-    rows.push({ ...row(a.labels, a.annotations), key: hash(idOf(a.labels)), state: a.state, since: Date.parse(a.activeAt) / 1000, value: Number(a.value) });
+    rows.push({
+      ...row(a.labels, a.annotations),
+      key: hash(idOf(a.labels)),
+      state: a.state,
+      since: Date.parse(a.activeAt) / 1000,
+      value: Number(a.value),
+    });
   }
   return rows.sort(worstFirst);
 }
@@ -80,7 +112,11 @@ export function worstFirst(a: AlertRow, b: AlertRow): number {
   return severityRank(a.severity) - severityRank(b.severity) || b.since - a.since || (a.key < b.key ? -1 : 1);
 }
 
-export interface Group { name: string; rows: AlertRow[]; severity: string }
+export interface Group {
+  name: string;
+  rows: AlertRow[];
+  severity: string;
+}
 
 // grouped puts rows under the name of the alert or of the machine; groups come
 // in the order of the worst in them, then by size and name.
@@ -92,25 +128,48 @@ export function grouped(rows: AlertRow[], by: 'alert' | 'machine'): Group[] {
     if (g) g.push(r);
     else groups.set(name, [r]);
   }
-  return [...groups].map(([name, list]) => {
-    const sorted = list.slice().sort(worstFirst);
-    return { name, rows: sorted, severity: sorted[0]!.severity };
-  }).sort((a, b) => severityRank(a.severity) - severityRank(b.severity) || b.rows.length - a.rows.length || (a.name < b.name ? -1 : 1));
+  return [...groups]
+    .map(([name, list]) => {
+      const sorted = list.slice().sort(worstFirst);
+      return { name, rows: sorted, severity: sorted[0]!.severity };
+    })
+    .sort(
+      (a, b) =>
+        severityRank(a.severity) - severityRank(b.severity) ||
+        b.rows.length - a.rows.length ||
+        (a.name < b.name ? -1 : 1),
+    );
 }
 
 // passes is the text filter: every word somewhere in what is shown.
 export function passes(r: Pick<AlertRow, 'name' | 'labels' | 'annotations'>, text: string): boolean {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return true;
-  const hay = [r.name, ...Object.entries(r.labels).map(([k, v]) => `${k}=${v}`), ...Object.values(r.annotations)].join(' ').toLowerCase();
+  const hay = [r.name, ...Object.entries(r.labels).map(([k, v]) => `${k}=${v}`), ...Object.values(r.annotations)]
+    .join(' ')
+    .toLowerCase();
   return words.every((w) => hay.includes(w));
 }
 
 // hasTag: alerts carry the tags of their machine as ",a,b,".
 export const hasTag = (l: Labels, tag: string): boolean => !tag || (l.tags ?? '').includes(`,${tag},`);
 
-export interface Episode { from: number; to: number }
-export interface HistoryRow { key: string; name: string; severity: string; where: string; machine: string; labels: Labels; episodes: Episode[]; total: number; last: number; ongoing: boolean }
+export interface Episode {
+  from: number;
+  to: number;
+}
+export interface HistoryRow {
+  key: string;
+  name: string;
+  severity: string;
+  where: string;
+  machine: string;
+  labels: Labels;
+  episodes: Episode[];
+  total: number;
+  last: number;
+  ongoing: boolean;
+}
 
 // historyOf reads when each alert fired from a range query of ALERTS.
 export function historyOf(series: MatrixSeries[], end: number, step: number): HistoryRow[] {
@@ -126,17 +185,27 @@ export function historyOf(series: MatrixSeries[], end: number, step: number): Hi
     const ongoing = (episodes[episodes.length - 1]?.to ?? 0) > end;
     for (const e of episodes) e.to = Math.min(e.to, end);
     return {
-      key: idOf(labels), name: labels.alertname ?? '', severity: labels.severity ?? '', machine: labels.machine ?? '', where: labels.machine || labels.instance || '', labels, episodes, ongoing,
-      total: episodes.reduce((n, e) => n + e.to - e.from, 0), last: episodes[episodes.length - 1]?.from ?? 0,
+      key: idOf(labels),
+      name: labels.alertname ?? '',
+      severity: labels.severity ?? '',
+      machine: labels.machine ?? '',
+      where: labels.machine || labels.instance || '',
+      labels,
+      episodes,
+      ongoing,
+      total: episodes.reduce((n, e) => n + e.to - e.from, 0),
+      last: episodes[episodes.length - 1]?.from ?? 0,
     };
   });
-  return rows.filter((r) => r.episodes.length > 0).sort((a, b) => b.last - a.last || severityRank(a.severity) - severityRank(b.severity) || (a.key < b.key ? -1 : 1));
+  return rows
+    .filter((r) => r.episodes.length > 0)
+    .sort((a, b) => b.last - a.last || severityRank(a.severity) - severityRank(b.severity) || (a.key < b.key ? -1 : 1));
 }
 
 // exprOf is the expression of the rule, out of the link that it sent along.
 export function exprOf(generatorURL: string | undefined): string {
   try {
-    return generatorURL ? new URL(generatorURL).searchParams.get('g0.expr') ?? '' : '';
+    return generatorURL ? (new URL(generatorURL).searchParams.get('g0.expr') ?? '') : '';
   } catch {
     return '';
   }

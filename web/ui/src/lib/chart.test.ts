@@ -2,12 +2,33 @@
 declare const process: { env: Record<string, string | undefined> };
 
 import { expect, test } from 'vitest';
-import { alone, axisRange, combined, exprFor, mix, roundUp, seriesName, split, stackFrame, timeLabels, timeSplits, valueLabel } from './chart';
+import {
+  alone,
+  axisRange,
+  combined,
+  exprFor,
+  mix,
+  roundUp,
+  seriesName,
+  split,
+  stackFrame,
+  timeLabels,
+  timeSplits,
+  valueLabel,
+} from './chart';
 
 test('stacked lines add up; a gap is only a gap where all have one', () => {
   const v = (values: (number | null)[]) => ({ values });
-  expect(stackFrame([v([1, null, null]), v([2, 2, null])])).toEqual([[1, null, null], [3, 2, null]]);
-  expect(stackFrame([v([1]), { values: [9], line: true }, { values: [-2], negate: true }, v([2])])).toEqual([[1], [9], [-2], [3]]);
+  expect(stackFrame([v([1, null, null]), v([2, 2, null])])).toEqual([
+    [1, null, null],
+    [3, 2, null],
+  ]);
+  expect(stackFrame([v([1]), { values: [9], line: true }, { values: [-2], negate: true }, v([2])])).toEqual([
+    [1],
+    [9],
+    [-2],
+    [3],
+  ]);
 });
 
 test('names of series', () => {
@@ -62,9 +83,13 @@ const utc = (s: string) => Date.parse(`${s}Z`) / 1000;
 test('lines of the time axis, UTC', () => {
   const s = timeSplits(utc('2026-11-24T22:50:00'), utc('2026-11-25T02:10:00'), 3600, true);
   expect(timeLabels(s, 3600, true)).toEqual(['23:00', 'Nov 25', '01:00', '02:00']);
-  expect(timeLabels(timeSplits(utc('2025-11-20T00:00:00'), utc('2026-03-02T00:00:00'), 30 * 86400, true), 30 * 86400, true)).toEqual(['Dec', '2026', 'Feb', 'Mar']);
+  expect(
+    timeLabels(timeSplits(utc('2025-11-20T00:00:00'), utc('2026-03-02T00:00:00'), 30 * 86400, true), 30 * 86400, true),
+  ).toEqual(['Dec', '2026', 'Feb', 'Mar']);
   // A line of a two-day grid stays where it is while the range moves on.
-  expect(timeSplits(utc('2026-11-01T05:00:00'), utc('2026-11-09T05:00:00'), 2 * 86400, true).slice(1)).toEqual(timeSplits(utc('2026-11-03T05:00:00'), utc('2026-11-09T05:00:00'), 2 * 86400, true));
+  expect(timeSplits(utc('2026-11-01T05:00:00'), utc('2026-11-09T05:00:00'), 2 * 86400, true).slice(1)).toEqual(
+    timeSplits(utc('2026-11-03T05:00:00'), utc('2026-11-09T05:00:00'), 2 * 86400, true),
+  );
 });
 
 test('days with 23 and 25 hours begin at midnight and keep round hours', () => {
@@ -80,7 +105,8 @@ test('days with 23 and 25 hours begin at midnight and keep round hours', () => {
     const minutes = timeSplits(utc('2026-03-29T00:30:00'), utc('2026-03-29T01:30:00'), 1800, false);
     expect(timeLabels(minutes, 1800, false)).toEqual(['01:30', '03:00', '03:30']);
   } finally {
-    if (zone === undefined) delete process.env.TZ; else process.env.TZ = zone;
+    if (zone === undefined) delete process.env.TZ;
+    else process.env.TZ = zone;
   }
 });
 

@@ -14,10 +14,19 @@ export interface Line {
 }
 
 // Mark is something that happened: a reboot, or an alert that fired until end.
-export interface Mark { time: number; end?: number; text: string; level?: 'crit' | 'warn' | 'info' | 'off' }
+export interface Mark {
+  time: number;
+  end?: number;
+  text: string;
+  level?: 'crit' | 'warn' | 'info' | 'off';
+}
 
 // Dot is a single measurement drawn over the lines: an exemplar.
-export interface Dot { time: number; value: number; text: string[] }
+export interface Dot {
+  time: number;
+  value: number;
+  text: string[];
+}
 
 export const colour = (i: number) => `var(--series-${(i % 8) + 1})`;
 
@@ -25,11 +34,18 @@ export const colour = (i: number) => `var(--series-${(i % 8) + 1})`;
 // second round of colours are told apart by it, which have no dashes.
 export function mix(c: string, towards: string, part: number): string {
   const n = (x: string, i: number) => parseInt(x.slice(1 + 2 * i, 3 + 2 * i), 16);
-  return `#${[0, 1, 2].map((i) => Math.round(n(c, i) * (1 - part) + n(towards, i) * part).toString(16).padStart(2, '0')).join('')}`;
+  return `#${[0, 1, 2]
+    .map((i) =>
+      Math.round(n(c, i) * (1 - part) + n(towards, i) * part)
+        .toString(16)
+        .padStart(2, '0'),
+    )
+    .join('')}`;
 }
 
 // dash tells series apart once the colours are used up.
-export const dash = (i: number): number[] | undefined => [undefined, [6, 3], [2, 2], [8, 3, 2, 3]][Math.floor(i / 8) % 4];
+export const dash = (i: number): number[] | undefined =>
+  [undefined, [6, 3], [2, 2], [8, 3, 2, 3]][Math.floor(i / 8) % 4];
 
 // exprFor fills in $step and $rate, the window of a rate: at least four scrapes
 // and at least a step, so that no sample is left out.
@@ -42,7 +58,9 @@ export const QUERY = '_q';
 
 // combined asks several queries in one request.
 export function combined(exprs: string[]): string {
-  return exprs.length === 1 ? exprs[0]! : exprs.map((e, i) => `label_replace(${e}, "${QUERY}", "${i}", "", "")`).join(' or ');
+  return exprs.length === 1
+    ? exprs[0]!
+    : exprs.map((e, i) => `label_replace(${e}, "${QUERY}", "${i}", "", "")`).join(' or ');
 }
 
 // split takes the label of combined off again.
@@ -55,7 +73,9 @@ export function split(metric: Labels): { query: number; labels: Labels } {
 // stackFrame adds lines up, the first one lowest, above and below zero apart. A
 // gap counts as nothing where another line has a value, and stays a gap where
 // none has.
-export function stackFrame(lines: { values: (number | null)[]; line?: boolean; negate?: boolean }[]): (number | null)[][] {
+export function stackFrame(
+  lines: { values: (number | null)[]; line?: boolean; negate?: boolean }[],
+): (number | null)[][] {
   const sums: [(number | null)[], (number | null)[]] = [[], []];
   return lines.map((l) => {
     if (l.line) return l.values;
@@ -79,7 +99,9 @@ export function alone(values: ArrayLike<number | null | undefined>): number[] {
 // seriesName writes labels as PromQL does, without those in which all are alike.
 export function seriesName(metric: Labels, common: Labels = {}): string {
   const { __name__: name = '', ...rest } = metric;
-  const parts = Object.entries(rest).filter(([k, v]) => common[k] !== v).map(([k, v]) => `${k}=${JSON.stringify(v)}`);
+  const parts = Object.entries(rest)
+    .filter(([k, v]) => common[k] !== v)
+    .map(([k, v]) => `${k}=${JSON.stringify(v)}`);
   return parts.length ? `${name}{${parts.join(', ')}}` : name || '{}';
 }
 
@@ -103,7 +125,11 @@ export type Bounds = [number, number];
 
 // axisRange is what the axis of values spans: round numbers, and the old ones
 // for as long as they fit, so that it does not jump with each new point.
-export function axisRange(lo: number | null, hi: number | null, o: { min?: number | undefined; max?: number | undefined; unit?: Unit | undefined; old?: Bounds | undefined } = {}): Bounds {
+export function axisRange(
+  lo: number | null,
+  hi: number | null,
+  o: { min?: number | undefined; max?: number | undefined; unit?: Unit | undefined; old?: Bounds | undefined } = {},
+): Bounds {
   const least = Math.min(lo ?? 0, o.min ?? Infinity);
   let most = Math.max(hi ?? 0, o.max ?? -Infinity);
   if (o.unit === 'ratio' && most > 0.7 && most < 1.06) most = 1; // shares come to a little over 1 where scrapes are not on time
@@ -114,7 +140,8 @@ export function axisRange(lo: number | null, hi: number | null, o: { min?: numbe
     const grid = roundUp(span / 4, o.unit);
     next = [Math.max(0, Math.floor((least - span * 0.1) / grid) * grid), Math.ceil((most + span * 0.1) / grid) * grid];
   } else {
-    const up = most > 0 ? (most === o.max || (o.unit === 'ratio' && most === 1) ? most : roundUp(most * 1.04, o.unit)) : 0;
+    const up =
+      most > 0 ? (most === o.max || (o.unit === 'ratio' && most === 1) ? most : roundUp(most * 1.04, o.unit)) : 0;
     const down = least < 0 ? -roundUp(-least * 1.04, o.unit) : 0;
     next = up === 0 && down === 0 ? [0, 1] : [down, up];
   }
@@ -124,7 +151,25 @@ export function axisRange(lo: number | null, hi: number | null, o: { min?: numbe
 }
 
 const decimals = Array.from({ length: 27 }, (_, i) => [1, 2, 5].map((m) => Number(`${m}e${i - 10}`))).flat();
-const durations = [...decimals.filter((x) => x < 30), 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, ...[1, 2, 5, 10, 20, 50, 100].map((d) => d * 864000)];
+const durations = [
+  ...decimals.filter((x) => x < 30),
+  30,
+  60,
+  120,
+  300,
+  600,
+  1200,
+  1800,
+  3600,
+  7200,
+  14400,
+  21600,
+  43200,
+  86400,
+  172800,
+  432000,
+  ...[1, 2, 5, 10, 20, 50, 100].map((d) => d * 864000),
+];
 
 // valueSteps are the distances that lines of the grid may have.
 export function valueSteps(unit: Unit | undefined): number[] {
@@ -147,14 +192,47 @@ export function valueLabel(v: number, step: number, unit: Unit | undefined): str
 // Time. A month is written as 30 days among the steps.
 const DAY = 86400;
 const MONTH = 30 * DAY;
-export const timeSteps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 14400, 21600, 43200, DAY, 2 * DAY, 4 * DAY, 7 * DAY, 14 * DAY, MONTH, 2 * MONTH, 3 * MONTH, 6 * MONTH, 12 * MONTH, 60 * MONTH];
+export const timeSteps = [
+  1,
+  2,
+  5,
+  10,
+  15,
+  30,
+  60,
+  120,
+  300,
+  600,
+  900,
+  1800,
+  3600,
+  7200,
+  10800,
+  14400,
+  21600,
+  43200,
+  DAY,
+  2 * DAY,
+  4 * DAY,
+  7 * DAY,
+  14 * DAY,
+  MONTH,
+  2 * MONTH,
+  3 * MONTH,
+  6 * MONTH,
+  12 * MONTH,
+  60 * MONTH,
+];
 
 // timeSplits are the lines of the time axis. They stand at round times of the
 // wall clock, also where a day has 23 or 25 hours.
 export function timeSplits(min: number, max: number, step: number, utc: boolean): number[] {
-  const at = (y: number, mo: number, d: number, s = 0) => (utc ? Date.UTC(y, mo - 1, d, 0, 0, s) : new Date(y, mo - 1, d, 0, 0, s).getTime()) / 1000;
+  const at = (y: number, mo: number, d: number, s = 0) =>
+    (utc ? Date.UTC(y, mo - 1, d, 0, 0, s) : new Date(y, mo - 1, d, 0, 0, s).getTime()) / 1000;
   const out: number[] = [];
-  const add = (t: number) => { if (t >= min && t <= max && t !== out.at(-1)) out.push(t); };
+  const add = (t: number) => {
+    if (t >= min && t <= max && t !== out.at(-1)) out.push(t);
+  };
   const f = fields(min, utc);
   if (step >= MONTH) {
     const months = Math.round(step / MONTH);
@@ -172,7 +250,10 @@ export function timeSplits(min: number, max: number, step: number, utc: boolean)
     const d = new Date(k * DAY * 1000);
     const [y, mo, day] = [d.getUTCFullYear(), d.getUTCMonth() + 1, d.getUTCDate()];
     if (at(y, mo, day) > max) break;
-    if (step >= DAY) { add(at(y, mo, day)); continue; }
+    if (step >= DAY) {
+      add(at(y, mo, day));
+      continue;
+    }
     if (at(y, mo, day + 1) < min) continue;
     if (step < 3600) {
       // Hours are whole in every zone's change but Lord Howe's half one; go by the clock's offset at each hour.

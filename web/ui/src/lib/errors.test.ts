@@ -2,9 +2,13 @@ import { expect, test } from 'vitest';
 import { shortError } from './errors';
 
 test('scrape errors without what the reader knows', () => {
-  expect(shortError('Get "http://127.0.0.4:1/metrics": dial tcp 127.0.0.4:1: connect: connection refused')).toBe('connection refused');
+  expect(shortError('Get "http://127.0.0.4:1/metrics": dial tcp 127.0.0.4:1: connect: connection refused')).toBe(
+    'connection refused',
+  );
   expect(shortError('Get "http://x/metrics": context deadline exceeded')).toBe('context deadline exceeded');
-  expect(shortError('server returned HTTP status 401 Unauthorized')).toBe('server returned HTTP status 401 Unauthorized');
+  expect(shortError('server returned HTTP status 401 Unauthorized')).toBe(
+    'server returned HTTP status 401 Unauthorized',
+  );
   expect(shortError('Get "http://x/metrics": EOF')).toBe('closes the connection without an answer');
   expect(shortError(undefined)).toBe('');
 });

@@ -8,7 +8,10 @@ test('exemplars of all series come as one list, the latest first', () => {
     { seriesLabels: { le: '1' }, exemplars: [e(10, '0.5', 'a'), e(30, 'NaN', 'b')] },
     { seriesLabels: { le: '5' }, exemplars: [e(20, '3', 'c')] },
   ]);
-  expect(got).toEqual([{ time: 20, value: 3, labels: { trace_id: 'c' }, series: { le: '5' } }, { time: 10, value: 0.5, labels: { trace_id: 'a' }, series: { le: '1' } }]);
+  expect(got).toEqual([
+    { time: 20, value: 3, labels: { trace_id: 'c' }, series: { le: '5' } },
+    { time: 10, value: 0.5, labels: { trace_id: 'a' }, series: { le: '1' } },
+  ]);
 });
 
 test('of too many the largest of each moment stay', () => {

@@ -3,14 +3,28 @@
 import type { Labels } from '../api/types/query';
 
 // Mirrors /api/v1/query_exemplars.
-export interface ExemplarSeries { seriesLabels: Labels; exemplars: { labels: Labels; value: string; timestamp: number }[] }
+export interface ExemplarSeries {
+  seriesLabels: Labels;
+  exemplars: { labels: Labels; value: string; timestamp: number }[];
+}
 
-export interface Exemplar { time: number; value: number; labels: Labels; series: Labels }
+export interface Exemplar {
+  time: number;
+  value: number;
+  labels: Labels;
+  series: Labels;
+}
 
 // exemplarsOf lists those that can be drawn, the latest first. Of more than most
 // the largest of each moment stay: what took long is what one looks for.
 export function exemplarsOf(all: ExemplarSeries[], most = 1000): Exemplar[] {
-  const list = all.flatMap((s) => s.exemplars.map((e): Exemplar => ({ time: e.timestamp, value: Number(e.value), labels: e.labels, series: s.seriesLabels }))).filter((e) => Number.isFinite(e.value));
+  const list = all
+    .flatMap((s) =>
+      s.exemplars.map(
+        (e): Exemplar => ({ time: e.timestamp, value: Number(e.value), labels: e.labels, series: s.seriesLabels }),
+      ),
+    )
+    .filter((e) => Number.isFinite(e.value));
   list.sort((a, b) => b.time - a.time || b.value - a.value);
   if (list.length <= most) return list;
   const [last, first] = [list[0]!.time, list.at(-1)!.time];

@@ -21,7 +21,15 @@ export interface Query {
 
 export const POINTS: Record<Density, number> = { low: 100, medium: 250, high: 750 };
 
-export const newQuery = (expr = ''): Query => ({ expr, tab: 'table', mode: 'lines', density: 'medium', exemplars: false, hidden: false, without: [] });
+export const newQuery = (expr = ''): Query => ({
+  expr,
+  tab: 'table',
+  mode: 'lines',
+  density: 'medium',
+  exemplars: false,
+  hidden: false,
+  without: [],
+});
 
 // readQueries reads g0, g1, … up to the first that is missing; at least one.
 export function readQueries(params: URLSearchParams): Query[] {
@@ -37,7 +45,10 @@ export function readQueries(params: URLSearchParams): Query[] {
     if (get('stacked') === '1') q.mode = 'stacked';
     const density = get('res_density');
     if (density === 'low' || density === 'high') q.density = density;
-    const step = get('res_type') === 'auto' ? 0 : Number(get('res_step')) || Number(get('step_input')) || parseDuration(get('step_input')) || 0;
+    const step =
+      get('res_type') === 'auto'
+        ? 0
+        : Number(get('res_step')) || Number(get('step_input')) || parseDuration(get('step_input')) || 0;
     if (step > 0) q.step = step;
     if (get('y_axis_min') !== '' && Number.isFinite(Number(get('y_axis_min')))) q.min = Number(get('y_axis_min'));
     q.exemplars = get('show_exemplars') === '1';
@@ -53,12 +64,19 @@ export function writeQueries(params: URLSearchParams, queries: Query[]): Params 
   const out: Params = {};
   for (const name of params.keys()) if (/^g\d+\./.test(name)) out[name] = null;
   queries.forEach((q, i) => {
-    const set = (name: string, value: string | number | boolean | undefined) => { out[`g${i}.${name}`] = value ?? null; };
+    const set = (name: string, value: string | number | boolean | undefined) => {
+      out[`g${i}.${name}`] = value ?? null;
+    };
     set('expr', q.expr);
     set('tab', q.tab);
     if (q.mode !== 'lines') set('display_mode', q.mode);
-    if (q.step) { set('res_type', 'fixed'); set('res_step', q.step); }
-    else if (q.density !== 'medium') { set('res_type', 'auto'); set('res_density', q.density); }
+    if (q.step) {
+      set('res_type', 'fixed');
+      set('res_step', q.step);
+    } else if (q.density !== 'medium') {
+      set('res_type', 'auto');
+      set('res_density', q.density);
+    }
     if (q.min !== undefined) set('y_axis_min', String(q.min));
     if (q.exemplars) set('show_exemplars', true);
     if (q.hidden) set('hidden', true);
@@ -75,7 +93,10 @@ export function arrival(params: URLSearchParams): Params | undefined {
     const length = parseDuration(params.get(`g${i}.range_input`) ?? '');
     const endText = params.get(`g${i}.end_input`) || params.get(`g${i}.moment_input`);
     // Prometheus writes UTC without saying so; others write 2026-11-25T02:00:00.000Z.
-    const end = endText ? parseDateTime(endText.replace(/(\.\d+)?Z$/, ''), true) ?? (Number(endText) > 1e8 ? Number(endText) : undefined) : undefined;
+    const end = endText
+      ? (parseDateTime(endText.replace(/(\.\d+)?Z$/, ''), true) ??
+        (Number(endText) > 1e8 ? Number(endText) : undefined))
+      : undefined;
     if (end !== undefined) return { range: null, from: Math.round(end - (length ?? 3600)), to: Math.round(end) };
     if (length) return { range: durationText(length), from: null, to: null };
   }

@@ -56,31 +56,62 @@ export const RECORDS = {
 export const recordsQuery = `{__name__=~"${Object.keys(RECORDS).join('|')}"}`;
 
 // What changes rarely; asked for every few minutes.
-export const factsQuery = '{__name__=~"node_boot_time_seconds|node_os_info|node_uname_info|node_exporter_build_info|clanmon_build_info|clanmon_reboot_required|clanmon_nixos_kernel_current",machine!="",job!="clanmon"}';
+export const factsQuery =
+  '{__name__=~"node_boot_time_seconds|node_os_info|node_uname_info|node_exporter_build_info|clanmon_build_info|clanmon_reboot_required|clanmon_nixos_kernel_current",machine!="",job!="clanmon"}';
 
 // Until the recording rules have run, and where they are not loaded, the same
 // figures come from the series themselves. Only for fleets that are small.
 const FS = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"';
 export const fallbackQuery = [
-  ['cpu', '1 - avg by (machine) (sum by (machine, cpu) (rate(node_cpu_seconds_total{machine!="",mode=~"idle|iowait|steal"}[5m])))'],
-  ['memory', '1 - max by (machine) (node_memory_MemAvailable_bytes{machine!=""} / node_memory_MemTotal_bytes{machine!=""})'],
-  ['filesystem', `1 - min by (machine) (node_filesystem_avail_bytes{machine!="",${FS}} / (node_filesystem_size_bytes{machine!=""} > 0))`],
-  ['unitsFailed', 'count by (machine) (systemd_unit_state{machine!="",state="failed"} == 1) or 0 * max by (machine) (up{job="systemd",machine!=""} == 1)'],
-].map(([name, expr]) => `label_replace(${expr}, "figure", "${name}", "", "")`).join(' or ');
+  [
+    'cpu',
+    '1 - avg by (machine) (sum by (machine, cpu) (rate(node_cpu_seconds_total{machine!="",mode=~"idle|iowait|steal"}[5m])))',
+  ],
+  [
+    'memory',
+    '1 - max by (machine) (node_memory_MemAvailable_bytes{machine!=""} / node_memory_MemTotal_bytes{machine!=""})',
+  ],
+  [
+    'filesystem',
+    `1 - min by (machine) (node_filesystem_avail_bytes{machine!="",${FS}} / (node_filesystem_size_bytes{machine!=""} > 0))`,
+  ],
+  [
+    'unitsFailed',
+    'count by (machine) (systemd_unit_state{machine!="",state="failed"} == 1) or 0 * max by (machine) (up{job="systemd",machine!=""} == 1)',
+  ],
+]
+  .map(([name, expr]) => `label_replace(${expr}, "figure", "${name}", "", "")`)
+  .join(' or ');
 
 const rank = (a: Alert) => ['critical', 'warning', 'info'].indexOf(a.labels.severity ?? '');
 
 // mergeFleet puts a row together for each machine; past says that the figures are
 // of another time than what discovery knows.
-export function mergeFleet(machines: Machine[], records: VectorSample[], facts: VectorSample[], fallback: VectorSample[], alerts: Alert[], past = false): FleetRow[] {
+export function mergeFleet(
+  machines: Machine[],
+  records: VectorSample[],
+  facts: VectorSample[],
+  fallback: VectorSample[],
+  alerts: Alert[],
+  past = false,
+): FleetRow[] {
   const rows = new Map<string, FleetRow>();
   for (const m of machines) {
     const targets = m.targets ?? [];
     const last = Math.max(...targets.map((t) => (t.lastScrape ? Date.parse(t.lastScrape) / 1000 : 0)), 0);
     rows.set(m.machine, {
-      name: m.machine, state: 'ok', why: '', tags: m.tags ?? [], intermittent: m.availability === 'intermittent',
-      up: targets.filter((t) => t.health === 'up').length, targets: targets.length,
-      critical: 0, warning: 0, info: 0, machine: m, ...(last && { lastScrape: last }),
+      name: m.machine,
+      state: 'ok',
+      why: '',
+      tags: m.tags ?? [],
+      intermittent: m.availability === 'intermittent',
+      up: targets.filter((t) => t.health === 'up').length,
+      targets: targets.length,
+      critical: 0,
+      warning: 0,
+      info: 0,
+      machine: m,
+      ...(last && { lastScrape: last }),
       ...(m.os && { os: m.os }),
     });
   }
@@ -97,13 +128,27 @@ export function mergeFleet(machines: Machine[], records: VectorSample[], facts: 
     if (!row) continue;
     const v = Number(s.value?.[1]);
     switch (s.metric.__name__) {
-      case 'node_boot_time_seconds': row.booted = v; break;
-      case 'node_os_info': row.os = s.metric.pretty_name || s.metric.name || row.os || ''; break;
-      case 'node_uname_info': row.kernel = s.metric.release ?? ''; break;
-      case 'clanmon_build_info': row.exporter = `clanmon ${s.metric.version ?? ''}`.trim(); break;
-      case 'node_exporter_build_info': row.exporter ??= `node ${s.metric.version ?? ''}`.trim(); break;
-      case 'clanmon_reboot_required': row.reboot = row.reboot || v === 1; break;
-      case 'clanmon_nixos_kernel_current': row.reboot = row.reboot || v === 0; break;
+      case 'node_boot_time_seconds':
+        row.booted = v;
+        break;
+      case 'node_os_info':
+        row.os = s.metric.pretty_name || s.metric.name || row.os || '';
+        break;
+      case 'node_uname_info':
+        row.kernel = s.metric.release ?? '';
+        break;
+      case 'clanmon_build_info':
+        row.exporter = `clanmon ${s.metric.version ?? ''}`.trim();
+        break;
+      case 'node_exporter_build_info':
+        row.exporter ??= `node ${s.metric.version ?? ''}`.trim();
+        break;
+      case 'clanmon_reboot_required':
+        row.reboot = row.reboot || v === 1;
+        break;
+      case 'clanmon_nixos_kernel_current':
+        row.reboot = row.reboot || v === 0;
+        break;
     }
   }
   const alertOf = new Map<string, Alert>();
@@ -116,7 +161,8 @@ export function mergeFleet(machines: Machine[], records: VectorSample[], facts: 
     else continue;
     // The worst alert says what is wrong; of equal ones the first that fired.
     const said = alertOf.get(row.name);
-    if (!said || rank(a) < rank(said) || (rank(a) === rank(said) && a.startsAt < said.startsAt)) alertOf.set(row.name, a);
+    if (!said || rank(a) < rank(said) || (rank(a) === rank(said) && a.startsAt < said.startsAt))
+      alertOf.set(row.name, a);
   }
   for (const [name, a] of alertOf) {
     // The name stands beside it already.
@@ -139,17 +185,27 @@ export function judge(r: FleetRow): void {
     r.why = targets.length ? 'not scraped yet' : 'nothing to scrape';
   } else if (r.up === 0) {
     r.state = r.intermittent ? 'offline' : 'down';
-    r.why = r.intermittent ? 'intermittent: it may be off' : shortError(targets.find((t) => t.lastError)?.lastError) || 'does not answer';
+    r.why = r.intermittent
+      ? 'intermittent: it may be off'
+      : shortError(targets.find((t) => t.lastError)?.lastError) || 'does not answer';
   } else if (r.critical) {
     r.state = 'critical';
     r.why = alert;
   } else if (r.warning || downJobs.length || (r.unitsFailed ?? 0) > 0) {
     r.state = 'warning';
-    r.why = r.warning ? alert : downJobs.length ? `${downJobs.join(', ')} does not answer` : `${r.unitsFailed} failed unit${r.unitsFailed === 1 ? '' : 's'}`;
+    r.why = r.warning
+      ? alert
+      : downJobs.length
+        ? `${downJobs.join(', ')} does not answer`
+        : `${r.unitsFailed} failed unit${r.unitsFailed === 1 ? '' : 's'}`;
   } else {
     r.state = 'ok';
     // Without its exporter there are no figures, which would look like a fault.
-    r.why = r.info ? alert : targets.some((t) => t.job === 'node') ? '' : `no node exporter, only ${[...new Set(targets.map((t) => t.job))].join(', ')}`;
+    r.why = r.info
+      ? alert
+      : targets.some((t) => t.job === 'node')
+        ? ''
+        : `no node exporter, only ${[...new Set(targets.map((t) => t.job))].join(', ')}`;
   }
 }
 
@@ -157,15 +213,27 @@ export function judge(r: FleetRow): void {
 // by the state that the table says, so that the counts add up to the table.
 export function shows(r: FleetRow, show: string): boolean {
   switch (show) {
-    case 'down': case 'critical': case 'warning': case 'offline': case 'waiting': return r.state === show;
-    case 'units': return (r.unitsFailed ?? 0) > 0 && r.up > 0;
-    case 'reboot': return !!r.reboot && r.up > 0;
-    default: return true;
+    case 'down':
+    case 'critical':
+    case 'warning':
+    case 'offline':
+    case 'waiting':
+      return r.state === show;
+    case 'units':
+      return (r.unitsFailed ?? 0) > 0 && r.up > 0;
+    case 'reboot':
+      return !!r.reboot && r.up > 0;
+    default:
+      return true;
   }
 }
 
 // shortSystem leaves out of a system's name what takes the room of its version.
-export const shortSystem = (name: string) => name.replace(/ GNU\/Linux\b/, '').replace(/ \([^)]*\)$/, '').replace(/ LTS$/, '');
+export const shortSystem = (name: string) =>
+  name
+    .replace(/ GNU\/Linux\b/, '')
+    .replace(/ \([^)]*\)$/, '')
+    .replace(/ LTS$/, '');
 
 export function hasTag(r: { tags: string[] }, tag: string): boolean {
   return !tag || r.tags.includes(tag);
@@ -174,6 +242,11 @@ export function hasTag(r: { tags: string[] }, tag: string): boolean {
 // matches is the text filter: every word in the name, a tag, the system or what
 // is wrong.
 export function matches(r: FleetRow, text: string): boolean {
-  const hay = [r.name, ...r.tags, r.os ?? '', r.kernel ?? '', r.why, ...(r.machine.addresses ?? [])].join(' ').toLowerCase();
-  return text.toLowerCase().split(/\s+/).every((w) => hay.includes(w));
+  const hay = [r.name, ...r.tags, r.os ?? '', r.kernel ?? '', r.why, ...(r.machine.addresses ?? [])]
+    .join(' ')
+    .toLowerCase();
+  return text
+    .toLowerCase()
+    .split(/\s+/)
+    .every((w) => hay.includes(w));
 }

@@ -4,8 +4,19 @@
 export const DASH = '–';
 
 export type Unit =
-  | 'none' | 'count' | 'ratio' | 'bytes' | 'bytesps' | 'bitsps' | 'seconds' | 'celsius'
-  | 'perSecond' | 'hertz' | 'volts' | 'watts' | 'rpm';
+  | 'none'
+  | 'count'
+  | 'ratio'
+  | 'bytes'
+  | 'bytesps'
+  | 'bitsps'
+  | 'seconds'
+  | 'celsius'
+  | 'perSecond'
+  | 'hertz'
+  | 'volts'
+  | 'watts'
+  | 'rpm';
 
 function missing(v: number | null | undefined): v is null | undefined {
   return v === null || v === undefined || Number.isNaN(v);
@@ -25,8 +36,21 @@ function trim(s: string): string {
   return s.includes('.') ? s.replace(/\.?0+$/, '') : s;
 }
 
-const decimal: [number, string][] = [[1e18, 'E'], [1e15, 'P'], [1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
-const binary: [number, string][] = [[2 ** 50, 'Pi'], [2 ** 40, 'Ti'], [2 ** 30, 'Gi'], [2 ** 20, 'Mi'], [2 ** 10, 'Ki']];
+const decimal: [number, string][] = [
+  [1e18, 'E'],
+  [1e15, 'P'],
+  [1e12, 'T'],
+  [1e9, 'G'],
+  [1e6, 'M'],
+  [1e3, 'k'],
+];
+const binary: [number, string][] = [
+  [2 ** 50, 'Pi'],
+  [2 ** 40, 'Ti'],
+  [2 ** 30, 'Gi'],
+  [2 ** 20, 'Mi'],
+  [2 ** 10, 'Ki'],
+];
 
 function scaled(v: number, steps: [number, string][], unit: string): string {
   for (const [size, prefix] of steps) if (Math.abs(v) >= size * 0.9995) return `${digits(v / size)} ${prefix}${unit}`;
@@ -44,19 +68,32 @@ export function format(v: number | null | undefined, unit: Unit = 'none'): strin
   if (missing(v)) return DASH;
   if (!Number.isFinite(v)) return v > 0 ? '+Inf' : '-Inf';
   switch (unit) {
-    case 'ratio': return percent(v);
-    case 'bytes': return scaled(v, binary, 'B');
-    case 'bytesps': return scaled(v, binary, 'B/s');
-    case 'bitsps': return scaled(v, decimal, 'bit/s');
-    case 'seconds': return seconds(v);
-    case 'celsius': return `${digits(v)} °C`;
-    case 'perSecond': return `${decimalNumber(v)}/s`;
-    case 'hertz': return scaled(v, decimal, 'Hz');
-    case 'volts': return `${digits(v)} V`;
-    case 'watts': return `${digits(v)} W`;
-    case 'rpm': return `${digits(v)} rpm`;
-    case 'count': return Number.isInteger(v) && Math.abs(v) < 1e6 ? v.toLocaleString('en') : decimalNumber(v);
-    default: return decimalNumber(v);
+    case 'ratio':
+      return percent(v);
+    case 'bytes':
+      return scaled(v, binary, 'B');
+    case 'bytesps':
+      return scaled(v, binary, 'B/s');
+    case 'bitsps':
+      return scaled(v, decimal, 'bit/s');
+    case 'seconds':
+      return seconds(v);
+    case 'celsius':
+      return `${digits(v)} °C`;
+    case 'perSecond':
+      return `${decimalNumber(v)}/s`;
+    case 'hertz':
+      return scaled(v, decimal, 'Hz');
+    case 'volts':
+      return `${digits(v)} V`;
+    case 'watts':
+      return `${digits(v)} W`;
+    case 'rpm':
+      return `${digits(v)} rpm`;
+    case 'count':
+      return Number.isInteger(v) && Math.abs(v) < 1e6 ? v.toLocaleString('en') : decimalNumber(v);
+    default:
+      return decimalNumber(v);
   }
 }
 

@@ -8,12 +8,17 @@ export interface Heat {
   max: number;
 }
 
-export interface HeatGrid { start: number; end: number; step: number }
+export interface HeatGrid {
+  start: number;
+  end: number;
+  step: number;
+}
 
 const column = (t: number, g: HeatGrid) => Math.round((t - g.start) / g.step);
 const bound = (s: string) => (s === '+Inf' || s === 'Inf' ? Infinity : s === '-Inf' ? -Infinity : Number(s));
 
-export const isClassic = (m: MatrixSeries[]) => m.length > 1 && m.every((s) => s.metric.le !== undefined && !Number.isNaN(bound(s.metric.le)));
+export const isClassic = (m: MatrixSeries[]) =>
+  m.length > 1 && m.every((s) => s.metric.le !== undefined && !Number.isNaN(bound(s.metric.le)));
 export const isNative = (m: MatrixSeries[]) => m.some((s) => s.histograms?.length);
 
 // heatOf adds up all series of an answer; undefined if it has no histograms.
@@ -22,7 +27,9 @@ export function heatOf(m: MatrixSeries[], g: HeatGrid, most = 120): Heat | undef
   const times = Array.from({ length: columns }, (_, i) => g.start + i * g.step);
   const byRow = isNative(m) ? nativeRows(m, g, columns) : isClassic(m) ? classicRows(m, g, columns) : undefined;
   if (!byRow) return undefined;
-  const sorted = [...byRow.values()].filter((r) => r.cells.some((c) => c !== null && c > 0) || byRow.size <= 40).sort((a, b) => a.low - b.low || a.high - b.high);
+  const sorted = [...byRow.values()]
+    .filter((r) => r.cells.some((c) => c !== null && c > 0) || byRow.size <= 40)
+    .sort((a, b) => a.low - b.low || a.high - b.high);
   // More buckets than one can see are drawn together.
   const every = Math.ceil(sorted.length / most);
   const rows: Heat['rows'] = [];
@@ -30,13 +37,21 @@ export function heatOf(m: MatrixSeries[], g: HeatGrid, most = 120): Heat | undef
   for (let i = 0; i < sorted.length; i += every) {
     const part = sorted.slice(i, i + every);
     rows.push({ low: part[0]!.low, high: part.at(-1)!.high });
-    cells.push(times.map((_, c) => part.reduce<number | null>((sum, r) => (r.cells[c] == null ? sum : (sum ?? 0) + r.cells[c]!), null)));
+    cells.push(
+      times.map((_, c) =>
+        part.reduce<number | null>((sum, r) => (r.cells[c] == null ? sum : (sum ?? 0) + r.cells[c]!), null),
+      ),
+    );
   }
   const max = cells.reduce((top, r) => r.reduce<number>((x, c) => Math.max(x, c ?? 0), top), 0);
   return { times, rows, cells, max };
 }
 
-interface Row { low: number; high: number; cells: (number | null)[] }
+interface Row {
+  low: number;
+  high: number;
+  cells: (number | null)[];
+}
 
 // A classic bucket counts all below its bound, so each gives up what the one
 // before it has; a series of its own may lack a step.
@@ -71,7 +86,11 @@ function nativeRows(m: MatrixSeries[], g: HeatGrid, columns: number): Map<string
       for (const [, low, high, count] of h.buckets ?? []) {
         const key = `${low} ${high}`;
         let row = rows.get(key);
-        if (!row) rows.set(key, (row = { low: bound(low), high: bound(high), cells: Array<number | null>(columns).fill(null) }));
+        if (!row)
+          rows.set(
+            key,
+            (row = { low: bound(low), high: bound(high), cells: Array<number | null>(columns).fill(null) }),
+          );
         row.cells[c] = (row.cells[c] ?? 0) + Number(count);
       }
     }

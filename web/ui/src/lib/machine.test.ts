@@ -12,10 +12,16 @@ test('reboots are where the machine says that it booted, and a clock that is set
 });
 
 test('an alert is a span for each time that it fired; one from before has no begin in the range', () => {
-  const marks = marksOf({ times, series: [
-    line({ _q: '2', alertname: 'UnitFailed', name: 'a.service', severity: 'warning' }, [null, 1, null, 1, 1]),
-    line({ _q: '2', alertname: 'Hot', severity: 'critical' }, [1, 1, null, null, null]),
-  ] }, split);
+  const marks = marksOf(
+    {
+      times,
+      series: [
+        line({ _q: '2', alertname: 'UnitFailed', name: 'a.service', severity: 'warning' }, [null, 1, null, 1, 1]),
+        line({ _q: '2', alertname: 'Hot', severity: 'critical' }, [1, 1, null, null, null]),
+      ],
+    },
+    split,
+  );
   expect(marks).toEqual([
     { time: 999, end: 1120, text: 'Hot', level: 'crit' },
     { time: 1060, end: 1120, text: 'UnitFailed a.service', level: 'warn' },
@@ -23,13 +29,27 @@ test('an alert is a span for each time that it fired; one from before has no beg
   ]);
 });
 
-const fs = (name: string, mountpoint: string, v: number, device = '/dev/sda1', figure?: string) => ({ metric: { ...(name && { __name__: `node_filesystem_${name}` }), device, mountpoint, fstype: 'ext4', ...(figure && { figure }) }, value: [0, String(v)] as [number, string] });
+const fs = (name: string, mountpoint: string, v: number, device = '/dev/sda1', figure?: string) => ({
+  metric: {
+    ...(name && { __name__: `node_filesystem_${name}` }),
+    device,
+    mountpoint,
+    fstype: 'ext4',
+    ...(figure && { figure }),
+  },
+  value: [0, String(v)] as [number, string],
+});
 
 test('file systems: the fullest first, one device once', () => {
   const list = filesystems([
-    fs('size_bytes', '/', 100), fs('avail_bytes', '/', 80),
-    fs('size_bytes', '/nix/store', 100), fs('avail_bytes', '/nix/store', 80), fs('readonly', '/nix/store', 1),
-    fs('size_bytes', '/data', 100, '/dev/sdb'), fs('avail_bytes', '/data', 5, '/dev/sdb'), fs('', '/data', 86400, '/dev/sdb', 'left'),
+    fs('size_bytes', '/', 100),
+    fs('avail_bytes', '/', 80),
+    fs('size_bytes', '/nix/store', 100),
+    fs('avail_bytes', '/nix/store', 80),
+    fs('readonly', '/nix/store', 1),
+    fs('size_bytes', '/data', 100, '/dev/sdb'),
+    fs('avail_bytes', '/data', 5, '/dev/sdb'),
+    fs('', '/data', 86400, '/dev/sdb', 'left'),
   ]);
   expect(list.map((f) => f.mountpoint)).toEqual(['/data', '/']);
   expect(list[0]!.left).toBe(86400);
@@ -37,14 +57,32 @@ test('file systems: the fullest first, one device once', () => {
 });
 
 test('the text of an alerting rule, for one machine and for all', () => {
-  const draft = { title: "CPU's share", expr: 'sum by (machine) (x{machine="a\\"b",y="1"})', op: '>', limit: '0.5', hold: '10m', severity: 'warning', every: true, unit: 'ratio' as const };
+  const draft = {
+    title: "CPU's share",
+    expr: 'sum by (machine) (x{machine="a\\"b",y="1"})',
+    op: '>',
+    limit: '0.5',
+    hold: '10m',
+    severity: 'warning',
+    every: true,
+    unit: 'ratio' as const,
+  };
   expect(alertRule(draft)).toContain('(sum by (machine) (x{machine!="",y="1"})) > 0.5\n');
   expect(alertRule(draft)).toContain("'{{ $labels.machine }}: CPU''s share is {{ $value | humanizePercentage }}'");
   expect(alertRule({ ...draft, every: false })).toContain('machine="a\\"b"');
 });
 
 test('the name of a metric says its unit', () => {
-  expect(['go_memstats_alloc_bytes_total', 'go_gc_duration_seconds_sum', 'node_hwmon_temp_celsius', 'up', 'node_cpu_seconds_total', 'node_disk_io_now'].map(unitOf)).toEqual(['bytes', 'seconds', 'celsius', 'none', 'seconds', 'none']);
+  expect(
+    [
+      'go_memstats_alloc_bytes_total',
+      'go_gc_duration_seconds_sum',
+      'node_hwmon_temp_celsius',
+      'up',
+      'node_cpu_seconds_total',
+      'node_disk_io_now',
+    ].map(unitOf),
+  ).toEqual(['bytes', 'seconds', 'celsius', 'none', 'seconds', 'none']);
   expect(timeOf('node_boot_time_seconds', 1.79e9)).toBe(1.79e9);
   expect(timeOf('systemd_timer_last_trigger_seconds', 0)).toBeUndefined(); // never
   expect(timeOf('node_cpu_seconds_total', 1.79e9)).toBeUndefined();

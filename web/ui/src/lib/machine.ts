@@ -6,7 +6,8 @@ import type { Frame } from './rangeCache';
 
 // File systems and network devices that are no disks and no cables, as in the
 // server's recording rules.
-export const REAL_FS = 'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"';
+export const REAL_FS =
+  'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"';
 export const REAL_NET = 'device!~"lo|veth.*|br-.*|docker.*|virbr.*|tailscale.*|wg.*|zt.*|ygg.*|bond.*"';
 export const REAL_DISK = 'device!~"(loop|ram|fd|sr)[0-9]+"';
 
@@ -18,13 +19,17 @@ export const marksQuery = (m: string) => [
   `ALERTS{${m},alertstate="firing",severity!="none"}`,
 ];
 
-export function marksOf(frame: Frame, splitQuery: (m: Record<string, string>) => { query: number; labels: Record<string, string> }): Mark[] {
+export function marksOf(
+  frame: Frame,
+  splitQuery: (m: Record<string, string>) => { query: number; labels: Record<string, string> },
+): Mark[] {
   const [first, last] = [frame.times[0] ?? 0, frame.times.at(-1) ?? 0];
   const step = (frame.times[1] ?? 0) - first;
   const out: Mark[] = [];
   const once = (time: number, text: string, level: Mark['level']) => {
     // The time of boot moves by a second or two as the clock is set.
-    if (time >= first && time <= last + step && !out.some((m) => m.text === text && Math.abs(m.time - time) < 60)) out.push({ time, text, ...(level && { level }) });
+    if (time >= first && time <= last + step && !out.some((m) => m.text === text && Math.abs(m.time - time) < 60))
+      out.push({ time, text, ...(level && { level }) });
   };
   for (const s of frame.series) {
     const { query, labels } = splitQuery(s.metric);
@@ -40,7 +45,12 @@ export function marksOf(frame: Frame, splitQuery: (m: Record<string, string>) =>
       const ends = begin >= 0 && (v === null || i === s.values.length - 1);
       if (!ends) return;
       // One that fired already when the range begins has no begin in it.
-      out.push({ time: begin === 0 ? first - 1 : frame.times[begin]!, end: v === null ? frame.times[i - 1]! + step : last, text, level });
+      out.push({
+        time: begin === 0 ? first - 1 : frame.times[begin]!,
+        end: v === null ? frame.times[i - 1]! + step : last,
+        text,
+        level,
+      });
       begin = -1;
     });
   }
@@ -64,8 +74,10 @@ export interface Filesystem {
 // where there are six hours to judge by.
 export const filesystemsQuery = (m: string) => {
   const avail = `node_filesystem_avail_bytes{${m},${REAL_FS}}`;
-  return `{__name__=~"node_filesystem_(size_bytes|avail_bytes|files|files_free|readonly|device_error)",${m},${REAL_FS}}`
-    + ` or label_replace((-${avail} / (deriv(${avail}[1d]) < 0)) and ${avail} offset 6h, "figure", "left", "", "")`;
+  return (
+    `{__name__=~"node_filesystem_(size_bytes|avail_bytes|files|files_free|readonly|device_error)",${m},${REAL_FS}}` +
+    ` or label_replace((-${avail} / (deriv(${avail}[1d]) < 0)) and ${avail} offset 6h, "figure", "left", "", "")`
+  );
 };
 
 export function filesystems(samples: VectorSample[]): Filesystem[] {
@@ -77,19 +89,32 @@ export function filesystems(samples: VectorSample[]): Filesystem[] {
     const v = Number(value?.[1]);
     if (l.figure === 'left') f.left = v;
     switch (l.__name__) {
-      case 'node_filesystem_size_bytes': f.size = v; break;
-      case 'node_filesystem_avail_bytes': f.avail = v; break;
-      case 'node_filesystem_files': f.files = v; break;
-      case 'node_filesystem_files_free': f.filesFree = v; break;
-      case 'node_filesystem_readonly': f.readonly = v === 1; break;
-      case 'node_filesystem_device_error': f.error = v === 1; break;
+      case 'node_filesystem_size_bytes':
+        f.size = v;
+        break;
+      case 'node_filesystem_avail_bytes':
+        f.avail = v;
+        break;
+      case 'node_filesystem_files':
+        f.files = v;
+        break;
+      case 'node_filesystem_files_free':
+        f.filesFree = v;
+        break;
+      case 'node_filesystem_readonly':
+        f.readonly = v === 1;
+        break;
+      case 'node_filesystem_device_error':
+        f.error = v === 1;
+        break;
     }
   }
   // One device mounted at several places (NixOS' /nix/store) is one line.
   const seen = new Map<string, Filesystem>();
   for (const f of [...by.values()].sort((a, b) => a.mountpoint.length - b.mountpoint.length)) {
     const key = `${f.device} ${f.size} ${f.avail}`;
-    if (!f.device.startsWith('/dev/') || !seen.has(key)) seen.set(f.device.startsWith('/dev/') ? key : `${key} ${f.mountpoint}`, f);
+    if (!f.device.startsWith('/dev/') || !seen.has(key))
+      seen.set(f.device.startsWith('/dev/') ? key : `${key} ${f.mountpoint}`, f);
   }
   return [...seen.values()].filter((f) => f.size !== 0 || f.error).sort((a, b) => used(b) - used(a));
 }
@@ -99,16 +124,35 @@ export const used = (f: Filesystem) => (f.size && f.avail !== undefined ? 1 - f.
 // unitOf is the unit that the name of a metric says, by Prometheus' customs.
 export function unitOf(name: string): Unit {
   const base = name.replace(/_(total|sum|max|min|peak|limit|current)$/, '');
-  const units: [RegExp, Unit][] = [[/_bytes$/, 'bytes'], [/_seconds$/, 'seconds'], [/_celsius$/, 'celsius'], [/_(ratio|percent_ratio)$/, 'ratio'], [/_hertz$/, 'hertz'], [/_volts$/, 'volts'], [/_watts?$/, 'watts'], [/_rpm$/, 'rpm']];
+  const units: [RegExp, Unit][] = [
+    [/_bytes$/, 'bytes'],
+    [/_seconds$/, 'seconds'],
+    [/_celsius$/, 'celsius'],
+    [/_(ratio|percent_ratio)$/, 'ratio'],
+    [/_hertz$/, 'hertz'],
+    [/_volts$/, 'volts'],
+    [/_watts?$/, 'watts'],
+    [/_rpm$/, 'rpm'],
+  ];
   return units.find(([r]) => r.test(base))?.[1] ?? 'none';
 }
 
 // timeOf is a value that is a time of day, such as that of the last boot.
 export function timeOf(name: string, v: number | undefined): number | undefined {
-  return v !== undefined && v > 1e9 && v < 1e10 && /_(time|timestamp|trigger|boot)(_\w+)?_seconds$|_time_seconds$/.test(name) ? v : undefined;
+  return v !== undefined &&
+    v > 1e9 &&
+    v < 1e10 &&
+    /_(time|timestamp|trigger|boot)(_\w+)?_seconds$|_time_seconds$/.test(name)
+    ? v
+    : undefined;
 }
 
 // Joined samples: name → labels → value, for tables of facts.
-export function pick(samples: VectorSample[] | undefined, name: string): { labels: Record<string, string>; value: number }[] {
-  return (samples ?? []).filter((s) => s.metric.__name__ === name).map((s) => ({ labels: s.metric, value: Number(s.value?.[1]) }));
+export function pick(
+  samples: VectorSample[] | undefined,
+  name: string,
+): { labels: Record<string, string>; value: number }[] {
+  return (samples ?? [])
+    .filter((s) => s.metric.__name__ === name)
+    .map((s) => ({ labels: s.metric, value: Number(s.value?.[1]) }));
 }

@@ -18,7 +18,8 @@ export function withMatcher(expr: string, name: string, op: '=' | '=~', value: s
       for (let m = list.firstChild; m; m = m.nextSibling) {
         if (!/Matcher$|^QuotedLabelName$/.test(m.name)) continue;
         const text = expr.slice(m.from, m.to);
-        const label = m.name !== 'QuotedLabelName' && m.firstChild ? expr.slice(m.firstChild.from, m.firstChild.to) : '';
+        const label =
+          m.name !== 'QuotedLabelName' && m.firstChild ? expr.slice(m.firstChild.from, m.firstChild.to) : '';
         if (label !== name && label !== JSON.stringify(name)) kept.push(text);
       }
       if (matcher) kept.push(matcher);

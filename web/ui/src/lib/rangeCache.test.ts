@@ -9,7 +9,10 @@ const series = (name: string, from: number, to: number, step: number, v = 1) => 
 
 test('what was forgotten while its continuation was on its way is asked for anew', () => {
   const c = new RangeCache(1);
-  const [old, now] = [{ start: 0, end: 100, step: 10 }, { start: 10, end: 110, step: 10 }];
+  const [old, now] = [
+    { start: 0, end: 100, step: 10 },
+    { start: 10, end: 110, step: 10 },
+  ];
   c.put('a', old, old, []);
   const asked = c.missing('a', now);
   expect(asked.start).toBeGreaterThan(now.start);
@@ -39,7 +42,11 @@ test('another step, an older range or a gap ask for everything', () => {
   const c = new RangeCache();
   const g = { start: 3600, end: 7200, step: 60 };
   c.put('up', g, g, []);
-  for (const other of [{ start: 3600, end: 7200, step: 30 }, { start: 0, end: 7200, step: 60 }, { start: 7260, end: 9000, step: 60 }]) {
+  for (const other of [
+    { start: 3600, end: 7200, step: 30 },
+    { start: 0, end: 7200, step: 60 },
+    { start: 7260, end: 9000, step: 60 },
+  ]) {
     expect(c.missing('up', other)).toEqual(other);
   }
 });
@@ -73,7 +80,9 @@ test('a step back asks only for what is older, and a part of what is known for o
   expect(f.series[0]!.values.every((v) => v !== null)).toBe(true);
   const part = { start: 2400, end: 4800, step: 60 };
   expect(c.missing('up', part)).toEqual({ start: 4800, end: 4800, step: 60 });
-  expect(c.put('up', part, c.missing('up', part), [series('a', 4800, 4800, 60)]).series[0]!.values.every((v) => v !== null)).toBe(true);
+  expect(
+    c.put('up', part, c.missing('up', part), [series('a', 4800, 4800, 60)]).series[0]!.values.every((v) => v !== null),
+  ).toBe(true);
 });
 
 test('points of another grid are not mixed with those that are known', () => {

@@ -2,19 +2,27 @@
 // continued where their points lie on the same grid of steps.
 import type { MatrixSeries } from '../api/types/query';
 
-export interface Grid { start: number; end: number; step: number } // Unix seconds, both ends inclusive
+export interface Grid {
+  start: number;
+  end: number;
+  step: number;
+} // Unix seconds, both ends inclusive
 export interface Frame {
   times: number[]; // every step of the grid
   series: { metric: Record<string, string>; values: (number | null)[] }[];
 }
 
-interface Entry { grid: Grid; byKey: Map<string, { metric: Record<string, string>; values: Map<number, number> }> }
+interface Entry {
+  grid: Grid;
+  byKey: Map<string, { metric: Record<string, string>; values: Map<number, number> }>;
+}
 
 // The last points of an answer were made while samples were still arriving and
 // rules had not yet been evaluated, so they are asked for again.
 export const OVERLAP = 2;
 
-const keyOf = (metric: Record<string, string>) => JSON.stringify(Object.entries(metric).sort(([a], [b]) => (a < b ? -1 : 1)));
+const keyOf = (metric: Record<string, string>) =>
+  JSON.stringify(Object.entries(metric).sort(([a], [b]) => (a < b ? -1 : 1)));
 
 export class RangeCache {
   private entries = new Map<string, Entry>();
@@ -28,9 +36,11 @@ export class RangeCache {
     const e = this.entries.get(`${grid.step} ${expr}`);
     if (!e || (grid.start - e.grid.start) % grid.step !== 0) return grid;
     const { start, end } = e.grid;
-    if (grid.start >= start && grid.start <= end && grid.end >= end) return { ...grid, start: Math.max(grid.start, end - (OVERLAP - 1) * grid.step) };
+    if (grid.start >= start && grid.start <= end && grid.end >= end)
+      return { ...grid, start: Math.max(grid.start, end - (OVERLAP - 1) * grid.step) };
     if (grid.start >= start && grid.end < end) return { ...grid, start: grid.end };
-    if (grid.start < start && grid.end >= start - grid.step && grid.end < end) return { ...grid, end: Math.min(grid.end, start - grid.step) };
+    if (grid.start < start && grid.end >= start - grid.step && grid.end < end)
+      return { ...grid, end: Math.min(grid.end, start - grid.step) };
     return grid;
   }
 
@@ -41,7 +51,8 @@ export class RangeCache {
     const lost = !e && (asked.start > grid.start || asked.end < grid.end); // forgotten while the answer was on its way
     if (!e) e = { grid, byKey: new Map() };
     for (const [key, s] of e.byKey) {
-      for (const t of s.values.keys()) if (t < grid.start || t > grid.end || (t >= asked.start && t <= asked.end)) s.values.delete(t);
+      for (const t of s.values.keys())
+        if (t < grid.start || t > grid.end || (t >= asked.start && t <= asked.end)) s.values.delete(t);
       if (!s.values.size) e.byKey.delete(key);
     }
     for (const a of answer) {

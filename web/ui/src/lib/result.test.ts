@@ -1,15 +1,22 @@
 import { expect, test } from 'vitest';
 import { csv, ownColumns, tableOf } from './result';
 
-const vector = tableOf({ resultType: 'vector', result: [
-  { metric: { zone: 'a', __name__: 'up', job: 'node', machine: 'x' }, value: [1, '1'] },
-  { metric: { __name__: 'up', job: 'node', machine: '=cmd("y")', extra: 'long value' }, value: [1, 'NaN'] },
-  { metric: { __name__: 'up', job: 'node', machine: 'z' }, histogram: [1, { count: '3', sum: '4.5' }] },
-] });
+const vector = tableOf({
+  resultType: 'vector',
+  result: [
+    { metric: { zone: 'a', __name__: 'up', job: 'node', machine: 'x' }, value: [1, '1'] },
+    { metric: { __name__: 'up', job: 'node', machine: '=cmd("y")', extra: 'long value' }, value: [1, 'NaN'] },
+    { metric: { __name__: 'up', job: 'node', machine: 'z' }, histogram: [1, { count: '3', sum: '4.5' }] },
+  ],
+});
 
 test('labels that differ are columns, those that do not are said once', () => {
   expect(vector.common).toEqual({ __name__: 'up', job: 'node' });
-  expect(vector.labels).toEqual([{ name: 'machine', width: 9, rows: 3 }, { name: 'extra', width: 10, rows: 1 }, { name: 'zone', width: 6, rows: 1 }]);
+  expect(vector.labels).toEqual([
+    { name: 'machine', width: 9, rows: 3 },
+    { name: 'extra', width: 10, rows: 1 },
+    { name: 'zone', width: 6, rows: 1 },
+  ]);
   expect(vector.rows[1]?.number).toBeNaN();
   expect(vector.rows[2]).toMatchObject({ number: 3, histogram: { sum: '4.5' } });
   expect(vector.histograms).toBe(true);
@@ -23,7 +30,18 @@ test('one row keeps its labels', () => {
 
 test('scalars, and the points of a matrix', () => {
   expect(tableOf({ resultType: 'scalar', result: [1, '42'] }).rows[0]).toMatchObject({ value: '42', number: 42 });
-  const t = tableOf({ resultType: 'matrix', result: [{ metric: { a: 'b' }, values: [[1, '5'], [2, '6']] }] });
+  const t = tableOf({
+    resultType: 'matrix',
+    result: [
+      {
+        metric: { a: 'b' },
+        values: [
+          [1, '5'],
+          [2, '6'],
+        ],
+      },
+    ],
+  });
   expect(t.rows[0]).toMatchObject({ points: 2, value: '6' });
   expect(csv(t)).toBe('a,time,value\nb,1,5\nb,2,6\n');
 });

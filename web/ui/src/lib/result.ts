@@ -22,7 +22,10 @@ export interface ResultTable {
 
 // Labels that say most come first; the others follow by name.
 const FIRST = ['__name__', 'machine', 'instance', 'job', 'alertname', 'name', 'device'];
-const rank = (l: string) => { const i = FIRST.indexOf(l); return i < 0 ? FIRST.length : i; };
+const rank = (l: string) => {
+  const i = FIRST.indexOf(l);
+  return i < 0 ? FIRST.length : i;
+};
 
 export function tableOf(d: QueryData): ResultTable {
   const rows: ResultRow[] = [];
@@ -34,16 +37,24 @@ export function tableOf(d: QueryData): ResultTable {
   const seen = new Map<string, { rows: number; first: string; same: boolean; width: number }>();
   d.result.forEach((s, i) => {
     const row: ResultRow = { i, labels: s.metric };
-    if ('value' in s && s.value) { row.value = s.value[1]; row.number = Number(s.value[1]); }
-    if ('histogram' in s && s.histogram) { row.histogram = s.histogram[1]; row.number = Number(s.histogram[1].count); }
+    if ('value' in s && s.value) {
+      row.value = s.value[1];
+      row.number = Number(s.value[1]);
+    }
+    if ('histogram' in s && s.histogram) {
+      row.histogram = s.histogram[1];
+      row.number = Number(s.histogram[1].count);
+    }
     if (d.resultType === 'matrix') {
       const m = s as { values?: Point[]; histograms?: [number, Histogram][] };
       row.values = m.values ?? [];
       row.histograms = m.histograms ?? [];
       row.points = row.values.length + row.histograms.length;
       const last = row.values.at(-1);
-      if (last) { row.value = last[1]; row.number = Number(last[1]); }
-      else row.histogram = row.histograms.at(-1)?.[1];
+      if (last) {
+        row.value = last[1];
+        row.number = Number(last[1]);
+      } else row.histogram = row.histograms.at(-1)?.[1];
     }
     if (row.histogram) t.histograms = true;
     for (const name in s.metric) {
@@ -68,7 +79,11 @@ export function tableOf(d: QueryData): ResultTable {
 // ownColumns chooses the labels that get a column of their own: those that most
 // rows have. The rest share one, for a table of eighty columns can be neither
 // read nor scrolled.
-export function ownColumns(t: ResultTable, without: string[], most = 12): { own: ResultTable['labels']; rest: string[] } {
+export function ownColumns(
+  t: ResultTable,
+  without: string[],
+  most = 12,
+): { own: ResultTable['labels']; rest: string[] } {
   const shown = t.labels.filter((l) => !without.includes(l.name));
   if (shown.length <= most) return { own: shown, rest: [] };
   const common = new Set([...shown].sort((a, b) => b.rows - a.rows).slice(0, most - 2));
@@ -90,9 +105,9 @@ export function csv(t: ResultTable, separator = ','): string {
   for (const r of t.rows) {
     const labels = names.map((n) => out(safe(r.labels[n] ?? '')));
     const add = (...more: string[]) => lines.push([...labels, ...more.map(out)].join(separator));
-    if (!t.matrix) add(r.histogram ? histogramText(r.histogram) : r.value ?? '');
+    if (!t.matrix) add(r.histogram ? histogramText(r.histogram) : (r.value ?? ''));
     for (const [time, v] of r.values ?? []) add(String(time), v);
     for (const [time, h] of r.histograms ?? []) add(String(time), histogramText(h));
   }
-  return lines.join('\n') + '\n';
+  return `${lines.join('\n')}\n`;
 }

@@ -2,15 +2,43 @@ import { expect, test } from 'vitest';
 import type { Rule, ShippedRule } from '../api/rules';
 import { filledIn, nixSetting, readable, ruleFits, ruleRows } from './rules';
 
-const rule = (name: string, more: Partial<Rule> = {}): Rule => ({ type: 'alerting', name, query: 'up == 0', health: 'ok', lastEvaluation: '', evaluationTime: 0.1, state: 'inactive', ...more });
-const group = (file: string, name: string, rules: Rule[]) => ({ file, name, interval: 60, evaluationTime: 0, lastEvaluation: '', rules });
+const rule = (name: string, more: Partial<Rule> = {}): Rule => ({
+  type: 'alerting',
+  name,
+  query: 'up == 0',
+  health: 'ok',
+  lastEvaluation: '',
+  evaluationTime: 0.1,
+  state: 'inactive',
+  ...more,
+});
+const group = (file: string, name: string, rules: Rule[]) => ({
+  file,
+  name,
+  interval: 60,
+  evaluationTime: 0,
+  lastEvaluation: '',
+  rules,
+});
 const shipped = (name: string, state: ShippedRule['state'], value = 0.1): ShippedRule => ({
-  name, type: 'alerting', group: 'clanmon-x', state, expr: 'a < param:threshold and b =~ param:units', disable: `--rules.disable=${name}`,
-  settings: [{ name: 'threshold', value, default: 0.1, flag: '' }, { name: 'units', value: 'a"b', default: 'a"b', flag: '' }, { name: 'severity', value: 'warning', default: 'warning', flag: '' }],
+  name,
+  type: 'alerting',
+  group: 'clanmon-x',
+  state,
+  expr: 'a < param:threshold and b =~ param:units',
+  disable: `--rules.disable=${name}`,
+  settings: [
+    { name: 'threshold', value, default: 0.1, flag: '' },
+    { name: 'units', value: 'a"b', default: 'a"b', flag: '' },
+    { name: 'severity', value: 'warning', default: 'warning', flag: '' },
+  ],
 });
 
 const rows = ruleRows(
-  [group('clanmon:x.yml', 'clanmon-x', [rule('Full', { state: 'firing', labels: { severity: '{{ if … }}' } })]), group('own.yml', 'mine', [rule('Mine', { health: 'err' }), rule('Mine')])],
+  [
+    group('clanmon:x.yml', 'clanmon-x', [rule('Full', { state: 'firing', labels: { severity: '{{ if … }}' } })]),
+    group('own.yml', 'mine', [rule('Mine', { health: 'err' }), rule('Mine')]),
+  ],
   [shipped('Full', 'active', 0.05), shipped('Gone', 'disabled'), shipped('Mine', 'replaced')],
 );
 
@@ -30,7 +58,8 @@ test('an expression that is not evaluated can be run', () => {
 });
 
 test('filters', () => {
-  const fit = (f: object) => rows.filter((r) => ruleFits(r, { text: '', state: '', type: '', from: '', ...f })).map((r) => r.name);
+  const fit = (f: object) =>
+    rows.filter((r) => ruleFits(r, { text: '', state: '', type: '', from: '', ...f })).map((r) => r.name);
   expect(fit({ text: 'full 0' })).toEqual(['Full']);
   expect(fit({ state: 'inactive' })).toEqual(['Gone', 'Mine']);
   expect(fit({ state: 'changed' })).toEqual(['Full']);
@@ -44,6 +73,12 @@ test('settings as Nix has them', () => {
 });
 
 test('templates as sentences', () => {
-  expect(readable('{{ $labels.machine }}: only {{ $value | humanizePercentage }} of {{ $labels.device }} are free')).toBe('‹machine›: only ‹value› of ‹device› are free');
-  expect(readable('{{ with printf "a{b=%q}" $labels.b | query }}Mounted at {{ range . }}{{ .Labels.m }}{{ end }}; gone.{{ end }}')).toBe('…Mounted at …; gone.…');
+  expect(
+    readable('{{ $labels.machine }}: only {{ $value | humanizePercentage }} of {{ $labels.device }} are free'),
+  ).toBe('‹machine›: only ‹value› of ‹device› are free');
+  expect(
+    readable(
+      '{{ with printf "a{b=%q}" $labels.b | query }}Mounted at {{ range . }}{{ .Labels.m }}{{ end }}; gone.{{ end }}',
+    ),
+  ).toBe('…Mounted at …; gone.…');
 });

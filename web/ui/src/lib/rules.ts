@@ -2,7 +2,16 @@
 import type { Rule, RuleGroup, RuleSetting, ShippedRule } from '../api/rules';
 
 export type RuleState = 'failing' | 'firing' | 'pending' | 'waiting' | 'ok' | 'replaced' | 'disabled' | 'off';
-export const RULE_STATES: RuleState[] = ['failing', 'firing', 'pending', 'waiting', 'ok', 'replaced', 'disabled', 'off'];
+export const RULE_STATES: RuleState[] = [
+  'failing',
+  'firing',
+  'pending',
+  'waiting',
+  'ok',
+  'replaced',
+  'disabled',
+  'off',
+];
 
 export interface RuleRow {
   key: string; // stable while the files stay as they are
@@ -33,9 +42,25 @@ export function ruleRows(groups: RuleGroup[], shipped: ShippedRule[]): RuleRow[]
       const s = ofBinary(g) ? byName.get(`${g.name} ${r.name}`) : undefined;
       if (s) evaluated.add(`${g.name} ${r.name}`);
       rows.push({
-        key: [g.file, g.name, r.name, ...(n > 1 ? [n] : [])].join(' '), name: r.name, type: r.type, group: g.name, file: g.file,
-        state: r.health === 'err' ? 'failing' : r.health === 'unknown' ? 'waiting' : r.state === 'firing' || r.state === 'pending' ? r.state : 'ok',
-        severity: severityOf(s, r), expr: r.query, rule: r, inGroup: g, changed: !!s && changed(s).length > 0, ...(s && { shipped: s }),
+        key: [g.file, g.name, r.name, ...(n > 1 ? [n] : [])].join(' '),
+        name: r.name,
+        type: r.type,
+        group: g.name,
+        file: g.file,
+        state:
+          r.health === 'err'
+            ? 'failing'
+            : r.health === 'unknown'
+              ? 'waiting'
+              : r.state === 'firing' || r.state === 'pending'
+                ? r.state
+                : 'ok',
+        severity: severityOf(s, r),
+        expr: r.query,
+        rule: r,
+        inGroup: g,
+        changed: !!s && changed(s).length > 0,
+        ...(s && { shipped: s }),
       });
     }
   }
@@ -43,14 +68,25 @@ export function ruleRows(groups: RuleGroup[], shipped: ShippedRule[]): RuleRow[]
     if (evaluated.has(`${s.group} ${s.name}`)) continue;
     // Active, but of no group yet: the server is starting.
     const state = s.state === 'active' ? 'waiting' : s.state;
-    rows.push({ key: `clanmon ${s.group} ${s.name}`, name: s.name, type: s.type, group: s.group, file: '', state, severity: severityOf(s), expr: filledIn(s), shipped: s, changed: changed(s).length > 0 });
+    rows.push({
+      key: `clanmon ${s.group} ${s.name}`,
+      name: s.name,
+      type: s.type,
+      group: s.group,
+      file: '',
+      state,
+      severity: severityOf(s),
+      expr: filledIn(s),
+      shipped: s,
+      changed: changed(s).length > 0,
+    });
   }
   return rows;
 }
 
 function severityOf(s: ShippedRule | undefined, r?: Rule): string {
   const set = s?.settings.find((x) => x.name === 'severity')?.value;
-  return set !== undefined ? String(set) : r?.labels?.severity ?? '';
+  return set !== undefined ? String(set) : (r?.labels?.severity ?? '');
 }
 
 export const changed = (s: ShippedRule): RuleSetting[] => s.settings.filter((x) => x.value !== x.default);
@@ -66,7 +102,11 @@ export function filledIn(s: ShippedRule): string {
 // readable makes a sentence of a template: ‹machine› for its label, ‹value› for
 // the value, … for what only an alert can tell.
 export function readable(template: string): string {
-  return template.replace(/\{\{-?\s*\$labels\.(\w+)\s*-?\}\}/g, '‹$1›').replace(/\{\{-?\s*\$value\b[^}]*\}\}/g, '‹value›').replace(/(\s*\{\{[\s\S]*?\}\}\s*)+/g, (m) => `${/^\s/.test(m) ? ' ' : ''}…${/\s$/.test(m) ? ' ' : ''}`).trim();
+  return template
+    .replace(/\{\{-?\s*\$labels\.(\w+)\s*-?\}\}/g, '‹$1›')
+    .replace(/\{\{-?\s*\$value\b[^}]*\}\}/g, '‹value›')
+    .replace(/(\s*\{\{[\s\S]*?\}\}\s*)+/g, (m) => `${/^\s/.test(m) ? ' ' : ''}…${/\s$/.test(m) ? ' ' : ''}`)
+    .trim();
 }
 
 // nixSetting writes a setting for the option builtinRules of the clan service.
@@ -77,17 +117,45 @@ export function nixSetting(rule: string, name: string, value: string | number): 
 
 export const nixDisable = (rule: string) => `builtinRules.disable = [ ${JSON.stringify(rule)} ];`;
 
-export interface RuleFilter { text: string; state: string; type: string; from: string }
+export interface RuleFilter {
+  text: string;
+  state: string;
+  type: string;
+  from: string;
+}
 
 export function ruleFits(r: RuleRow, f: RuleFilter): boolean {
-  if (f.state && f.state !== r.state && !(f.state === 'inactive' && ['disabled', 'replaced', 'off'].includes(r.state)) && !(f.state === 'changed' && r.changed)) return false;
+  if (
+    f.state &&
+    f.state !== r.state &&
+    !(f.state === 'inactive' && ['disabled', 'replaced', 'off'].includes(r.state)) &&
+    !(f.state === 'changed' && r.changed)
+  )
+    return false;
   if (f.type && f.type !== r.type) return false;
   if (f.from && (f.from === 'shipped') !== !!r.shipped) return false;
-  const hay = [r.name, r.group, r.file, r.expr, r.severity, r.shipped?.summary ?? '', r.rule?.annotations?.summary ?? ''].join(' ').toLowerCase();
-  return f.text.toLowerCase().split(/\s+/).every((w) => hay.includes(w));
+  const hay = [
+    r.name,
+    r.group,
+    r.file,
+    r.expr,
+    r.severity,
+    r.shipped?.summary ?? '',
+    r.rule?.annotations?.summary ?? '',
+  ]
+    .join(' ')
+    .toLowerCase();
+  return f.text
+    .toLowerCase()
+    .split(/\s+/)
+    .every((w) => hay.includes(w));
 }
 
 // stateOf reads Prometheus' parameter health too.
 export function stateParam(state: string, health: string): string {
-  return state || ({ err: 'failing', error: 'failing', unknown: 'waiting', ok: 'ok' } as Record<string, string>)[health] || '';
+  return (
+    state ||
+    ({ err: 'failing', error: 'failing', unknown: 'waiting', ok: 'ok' } as Record<string, string>)[health] ||
+    ''
+  );
 }

@@ -4,7 +4,10 @@ import type { Labels, MatrixSeries, VectorSample } from '../api/types/query';
 import { anyOf, quote } from './quote';
 
 // Where a unit runs: a machine, or an instance where targets have no such label.
-export interface Where { machine?: string; instance?: string }
+export interface Where {
+  machine?: string;
+  instance?: string;
+}
 
 export const whereOf = (l: Labels): Where => (l.machine ? { machine: l.machine } : { instance: l.instance ?? '' });
 export const hostOf = (l: Labels | Where): string => l.machine || l.instance || '';
@@ -69,7 +72,11 @@ export function figuresQuery(sel: string): string {
     `{__name__=~"(node_)?systemd_(unit_(active_enter_time_seconds|inactive_enter_time_seconds|start_time_seconds|tasks_current|tasks_max)|timer_last_trigger_seconds)",${sel}}`,
     `systemd_unit_memory_bytes{kind="current",${sel}}`,
     named(`sum by (machine, instance, name) (rate(systemd_unit_cpu_seconds_total{${sel}}[5m]))`, 'figure', 'cpu'),
-    named(`max by (machine, instance, name) (increase({__name__=~"(node_)?systemd_service_restart_total",${sel}}[24h]))`, 'figure', 'restarts'),
+    named(
+      `max by (machine, instance, name) (increase({__name__=~"(node_)?systemd_service_restart_total",${sel}}[24h]))`,
+      'figure',
+      'restarts',
+    ),
   ].join(' or ');
 }
 
@@ -138,13 +145,21 @@ export const problemsQuery = [
   named('ALERTS{alertname="UnitCrashLooping"}', 'why', 'looping'),
   named('ALERTS{alertname="UnitTasksNearLimit"}', 'why', 'tasks'),
   named('unit:restarts:increase1h', 'why', 'restarts'),
-  named(`((${starting}) and (${starting.replace(' ==', ' offset 5m ==')}) and (${starting.replace(' ==', ' offset 10m ==')}) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`, 'why', 'stuck'),
+  named(
+    `((${starting}) and (${starting.replace(' ==', ' offset 5m ==')}) and (${starting.replace(' ==', ' offset 10m ==')}) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`,
+    'why',
+    'stuck',
+  ),
   named('timer:overdue:seconds', 'why', 'overdue'),
 ].join(' or ');
 
 export const liveQuery = [
   named('({__name__=~"(node_)?systemd_unit_state",state="failed"} == 1)', 'why', 'failed'),
-  named(`(${['systemd', 'node_systemd'].map((m) => `((${m}_service_restart_total > 3) - ${m}_service_restart_total offset 15m > 3)`).join(' or ')})`, 'why', 'looping'),
+  named(
+    `(${['systemd', 'node_systemd'].map((m) => `((${m}_service_restart_total > 3) - ${m}_service_restart_total offset 15m > 3)`).join(' or ')})`,
+    'why',
+    'looping',
+  ),
 ].join(' or ');
 
 // readProblems gives each unit that is wrong once, with the worst that is known,
@@ -154,7 +169,10 @@ export function readProblems(samples: VectorSample[]): { units: Unit[]; rules: b
   let rules = false;
   for (const s of samples) {
     const why = s.metric.why as Why | undefined;
-    if (!why) { rules = true; continue; }
+    if (!why) {
+      rules = true;
+      continue;
+    }
     if (!s.metric.name) continue;
     const u = unit(all, s.metric);
     if (u.why && WHYS.indexOf(u.why) <= WHYS.indexOf(why)) continue;
@@ -164,11 +182,21 @@ export function readProblems(samples: VectorSample[]): { units: Unit[]; rules: b
     if (why === 'restarts' || why === 'overdue') u.figure = v;
     else delete u.figure;
   }
-  return { units: [...all.values()].sort((a, b) => names.compare(a.host, b.host) || names.compare(a.name, b.name)), rules };
+  return {
+    units: [...all.values()].sort((a, b) => names.compare(a.host, b.host) || names.compare(a.name, b.name)),
+    rules,
+  };
 }
 
 // A unit's name over the whole fleet.
-export interface UnitCount { name: string; type: string; total: number; active: number; failed: number; starting: number }
+export interface UnitCount {
+  name: string;
+  type: string;
+  total: number;
+  active: number;
+  failed: number;
+  starting: number;
+}
 
 // countsQuery counts machines by unit name and state. All machines have the
 // series of the state "active", with 0 or 1; of the other states clanmon's
@@ -180,7 +208,11 @@ export function countsQuery(type: string, machines: string[] | null): string {
   return [
     named(`count_values by (name) ("active", systemd_unit_state{state="active"${ours}${m}})`, 'figure', 'active'),
     named(`count_values by (name) ("active", node_systemd_unit_state{state="active"${nodes}${m}})`, 'figure', 'node'),
-    named(`count by (name) ({__name__=~"(node_)?systemd_unit_state",state="activating"${nodes}${m}} == 1)`, 'figure', 'starting'),
+    named(
+      `count by (name) ({__name__=~"(node_)?systemd_unit_state",state="activating"${nodes}${m}} == 1)`,
+      'figure',
+      'starting',
+    ),
   ].join(' or ');
 }
 
@@ -192,7 +224,10 @@ export function readCounts(samples: VectorSample[], problems: Unit[]): UnitCount
     if (!name) continue;
     let u = all.get(name);
     if (!u) all.set(name, (u = { name, type: typeOf(name), total: 0, active: 0, failed: 0, starting: 0 }));
-    if (s.metric.figure === 'starting') { u.starting = v; continue; }
+    if (s.metric.figure === 'starting') {
+      u.starting = v;
+      continue;
+    }
     u.total += v;
     if (s.metric.active === '1') u.active += v;
   }
@@ -204,11 +239,30 @@ export function readCounts(samples: VectorSample[], problems: Unit[]): UnitCount
 }
 
 // One machine, or instance, in the view by machine.
-export interface HostCount { where: Where; host: string; services: number; running: number; failed: number; looping: number; stuck: number; overdue: number; other: number; problems: number }
+export interface HostCount {
+  where: Where;
+  host: string;
+  services: number;
+  running: number;
+  failed: number;
+  looping: number;
+  stuck: number;
+  overdue: number;
+  other: number;
+  problems: number;
+}
 
 export const hostsQuery = [
-  named('count_values by (machine, instance) ("active", systemd_unit_state{state="active",type="service"})', 'figure', 'systemd'),
-  named('count_values by (machine, instance) ("active", node_systemd_unit_state{state="active",name=~".+[.]service"})', 'figure', 'node'),
+  named(
+    'count_values by (machine, instance) ("active", systemd_unit_state{state="active",type="service"})',
+    'figure',
+    'systemd',
+  ),
+  named(
+    'count_values by (machine, instance) ("active", node_systemd_unit_state{state="active",name=~".+[.]service"})',
+    'figure',
+    'node',
+  ),
 ].join(' or ');
 
 export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[] {
@@ -216,7 +270,22 @@ export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[
   const host = (w: Where) => {
     const id = hostOf(w);
     let h = all.get(id);
-    if (!h) all.set(id, (h = { where: w, host: id, services: 0, running: 0, failed: 0, looping: 0, stuck: 0, overdue: 0, other: 0, problems: 0 }));
+    if (!h)
+      all.set(
+        id,
+        (h = {
+          where: w,
+          host: id,
+          services: 0,
+          running: 0,
+          failed: 0,
+          looping: 0,
+          stuck: 0,
+          overdue: 0,
+          other: 0,
+          problems: 0,
+        }),
+      );
     return h;
   };
   // Where both exporters tell of a machine, it is counted once.
@@ -237,7 +306,11 @@ export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[
   return [...all.values()].sort((a, b) => names.compare(a.host, b.host));
 }
 
-export interface Span { from: number; to: number; state: string } // state '' where nothing is known
+export interface Span {
+  from: number;
+  to: number;
+  state: string;
+} // state '' where nothing is known
 
 // spansOf turns the answer of a range query of systemd_unit_state into spans of
 // time in one state. A step at which no state has the value 1, though some series
@@ -263,18 +336,23 @@ export function spansOf(series: MatrixSeries[], start: number, end: number, step
 }
 
 // shell quotes a word for a POSIX shell; unit names may have backslashes.
-export const shell = (word: string) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+export const shell = (word: string) =>
+  /^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 // commandsFor are what a sysadmin would type on the machine.
 export function commandsFor(u: { name: string; type: string; state: string }): { what: string; text: string }[] {
   const n = shell(u.name);
-  const service = u.type === 'timer' || u.type === 'socket' || u.type === 'path' ? shell(u.name.replace(/\.[^.]+$/, '.service')) : n;
+  const service =
+    u.type === 'timer' || u.type === 'socket' || u.type === 'path' ? shell(u.name.replace(/\.[^.]+$/, '.service')) : n;
   return [
     { what: 'State and last lines', text: `systemctl status ${n}` },
     { what: 'Journal of this boot', text: `journalctl -b -u ${service} -e` },
     ...(u.type === 'timer' ? [{ what: 'When it runs next', text: `systemctl list-timers ${n}` }] : []),
     { what: 'Its settings', text: `systemctl cat ${n}` },
     ...(u.state === 'failed' ? [{ what: 'Forget that it failed', text: `sudo systemctl reset-failed ${n}` }] : []),
-    { what: u.state === 'active' ? 'Restart' : 'Start', text: `sudo systemctl ${u.state === 'active' ? 'restart' : 'start'} ${n}` },
+    {
+      what: u.state === 'active' ? 'Restart' : 'Start',
+      text: `sudo systemctl ${u.state === 'active' ? 'restart' : 'start'} ${n}`,
+    },
   ];
 }

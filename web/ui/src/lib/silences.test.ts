@@ -20,7 +20,10 @@ test('an end is a duration or a time', () => {
 test('a silence begins with what and where, and can be narrowed by the rest but the tags', () => {
   const l = { alertname: 'UnitFailed', machine: 'a', instance: 'a:9', name: 'x', tags: ',web,' };
   expect(prefilled(l)).toEqual([matcher('alertname', 'UnitFailed'), matcher('machine', 'a')]);
-  expect(prefilled({ alertname: 'X', instance: 'a:9' })).toEqual([matcher('alertname', 'X'), matcher('instance', 'a:9')]);
+  expect(prefilled({ alertname: 'X', instance: 'a:9' })).toEqual([
+    matcher('alertname', 'X'),
+    matcher('instance', 'a:9'),
+  ]);
   expect(narrowing(l, prefilled(l)).map((m) => m.name)).toEqual(['instance', 'name']);
 });
 
@@ -31,8 +34,23 @@ test('no matcher mutes nothing', () => {
 });
 
 test('what ends first comes first, of what has ended the latest', () => {
-  const s = (id: string, state: Silence['status']['state'], end: number): Silence => ({ id, status: { state }, matchers: [], startsAt: new Date(end - 1).toISOString(), endsAt: new Date(end).toISOString(), updatedAt: '', createdBy: '', comment: '' });
-  const list = [s('old', 'expired', 10), s('late', 'active', 90), s('new', 'expired', 20), s('soon', 'active', 50), s('next', 'pending', 99)];
+  const s = (id: string, state: Silence['status']['state'], end: number): Silence => ({
+    id,
+    status: { state },
+    matchers: [],
+    startsAt: new Date(end - 1).toISOString(),
+    endsAt: new Date(end).toISOString(),
+    updatedAt: '',
+    createdBy: '',
+    comment: '',
+  });
+  const list = [
+    s('old', 'expired', 10),
+    s('late', 'active', 90),
+    s('new', 'expired', 20),
+    s('soon', 'active', 50),
+    s('next', 'pending', 99),
+  ];
   expect(list.sort(bySoonest).map((x) => x.id)).toEqual(['soon', 'late', 'next', 'new', 'old']);
 });
 

@@ -4,7 +4,11 @@ import type { Labels } from '../api/types/query';
 import { matcher, matchesAll } from './alertMatchers';
 import { durationText, fields, parseDateTime, parseDuration } from './time';
 
-export interface Preset { id: string; title: string; end: (now: number, utc: boolean) => number }
+export interface Preset {
+  id: string;
+  title: string;
+  end: (now: number, utc: boolean) => number;
+}
 
 // tomorrowAtNine is 09:00 of the day after now, in local time or UTC.
 export function tomorrowAtNine(now: number, utc: boolean): number {
@@ -25,7 +29,8 @@ export function readEnd(text: string, start: number, utc: boolean): number | und
 }
 
 // lengthText is for how long a silence was made, in whole minutes, at least one.
-export const lengthText = (s: Silence): string => durationText(Math.max(1, Math.round((Date.parse(s.endsAt) - Date.parse(s.startsAt)) / 60000)) * 60);
+export const lengthText = (s: Silence): string =>
+  durationText(Math.max(1, Math.round((Date.parse(s.endsAt) - Date.parse(s.startsAt)) / 60000)) * 60);
 
 // Labels that say where and what; others are offered for narrowing.
 export function prefilled(labels: Labels): Matcher[] {
@@ -34,10 +39,13 @@ export function prefilled(labels: Labels): Matcher[] {
 }
 
 export function narrowing(labels: Labels, list: Matcher[]): Matcher[] {
-  return Object.entries(labels).filter(([n, v]) => v && n !== 'tags' && !list.some((m) => m.name === n)).map(([n, v]) => matcher(n, v));
+  return Object.entries(labels)
+    .filter(([n, v]) => v && n !== 'tags' && !list.some((m) => m.name === n))
+    .map(([n, v]) => matcher(n, v));
 }
 
-export const muted = <A extends { labels: Labels }>(alerts: A[], list: Matcher[]): A[] => (list.length ? alerts.filter((a) => matchesAll(list, a.labels)) : []);
+export const muted = <A extends { labels: Labels }>(alerts: A[], list: Matcher[]): A[] =>
+  list.length ? alerts.filter((a) => matchesAll(list, a.labels)) : [];
 
 const state = { active: 0, pending: 1, expired: 2 };
 
@@ -45,7 +53,11 @@ const state = { active: 0, pending: 1, expired: 2 };
 export function bySoonest(a: Silence, b: Silence): number {
   if (a.status.state !== b.status.state) return state[a.status.state] - state[b.status.state];
   const end = Date.parse(a.endsAt) - Date.parse(b.endsAt);
-  return a.status.state === 'expired' ? -end : a.status.state === 'pending' ? Date.parse(a.startsAt) - Date.parse(b.startsAt) : end;
+  return a.status.state === 'expired'
+    ? -end
+    : a.status.state === 'pending'
+      ? Date.parse(a.startsAt) - Date.parse(b.startsAt)
+      : end;
 }
 
 // fieldOf says which field of the form an answer of the server is about.
@@ -58,4 +70,3 @@ export function fieldOf(message: string): 'matchers' | 'end' | 'start' | 'author
   if (/comment/.test(m)) return 'comment';
   return 'form';
 }
-

@@ -1,4 +1,10 @@
-export interface StorageFigures { blocks: number; wal: number; growth: number; limit: number; oldest: number }
+export interface StorageFigures {
+  blocks: number;
+  wal: number;
+  growth: number;
+  limit: number;
+  oldest: number;
+}
 
 // daysUntilFull extrapolates the growth of the last days to the size limit;
 // undefined where there is none, or nothing grows.

@@ -39,13 +39,19 @@ export function itemsOf<R>(rows: R[], group?: (r: R) => string): Item<R>[] {
 
 // fitting leaves out columns until the others fit: those of the highest rank
 // first, never those without one.
-export function fitting<C extends { width?: string | undefined; min?: number | undefined; rank?: number | undefined }>(columns: C[], room: number): C[] {
+export function fitting<C extends { width?: string | undefined; min?: number | undefined; rank?: number | undefined }>(
+  columns: C[],
+  room: number,
+): C[] {
   const out = [...columns];
   const width = () => out.reduce((n, c) => n + (parseFloat(c.width ?? '') || c.min || 80), 0);
   while (room > 0 && width() > room) {
     const most = Math.max(0, ...out.map((c) => c.rank ?? 0));
     if (!most) break;
-    out.splice(out.findIndex((c) => c.rank === most), 1);
+    out.splice(
+      out.findIndex((c) => c.rank === most),
+      1,
+    );
   }
   return out;
 }
@@ -54,7 +60,12 @@ const texts = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
 // sortRows sorts stably; what has no value goes last in both directions. Groups
 // stay together, in the order of their names.
-export function sortRows<R>(rows: R[], by: ((r: R) => number | string | undefined) | undefined, down: boolean, group?: (r: R) => string): R[] {
+export function sortRows<R>(
+  rows: R[],
+  by: ((r: R) => number | string | undefined) | undefined,
+  down: boolean,
+  group?: (r: R) => string,
+): R[] {
   if (!by && !group) return rows;
   const keyed = rows.map((r) => ({ r, v: by?.(r), g: group?.(r) ?? '' }));
   keyed.sort((a, b) => {

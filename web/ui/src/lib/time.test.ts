@@ -1,5 +1,15 @@
 import { expect, test } from 'vitest';
-import { aligned, dateTime, durationText, parseDateTime, parseDuration, readRange, shifted, stepFor, wider } from './time';
+import {
+  aligned,
+  dateTime,
+  durationText,
+  parseDateTime,
+  parseDuration,
+  readRange,
+  shifted,
+  stepFor,
+  wider,
+} from './time';
 
 test('durations are read and written as Prometheus has them', () => {
   expect(parseDuration('1h30m')).toBe(5400);

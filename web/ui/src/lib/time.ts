@@ -52,7 +52,8 @@ export function shifted(r: Range, by: number, now: number): Range {
   return { from: now - length, to: now, relative: r.relative ?? rangeText(length) };
 }
 
-const rangeText = (length: number) => RANGES.find((x) => parseDuration(x) === Math.round(length)) ?? durationText(length);
+const rangeText = (length: number) =>
+  RANGES.find((x) => parseDuration(x) === Math.round(length)) ?? durationText(length);
 
 // wider doubles a range: into the past while it ends now, else to both sides.
 export function wider(r: Range, now: number): Range {
@@ -85,8 +86,22 @@ const two = (n: number) => String(n).padStart(2, '0');
 export function fields(t: number, utc: boolean) {
   const d = new Date(t * 1000);
   return utc
-    ? { y: d.getUTCFullYear(), mo: d.getUTCMonth() + 1, d: d.getUTCDate(), h: d.getUTCHours(), m: d.getUTCMinutes(), s: d.getUTCSeconds() }
-    : { y: d.getFullYear(), mo: d.getMonth() + 1, d: d.getDate(), h: d.getHours(), m: d.getMinutes(), s: d.getSeconds() };
+    ? {
+        y: d.getUTCFullYear(),
+        mo: d.getUTCMonth() + 1,
+        d: d.getUTCDate(),
+        h: d.getUTCHours(),
+        m: d.getUTCMinutes(),
+        s: d.getUTCSeconds(),
+      }
+    : {
+        y: d.getFullYear(),
+        mo: d.getMonth() + 1,
+        d: d.getDate(),
+        h: d.getHours(),
+        m: d.getMinutes(),
+        s: d.getSeconds(),
+      };
 }
 
 export function clock(t: number, utc: boolean, withSeconds = true): string {
@@ -108,6 +123,8 @@ export function parseDateTime(text: string, utc: boolean): number | undefined {
   const m = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2}))?)?$/.exec(text.trim());
   if (!m) return undefined;
   const n = m.slice(1).map((x) => Number(x ?? 0)) as [number, number, number, number, number, number];
-  const ms = utc ? Date.UTC(n[0], n[1] - 1, n[2], n[3], n[4], n[5]) : new Date(n[0], n[1] - 1, n[2], n[3], n[4], n[5]).getTime();
+  const ms = utc
+    ? Date.UTC(n[0], n[1] - 1, n[2], n[3], n[4], n[5])
+    : new Date(n[0], n[1] - 1, n[2], n[3], n[4], n[5]).getTime();
   return Number.isNaN(ms) ? undefined : ms / 1000;
 }

@@ -17,7 +17,22 @@ import { Table } from '../components/Table';
 import { useCurrentInView } from '../components/Tabs';
 import { Timeline } from '../components/Timeline';
 import { matcher } from '../lib/alertMatchers';
-import { exprOf, grouped, hasTag, historyOf, integrationName, passes, reachesNobody, runbookOf, SEVERITIES, telling, type AlertRow, type Group, type HistoryRow, type State } from '../lib/alerts';
+import {
+  exprOf,
+  grouped,
+  hasTag,
+  historyOf,
+  integrationName,
+  passes,
+  reachesNobody,
+  runbookOf,
+  SEVERITIES,
+  telling,
+  type AlertRow,
+  type Group,
+  type HistoryRow,
+  type State,
+} from '../lib/alerts';
 import { ago, format } from '../lib/format';
 import { prefilled } from '../lib/silences';
 import { stepFor } from '../lib/time';
@@ -28,7 +43,12 @@ import { href, hereWith, location, machinePath, param, setParams, tagFilter } fr
 import '../components/services/services.css';
 import './alerts.css';
 
-const TABS = [['firing', 'Firing'], ['pending', 'Pending'], ['silenced', 'Silenced'], ['history', 'History']] as const;
+const TABS = [
+  ['firing', 'Firing'],
+  ['pending', 'Pending'],
+  ['silenced', 'Silenced'],
+  ['history', 'History'],
+] as const;
 
 // step moves the focus from alert to alert; Enter then opens it.
 function step(by: number): void {
@@ -37,13 +57,18 @@ function step(by: number): void {
   links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + by))]?.focus();
 }
 
-interface Making { matchers: Matcher[]; labels?: Labels }
+interface Making {
+  matchers: Matcher[];
+  labels?: Labels;
+}
 
 export default function AlertsPage() {
   const { rows, loaded, delivered, error, time } = useAlerts();
   // Prometheus' page has search, and state, several times perhaps.
   const states = location.value.params.getAll('state');
-  const tab = TABS.find(([id]) => id === param('tab'))?.[0] ?? (states.includes('pending') && !states.includes('firing') ? 'pending' : 'firing');
+  const tab =
+    TABS.find(([id]) => id === param('tab'))?.[0] ??
+    (states.includes('pending') && !states.includes('firing') ? 'pending' : 'firing');
   const bar = useCurrentInView(tab);
   const text = param('q') || param('search');
   const severity = param('severity');
@@ -76,44 +101,137 @@ export default function AlertsPage() {
         <h1>Alerts</h1>
         <LastAnswer time={time} />
         <span class="grow" />
-        <a class="btn" href={href('/silences')}><Icon name="silence" />Silences</a>
-        <button type="button" class="btn wide" onClick={() => setMaking({ matchers: [] })}><Icon name="plus" />New silence</button>
+        <a class="btn" href={href('/silences')}>
+          <Icon name="silence" />
+          Silences
+        </a>
+        <button type="button" class="btn wide" onClick={() => setMaking({ matchers: [] })}>
+          <Icon name="plus" />
+          New silence
+        </button>
       </div>
       <nav class="tabs" ref={bar} aria-label="Alerts that are">
         {TABS.map(([id, title]) => (
-          <a key={id} href={hereWith({ tab: id === 'firing' ? null : id, state: null, alert: null, sort: null })} aria-current={tab === id ? 'page' : undefined}>
-            {title}{id !== 'history' && count(id) > 0 && <span class={`count ${id !== 'firing' ? '' : filtered.some((r) => r.state === 'firing' && r.severity === 'critical') ? 'crit' : 'warn'}`}>{count(id)}</span>}
+          <a
+            key={id}
+            href={hereWith({ tab: id === 'firing' ? null : id, state: null, alert: null, sort: null })}
+            aria-current={tab === id ? 'page' : undefined}
+          >
+            {title}
+            {id !== 'history' && count(id) > 0 && (
+              <span
+                class={`count ${id !== 'firing' ? '' : filtered.some((r) => r.state === 'firing' && r.severity === 'critical') ? 'crit' : 'warn'}`}
+              >
+                {count(id)}
+              </span>
+            )}
           </a>
         ))}
       </nav>
       <div class="row alertfilters">
-        <input class="field" type="search" aria-label="Filter alerts" placeholder="Filter: name, machine, label=value" value={text} onInput={(e) => setParams({ q: e.currentTarget.value, search: null })} />
+        <input
+          class="field"
+          type="search"
+          aria-label="Filter alerts"
+          placeholder="Filter: name, machine, label=value"
+          value={text}
+          onInput={(e) => setParams({ q: e.currentTarget.value, search: null })}
+        />
         {tab !== 'history' && (
           <>
             <span class="group" role="group" aria-label="Group by">
-              <button type="button" class="btn" aria-pressed={by === 'alert'} onClick={() => setParams({ group: null }, false)}>By alert</button>
-              <button type="button" class="btn" aria-pressed={by === 'machine'} onClick={() => setParams({ group: 'machine' }, false)}>By machine</button>
+              <button
+                type="button"
+                class="btn"
+                aria-pressed={by === 'alert'}
+                onClick={() => setParams({ group: null }, false)}
+              >
+                By alert
+              </button>
+              <button
+                type="button"
+                class="btn"
+                aria-pressed={by === 'machine'}
+                onClick={() => setParams({ group: 'machine' }, false)}
+              >
+                By machine
+              </button>
             </span>
             <SeverityChips rows={here} severity={severity} />
           </>
         )}
       </div>
-      {frozen.value && tab !== 'history' && <p class="note">These are the alerts of now, not of the chosen time. <a href={hereWith({ tab: 'history' })}>History</a> shows what fired then.</p>}
-      {states.includes('inactive') && !param('tab') && <p class="note">Rules without an alert are under <a href={href('/rules', { type: 'alerting', state: 'ok' })}>Rules</a>.</p>}
-      <ErrorNote error={error} what={loaded ? 'The last answer failed; these are from before' : 'The alerts could not be loaded'} />
+      {frozen.value && tab !== 'history' && (
+        <p class="note">
+          These are the alerts of now, not of the chosen time. <a href={hereWith({ tab: 'history' })}>History</a> shows
+          what fired then.
+        </p>
+      )}
+      {states.includes('inactive') && !param('tab') && (
+        <p class="note">
+          Rules without an alert are under <a href={href('/rules', { type: 'alerting', state: 'ok' })}>Rules</a>.
+        </p>
+      )}
+      <ErrorNote
+        error={error}
+        what={loaded ? 'The last answer failed; these are from before' : 'The alerts could not be loaded'}
+      />
       <div class="alertsgrid">
         <div class={`stack alertsmain${error && loaded ? ' stale' : ''}`}>
-          {tab === 'history' ? <History text={text} tag={tag} />
-            : !loaded ? !error && <Loading lines={5} />
-              : groups.length ? <Groups groups={groups} by={by} told={told.data} receivers={receivers.data} silences={silences.data} all={rows} actions={actions} onMute={setMaking} />
-                : <Nothing tab={tab as State} rows={rows} here={here} filtered={text !== '' || tag !== '' || severity !== ''} time={time} />}
+          {tab === 'history' ? (
+            <History text={text} tag={tag} />
+          ) : !loaded ? (
+            !error && <Loading lines={5} />
+          ) : groups.length ? (
+            <Groups
+              groups={groups}
+              by={by}
+              told={told.data}
+              receivers={receivers.data}
+              silences={silences.data}
+              all={rows}
+              actions={actions}
+              onMute={setMaking}
+            />
+          ) : (
+            <Nothing
+              tab={tab as State}
+              rows={rows}
+              here={here}
+              filtered={text !== '' || tag !== '' || severity !== ''}
+              time={time}
+            />
+          )}
         </div>
-        <div class="alertside"><NotificationsCard /></div>
+        <div class="alertside">
+          <NotificationsCard />
+        </div>
       </div>
-      {param('alert') && loaded && !making && (open
-        ? <AlertSheet r={open} all={rows} silences={silences.data} told={told.data} onClose={() => setParams({ alert: null })} actions={actions} />
-        : <p class="note" role="status">The alert of this link is over. <a href={hereWith({ alert: null, tab: 'history' })}>History</a> has what fired before.</p>)}
-      {making && <SilenceForm {...making} onClose={() => setMaking(undefined)} onDone={() => param('alert') && setParams({ alert: null })} />}
+      {param('alert') &&
+        loaded &&
+        !making &&
+        (open ? (
+          <AlertSheet
+            r={open}
+            all={rows}
+            silences={silences.data}
+            told={told.data}
+            onClose={() => setParams({ alert: null })}
+            actions={actions}
+          />
+        ) : (
+          <p class="note" role="status">
+            The alert of this link is over. <a href={hereWith({ alert: null, tab: 'history' })}>History</a> has what
+            fired before.
+          </p>
+        ))}
+      {making && (
+        <SilenceForm
+          {...making}
+          onClose={() => setMaking(undefined)}
+          onDone={() => param('alert') && setParams({ alert: null })}
+        />
+      )}
     </>
   );
 }
@@ -123,11 +241,21 @@ function SeverityChips({ rows, severity }: { rows: { severity: string }[]; sever
   const all = [...SEVERITIES, ...new Set(rows.map((r) => r.severity).filter((s) => s && !SEVERITIES.includes(s)))];
   return (
     <span class="whys" role="group" aria-label="Only one severity">
-      {all.filter((s) => s === severity || of(s) > 0).map((s) => (
-        <button type="button" key={s} class={`problem ${severityLevel(s) === 'info' ? 'info' : severityLevel(s)}`} aria-pressed={severity === s} title={s === 'none' ? 'These tell that alerting works, and are left out otherwise' : undefined} onClick={() => setParams({ severity: severity === s ? null : s }, false)}>
-          <Icon name={severityLevel(s)} /><b>{of(s)}</b> {s === 'none' ? 'of no severity' : s}
-        </button>
-      ))}
+      {all
+        .filter((s) => s === severity || of(s) > 0)
+        .map((s) => (
+          <button
+            type="button"
+            key={s}
+            class={`problem ${severityLevel(s) === 'info' ? 'info' : severityLevel(s)}`}
+            aria-pressed={severity === s}
+            title={s === 'none' ? 'These tell that alerting works, and are left out otherwise' : undefined}
+            onClick={() => setParams({ severity: severity === s ? null : s }, false)}
+          >
+            <Icon name={severityLevel(s)} />
+            <b>{of(s)}</b> {s === 'none' ? 'of no severity' : s}
+          </button>
+        ))}
     </span>
   );
 }
@@ -135,61 +263,195 @@ function SeverityChips({ rows, severity }: { rows: { severity: string }[]; sever
 const MANY = 60; // groups, and rows of a group, that are drawn at once
 const FEW = 12;
 
-interface RowContext { told: Notifications | undefined; receivers: ReceiverState[] | undefined; silences: Silence[] | undefined; all: AlertRow[]; actions: AlertActions }
+interface RowContext {
+  told: Notifications | undefined;
+  receivers: ReceiverState[] | undefined;
+  silences: Silence[] | undefined;
+  all: AlertRow[];
+  actions: AlertActions;
+}
 
-function Groups({ groups, by, onMute, ...c }: { groups: Group[]; by: 'alert' | 'machine'; onMute: (m: Making) => void } & RowContext) {
+function Groups({
+  groups,
+  by,
+  onMute,
+  ...c
+}: { groups: Group[]; by: 'alert' | 'machine'; onMute: (m: Making) => void } & RowContext) {
   const [most, setMost] = useState(MANY);
   return (
     <>
-      {groups.slice(0, most).map((g) => <GroupPanel key={g.name} g={g} by={by} onMute={onMute} {...c} />)}
-      {groups.length > most && <button type="button" class="btn" onClick={() => setMost(most + MANY)}>Show {Math.min(MANY, groups.length - most)} more of {groups.length} groups</button>}
+      {groups.slice(0, most).map((g) => (
+        <GroupPanel key={g.name} g={g} by={by} onMute={onMute} {...c} />
+      ))}
+      {groups.length > most && (
+        <button type="button" class="btn" onClick={() => setMost(most + MANY)}>
+          Show {Math.min(MANY, groups.length - most)} more of {groups.length} groups
+        </button>
+      )}
     </>
   );
 }
 
-function GroupPanel({ g, by, onMute, ...c }: { g: Group; by: 'alert' | 'machine'; onMute: (m: Making) => void } & RowContext) {
+function GroupPanel({
+  g,
+  by,
+  onMute,
+  ...c
+}: { g: Group; by: 'alert' | 'machine'; onMute: (m: Making) => void } & RowContext) {
   const [most, setMost] = useState(FEW);
   const first = g.rows[0]!;
-  const matchers = by === 'alert' ? [matcher('alertname', g.name)] : first.machine ? [matcher('machine', first.machine)] : first.where ? [matcher('instance', first.where)] : prefilled(first.labels);
+  const matchers =
+    by === 'alert'
+      ? [matcher('alertname', g.name)]
+      : first.machine
+        ? [matcher('machine', first.machine)]
+        : first.where
+          ? [matcher('instance', first.where)]
+          : prefilled(first.labels);
   return (
     <section class="panel alertgroup" aria-label={g.name || 'no machine'}>
       <header>
         <Severity severity={g.severity} short />
-        <h2>{by === 'machine' && first.machine ? <a href={href(machinePath(first.machine))}>{g.name}</a> : g.name || <span class="dim">of no machine</span>}</h2>
+        <h2>
+          {by === 'machine' && first.machine ? (
+            <a href={href(machinePath(first.machine))}>{g.name}</a>
+          ) : (
+            g.name || <span class="dim">of no machine</span>
+          )}
+        </h2>
         <span class="dim">{g.rows.length === 1 ? '1 alert' : `${g.rows.length} alerts`}</span>
-        <button type="button" class="btn plain" title={`Silence all of ${g.name}`} aria-label={`Silence all of ${g.name}`} onClick={() => onMute({ matchers })}><Icon name="silence" /><span class="wide">Silence{g.rows.length > 1 && ' all'}</span></button>
+        <button
+          type="button"
+          class="btn plain"
+          title={`Silence all of ${g.name}`}
+          aria-label={`Silence all of ${g.name}`}
+          onClick={() => onMute({ matchers })}
+        >
+          <Icon name="silence" />
+          <span class="wide">Silence{g.rows.length > 1 && ' all'}</span>
+        </button>
       </header>
-      <ul>{g.rows.slice(0, most).map((r) => <Row key={r.key} r={r} by={by} {...c} />)}</ul>
-      {g.rows.length > most && <button type="button" class="btn plain showmore" onClick={() => setMost(most + MANY)}>Show {Math.min(MANY, g.rows.length - most)} more of {g.rows.length}</button>}
+      <ul>
+        {g.rows.slice(0, most).map((r) => (
+          <Row key={r.key} r={r} by={by} {...c} />
+        ))}
+      </ul>
+      {g.rows.length > most && (
+        <button type="button" class="btn plain showmore" onClick={() => setMost(most + MANY)}>
+          Show {Math.min(MANY, g.rows.length - most)} more of {g.rows.length}
+        </button>
+      )}
     </section>
   );
 }
 
-function Row({ r, by, told, receivers, silences, all, actions }: { r: AlertRow; by: 'alert' | 'machine' } & RowContext) {
+function Row({
+  r,
+  by,
+  told,
+  receivers,
+  silences,
+  all,
+  actions,
+}: { r: AlertRow; by: 'alert' | 'machine' } & RowContext) {
   const expr = exprOf(r.generatorURL);
   const runbook = safeLink(runbookOf(r.annotations));
   const title = by === 'machine' ? r.name : r.where || r.name;
   const open = hereWith({ alert: r.key });
   return (
-    <li class="alertrow" onClick={(e) => { if (!(e.target as Element).closest('a,button,.menu') && !window.getSelection()?.toString()) (e.currentTarget.querySelector('a.open') as HTMLElement | null)?.click(); }}>
-      <span class="sev"><Severity severity={r.severity} /></span>
+    <li
+      class="alertrow"
+      onClick={(e) => {
+        if (!(e.target as Element).closest('a,button,.menu') && !window.getSelection()?.toString())
+          (e.currentTarget.querySelector('a.open') as HTMLElement | null)?.click();
+      }}
+    >
+      <span class="sev">
+        <Severity severity={r.severity} />
+      </span>
       <span class="what">
-        <span class="line1"><a class="open" href={open}>{title}</a>{telling(r.labels).slice(0, 3).map(([k, v]) => <span class="chip" key={k} title={`${k}=${v}`}><span class="ellipsis">{v}</span></span>)}</span>
+        <span class="line1">
+          <a class="open" href={open}>
+            {title}
+          </a>
+          {telling(r.labels)
+            .slice(0, 3)
+            .map(([k, v]) => (
+              <span class="chip" key={k} title={`${k}=${v}`}>
+                <span class="ellipsis">{v}</span>
+              </span>
+            ))}
+        </span>
         {r.annotations.summary && <span class="summary">{r.annotations.summary}</span>}
       </span>
-      <span class="value num" title={r.value === undefined ? undefined : `Value of the expression: ${r.value}`}>{r.value === undefined ? <span class="dim">–</span> : format(r.value)}</span>
-      <span class="since num"><Ago time={r.since} /></span>
-      <span class="told">{r.state === 'silenced' ? <MutedBy r={r} all={all} silences={silences} /> : r.state === 'pending' ? <span class="dim">fires if it stays</span> : <Told r={r} told={told} receivers={receivers} />}</span>
+      <span class="value num" title={r.value === undefined ? undefined : `Value of the expression: ${r.value}`}>
+        {r.value === undefined ? <span class="dim">–</span> : format(r.value)}
+      </span>
+      <span class="since num">
+        <Ago time={r.since} />
+      </span>
+      <span class="told">
+        {r.state === 'silenced' ? (
+          <MutedBy r={r} all={all} silences={silences} />
+        ) : r.state === 'pending' ? (
+          <span class="dim">fires if it stays</span>
+        ) : (
+          <Told r={r} told={told} receivers={receivers} />
+        )}
+      </span>
       <span class="acts">
-        <button type="button" class="btn icon plain" title="Silence" aria-label={`Silence ${r.name} ${r.where}`} onClick={() => actions.silence(r)}><Icon name="silence" /></button>
+        <button
+          type="button"
+          class="btn icon plain"
+          title="Silence"
+          aria-label={`Silence ${r.name} ${r.where}`}
+          onClick={() => actions.silence(r)}
+        >
+          <Icon name="silence" />
+        </button>
         <Menu icon="more" title="More">
           {(close) => (
             <>
-              <button type="button" onClick={() => { close(); actions.silence(r); }}><Icon name="silence" />Silence this alert</button>
-              {r.machine && <button type="button" onClick={() => { close(); actions.mute(r); }}><Icon name="fleet" />Mute {r.machine}</button>}
-              {expr && <a href={chartOf(expr)} onClick={close}><Icon name="chart" />Open chart</a>}
-              {runbook && <a href={runbook} target="_blank" rel="noreferrer noopener" onClick={close}><Icon name="link" />Open runbook</a>}
-              {r.machine && <a href={href(machinePath(r.machine))} onClick={close}><Icon name="fleet" />Open {r.machine}</a>}
+              <button
+                type="button"
+                onClick={() => {
+                  close();
+                  actions.silence(r);
+                }}
+              >
+                <Icon name="silence" />
+                Silence this alert
+              </button>
+              {r.machine && (
+                <button
+                  type="button"
+                  onClick={() => {
+                    close();
+                    actions.mute(r);
+                  }}
+                >
+                  <Icon name="fleet" />
+                  Mute {r.machine}
+                </button>
+              )}
+              {expr && (
+                <a href={chartOf(expr)} onClick={close}>
+                  <Icon name="chart" />
+                  Open chart
+                </a>
+              )}
+              {runbook && (
+                <a href={runbook} target="_blank" rel="noreferrer noopener" onClick={close}>
+                  <Icon name="link" />
+                  Open runbook
+                </a>
+              )}
+              {r.machine && (
+                <a href={href(machinePath(r.machine))} onClick={close}>
+                  <Icon name="fleet" />
+                  Open {r.machine}
+                </a>
+              )}
             </>
           )}
         </Menu>
@@ -199,55 +461,147 @@ function Row({ r, by, told, receivers, silences, all, actions }: { r: AlertRow; 
 }
 
 // Told says who knows of an alert, and since when.
-function Told({ r, told, receivers }: { r: AlertRow; told: Notifications | undefined; receivers: ReceiverState[] | undefined }) {
+function Told({
+  r,
+  told,
+  receivers,
+}: {
+  r: AlertRow;
+  told: Notifications | undefined;
+  receivers: ReceiverState[] | undefined;
+}) {
   const all = told?.[r.key] ?? [];
   const sent = all.filter((s) => !reachesNobody(s.integration));
-  const bad = (receivers ?? []).filter((x) => r.receivers.includes(x.receiver) && x.lastFailure && (!x.lastSuccess || x.lastFailure > x.lastSuccess));
+  const bad = (receivers ?? []).filter(
+    (x) => r.receivers.includes(x.receiver) && x.lastFailure && (!x.lastSuccess || x.lastFailure > x.lastSuccess),
+  );
   if (sent.length) {
     const last = Math.max(...sent.map((s) => Date.parse(s.at))) / 1000;
-    const title = [...sent.map((s) => `${s.receiver} by ${integrationName(s.integration)}`), ...bad.map((x) => `not ${x.receiver} by ${integrationName(x.integration)}: it fails`)].join('\n');
-    return <span title={title}><Status level={bad.length ? 'warn' : 'ok'}>{[...new Set(sent.map((s) => s.receiver))].join(', ')}</Status> <span class="dim"><Ago time={last} suffix=" ago" /></span></span>;
+    const title = [
+      ...sent.map((s) => `${s.receiver} by ${integrationName(s.integration)}`),
+      ...bad.map((x) => `not ${x.receiver} by ${integrationName(x.integration)}: it fails`),
+    ].join('\n');
+    return (
+      <span title={title}>
+        <Status level={bad.length ? 'warn' : 'ok'}>{[...new Set(sent.map((s) => s.receiver))].join(', ')}</Status>{' '}
+        <span class="dim">
+          <Ago time={last} suffix=" ago" />
+        </span>
+      </span>
+    );
   }
   if (all.length) return <span class="dim">in the log only</span>;
   const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n && !reachesNobody(x.integration)));
   if (r.receivers.length && receivers && !to.length) return <span class="dim">shown here only</span>;
   if (!r.receivers.length) return <span class="dim">–</span>;
-  return bad.length ? <Status level="crit">{to.join(', ')} fails</Status> : <span class="dim">{told ? 'not told yet:' : 'goes to'} {to.join(', ')}</span>;
+  return bad.length ? (
+    <Status level="crit">{to.join(', ')} fails</Status>
+  ) : (
+    <span class="dim">
+      {told ? 'not told yet:' : 'goes to'} {to.join(', ')}
+    </span>
+  );
 }
 
 function MutedBy({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences: Silence[] | undefined }) {
   const id = r.silencedBy[0];
   if (id) {
     const s = silences?.find((x) => x.id === id);
-    return <a href={href('/silences', { silence: id })} title={s?.comment}>{s ? <>by {s.createdBy || 'somebody'} until <Time time={Date.parse(s.endsAt) / 1000} /></> : 'by a silence'}</a>;
+    return (
+      <a href={href('/silences', { silence: id })} title={s?.comment}>
+        {s ? (
+          <>
+            by {s.createdBy || 'somebody'} until <Time time={Date.parse(s.endsAt) / 1000} />
+          </>
+        ) : (
+          'by a silence'
+        )}
+      </a>
+    );
   }
   const o = all.find((x) => x.key === r.inhibitedBy[0]);
-  if (r.inhibitedBy.length) return <span>held back by {o ? <a href={hereWith({ alert: o.key })}>{o.name}</a> : 'another alert'}</span>;
+  if (r.inhibitedBy.length)
+    return <span>held back by {o ? <a href={hereWith({ alert: o.key })}>{o.name}</a> : 'another alert'}</span>;
   if (r.mutedBy.length) return <span>quiet hours {r.mutedBy.join(', ')}</span>;
   return <span class="dim">–</span>;
 }
 
-function Nothing({ tab, rows, here, filtered, time }: { tab: State; rows: AlertRow[]; here: AlertRow[]; filtered: boolean; time: number }) {
+function Nothing({
+  tab,
+  rows,
+  here,
+  filtered,
+  time,
+}: {
+  tab: State;
+  rows: AlertRow[];
+  here: AlertRow[];
+  filtered: boolean;
+  time: number;
+}) {
   if (filtered) {
-    return <div class="panel"><Empty icon="filter" title="No alert passes the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}>Show all</button></Empty></div>;
+    return (
+      <div class="panel">
+        <Empty icon="filter" title="No alert passes the filter">
+          <button
+            type="button"
+            class="btn"
+            onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}
+          >
+            Show all
+          </button>
+        </Empty>
+      </div>
+    );
   }
   const watched = rows.some((r) => r.name === 'Watchdog');
   const texts: Record<State, { title: preact.ComponentChildren; why: preact.ComponentChildren }> = {
-    firing: { title: rows.length ? <span class="status ok">Nothing is firing</span> : 'Nothing is firing', why: <>Checked <Ago time={time} suffix=" ago" />.{watched ? ' Alerting works: Watchdog arrives.' : rows.length ? '' : ' No rule has an alert, pending or firing; if that surprises you, look at the rules.'}</> },
-    pending: { title: 'Nothing is pending', why: 'An alert is pending while its condition is true, but not yet for as long as its rule wants.' },
-    silenced: { title: 'Nothing is silenced', why: 'Here are alerts of which nobody is told: by a silence, while a worse alert fires, or in quiet hours.' },
+    firing: {
+      title: rows.length ? <span class="status ok">Nothing is firing</span> : 'Nothing is firing',
+      why: (
+        <>
+          Checked <Ago time={time} suffix=" ago" />.
+          {watched
+            ? ' Alerting works: Watchdog arrives.'
+            : rows.length
+              ? ''
+              : ' No rule has an alert, pending or firing; if that surprises you, look at the rules.'}
+        </>
+      ),
+    },
+    pending: {
+      title: 'Nothing is pending',
+      why: 'An alert is pending while its condition is true, but not yet for as long as its rule wants.',
+    },
+    silenced: {
+      title: 'Nothing is silenced',
+      why: 'Here are alerts of which nobody is told: by a silence, while a worse alert fires, or in quiet hours.',
+    },
   };
   return (
     <div class="panel">
       <Empty icon={tab === 'firing' && rows.length ? 'ok' : 'info'} title={texts[tab].title} why={texts[tab].why}>
-        {here.length > 0 && <button type="button" class="btn" onClick={() => setParams({ severity: 'none' })}>Show {here.length} of no severity</button>}
-        {tab === 'firing' && !rows.length && <a class="btn" href={href('/rules')}>Rules</a>}
+        {here.length > 0 && (
+          <button type="button" class="btn" onClick={() => setParams({ severity: 'none' })}>
+            Show {here.length} of no severity
+          </button>
+        )}
+        {tab === 'firing' && !rows.length && (
+          <a class="btn" href={href('/rules')}>
+            Rules
+          </a>
+        )}
       </Empty>
     </div>
   );
 }
 
-interface Past { rows: HistoryRow[]; from: number; to: number; step: number }
+interface Past {
+  rows: HistoryRow[];
+  from: number;
+  to: number;
+  step: number;
+}
 
 function History({ text, tag }: { text: string; tag: string }) {
   const r = range.value;
@@ -256,42 +610,173 @@ function History({ text, tag }: { text: string; tag: string }) {
     const step = stepFor(to - from, 15, 500);
     const start = Math.floor(from / step) * step;
     const end = Math.floor(to / step) * step;
-    return { rows: historyOf(await queryRange('ALERTS{alertstate="firing"}', start, end, step, s), end, step), from: start, to: end, step };
+    return {
+      rows: historyOf(await queryRange('ALERTS{alertstate="firing"}', start, end, step, s), end, step),
+      from: start,
+      to: end,
+      step,
+    };
   });
   const severity = param('severity');
-  const all = useMemo(() => (past.data?.rows ?? []).filter((x) => hasTag(x.labels, tag) && passes({ ...x, annotations: {} }, text)), [past.data, tag, text]);
-  const rows = useMemo(() => all.filter((x) => (severity ? x.severity === severity : x.severity !== 'none')), [all, severity]);
-  const wider = (
-    <span class="group">{['24h', '7d', '30d'].map((x) => <button type="button" class="btn" key={x} aria-pressed={r.relative === x} onClick={() => setRelative(x)}>{x}</button>)}</span>
+  const all = useMemo(
+    () => (past.data?.rows ?? []).filter((x) => hasTag(x.labels, tag) && passes({ ...x, annotations: {} }, text)),
+    [past.data, tag, text],
   );
-  if (!past.data) return past.error ? <ErrorNote error={past.error} what="The history could not be loaded" /> : <Loading lines={5} />;
+  const rows = useMemo(
+    () => all.filter((x) => (severity ? x.severity === severity : x.severity !== 'none')),
+    [all, severity],
+  );
+  const wider = (
+    <span class="group">
+      {['24h', '7d', '30d'].map((x) => (
+        <button type="button" class="btn" key={x} aria-pressed={r.relative === x} onClick={() => setRelative(x)}>
+          {x}
+        </button>
+      ))}
+    </span>
+  );
+  if (!past.data)
+    return past.error ? <ErrorNote error={past.error} what="The history could not be loaded" /> : <Loading lines={5} />;
   const { from, to, step } = past.data;
   const strip = (x: HistoryRow) => (
-    <Timeline from={from} to={to} label={`fired ${x.episodes.length} times, for ${ago(x.total)} in all`} spans={x.episodes.map((e) => ({ ...e, level: severityLevel(x.severity) === 'off' ? 'info' : severityLevel(x.severity), label: x.name }))} />
+    <Timeline
+      from={from}
+      to={to}
+      label={`fired ${x.episodes.length} times, for ${ago(x.total)} in all`}
+      spans={x.episodes.map((e) => ({
+        ...e,
+        level: severityLevel(x.severity) === 'off' ? 'info' : severityLevel(x.severity),
+        label: x.name,
+      }))}
+    />
   );
   return (
     <>
-      <div class="row"><span class="dim grow">What fired {r.relative ? `in the last ${r.relative}` : 'in the chosen range'}, in steps of {ago(step)}.</span><SeverityChips rows={all} severity={severity} />{wider}</div>
+      <div class="row">
+        <span class="dim grow">
+          What fired {r.relative ? `in the last ${r.relative}` : 'in the chosen range'}, in steps of {ago(step)}.
+        </span>
+        <SeverityChips rows={all} severity={severity} />
+        {wider}
+      </div>
       <ErrorNote error={past.error} what="The last answer failed; this is from before" />
       <div class={`panel historytable${past.error ? ' stale' : ''}`}>
-        <Table<HistoryRow> label="What fired" rows={rows} rowKey={(x) => x.key} defaultSort="-last" pagewide
+        <Table<HistoryRow>
+          label="What fired"
+          rows={rows}
+          rowKey={(x) => x.key}
+          defaultSort="-last"
+          pagewide
           columns={[
-            { id: 'severity', title: 'Severity', sort: (x) => { const i = SEVERITIES.indexOf(x.severity); return i < 0 ? 1.5 : i; }, cell: (x) => <Severity severity={x.severity} /> },
-            { id: 'name', title: 'Alert', class: 'historyname', sort: (x) => x.name, cell: (x) => <span class="historycell"><b class="ellipsis">{x.name}</b>{telling(x.labels).slice(0, 2).map(([k, v]) => <span class="chip ellipsis" key={k} title={`${k}=${v}`}>{v}</span>)}</span> },
-            { id: 'where', title: 'Machine', class: 'ellipsis', sort: (x) => x.where, cell: (x) => (x.machine ? <a href={href(machinePath(x.machine))}>{x.machine}</a> : x.where || '–') },
+            {
+              id: 'severity',
+              title: 'Severity',
+              sort: (x) => {
+                const i = SEVERITIES.indexOf(x.severity);
+                return i < 0 ? 1.5 : i;
+              },
+              cell: (x) => <Severity severity={x.severity} />,
+            },
+            {
+              id: 'name',
+              title: 'Alert',
+              class: 'historyname',
+              sort: (x) => x.name,
+              cell: (x) => (
+                <span class="historycell">
+                  <b class="ellipsis">{x.name}</b>
+                  {telling(x.labels)
+                    .slice(0, 2)
+                    .map(([k, v]) => (
+                      <span class="chip ellipsis" key={k} title={`${k}=${v}`}>
+                        {v}
+                      </span>
+                    ))}
+                </span>
+              ),
+            },
+            {
+              id: 'where',
+              title: 'Machine',
+              class: 'ellipsis',
+              sort: (x) => x.where,
+              cell: (x) => (x.machine ? <a href={href(machinePath(x.machine))}>{x.machine}</a> : x.where || '–'),
+            },
             { id: 'when', title: 'When', width: '30%', cell: strip },
-            { id: 'times', title: 'How many times', head: 'Times', num: true, sort: (x) => x.episodes.length, cell: (x) => x.episodes.length },
-            { id: 'total', title: 'In all', num: true, sort: (x) => x.total, cell: (x) => <span class="nowrap">{ago(x.total)}</span> },
-            { id: 'last', title: 'Last began', num: true, sort: (x) => x.last, cell: (x) => <span class="nowrap">{x.ongoing && <Status level={severityLevel(x.severity)} icon="alerts"><span class="sr">firing</span></Status>} <Time time={x.last} /></span> },
+            {
+              id: 'times',
+              title: 'How many times',
+              head: 'Times',
+              num: true,
+              sort: (x) => x.episodes.length,
+              cell: (x) => x.episodes.length,
+            },
+            {
+              id: 'total',
+              title: 'In all',
+              num: true,
+              sort: (x) => x.total,
+              cell: (x) => <span class="nowrap">{ago(x.total)}</span>,
+            },
+            {
+              id: 'last',
+              title: 'Last began',
+              num: true,
+              sort: (x) => x.last,
+              cell: (x) => (
+                <span class="nowrap">
+                  {x.ongoing && (
+                    <Status level={severityLevel(x.severity)} icon="alerts">
+                      <span class="sr">firing</span>
+                    </Status>
+                  )}{' '}
+                  <Time time={x.last} />
+                </span>
+              ),
+            },
           ]}
           card={(x) => (
             <span class="unitcard">
-              <span class="row nowraprow"><Severity severity={x.severity} short /><b class="grow ellipsis">{x.name}</b>{x.ongoing ? <Status level={severityLevel(x.severity)} icon="alerts" badge>firing</Status> : <span class="dim"><Ago time={x.last} suffix=" ago" /></span>}</span>
-              <span class="dim ellipsis">{[x.where, ...telling(x.labels).map(([, v]) => v)].filter(Boolean).join(' · ') || '–'}; {x.episodes.length === 1 ? 'once' : `${x.episodes.length} times`}, {ago(x.total)}</span>
+              <span class="row nowraprow">
+                <Severity severity={x.severity} short />
+                <b class="grow ellipsis">{x.name}</b>
+                {x.ongoing ? (
+                  <Status level={severityLevel(x.severity)} icon="alerts" badge>
+                    firing
+                  </Status>
+                ) : (
+                  <span class="dim">
+                    <Ago time={x.last} suffix=" ago" />
+                  </span>
+                )}
+              </span>
+              <span class="dim ellipsis">
+                {[x.where, ...telling(x.labels).map(([, v]) => v)].filter(Boolean).join(' · ') || '–'};{' '}
+                {x.episodes.length === 1 ? 'once' : `${x.episodes.length} times`}, {ago(x.total)}
+              </span>
               {strip(x)}
             </span>
           )}
-          empty={<Empty icon="alerts" title={past.data.rows.length ? 'Nothing passes the filter' : 'Nothing fired in this range'} why={past.data.rows.length ? undefined : 'Or there was no server to see it.'}>{past.data.rows.length ? <button type="button" class="btn" onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}>Show all</button> : wider}</Empty>} />
+          empty={
+            <Empty
+              icon="alerts"
+              title={past.data.rows.length ? 'Nothing passes the filter' : 'Nothing fired in this range'}
+              why={past.data.rows.length ? undefined : 'Or there was no server to see it.'}
+            >
+              {past.data.rows.length ? (
+                <button
+                  type="button"
+                  class="btn"
+                  onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}
+                >
+                  Show all
+                </button>
+              ) : (
+                wider
+              )}
+            </Empty>
+          }
+        />
       </div>
     </>
   );

@@ -13,7 +13,9 @@ export default function ExplorePage() {
   const { params } = location.value;
   const came = arrival(params);
   // A link of Prometheus' says its range with every query; ours is one for all.
-  useEffect(() => { if (came) setParams(came); }, [!!came]);
+  useEffect(() => {
+    if (came) setParams(came);
+  }, [!!came]);
   const queries = readQueries(params).slice(0, MOST);
   const [history, setHistory] = useState<string[]>(() => recall('queries', []));
   // Panels keep their editors while others come and go.
@@ -29,7 +31,11 @@ export default function ExplorePage() {
     setHistory(h);
     remember('queries', h);
   };
-  const change = (i: number, part: Partial<Query>, replace = true) => write(queries.map((q, k) => (k === i ? { ...q, ...part } : q)), replace);
+  const change = (i: number, part: Partial<Query>, replace = true) =>
+    write(
+      queries.map((q, k) => (k === i ? { ...q, ...part } : q)),
+      replace,
+    );
   const insertAt = (i: number, q: Query) => {
     ids.current.splice(i, 0, next.current++);
     write([...queries.slice(0, i), q, ...queries.slice(i)]);
@@ -38,14 +44,30 @@ export default function ExplorePage() {
   if (came) return null;
   return (
     <div class="explore">
-      <div class="pagehead"><h1>Explore</h1></div>
+      <div class="pagehead">
+        <h1>Explore</h1>
+      </div>
       {queries.map((q, i) => (
         <QueryPanel
-          key={ids.current[i]} q={q} i={i} alone={queries.length === 1} history={history} autofocus={!q.expr && (i > 0 || queries.length === 1)}
+          key={ids.current[i]}
+          q={q}
+          i={i}
+          alone={queries.length === 1}
+          history={history}
+          autofocus={!q.expr && (i > 0 || queries.length === 1)}
           change={(part, replace) => change(i, part, replace)}
-          run={(expr) => { ran(expr); change(i, { expr, without: [], hidden: false }, false); }}
-          again={() => { ran(q.expr); refresh(); }}
-          add={(expr) => { ran(expr); insertAt(i + 1, { ...newQuery(expr) }); }}
+          run={(expr) => {
+            ran(expr);
+            change(i, { expr, without: [], hidden: false }, false);
+          }}
+          again={() => {
+            ran(q.expr);
+            refresh();
+          }}
+          add={(expr) => {
+            ran(expr);
+            insertAt(i + 1, { ...newQuery(expr) });
+          }}
           duplicate={() => insertAt(i + 1, { ...q })}
           remove={() => {
             if (queries.length === 1) return write([newQuery()]);
@@ -54,7 +76,14 @@ export default function ExplorePage() {
           }}
         />
       ))}
-      {queries.length < MOST && <div class="addquery"><button type="button" class="btn" onClick={() => insertAt(queries.length, newQuery())}><Icon name="plus" />Add a query</button></div>}
+      {queries.length < MOST && (
+        <div class="addquery">
+          <button type="button" class="btn" onClick={() => insertAt(queries.length, newQuery())}>
+            <Icon name="plus" />
+            Add a query
+          </button>
+        </div>
+      )}
     </div>
   );
 }

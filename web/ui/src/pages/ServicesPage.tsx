@@ -9,12 +9,33 @@ import { UnitSheet, unitParams } from '../components/services/UnitSheet';
 import { UnitWhy, WHY, whyText } from '../components/services/look';
 import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
-import { addFigures, countsQuery, figuresQuery, forUnits, hostsQuery, liveQuery, MAIN_TYPES, problemsQuery, readCounts, readHosts, readProblems, WHYS, type HostCount, type Unit, type UnitCount, type Why } from '../lib/services';
+import {
+  addFigures,
+  countsQuery,
+  figuresQuery,
+  forUnits,
+  hostsQuery,
+  liveQuery,
+  MAIN_TYPES,
+  problemsQuery,
+  readCounts,
+  readHosts,
+  readProblems,
+  WHYS,
+  type HostCount,
+  type Unit,
+  type UnitCount,
+  type Why,
+} from '../lib/services';
 import { at, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
 import { href, hereWith, machinePath, param, setParams, tagFilter } from '../state/location';
 
-const VIEWS = [['', 'Problems'], ['units', 'By unit'], ['machines', 'By machine']] as const;
+const VIEWS = [
+  ['', 'Problems'],
+  ['units', 'By unit'],
+  ['machines', 'By machine'],
+] as const;
 
 export default function ServicesPage() {
   const view = param('view');
@@ -24,10 +45,16 @@ export default function ServicesPage() {
   const read = useMemo(() => readProblems(asked.data ?? []), [asked.data]);
   const needLive = !!asked.data && !read.rules;
   const live = useData(needLive ? 'unit problems live' : null, (s) => vector(liveQuery, at.value, s));
-  const all = useMemo(() => (needLive ? readProblems([...(asked.data ?? []), ...(live.data ?? [])]).units : read.units), [read, live.data, needLive]);
+  const all = useMemo(
+    () => (needLive ? readProblems([...(asked.data ?? []), ...(live.data ?? [])]).units : read.units),
+    [read, live.data, needLive],
+  );
   const tag = tagFilter.value;
   const tags = useMemo(() => [...new Set((found.data ?? []).flatMap((m) => m.tags ?? []))].sort(), [found.data]);
-  const tagged = useMemo(() => (tag ? new Set((found.data ?? []).filter((m) => m.tags?.includes(tag)).map((m) => m.machine)) : null), [found.data, tag]);
+  const tagged = useMemo(
+    () => (tag ? new Set((found.data ?? []).filter((m) => m.tags?.includes(tag)).map((m) => m.machine)) : null),
+    [found.data, tag],
+  );
   const problems = useMemo(() => (tagged ? all.filter((u) => tagged.has(u.where.machine ?? '')) : all), [all, tagged]);
   const error = asked.error ?? live.error;
   const loaded = !!asked.data && (!needLive || !!live.data);
@@ -36,22 +63,78 @@ export default function ServicesPage() {
 
   return (
     <>
-      <div class="pagehead"><h1>Services</h1>{old && <Status level="warn" badge>last answer <Ago time={asked.time} suffix=" ago" /></Status>}</div>
+      <div class="pagehead">
+        <h1>Services</h1>
+        {old && (
+          <Status level="warn" badge>
+            last answer <Ago time={asked.time} suffix=" ago" />
+          </Status>
+        )}
+      </div>
       <nav class="tabs" aria-label="Views">
         {VIEWS.map(([id, title]) => (
-          <a key={id} href={hereWith({ view: id || null, q: null, type: null, state: null, why: null, sort: null, unit: null, on: null, instance: null, of: null })} aria-current={view === id ? 'page' : undefined}>
-            {title}{id === '' && problems.length > 0 && <span class={`count ${problems.some((u) => u.state === 'failed') ? 'crit' : 'warn'}`}>{problems.length}</span>}
+          <a
+            key={id}
+            href={hereWith({
+              view: id || null,
+              q: null,
+              type: null,
+              state: null,
+              why: null,
+              sort: null,
+              unit: null,
+              on: null,
+              instance: null,
+              of: null,
+            })}
+            aria-current={view === id ? 'page' : undefined}
+          >
+            {title}
+            {id === '' && problems.length > 0 && (
+              <span class={`count ${problems.some((u) => u.state === 'failed') ? 'crit' : 'warn'}`}>
+                {problems.length}
+              </span>
+            )}
           </a>
         ))}
       </nav>
-      <ErrorNote error={error} what={asked.data ? 'The last answer failed; this is from before' : 'The units could not be loaded'} />
-      {view === 'units' ? <ByUnit {...more} /> : view === 'machines' ? (of ? <><div class="row"><a class="btn" href={hereWith({ of: null, q: null, type: null, state: null, sort: null, unit: null })}><Icon name="left" />All</a><h2>{of}</h2></div><ServicesOf key={of} instance={of} /></> : <ByMachine {...more} />) : loaded ? <Problems {...more} rules={read.rules} /> : !error && <Loading lines={5} />}
+      <ErrorNote
+        error={error}
+        what={asked.data ? 'The last answer failed; this is from before' : 'The units could not be loaded'}
+      />
+      {view === 'units' ? (
+        <ByUnit {...more} />
+      ) : view === 'machines' ? (
+        of ? (
+          <>
+            <div class="row">
+              <a class="btn" href={hereWith({ of: null, q: null, type: null, state: null, sort: null, unit: null })}>
+                <Icon name="left" />
+                All
+              </a>
+              <h2>{of}</h2>
+            </div>
+            <ServicesOf key={of} instance={of} />
+          </>
+        ) : (
+          <ByMachine {...more} />
+        )
+      ) : loaded ? (
+        <Problems {...more} rules={read.rules} />
+      ) : (
+        !error && <Loading lines={5} />
+      )}
       {!of && <UnitSheet />}
     </>
   );
 }
 
-interface More { tags: string[]; tagged: Set<string> | null; problems: Unit[]; time: number }
+interface More {
+  tags: string[];
+  tagged: Set<string> | null;
+  problems: Unit[];
+  time: number;
+}
 
 function TagMenu({ tags }: { tags: string[] }) {
   const tag = tagFilter.value;
@@ -60,15 +143,45 @@ function TagMenu({ tags }: { tags: string[] }) {
     <Menu icon="filter" label={tag || 'All tags'} title="Only machines with a tag">
       {(close) => (
         <>
-          <button type="button" aria-selected={!tag} onClick={() => { setParams({ tag: null }, false); close(); }}>All tags</button>
-          {tags.map((t) => <button type="button" key={t} aria-selected={tag === t} onClick={() => { setParams({ tag: t }, false); close(); }}>{t}</button>)}
+          <button
+            type="button"
+            aria-selected={!tag}
+            onClick={() => {
+              setParams({ tag: null }, false);
+              close();
+            }}
+          >
+            All tags
+          </button>
+          {tags.map((t) => (
+            <button
+              type="button"
+              key={t}
+              aria-selected={tag === t}
+              onClick={() => {
+                setParams({ tag: t }, false);
+                close();
+              }}
+            >
+              {t}
+            </button>
+          ))}
         </>
       )}
     </Menu>
   );
 }
 
-const Search = ({ what }: { what: string }) => <input class="field" type="search" aria-label={`Filter ${what}`} placeholder={`Filter: ${what}`} value={param('q')} onInput={(e) => setParams({ q: e.currentTarget.value })} />;
+const Search = ({ what }: { what: string }) => (
+  <input
+    class="field"
+    type="search"
+    aria-label={`Filter ${what}`}
+    placeholder={`Filter: ${what}`}
+    value={param('q')}
+    onInput={(e) => setParams({ q: e.currentTarget.value })}
+  />
+);
 
 const words = (text: string) => text.toLowerCase().split(/\s+/).filter(Boolean);
 
@@ -76,7 +189,16 @@ function Problems({ problems, tags, rules, time }: More & { rules: boolean }) {
   const why = param('why');
   const type = param('type');
   const q = param('q');
-  const shown = useMemo(() => problems.filter((u) => (!why || u.why === why) && (!type || u.type === type) && words(q).every((w) => `${u.name} ${u.host}`.toLowerCase().includes(w))), [problems, why, type, q]);
+  const shown = useMemo(
+    () =>
+      problems.filter(
+        (u) =>
+          (!why || u.why === why) &&
+          (!type || u.type === type) &&
+          words(q).every((w) => `${u.name} ${u.host}`.toLowerCase().includes(w)),
+      ),
+    [problems, why, type, q],
+  );
   const { units, want } = useFigures(shown);
   const types = [...new Set(problems.map((u) => u.type))].sort();
   const columns = useMemo(() => problemColumns(), []);
@@ -88,34 +210,106 @@ function Problems({ problems, tags, rules, time }: More & { rules: boolean }) {
         <TagMenu tags={tags} />
         {types.length > 1 && (
           <Menu icon="filter" label={type || 'All types'} title="Only units of a type">
-            {(close) => ['', ...types].map((t) => <button type="button" key={t} aria-selected={type === t} onClick={() => { setParams({ type: t }); close(); }}>{t || 'All types'}</button>)}
+            {(close) =>
+              ['', ...types].map((t) => (
+                <button
+                  type="button"
+                  key={t}
+                  aria-selected={type === t}
+                  onClick={() => {
+                    setParams({ type: t });
+                    close();
+                  }}
+                >
+                  {t || 'All types'}
+                </button>
+              ))
+            }
           </Menu>
         )}
         <span class="whys" role="group" aria-label="Only one kind of problem">
           {WHYS.filter((w) => w === why || problems.some((u) => u.why === w)).map((w) => (
-            <button type="button" key={w} class={`problem ${WHY[w].level}`} aria-pressed={why === w} onClick={() => setParams({ why: why === w ? null : w }, false)}><Icon name={WHY[w].icon} /><b>{problems.filter((u) => u.why === w).length}</b> {WHY[w].word}</button>
+            <button
+              type="button"
+              key={w}
+              class={`problem ${WHY[w].level}`}
+              aria-pressed={why === w}
+              onClick={() => setParams({ why: why === w ? null : w }, false)}
+            >
+              <Icon name={WHY[w].icon} />
+              <b>{problems.filter((u) => u.why === w).length}</b> {WHY[w].word}
+            </button>
           ))}
         </span>
       </div>
       <div class="panel">
-        <Table<Unit> fixed label="Units with problems" rows={units} columns={columns} rowKey={(u) => u.key} defaultSort="why" pagewide onVisible={want}
+        <Table<Unit>
+          fixed
+          label="Units with problems"
+          rows={units}
+          columns={columns}
+          rowKey={(u) => u.key}
+          defaultSort="why"
+          pagewide
+          onVisible={want}
           href={(u) => hereWith(unitParams(u.name, u.where))}
           card={(u) => <UnitCard u={u} host why={<UnitWhy u={u} />} />}
-          empty={<Empty icon="services" title="Nothing passes the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, why: null, type: null, tag: null })}>Show all {problems.length}</button></Empty>} />
+          empty={
+            <Empty icon="services" title="Nothing passes the filter">
+              <button
+                type="button"
+                class="btn"
+                onClick={() => setParams({ q: null, why: null, type: null, tag: null })}
+              >
+                Show all {problems.length}
+              </button>
+            </Empty>
+          }
+        />
       </div>
-      {!rules && <p class="note">The rules that this view reads are off, so it shows what has failed now; units stuck starting and late timers need <code>--rules.builtin</code>.</p>}
+      {!rules && (
+        <p class="note">
+          The rules that this view reads are off, so it shows what has failed now; units stuck starting and late timers
+          need <code>--rules.builtin</code>.
+        </p>
+      )}
     </div>
   );
 }
 
 function Calm({ time, rules }: { time: number; rules: boolean }) {
-  const any = useData('units at all', (s) => vector('count(up{job="systemd"} == 1) or count({__name__=~"(node_)?systemd_unit_state",state="active"})', at.value, s), 60);
+  const any = useData(
+    'units at all',
+    (s) =>
+      vector(
+        'count(up{job="systemd"} == 1) or count({__name__=~"(node_)?systemd_unit_state",state="active"})',
+        at.value,
+        s,
+      ),
+    60,
+  );
   if (!any.data) return any.error ? <ErrorNote error={any.error} /> : <Loading />;
-  if (!any.data.length) return <div class="panel"><NoUnits /></div>;
+  if (!any.data.length)
+    return (
+      <div class="panel">
+        <NoUnits />
+      </div>
+    );
   return (
     <div class="panel">
-      <Empty icon="ok" title={<span class="status ok">No unit is failing</span>} why={<>No unit has failed, restarts again and again, hangs while starting{rules && ' or is late'}; checked <Ago time={time} suffix=" ago" />.</>}>
-        <a class="btn" href={hereWith({ view: 'units' })}>All units</a>
+      <Empty
+        icon="ok"
+        title={<span class="status ok">No unit is failing</span>}
+        why={
+          <>
+            No unit has failed, restarts again and again, hangs while starting{rules && ' or is late'}; checked{' '}
+            <Ago time={time} suffix=" ago" />.
+          </>
+        }
+      >
+        <a class="btn" href={hereWith({ view: 'units' })}>
+          All units
+        </a>
       </Empty>
     </div>
   );
@@ -123,9 +317,39 @@ function Calm({ time, rules }: { time: number; rules: boolean }) {
 
 function problemColumns(): Column<Unit>[] {
   return [
-    { id: 'why', title: 'What is wrong', width: '260px', sort: (u) => WHYS.indexOf(u.why as Why), cell: (u) => <span class="whycell"><UnitWhy u={u} /><span class="dim ellipsis" title={whyText(u)}>{whyText(u)}</span></span> },
-    { id: 'name', title: 'Unit', min: 200, sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name, u.where))} title={u.name}>{u.name}</a> },
-    { id: 'host', title: 'Machine', width: '180px', sort: (u) => u.host, cell: (u) => (u.where.machine ? <a href={href(machinePath(u.where.machine), { tab: 'services' })}>{u.host}</a> : u.host) },
+    {
+      id: 'why',
+      title: 'What is wrong',
+      width: '260px',
+      sort: (u) => WHYS.indexOf(u.why as Why),
+      cell: (u) => (
+        <span class="whycell">
+          <UnitWhy u={u} />
+          <span class="dim ellipsis" title={whyText(u)}>
+            {whyText(u)}
+          </span>
+        </span>
+      ),
+    },
+    {
+      id: 'name',
+      title: 'Unit',
+      min: 200,
+      sort: (u) => u.name,
+      cell: (u) => (
+        <a class="ellipsis unitname" href={hereWith(unitParams(u.name, u.where))} title={u.name}>
+          {u.name}
+        </a>
+      ),
+    },
+    {
+      id: 'host',
+      title: 'Machine',
+      width: '180px',
+      sort: (u) => u.host,
+      cell: (u) =>
+        u.where.machine ? <a href={href(machinePath(u.where.machine), { tab: 'services' })}>{u.host}</a> : u.host,
+    },
     ...figureColumns,
   ];
 }
@@ -141,10 +365,13 @@ function useFigures(rows: Unit[]) {
     abort.current?.abort();
     if (!units.length) return;
     const mine = (abort.current = new AbortController());
-    vector(figuresQuery(forUnits(units)), at.value, mine.signal).then((samples) => {
-      const known = addFigures(new Map(units.map((u) => [u.key, u])), samples);
-      setFigures((old) => new Map([...old, ...known]));
-    }, () => undefined); // the page's own requests tell of a server that is away
+    vector(figuresQuery(forUnits(units)), at.value, mine.signal).then(
+      (samples) => {
+        const known = addFigures(new Map(units.map((u) => [u.key, u])), samples);
+        setFigures((old) => new Map([...old, ...known]));
+      },
+      () => undefined,
+    ); // the page's own requests tell of a server that is away
   }, []);
   const want = useCallback((units: Unit[]) => {
     visible.current = units;
@@ -152,8 +379,16 @@ function useFigures(rows: Unit[]) {
     timer.current = window.setTimeout(load, 150);
   }, []);
   const t = tick.value;
-  useEffect(() => { load(); }, [t]);
-  useEffect(() => () => { clearTimeout(timer.current); abort.current?.abort(); }, []);
+  useEffect(() => {
+    load();
+  }, [t]);
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      abort.current?.abort();
+    },
+    [],
+  );
   // The state is the list's own; only figures come from what was loaded.
   const units = useMemo(() => rows.map((u) => ({ ...figures.get(u.key), ...u })), [rows, figures]);
   return { units, want };
@@ -164,36 +399,110 @@ function ByUnit({ tagged, tags, problems }: More) {
   const q = param('q');
   const only = param('state');
   const key = `unit counts ${type} ${tagged ? [...tagged].join() : ''}`;
-  const counted = useData(key, (s) => vector(countsQuery(type === 'all' ? '' : type, tagged ? [...tagged] : null), at.value, s), 60);
+  const counted = useData(
+    key,
+    (s) => vector(countsQuery(type === 'all' ? '' : type, tagged ? [...tagged] : null), at.value, s),
+    60,
+  );
   const rows = useMemo(() => readCounts(counted.data ?? [], problems), [counted.data, problems]);
-  const shown = useMemo(() => rows.filter((u) => words(q).every((w) => u.name.toLowerCase().includes(w)) && (!only || (only === 'failed' ? u.failed > 0 : only === 'some' ? u.active > 0 && u.active < u.total : u.active === 0))), [rows, q, only]);
-  if (!counted.data) return counted.error ? <ErrorNote error={counted.error} what="The units could not be counted" /> : <Loading lines={5} />;
+  const shown = useMemo(
+    () =>
+      rows.filter(
+        (u) =>
+          words(q).every((w) => u.name.toLowerCase().includes(w)) &&
+          (!only ||
+            (only === 'failed' ? u.failed > 0 : only === 'some' ? u.active > 0 && u.active < u.total : u.active === 0)),
+      ),
+    [rows, q, only],
+  );
+  if (!counted.data)
+    return counted.error ? (
+      <ErrorNote error={counted.error} what="The units could not be counted" />
+    ) : (
+      <Loading lines={5} />
+    );
   return (
     <div class="stack services">
       <div class="row">
         <Search what="unit name" />
         <TagMenu tags={tags} />
         <Menu icon="filter" label={type === 'all' ? 'All types' : type} title="Only units of a type">
-          {(close) => [...MAIN_TYPES, 'target', 'slice', 'scope', 'device', 'all'].map((t) => <button type="button" key={t} aria-selected={type === t} onClick={() => { setParams({ type: t === 'service' ? null : t }); close(); }}>{t === 'all' ? 'All types' : t}</button>)}
+          {(close) =>
+            [...MAIN_TYPES, 'target', 'slice', 'scope', 'device', 'all'].map((t) => (
+              <button
+                type="button"
+                key={t}
+                aria-selected={type === t}
+                onClick={() => {
+                  setParams({ type: t === 'service' ? null : t });
+                  close();
+                }}
+              >
+                {t === 'all' ? 'All types' : t}
+              </button>
+            ))
+          }
         </Menu>
         <span class="group" role="group" aria-label="Only units in a state">
-          {[['failed', 'failed somewhere'], ['some', 'not active everywhere'], ['none', 'active nowhere']].map(([id, text]) => <button type="button" class="btn" key={id} aria-pressed={only === id} onClick={() => setParams({ state: only === id ? null : id }, false)}>{text}</button>)}
+          {[
+            ['failed', 'failed somewhere'],
+            ['some', 'not active everywhere'],
+            ['none', 'active nowhere'],
+          ].map(([id, text]) => (
+            <button
+              type="button"
+              class="btn"
+              key={id}
+              aria-pressed={only === id}
+              onClick={() => setParams({ state: only === id ? null : id }, false)}
+            >
+              {text}
+            </button>
+          ))}
         </span>
-        <span class="dim grow num">{shown.length === rows.length ? `${rows.length} units` : `${shown.length} of ${rows.length} units`}</span>
+        <span class="dim grow num">
+          {shown.length === rows.length ? `${rows.length} units` : `${shown.length} of ${rows.length} units`}
+        </span>
       </div>
       <ErrorNote error={counted.error} what="The last answer failed; this is from before" />
       <div class="panel">
-        <Table<UnitCount> fixed label="Units by name" rows={shown} rowKey={(u) => u.name} defaultSort="-failed" pagewide
+        <Table<UnitCount>
+          fixed
+          label="Units by name"
+          rows={shown}
+          rowKey={(u) => u.name}
+          defaultSort="-failed"
+          pagewide
           href={(u) => hereWith(unitParams(u.name))}
           columns={countColumns}
           card={(u) => (
             <span class="unitcard">
               <b class="ellipsis">{u.name}</b>
               <Share u={u} words="active on " />
-              <span class="row">{u.failed > 0 && <Status level="crit">{u.failed} failed</Status>}{u.starting > 0 && <Status level="info" icon="wait">{u.starting} starting</Status>}</span>
+              <span class="row">
+                {u.failed > 0 && <Status level="crit">{u.failed} failed</Status>}
+                {u.starting > 0 && (
+                  <Status level="info" icon="wait">
+                    {u.starting} starting
+                  </Status>
+                )}
+              </span>
             </span>
           )}
-          empty={rows.length ? <Empty icon="services" title="Nothing passes the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, state: null, type: null })}>Show all services</button></Empty> : type === 'service' ? <NoUnits /> : <Empty icon="services" title={`No units of type ${type}`} />} />
+          empty={
+            rows.length ? (
+              <Empty icon="services" title="Nothing passes the filter">
+                <button type="button" class="btn" onClick={() => setParams({ q: null, state: null, type: null })}>
+                  Show all services
+                </button>
+              </Empty>
+            ) : type === 'service' ? (
+              <NoUnits />
+            ) : (
+              <Empty icon="services" title={`No units of type ${type}`} />
+            )
+          }
+        />
       </div>
     </div>
   );
@@ -203,62 +512,249 @@ function Share({ u, words }: { u: UnitCount; words?: string }) {
   const part = (n: number) => `${(n / Math.max(1, u.total)) * 100}%`;
   return (
     <span class="figurebar">
-      <span class="track" aria-hidden="true"><i class="ok" style={{ width: part(u.active) }} /><i class="info" style={{ width: part(u.starting) }} /><i class="crit" style={{ width: part(u.failed) }} /></span>
-      <span class="of">{words}{u.active} of {u.total}</span>
+      <span class="track" aria-hidden="true">
+        <i class="ok" style={{ width: part(u.active) }} />
+        <i class="info" style={{ width: part(u.starting) }} />
+        <i class="crit" style={{ width: part(u.failed) }} />
+      </span>
+      <span class="of">
+        {words}
+        {u.active} of {u.total}
+      </span>
     </span>
   );
 }
 
 const countColumns: Column<UnitCount>[] = [
-  { id: 'name', title: 'Unit', min: 200, sort: (u) => u.name, cell: (u) => <a class="ellipsis unitname" href={hereWith(unitParams(u.name))} title={u.name}>{u.name}</a> },
-  { id: 'active', title: 'Active on how many machines', head: 'Active on', num: true, width: '260px', sort: (u) => u.active, cell: (u) => <Share u={u} /> },
-  { id: 'failed', title: 'Failed', num: true, width: '120px', sort: (u) => u.failed, cell: (u) => (u.failed ? <Status level="crit">{u.failed} failed</Status> : <span class="dim">0</span>) },
-  { id: 'starting', title: 'Starting', num: true, width: '120px', rank: 1, sort: (u) => u.starting, cell: (u) => (u.starting ? <Status level="info" icon="wait">{u.starting}</Status> : <span class="dim">0</span>) },
-  { id: 'idle', title: 'Inactive', num: true, width: '120px', sort: (u) => u.total - u.active - u.failed - u.starting, cell: (u) => Math.max(0, u.total - u.active - u.failed - u.starting) || <span class="dim">0</span> },
+  {
+    id: 'name',
+    title: 'Unit',
+    min: 200,
+    sort: (u) => u.name,
+    cell: (u) => (
+      <a class="ellipsis unitname" href={hereWith(unitParams(u.name))} title={u.name}>
+        {u.name}
+      </a>
+    ),
+  },
+  {
+    id: 'active',
+    title: 'Active on how many machines',
+    head: 'Active on',
+    num: true,
+    width: '260px',
+    sort: (u) => u.active,
+    cell: (u) => <Share u={u} />,
+  },
+  {
+    id: 'failed',
+    title: 'Failed',
+    num: true,
+    width: '120px',
+    sort: (u) => u.failed,
+    cell: (u) => (u.failed ? <Status level="crit">{u.failed} failed</Status> : <span class="dim">0</span>),
+  },
+  {
+    id: 'starting',
+    title: 'Starting',
+    num: true,
+    width: '120px',
+    rank: 1,
+    sort: (u) => u.starting,
+    cell: (u) =>
+      u.starting ? (
+        <Status level="info" icon="wait">
+          {u.starting}
+        </Status>
+      ) : (
+        <span class="dim">0</span>
+      ),
+  },
+  {
+    id: 'idle',
+    title: 'Inactive',
+    num: true,
+    width: '120px',
+    sort: (u) => u.total - u.active - u.failed - u.starting,
+    cell: (u) => Math.max(0, u.total - u.active - u.failed - u.starting) || <span class="dim">0</span>,
+  },
 ];
 
 function ByMachine({ problems, tags, tagged }: More) {
   const q = param('q');
   const counted = useData('unit hosts', (s) => vector(hostsQuery, at.value, s), 60);
-  const rows = useMemo(() => readHosts(counted.data ?? [], problems).filter((h) => !tagged || tagged.has(h.where.machine ?? '')), [counted.data, problems, tagged]);
+  const rows = useMemo(
+    () => readHosts(counted.data ?? [], problems).filter((h) => !tagged || tagged.has(h.where.machine ?? '')),
+    [counted.data, problems, tagged],
+  );
   const shown = useMemo(() => rows.filter((h) => words(q).every((w) => h.host.toLowerCase().includes(w))), [rows, q]);
-  if (!counted.data) return counted.error ? <ErrorNote error={counted.error} what="The machines could not be counted" /> : <Loading lines={5} />;
+  if (!counted.data)
+    return counted.error ? (
+      <ErrorNote error={counted.error} what="The machines could not be counted" />
+    ) : (
+      <Loading lines={5} />
+    );
   return (
     <div class="stack services">
-      <div class="row"><Search what="machine" /><TagMenu tags={tags} /><span class="dim grow num">{shown.length} {shown.length === 1 ? 'machine' : 'machines'}</span></div>
+      <div class="row">
+        <Search what="machine" />
+        <TagMenu tags={tags} />
+        <span class="dim grow num">
+          {shown.length} {shown.length === 1 ? 'machine' : 'machines'}
+        </span>
+      </div>
       <ErrorNote error={counted.error} what="The last answer failed; this is from before" />
       <div class="panel">
-        <Table<HostCount> fixed label="Units by machine" rows={shown} rowKey={(h) => h.host} defaultSort="-problems" pagewide href={hostHref} columns={hostColumns}
+        <Table<HostCount>
+          fixed
+          label="Units by machine"
+          rows={shown}
+          rowKey={(h) => h.host}
+          defaultSort="-problems"
+          pagewide
+          href={hostHref}
+          columns={hostColumns}
           card={(h) => (
             <span class="unitcard">
-              <span class="row nowraprow"><b class="grow ellipsis">{h.host}</b><HostState h={h} /></span>
-              <span class="dim">{h.running} of {h.services} services running</span>
-              <span class="row figures">{h.failed > 0 && <Status level="crit">{h.failed} failed</Status>}{h.looping > 0 && <Status level="crit" icon="refresh">{h.looping} crash-looping</Status>}{h.problems - h.failed - h.looping > 0 && <Status level="warn">{h.problems - h.failed - h.looping} more</Status>}</span>
+              <span class="row nowraprow">
+                <b class="grow ellipsis">{h.host}</b>
+                <HostState h={h} />
+              </span>
+              <span class="dim">
+                {h.running} of {h.services} services running
+              </span>
+              <span class="row figures">
+                {h.failed > 0 && <Status level="crit">{h.failed} failed</Status>}
+                {h.looping > 0 && (
+                  <Status level="crit" icon="refresh">
+                    {h.looping} crash-looping
+                  </Status>
+                )}
+                {h.problems - h.failed - h.looping > 0 && (
+                  <Status level="warn">{h.problems - h.failed - h.looping} more</Status>
+                )}
+              </span>
             </span>
           )}
-          empty={rows.length ? <Empty icon="fleet" title="Nothing passes the filter"><button type="button" class="btn" onClick={() => setParams({ q: null, tag: null })}>Show all</button></Empty> : <NoUnits />} />
+          empty={
+            rows.length ? (
+              <Empty icon="fleet" title="Nothing passes the filter">
+                <button type="button" class="btn" onClick={() => setParams({ q: null, tag: null })}>
+                  Show all
+                </button>
+              </Empty>
+            ) : (
+              <NoUnits />
+            )
+          }
+        />
       </div>
     </div>
   );
 }
 
-const hostHref = (h: HostCount) => (h.where.machine ? href(machinePath(h.where.machine), { tab: 'services' }) : hereWith({ of: h.host, q: null, sort: null }));
+const hostHref = (h: HostCount) =>
+  h.where.machine
+    ? href(machinePath(h.where.machine), { tab: 'services' })
+    : hereWith({ of: h.host, q: null, sort: null });
 
 function HostState({ h }: { h: HostCount }) {
-  if (h.failed || h.looping) return <Status level="crit">{h.problems} {h.problems === 1 ? 'problem' : 'problems'}</Status>;
-  if (h.problems) return <Status level="warn">{h.problems} {h.problems === 1 ? 'problem' : 'problems'}</Status>;
+  if (h.failed || h.looping)
+    return (
+      <Status level="crit">
+        {h.problems} {h.problems === 1 ? 'problem' : 'problems'}
+      </Status>
+    );
+  if (h.problems)
+    return (
+      <Status level="warn">
+        {h.problems} {h.problems === 1 ? 'problem' : 'problems'}
+      </Status>
+    );
   return <Status level="ok">OK</Status>;
 }
 
-const count = (n: number, level: 'crit' | 'warn') => (n ? <span class={`status ${level}`}>{n}</span> : <span class="dim">0</span>);
+const count = (n: number, level: 'crit' | 'warn') =>
+  n ? <span class={`status ${level}`}>{n}</span> : <span class="dim">0</span>;
 
 const hostColumns: Column<HostCount>[] = [
-  { id: 'problems', title: 'Status', width: '140px', sort: (h) => h.problems + h.failed * 1000 + h.looping * 1000, cell: (h) => <HostState h={h} /> },
-  { id: 'host', title: 'Machine', min: 180, sort: (h) => h.host, cell: (h) => <a class="unitname" href={hostHref(h)}>{h.host}</a> },
-  { id: 'failed', title: 'Failed', num: true, width: '96px', sort: (h) => h.failed, cell: (h) => count(h.failed, 'crit') },
-  { id: 'looping', title: 'Crash-looping', num: true, width: '124px', rank: 1, sort: (h) => h.looping, cell: (h) => count(h.looping, 'crit') },
-  { id: 'stuck', title: 'Stuck starting', num: true, width: '124px', rank: 2, sort: (h) => h.stuck, cell: (h) => count(h.stuck, 'warn') },
-  { id: 'overdue', title: 'Timers overdue', num: true, width: '128px', rank: 3, sort: (h) => h.overdue, cell: (h) => count(h.overdue, 'warn') },
-  { id: 'other', title: 'Other problems', num: true, width: '128px', rank: 4, sort: (h) => h.other, cell: (h) => count(h.other, 'warn') },
-  { id: 'services', title: 'Services running', num: true, width: '240px', sort: (h) => h.running, cell: (h) => <span class="figurebar"><span class="track" aria-hidden="true"><i class="ok" style={{ width: `${(h.running / Math.max(1, h.services)) * 100}%` }} /></span><span class="of">{h.running} of {h.services}</span></span> },
+  {
+    id: 'problems',
+    title: 'Status',
+    width: '140px',
+    sort: (h) => h.problems + h.failed * 1000 + h.looping * 1000,
+    cell: (h) => <HostState h={h} />,
+  },
+  {
+    id: 'host',
+    title: 'Machine',
+    min: 180,
+    sort: (h) => h.host,
+    cell: (h) => (
+      <a class="unitname" href={hostHref(h)}>
+        {h.host}
+      </a>
+    ),
+  },
+  {
+    id: 'failed',
+    title: 'Failed',
+    num: true,
+    width: '96px',
+    sort: (h) => h.failed,
+    cell: (h) => count(h.failed, 'crit'),
+  },
+  {
+    id: 'looping',
+    title: 'Crash-looping',
+    num: true,
+    width: '124px',
+    rank: 1,
+    sort: (h) => h.looping,
+    cell: (h) => count(h.looping, 'crit'),
+  },
+  {
+    id: 'stuck',
+    title: 'Stuck starting',
+    num: true,
+    width: '124px',
+    rank: 2,
+    sort: (h) => h.stuck,
+    cell: (h) => count(h.stuck, 'warn'),
+  },
+  {
+    id: 'overdue',
+    title: 'Timers overdue',
+    num: true,
+    width: '128px',
+    rank: 3,
+    sort: (h) => h.overdue,
+    cell: (h) => count(h.overdue, 'warn'),
+  },
+  {
+    id: 'other',
+    title: 'Other problems',
+    num: true,
+    width: '128px',
+    rank: 4,
+    sort: (h) => h.other,
+    cell: (h) => count(h.other, 'warn'),
+  },
+  {
+    id: 'services',
+    title: 'Services running',
+    num: true,
+    width: '240px',
+    sort: (h) => h.running,
+    cell: (h) => (
+      <span class="figurebar">
+        <span class="track" aria-hidden="true">
+          <i class="ok" style={{ width: `${(h.running / Math.max(1, h.services)) * 100}%` }} />
+        </span>
+        <span class="of">
+          {h.running} of {h.services}
+        </span>
+      </span>
+    ),
+  },
 ];

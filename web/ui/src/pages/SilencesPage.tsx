@@ -20,7 +20,11 @@ import { isUTC } from '../state/prefs';
 import { toast } from '../state/toast';
 import './silencespage.css';
 
-const TABS = [['active', 'Active'], ['pending', 'Pending'], ['expired', 'Expired']] as const;
+const TABS = [
+  ['active', 'Active'],
+  ['pending', 'Pending'],
+  ['expired', 'Expired'],
+] as const;
 
 export default function SilencesPage() {
   const found = useData('silences', fetchSilences);
@@ -31,7 +35,9 @@ export default function SilencesPage() {
   const target = found.data?.find((s) => s.id === wanted);
   const tab = TABS.find(([id]) => id === param('tab'))?.[0] ?? target?.status.state ?? 'active';
   const all = useMemo(() => (found.data ?? []).slice().sort(bySoonest), [found.data]);
-  const passing = all.filter((s) => `${s.matchers.map(printMatcher).join(' ')} ${s.comment} ${s.createdBy}`.toLowerCase().includes(text));
+  const passing = all.filter((s) =>
+    `${s.matchers.map(printMatcher).join(' ')} ${s.comment} ${s.createdBy}`.toLowerCase().includes(text),
+  );
   const shown = passing.filter((s) => s.status.state === tab);
   const [most, setMost] = useState(50);
   const making = param('new') === '1';
@@ -39,7 +45,18 @@ export default function SilencesPage() {
   const close = () => setParams({ new: null, matcher: null });
 
   if (found.error?.status === 404) {
-    return <><h1>Silences</h1><div class="panel"><Empty icon="silence" title="There are no silences here" why="This server delivers no alerts itself; silence them in the Alertmanagers of its configuration." /></div></>;
+    return (
+      <>
+        <h1>Silences</h1>
+        <div class="panel">
+          <Empty
+            icon="silence"
+            title="There are no silences here"
+            why="This server delivers no alerts itself; silence them in the Alertmanagers of its configuration."
+          />
+        </div>
+      </>
+    );
   }
   return (
     <>
@@ -47,38 +64,123 @@ export default function SilencesPage() {
         <h1>Silences</h1>
         <LastAnswer time={found.time} />
         <span class="grow" />
-        <a class="btn wide" href={href('/alerts')}><Icon name="alerts" />Alerts</a>
-        <button type="button" class="btn primary" onClick={() => setParams({ new: true }, false)}><Icon name="plus" />New silence</button>
+        <a class="btn wide" href={href('/alerts')}>
+          <Icon name="alerts" />
+          Alerts
+        </a>
+        <button type="button" class="btn primary" onClick={() => setParams({ new: true }, false)}>
+          <Icon name="plus" />
+          New silence
+        </button>
       </div>
       <nav class="tabs" aria-label="Silences that are">
         {TABS.map(([id, title]) => {
           const n = all.filter((s) => s.status.state === id).length;
-          return <a key={id} href={hereWith({ tab: id === 'active' && !wanted ? null : id, silence: null })} aria-current={tab === id ? 'page' : undefined}>{title}{n > 0 && <span class="count">{n}</span>}</a>;
+          return (
+            <a
+              key={id}
+              href={hereWith({ tab: id === 'active' && !wanted ? null : id, silence: null })}
+              aria-current={tab === id ? 'page' : undefined}
+            >
+              {title}
+              {n > 0 && <span class="count">{n}</span>}
+            </a>
+          );
         })}
       </nav>
-      {all.length > 0 && <div class="row"><input class="field grow" style={{ maxWidth: '360px' }} type="search" aria-label="Filter silences" placeholder="Filter: matcher, reason, author" value={param('q')} onInput={(e) => setParams({ q: e.currentTarget.value })} /></div>}
-      <ErrorNote error={found.error} what={found.data ? 'The last answer failed; this is from before' : 'The silences could not be loaded'} />
-      {wanted && found.data && !target && <p class="note">The silence of this link is not there any more: what is over is forgotten after some days.</p>}
-      {!found.data ? !found.error && <Loading /> : shown.length ? (
+      {all.length > 0 && (
+        <div class="row">
+          <input
+            class="field grow"
+            style={{ maxWidth: '360px' }}
+            type="search"
+            aria-label="Filter silences"
+            placeholder="Filter: matcher, reason, author"
+            value={param('q')}
+            onInput={(e) => setParams({ q: e.currentTarget.value })}
+          />
+        </div>
+      )}
+      <ErrorNote
+        error={found.error}
+        what={found.data ? 'The last answer failed; this is from before' : 'The silences could not be loaded'}
+      />
+      {wanted && found.data && !target && (
+        <p class="note">The silence of this link is not there any more: what is over is forgotten after some days.</p>
+      )}
+      {!found.data ? (
+        !found.error && <Loading />
+      ) : shown.length ? (
         <ul class={`silences stack${found.error ? ' stale' : ''}`}>
-          {shown.slice(0, most).map((s) => <SilenceCard key={s.id} s={s} rows={rows} marked={s.id === wanted} onEdit={() => setEdit(s)} />)}
+          {shown.slice(0, most).map((s) => (
+            <SilenceCard key={s.id} s={s} rows={rows} marked={s.id === wanted} onEdit={() => setEdit(s)} />
+          ))}
         </ul>
       ) : (
         <div class="panel">
-          <Empty icon="silence" title={passing.length < all.length && text ? 'No silence passes the filter' : tab === 'active' ? 'Nothing is silenced' : tab === 'pending' ? 'No silence is to come' : 'No silence is over'}
-            why={tab === 'active' ? 'A silence keeps alerts from being sent for some time: a planned reboot, or something that is known.' : tab === 'pending' ? 'Silences whose begin lies in the future show here, such as for a maintenance tonight.' : 'Silences stay here for some days after they ended.'}>
-            {text ? <button type="button" class="btn" onClick={() => setParams({ q: null })}>Show all</button> : tab !== 'expired' && <button type="button" class="btn" onClick={() => setParams({ new: true }, false)}>New silence</button>}
+          <Empty
+            icon="silence"
+            title={
+              passing.length < all.length && text
+                ? 'No silence passes the filter'
+                : tab === 'active'
+                  ? 'Nothing is silenced'
+                  : tab === 'pending'
+                    ? 'No silence is to come'
+                    : 'No silence is over'
+            }
+            why={
+              tab === 'active'
+                ? 'A silence keeps alerts from being sent for some time: a planned reboot, or something that is known.'
+                : tab === 'pending'
+                  ? 'Silences whose begin lies in the future show here, such as for a maintenance tonight.'
+                  : 'Silences stay here for some days after they ended.'
+            }
+          >
+            {text ? (
+              <button type="button" class="btn" onClick={() => setParams({ q: null })}>
+                Show all
+              </button>
+            ) : (
+              tab !== 'expired' && (
+                <button type="button" class="btn" onClick={() => setParams({ new: true }, false)}>
+                  New silence
+                </button>
+              )
+            )}
           </Empty>
         </div>
       )}
-      {shown.length > most && <button type="button" class="btn" onClick={() => setMost(most + 50)}>Show more of {shown.length}</button>}
+      {shown.length > most && (
+        <button type="button" class="btn" onClick={() => setMost(most + 50)}>
+          Show more of {shown.length}
+        </button>
+      )}
       {making && (
         <>
-          <SilenceForm key={location.value.params.getAll('matcher').join(',')} matchers={given.matchers} {...(param('comment') && { comment: param('comment') })} onClose={close} onDone={(id) => setParams({ new: null, matcher: null, comment: null, tab: null, silence: id })} />
-          {given.errors.length > 0 && <p class="note crit" role="alert">Of the link could not be read: {given.errors.join('; ')}</p>}
+          <SilenceForm
+            key={location.value.params.getAll('matcher').join(',')}
+            matchers={given.matchers}
+            {...(param('comment') && { comment: param('comment') })}
+            onClose={close}
+            onDone={(id) => setParams({ new: null, matcher: null, comment: null, tab: null, silence: id })}
+          />
+          {given.errors.length > 0 && (
+            <p class="note crit" role="alert">
+              Of the link could not be read: {given.errors.join('; ')}
+            </p>
+          )}
         </>
       )}
-      {edit && <SilenceForm key={edit.id} matchers={edit.matchers} edit={edit} onClose={() => setEdit(undefined)} onDone={(id) => setParams({ silence: id, tab: null })} />}
+      {edit && (
+        <SilenceForm
+          key={edit.id}
+          matchers={edit.matchers}
+          edit={edit}
+          onClose={() => setEdit(undefined)}
+          onDone={(id) => setParams({ silence: id, tab: null })}
+        />
+      )}
     </>
   );
 }
@@ -96,58 +198,181 @@ function readGiven(texts: string[]): { matchers: Matcher[]; errors: string[] } {
 
 const time = (t: string) => Date.parse(t) / 1000;
 
-function SilenceCard({ s, rows, marked, onEdit }: { s: Silence; rows: AlertRow[]; marked: boolean; onEdit: () => void }) {
+function SilenceCard({
+  s,
+  rows,
+  marked,
+  onEdit,
+}: {
+  s: Silence;
+  rows: AlertRow[];
+  marked: boolean;
+  onEdit: () => void;
+}) {
   const [sure, setSure] = useState(false);
   const [error, setError] = useState<Error | undefined>();
   const [open, setOpen] = useState(false);
   const state = s.status.state;
   const hits = useMemo(() => (state === 'expired' ? [] : muted(rows, s.matchers)), [rows, s.matchers, state]);
-  const done = (text: string) => { toast(text); setError(undefined); void loadAlerts(); refresh(); };
+  const done = (text: string) => {
+    toast(text);
+    setError(undefined);
+    void loadAlerts();
+    refresh();
+  };
   const extend = async (end: number) => {
     try {
-      const a = await putSilence({ id: s.id, matchers: s.matchers, startsAt: s.startsAt, endsAt: new Date(end * 1000).toISOString(), createdBy: s.createdBy, comment: s.comment });
+      const a = await putSilence({
+        id: s.id,
+        matchers: s.matchers,
+        startsAt: s.startsAt,
+        endsAt: new Date(end * 1000).toISOString(),
+        createdBy: s.createdBy,
+        comment: s.comment,
+      });
       if (marked && a.silenceID !== s.id) setParams({ silence: a.silenceID });
       done(`Extended to ${dateTime(end, isUTC())}`);
-    } catch (e) { setError(e as Error); }
+    } catch (e) {
+      setError(e as Error);
+    }
   };
   const expire = async () => {
     try {
       await expireSilence(s.id);
       done('The silence is over');
-    } catch (e) { setError(e as Error); }
+    } catch (e) {
+      setError(e as Error);
+    }
     setSure(false);
   };
   return (
-    <li class={`panel silence${marked ? ' marked' : ''}`} ref={(n) => { if (marked && n && !n.dataset.seen) { n.dataset.seen = '1'; n.scrollIntoView({ block: 'center' }); } }}>
+    <li
+      class={`panel silence${marked ? ' marked' : ''}`}
+      ref={(n) => {
+        if (marked && n && !n.dataset.seen) {
+          n.dataset.seen = '1';
+          n.scrollIntoView({ block: 'center' });
+        }
+      }}
+    >
       <div class="main">
-        <div class="row matcherlist">{s.matchers.map((m) => <code class="chip" key={printMatcher(m)}><span class="wrap">{printMatcher(m)}</span></code>)}</div>
+        <div class="row matcherlist">
+          {s.matchers.map((m) => (
+            <code class="chip" key={printMatcher(m)}>
+              <span class="wrap">{printMatcher(m)}</span>
+            </code>
+          ))}
+        </div>
         <p class="why wrap">{s.comment || <span class="dim">no reason given</span>}</p>
         <p class="dim">
-          {s.createdBy || 'somebody'} · {state === 'active' ? <>since <Time time={time(s.startsAt)} />, <b class="left">{ago(time(s.endsAt) - second.value)} left</b>, until <Time time={time(s.endsAt)} /></>
-            : state === 'pending' ? <>from <Time time={time(s.startsAt)} />, <b class="left">in {ago(time(s.startsAt) - second.value)}</b>, until <Time time={time(s.endsAt)} /></>
-              : <>from <Time time={time(s.startsAt)} /> until <Time time={time(s.endsAt)} />, over for <Ago time={time(s.endsAt)} /></>}
+          {s.createdBy || 'somebody'} ·{' '}
+          {state === 'active' ? (
+            <>
+              since <Time time={time(s.startsAt)} />, <b class="left">{ago(time(s.endsAt) - second.value)} left</b>,
+              until <Time time={time(s.endsAt)} />
+            </>
+          ) : state === 'pending' ? (
+            <>
+              from <Time time={time(s.startsAt)} />, <b class="left">in {ago(time(s.startsAt) - second.value)}</b>,
+              until <Time time={time(s.endsAt)} />
+            </>
+          ) : (
+            <>
+              from <Time time={time(s.startsAt)} /> until <Time time={time(s.endsAt)} />, over for{' '}
+              <Ago time={time(s.endsAt)} />
+            </>
+          )}
         </p>
         {state !== 'expired' && (
           <p>
-            {hits.length === 0 ? <span class="dim">{state === 'active' ? 'Mutes nothing that is firing or pending now' : 'Would mute nothing now'}</span>
-              : <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name={open ? 'up' : 'down_'} />{state === 'active' ? 'Mutes' : 'Would mute'} {hits.length === 1 ? '1 alert' : `${hits.length} alerts`}</button>}
+            {hits.length === 0 ? (
+              <span class="dim">
+                {state === 'active' ? 'Mutes nothing that is firing or pending now' : 'Would mute nothing now'}
+              </span>
+            ) : (
+              <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}>
+                <Icon name={open ? 'up' : 'down_'} />
+                {state === 'active' ? 'Mutes' : 'Would mute'} {hits.length === 1 ? '1 alert' : `${hits.length} alerts`}
+              </button>
+            )}
           </p>
         )}
-        {open && <ul class="hits">{hits.slice(0, 30).map((r) => <li key={r.key}><Severity severity={r.severity} short /><a href={href('/alerts', { alert: r.key, tab: r.state === 'firing' ? null : r.state })}><b>{r.name}</b></a><span class="ellipsis">{r.where}</span><span class="dim ellipsis">{r.annotations.summary}</span></li>)}{hits.length > 30 && <li class="dim">and {hits.length - 30} more</li>}</ul>}
+        {open && (
+          <ul class="hits">
+            {hits.slice(0, 30).map((r) => (
+              <li key={r.key}>
+                <Severity severity={r.severity} short />
+                <a href={href('/alerts', { alert: r.key, tab: r.state === 'firing' ? null : r.state })}>
+                  <b>{r.name}</b>
+                </a>
+                <span class="ellipsis">{r.where}</span>
+                <span class="dim ellipsis">{r.annotations.summary}</span>
+              </li>
+            ))}
+            {hits.length > 30 && <li class="dim">and {hits.length - 30} more</li>}
+          </ul>
+        )}
         <ErrorNote error={error} what="Not done" />
       </div>
       <div class="acts">
-        {state === 'expired' ? <button type="button" class="btn" onClick={onEdit}><Icon name="refresh" />Again</button> : (
+        {state === 'expired' ? (
+          <button type="button" class="btn" onClick={onEdit}>
+            <Icon name="refresh" />
+            Again
+          </button>
+        ) : (
           <>
-            <button type="button" class="btn" onClick={onEdit}><Icon name="edit" />Edit</button>
+            <button type="button" class="btn" onClick={onEdit}>
+              <Icon name="edit" />
+              Edit
+            </button>
             <Menu label="Extend" title="End later">
               {(close) => [
-                ...[[3600, 'by 1 hour'], [8 * 3600, 'by 8 hours'], [86400, 'by 1 day'], [7 * 86400, 'by 1 week']].map(([n, t]) => <button type="button" key={t} onClick={() => { close(); void extend(time(s.endsAt) + (n as number)); }}>{t}</button>),
-                <button type="button" key="tomorrow" onClick={() => { close(); void extend(PRESETS.find((p) => p.id === 'tomorrow')!.end(Date.now() / 1000, isUTC())); }}>to tomorrow 09:00</button>,
+                ...[
+                  [3600, 'by 1 hour'],
+                  [8 * 3600, 'by 8 hours'],
+                  [86400, 'by 1 day'],
+                  [7 * 86400, 'by 1 week'],
+                ].map(([n, t]) => (
+                  <button
+                    type="button"
+                    key={t}
+                    onClick={() => {
+                      close();
+                      void extend(time(s.endsAt) + (n as number));
+                    }}
+                  >
+                    {t}
+                  </button>
+                )),
+                <button
+                  type="button"
+                  key="tomorrow"
+                  onClick={() => {
+                    close();
+                    void extend(PRESETS.find((p) => p.id === 'tomorrow')!.end(Date.now() / 1000, isUTC()));
+                  }}
+                >
+                  to tomorrow 09:00
+                </button>,
               ]}
             </Menu>
-            {sure ? <button type="button" class="btn danger" onClick={() => void expire()} onBlur={() => setSure(false)} ref={(n) => n?.focus()}>Really expire</button>
-              : <button type="button" class="btn" onClick={() => setSure(true)}><Icon name="close" />Expire</button>}
+            {sure ? (
+              <button
+                type="button"
+                class="btn danger"
+                onClick={() => void expire()}
+                onBlur={() => setSure(false)}
+                ref={(n) => n?.focus()}
+              >
+                Really expire
+              </button>
+            ) : (
+              <button type="button" class="btn" onClick={() => setSure(true)}>
+                <Icon name="close" />
+                Expire
+              </button>
+            )}
           </>
         )}
       </div>

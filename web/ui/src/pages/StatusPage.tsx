@@ -15,7 +15,13 @@ import { href, location, machinePath, param, setParams } from '../state/location
 import { copy } from '../state/toast';
 
 // Prometheus' own paths of what are tabs here.
-const OLD: Record<string, string> = { '/config': 'config', '/flags': 'flags', '/tsdb-status': 'storage', '/alertmanager-discovery': 'alertmanagers', '/agent': 'overview' };
+const OLD: Record<string, string> = {
+  '/config': 'config',
+  '/flags': 'flags',
+  '/tsdb-status': 'storage',
+  '/alertmanager-discovery': 'alertmanagers',
+  '/agent': 'overview',
+};
 const TABS = [
   { id: 'overview', title: 'Overview' },
   { id: 'storage', title: 'Storage and cardinality' },
@@ -28,19 +34,51 @@ export default function StatusPage({ params }: { params: Record<string, string> 
   const tab = OLD[location.value.path] ?? params.tab ?? 'overview';
   return (
     <>
-      <div class="pagehead"><h1>Status</h1></div>
-      <Tabs label="Status" tabs={TABS} current={tab} links={(id) => href(id === 'overview' ? '/status' : `/status/${id}`)} />
-      {tab === 'overview' ? <Overview /> : tab === 'storage' && !agent ? <Storage /> : tab === 'config' ? <Configuration /> : tab === 'flags' ? <Flags /> : tab === 'alertmanagers' && !agent ? <Alertmanagers /> : <div class="panel"><Empty title="There is no such tab" /></div>}
+      <div class="pagehead">
+        <h1>Status</h1>
+      </div>
+      <Tabs
+        label="Status"
+        tabs={TABS}
+        current={tab}
+        links={(id) => href(id === 'overview' ? '/status' : `/status/${id}`)}
+      />
+      {tab === 'overview' ? (
+        <Overview />
+      ) : tab === 'storage' && !agent ? (
+        <Storage />
+      ) : tab === 'config' ? (
+        <Configuration />
+      ) : tab === 'flags' ? (
+        <Flags />
+      ) : tab === 'alertmanagers' && !agent ? (
+        <Alertmanagers />
+      ) : (
+        <div class="panel">
+          <Empty title="There is no such tab" />
+        </div>
+      )}
     </>
   );
 }
 
 // Before stands above what is shown although the last answer failed.
-const Before = ({ error }: { error: Error | undefined }) => <ErrorNote error={error} what="The last answer failed; this is from before" />;
+const Before = ({ error }: { error: Error | undefined }) => (
+  <ErrorNote error={error} what="The last answer failed; this is from before" />
+);
 
 const when = (text: string | undefined) => {
   const t = Date.parse(text ?? '') / 1000;
-  return t > 0 ? <><Time time={t} withSeconds /> <span class="dim">(<Ago time={t} suffix=" ago" />)</span></> : <>–</>;
+  return t > 0 ? (
+    <>
+      <Time time={t} withSeconds />{' '}
+      <span class="dim">
+        (<Ago time={t} suffix=" ago" />)
+      </span>
+    </>
+  ) : (
+    <>–</>
+  );
 };
 
 const NOT_SCRAPED = 'This server does not scrape itself under the job “clanmon”, so it does not know.';
@@ -56,16 +94,23 @@ const HEALTH = [
   ['compact', 'sum(increase(prometheus_tsdb_compactions_failed_total{job="clanmon"}[3h]))'],
   ['wal', 'sum(prometheus_tsdb_wal_corruptions_total{job="clanmon"})'],
   ['sd', 'sum(increase(prometheus_sd_refresh_failures_total{job="clanmon"}[1h]))'],
-].map(([n, e]) => `label_replace(${e}, "figure", "${n}", "", "")`).join(' or ');
+]
+  .map(([n, e]) => `label_replace(${e}, "figure", "${n}", "", "")`)
+  .join(' or ');
 
 function Overview() {
   const runtime = useData('runtime', (s) => request<RuntimeInfo>('/api/v1/status/runtimeinfo', { signal: s }));
   const build = useData('build', (s) => request<BuildInfo>('/api/v1/status/buildinfo', { signal: s }), 3600);
   const own = useData(agent ? null : 'own health', (s) => vector(HEALTH, undefined, s));
-  const news = useData('notices', (s) => request<{ text: string; date: string; active: boolean }[]>('/api/v1/notifications', { signal: s }));
+  const news = useData('notices', (s) =>
+    request<{ text: string; date: string; active: boolean }[]>('/api/v1/notifications', { signal: s }),
+  );
   const r = runtime.data;
   const b = build.data;
-  const v = (name: string) => { const x = own.data?.find((o) => o.metric.figure === name)?.value?.[1]; return x === undefined ? undefined : Number(x); };
+  const v = (name: string) => {
+    const x = own.data?.find((o) => o.metric.figure === name)?.value?.[1];
+    return x === undefined ? undefined : Number(x);
+  };
   const check = (name: string, good: string, bad: (n: number) => string, where?: string) => {
     const n = v(name);
     if (n === undefined) return <Status level="off">not known</Status>;
@@ -73,46 +118,102 @@ function Overview() {
     const status = <Status level="warn">{bad(Math.ceil(n))}</Status>;
     return where ? <a href={where}>{status}</a> : status;
   };
-  if (!r) return runtime.error ? <ErrorNote error={runtime.error} what="The status could not be loaded" /> : <Loading />;
+  if (!r)
+    return runtime.error ? <ErrorNote error={runtime.error} what="The status could not be loaded" /> : <Loading />;
   return (
     <>
       <Before error={runtime.error} />
       <LastAnswer time={runtime.time} />
-      {news.data?.filter((n) => n.active).map((n) => <p class="note warn" key={n.text}>{n.text}</p>)}
+      {news.data
+        ?.filter((n) => n.active)
+        .map((n) => (
+          <p class="note warn" key={n.text}>
+            {n.text}
+          </p>
+        ))}
       <div class="panels">
         <Panel title="Build">
           <dl class="facts body">
-            <dt>clanmon</dt><dd>{version || b?.branch.replace(/^clanmon-/, '') || '–'}</dd>
-            <dt>Prometheus</dt><dd>{b?.version ?? '–'}</dd>
-            <dt>Revision</dt><dd>{b?.revision || '–'}</dd>
-            <dt>Built</dt><dd>{Date.parse(b?.buildDate ?? '') > 0 ? when(b?.buildDate) : b?.buildDate || '–'}</dd>
-            <dt>Go</dt><dd>{b?.goVersion ?? '–'}</dd>
+            <dt>clanmon</dt>
+            <dd>{version || b?.branch.replace(/^clanmon-/, '') || '–'}</dd>
+            <dt>Prometheus</dt>
+            <dd>{b?.version ?? '–'}</dd>
+            <dt>Revision</dt>
+            <dd>{b?.revision || '–'}</dd>
+            <dt>Built</dt>
+            <dd>{Date.parse(b?.buildDate ?? '') > 0 ? when(b?.buildDate) : b?.buildDate || '–'}</dd>
+            <dt>Go</dt>
+            <dd>{b?.goVersion ?? '–'}</dd>
           </dl>
         </Panel>
         <Panel title="Runtime">
           <dl class="facts body">
-            <dt>Host</dt><dd>{r.hostname}</dd>
-            <dt>Started</dt><dd>{when(r.startTime)}</dd>
-            <dt>Configuration</dt><dd>{r.reloadConfigSuccess ? <Status level="ok">loaded</Status> : <Status level="crit">the last reload was refused; the one before is in force</Status>} {when(r.lastConfigTime)}</dd>
-            <dt>Working directory</dt><dd class="mono">{r.CWD}</dd>
-            <dt>Goroutines</dt><dd>{r.goroutineCount}</dd>
-            <dt>Processors</dt><dd>{r.GOMAXPROCS}</dd>
-            <dt>Memory limit</dt><dd>{r.GOMEMLIMIT > 2 ** 62 ? 'none' : format(r.GOMEMLIMIT, 'bytes')}</dd>
-            <dt>Retention</dt><dd>{r.storageRetention}</dd>
+            <dt>Host</dt>
+            <dd>{r.hostname}</dd>
+            <dt>Started</dt>
+            <dd>{when(r.startTime)}</dd>
+            <dt>Configuration</dt>
+            <dd>
+              {r.reloadConfigSuccess ? (
+                <Status level="ok">loaded</Status>
+              ) : (
+                <Status level="crit">the last reload was refused; the one before is in force</Status>
+              )}{' '}
+              {when(r.lastConfigTime)}
+            </dd>
+            <dt>Working directory</dt>
+            <dd class="mono">{r.CWD}</dd>
+            <dt>Goroutines</dt>
+            <dd>{r.goroutineCount}</dd>
+            <dt>Processors</dt>
+            <dd>{r.GOMAXPROCS}</dd>
+            <dt>Memory limit</dt>
+            <dd>{r.GOMEMLIMIT > 2 ** 62 ? 'none' : format(r.GOMEMLIMIT, 'bytes')}</dd>
+            <dt>Retention</dt>
+            <dd>{r.storageRetention}</dd>
           </dl>
         </Panel>
         {!agent && (
           <Panel title="Own health">
             <dl class="facts body">
-              <dt>Taking in</dt><dd>{format(v('samples'), 'none')} samples a second</dd>
-              <dt>Series in memory</dt><dd>{format(v('series'), 'count')}</dd>
-              <dt>Memory</dt><dd>{format(v('memory'), 'bytes')}</dd>
-              <dt>CPU</dt><dd>{format(v('cpu'), 'ratio')} of a core</dd>
-              <dt>Rules, last hour</dt><dd>{check('rules', 'evaluated without failure', (n) => `${n} ${n === 1 ? 'evaluation' : 'evaluations'} failed`, href('/rules', { state: 'failing' }))}</dd>
-              <dt>Notifications, last hour</dt><dd>{check('notify', 'none failed', (n) => `${n} failed`, href('/alerts'))}</dd>
-              <dt>Discovery, last hour</dt><dd>{check('sd', 'no refresh failed', (n) => `${n} ${n === 1 ? 'refresh' : 'refreshes'} failed`, href('/targets', { tab: 'discovery' }))}</dd>
-              <dt>Compaction, last 3 h</dt><dd>{check('compact', 'none failed', (n) => `${n} failed`)}</dd>
-              <dt>WAL</dt><dd>{check('wal', 'never corrupted', (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} repaired since the start`)}</dd>
+              <dt>Taking in</dt>
+              <dd>{format(v('samples'), 'none')} samples a second</dd>
+              <dt>Series in memory</dt>
+              <dd>{format(v('series'), 'count')}</dd>
+              <dt>Memory</dt>
+              <dd>{format(v('memory'), 'bytes')}</dd>
+              <dt>CPU</dt>
+              <dd>{format(v('cpu'), 'ratio')} of a core</dd>
+              <dt>Rules, last hour</dt>
+              <dd>
+                {check(
+                  'rules',
+                  'evaluated without failure',
+                  (n) => `${n} ${n === 1 ? 'evaluation' : 'evaluations'} failed`,
+                  href('/rules', { state: 'failing' }),
+                )}
+              </dd>
+              <dt>Notifications, last hour</dt>
+              <dd>{check('notify', 'none failed', (n) => `${n} failed`, href('/alerts'))}</dd>
+              <dt>Discovery, last hour</dt>
+              <dd>
+                {check(
+                  'sd',
+                  'no refresh failed',
+                  (n) => `${n} ${n === 1 ? 'refresh' : 'refreshes'} failed`,
+                  href('/targets', { tab: 'discovery' }),
+                )}
+              </dd>
+              <dt>Compaction, last 3 h</dt>
+              <dd>{check('compact', 'none failed', (n) => `${n} failed`)}</dd>
+              <dt>WAL</dt>
+              <dd>
+                {check(
+                  'wal',
+                  'never corrupted',
+                  (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} repaired since the start`,
+                )}
+              </dd>
             </dl>
             {own.data?.length === 0 && <p class="body dim">{NOT_SCRAPED}</p>}
             <ErrorNote error={own.error} />
@@ -125,76 +226,213 @@ function Overview() {
 
 const STORAGE = [
   ['blocks', 'max(prometheus_tsdb_storage_blocks_bytes{job="clanmon"})'],
-  ['wal', 'max(prometheus_tsdb_wal_storage_size_bytes{job="clanmon"}) + (max(prometheus_tsdb_head_chunks_storage_size_bytes{job="clanmon"}) or vector(0))'],
+  [
+    'wal',
+    'max(prometheus_tsdb_wal_storage_size_bytes{job="clanmon"}) + (max(prometheus_tsdb_head_chunks_storage_size_bytes{job="clanmon"}) or vector(0))',
+  ],
   ['growth', 'max(deriv(prometheus_tsdb_storage_blocks_bytes{job="clanmon"}[3d]))'],
   ['limit', 'max(prometheus_tsdb_retention_limit_bytes{job="clanmon"})'],
   ['oldest', 'min(prometheus_tsdb_lowest_timestamp_seconds{job="clanmon"})'],
-].map(([n, e]) => `label_replace(${e}, "figure", "${n}", "", "")`).join(' or ');
+]
+  .map(([n, e]) => `label_replace(${e}, "figure", "${n}", "", "")`)
+  .join(' or ');
 
 function Storage() {
-  const tsdb = useData('tsdb', (s) => request<TSDBStatus>('/api/v1/status/tsdb', { params: { limit: 15 }, signal: s }), 60);
-  const blocks = useData('blocks', (s) => request<{ blocks: Block[] | null }>('/api/v1/status/tsdb/blocks', { signal: s }), 60);
+  const tsdb = useData(
+    'tsdb',
+    (s) => request<TSDBStatus>('/api/v1/status/tsdb', { params: { limit: 15 }, signal: s }),
+    60,
+  );
+  const blocks = useData(
+    'blocks',
+    (s) => request<{ blocks: Block[] | null }>('/api/v1/status/tsdb/blocks', { signal: s }),
+    60,
+  );
   const figures = useData('storage', (s) => vector(STORAGE, undefined, s), 60);
-  const machines = useData('cardinality', (s) => vector('topk(15, sum by (machine) (scrape_samples_post_metric_relabeling{machine!=""}))', undefined, s), 60);
-  const f = Object.fromEntries((figures.data ?? []).map((x) => [x.metric.figure, Number(x.value?.[1])])) as unknown as StorageFigures;
+  const machines = useData(
+    'cardinality',
+    (s) => vector('topk(15, sum by (machine) (scrape_samples_post_metric_relabeling{machine!=""}))', undefined, s),
+    60,
+  );
+  const f = Object.fromEntries(
+    (figures.data ?? []).map((x) => [x.metric.figure, Number(x.value?.[1])]),
+  ) as unknown as StorageFigures;
   const left = daysUntilFull(f);
   const unknown = figures.data?.length === 0;
   const h = tsdb.data?.headStats;
   const t = tsdb.data;
-  const per = (name: string, list: TSDBStat[] | null | undefined, unit: 'count' | 'bytes', link?: (n: string) => string) => (
+  const per = (
+    name: string,
+    list: TSDBStat[] | null | undefined,
+    unit: 'count' | 'bytes',
+    link?: (n: string) => string,
+  ) => (
     <Panel title={name} level={3}>
-      <Table label={name} rows={list ?? []} rowKey={(s) => s.name} listKeys={false} columns={[
-        { id: 'name', title: 'Name', class: 'ellipsis', cell: (s) => (link ? <a class="mono" href={link(s.name)}>{s.name}</a> : <span class="mono" title={s.name}>{s.name}</span>) },
-        { id: 'value', title: unit === 'bytes' ? 'Bytes' : 'Count', num: true, cell: (s) => format(s.value, unit) },
-      ]} empty={<Empty title="Nothing in memory yet" />} />
+      <Table
+        label={name}
+        rows={list ?? []}
+        rowKey={(s) => s.name}
+        listKeys={false}
+        columns={[
+          {
+            id: 'name',
+            title: 'Name',
+            class: 'ellipsis',
+            cell: (s) =>
+              link ? (
+                <a class="mono" href={link(s.name)}>
+                  {s.name}
+                </a>
+              ) : (
+                <span class="mono" title={s.name}>
+                  {s.name}
+                </span>
+              ),
+          },
+          { id: 'value', title: unit === 'bytes' ? 'Bytes' : 'Count', num: true, cell: (s) => format(s.value, unit) },
+        ]}
+        empty={<Empty title="Nothing in memory yet" />}
+      />
     </Panel>
   );
   return (
     <>
-      {t || figures.data ? <Before error={tsdb.error ?? figures.error} /> : <ErrorNote error={tsdb.error ?? figures.error} what="The storage could not be asked" />}
+      {t || figures.data ? (
+        <Before error={tsdb.error ?? figures.error} />
+      ) : (
+        <ErrorNote error={tsdb.error ?? figures.error} what="The storage could not be asked" />
+      )}
       <div class="panels">
         <Panel title="On disk">
           <dl class="facts body">
-            <dt>Blocks</dt><dd>{[f.blocks === undefined ? '' : format(f.blocks, 'bytes'), blocks.data ? `${(blocks.data.blocks ?? []).length} of them` : ''].filter(Boolean).join(', ') || '–'}</dd>
-            <dt>WAL and head</dt><dd>{format(f.wal, 'bytes')}</dd>
-            <dt>Growth</dt><dd>{unknown ? '–' : f.growth === undefined ? 'known after some days' : `${format(f.growth * 86400, 'bytes')} a day`}</dd>
-            <dt>Size limit</dt><dd>{unknown ? '–' : f.limit ? format(f.limit, 'bytes') : <>none; <code>--storage.tsdb.retention.size</code> sets one</>}</dd>
-            {f.limit > 0 && <><dt>Limit reached</dt><dd>{left === undefined ? 'not at the present rate' : `in ${left < 1 ? 'less than a day' : `${Math.round(left)} days`}; the oldest block then makes room`}</dd></>}
-            <dt>Oldest sample</dt><dd><Time time={f.oldest > 0 && f.oldest < 1e11 ? f.oldest : undefined} /></dd>
+            <dt>Blocks</dt>
+            <dd>
+              {[
+                f.blocks === undefined ? '' : format(f.blocks, 'bytes'),
+                blocks.data ? `${(blocks.data.blocks ?? []).length} of them` : '',
+              ]
+                .filter(Boolean)
+                .join(', ') || '–'}
+            </dd>
+            <dt>WAL and head</dt>
+            <dd>{format(f.wal, 'bytes')}</dd>
+            <dt>Growth</dt>
+            <dd>
+              {unknown
+                ? '–'
+                : f.growth === undefined
+                  ? 'known after some days'
+                  : `${format(f.growth * 86400, 'bytes')} a day`}
+            </dd>
+            <dt>Size limit</dt>
+            <dd>
+              {unknown ? (
+                '–'
+              ) : f.limit ? (
+                format(f.limit, 'bytes')
+              ) : (
+                <>
+                  none; <code>--storage.tsdb.retention.size</code> sets one
+                </>
+              )}
+            </dd>
+            {f.limit > 0 && (
+              <>
+                <dt>Limit reached</dt>
+                <dd>
+                  {left === undefined
+                    ? 'not at the present rate'
+                    : `in ${left < 1 ? 'less than a day' : `${Math.round(left)} days`}; the oldest block then makes room`}
+                </dd>
+              </>
+            )}
+            <dt>Oldest sample</dt>
+            <dd>
+              <Time time={f.oldest > 0 && f.oldest < 1e11 ? f.oldest : undefined} />
+            </dd>
           </dl>
           {unknown && <p class="body dim">{NOT_SCRAPED}</p>}
         </Panel>
         <Panel title="In memory">
           <dl class="facts body">
-            <dt>Series</dt><dd>{format(h?.numSeries, 'count')}</dd>
-            <dt>Chunks</dt><dd>{format(h?.chunkCount, 'count')}</dd>
-            <dt>Label pairs</dt><dd>{format(h?.numLabelPairs, 'count')}</dd>
-            <dt>From</dt><dd><Time time={h && h.minTime < 8e15 ? h.minTime / 1000 : undefined} /></dd>
-            <dt>To</dt><dd><Time time={h && h.maxTime > 0 ? h.maxTime / 1000 : undefined} /></dd>
+            <dt>Series</dt>
+            <dd>{format(h?.numSeries, 'count')}</dd>
+            <dt>Chunks</dt>
+            <dd>{format(h?.chunkCount, 'count')}</dd>
+            <dt>Label pairs</dt>
+            <dd>{format(h?.numLabelPairs, 'count')}</dd>
+            <dt>From</dt>
+            <dd>
+              <Time time={h && h.minTime < 8e15 ? h.minTime / 1000 : undefined} />
+            </dd>
+            <dt>To</dt>
+            <dd>
+              <Time time={h && h.maxTime > 0 ? h.maxTime / 1000 : undefined} />
+            </dd>
           </dl>
         </Panel>
       </div>
       <div class="panels">
         <Panel title="Samples per machine and scrape" level={3}>
-          <Table label="Samples per machine" rows={machines.data ?? []} rowKey={(s) => s.metric.machine ?? ''} listKeys={false} columns={[
-            { id: 'm', title: 'Machine', cell: (s) => <a href={href(machinePath(s.metric.machine ?? ''))}>{s.metric.machine}</a> },
-            { id: 'v', title: 'Samples', num: true, cell: (s) => format(Number(s.value?.[1]), 'count') },
-          ]} empty={<Empty title="No target has a machine" />} />
+          <Table
+            label="Samples per machine"
+            rows={machines.data ?? []}
+            rowKey={(s) => s.metric.machine ?? ''}
+            listKeys={false}
+            columns={[
+              {
+                id: 'm',
+                title: 'Machine',
+                cell: (s) => <a href={href(machinePath(s.metric.machine ?? ''))}>{s.metric.machine}</a>,
+              },
+              { id: 'v', title: 'Samples', num: true, cell: (s) => format(Number(s.value?.[1]), 'count') },
+            ]}
+            empty={<Empty title="No target has a machine" />}
+          />
         </Panel>
-        {per('Series per metric', t?.seriesCountByMetricName, 'count', (n) => href('/explore', { 'g0.expr': `count by (job, machine) ({__name__=${JSON.stringify(n)}})`, 'g0.tab': '1' }))}
+        {per('Series per metric', t?.seriesCountByMetricName, 'count', (n) =>
+          href('/explore', { 'g0.expr': `count by (job, machine) ({__name__=${JSON.stringify(n)}})`, 'g0.tab': '1' }),
+        )}
         {per('Values per label', t?.labelValueCountByLabelName, 'count')}
         {per('Series per label and value', t?.seriesCountByLabelValuePair, 'count')}
         {per('Memory per label', t?.memoryInBytesByLabelName, 'bytes')}
       </div>
       <Panel title="Blocks">
-        <Table label="Blocks" rows={blocks.data?.blocks ?? []} rowKey={(x) => x.ulid} listKeys={false} defaultSort="-from" sortParam="blocksort" columns={[
-          { id: 'ulid', title: 'Block', cell: (x) => <code>{x.ulid}</code> },
-          { id: 'from', title: 'From', sort: (x) => x.minTime, cell: (x) => <Time time={x.minTime / 1000} /> },
-          { id: 'range', title: 'Range', num: true, sort: (x) => x.maxTime - x.minTime, cell: (x) => ago((x.maxTime - x.minTime) / 1000) },
-          { id: 'series', title: 'Series', num: true, sort: (x) => x.stats.numSeries, cell: (x) => format(x.stats.numSeries, 'count') },
-          { id: 'samples', title: 'Samples', num: true, sort: (x) => x.stats.numSamples, cell: (x) => format(x.stats.numSamples, 'count') },
-          { id: 'level', title: 'Level', num: true, cell: (x) => x.compaction.level },
-        ]} empty={<Empty title="No block yet" why="The first one is written after about three hours." />} />
+        <Table
+          label="Blocks"
+          rows={blocks.data?.blocks ?? []}
+          rowKey={(x) => x.ulid}
+          listKeys={false}
+          defaultSort="-from"
+          sortParam="blocksort"
+          columns={[
+            { id: 'ulid', title: 'Block', cell: (x) => <code>{x.ulid}</code> },
+            { id: 'from', title: 'From', sort: (x) => x.minTime, cell: (x) => <Time time={x.minTime / 1000} /> },
+            {
+              id: 'range',
+              title: 'Range',
+              num: true,
+              sort: (x) => x.maxTime - x.minTime,
+              cell: (x) => ago((x.maxTime - x.minTime) / 1000),
+            },
+            {
+              id: 'series',
+              title: 'Series',
+              num: true,
+              sort: (x) => x.stats.numSeries,
+              cell: (x) => format(x.stats.numSeries, 'count'),
+            },
+            {
+              id: 'samples',
+              title: 'Samples',
+              num: true,
+              sort: (x) => x.stats.numSamples,
+              cell: (x) => format(x.stats.numSamples, 'count'),
+            },
+            { id: 'level', title: 'Level', num: true, cell: (x) => x.compaction.level },
+          ]}
+          empty={<Empty title="No block yet" why="The first one is written after about three hours." />}
+        />
       </Panel>
     </>
   );
@@ -202,12 +440,25 @@ function Storage() {
 
 function Configuration() {
   const c = useData('config', (s) => request<{ yaml: string }>('/api/v1/status/config', { signal: s }), 60);
-  if (!c.data) return c.error ? <ErrorNote error={c.error} what="The configuration could not be loaded" /> : <Loading />;
+  if (!c.data)
+    return c.error ? <ErrorNote error={c.error} what="The configuration could not be loaded" /> : <Loading />;
   return (
-    <><Before error={c.error} />
-    <Panel title="Prometheus configuration, with what discovery adds" tools={<button type="button" class="btn" onClick={() => void copy(c.data!.yaml)}><Icon name="copy" />Copy</button>}>
-      <pre class="body" tabIndex={0} style={{ overflow: 'auto' }}>{c.data.yaml}</pre>
-    </Panel></>
+    <>
+      <Before error={c.error} />
+      <Panel
+        title="Prometheus configuration, with what discovery adds"
+        tools={
+          <button type="button" class="btn" onClick={() => void copy(c.data!.yaml)}>
+            <Icon name="copy" />
+            Copy
+          </button>
+        }
+      >
+        <pre class="body" tabIndex={0} style={{ overflow: 'auto' }}>
+          {c.data.yaml}
+        </pre>
+      </Panel>
+    </>
   );
 }
 
@@ -215,27 +466,84 @@ function Flags() {
   const f = useData('flags', (s) => request<Record<string, string>>('/api/v1/status/flags', { signal: s }), 3600);
   const [text, setText] = useState(param('q'));
   if (!f.data) return f.error ? <ErrorNote error={f.error} what="The flags could not be loaded" /> : <Loading />;
-  const rows = Object.entries(f.data).filter(([k, v]) => `--${k}=${v}`.toLowerCase().includes(text.toLowerCase())).sort();
+  const rows = Object.entries(f.data)
+    .filter(([k, v]) => `--${k}=${v}`.toLowerCase().includes(text.toLowerCase()))
+    .sort();
   return (
-    <Panel title="Flags" tools={<input class="field" type="search" aria-label="Filter flags" placeholder="Filter" value={text} onInput={(e) => { setText(e.currentTarget.value); setParams({ q: e.currentTarget.value }); }} />}>
-      <Table label="Flags" rows={rows} rowKey={([k]) => k} listKeys={false} columns={[
-        { id: 'flag', title: 'Flag', cell: ([k]) => <code>--{k}</code> },
-        { id: 'value', title: 'Value', cell: ([, v]) => <code class="wrap">{v || <span class="dim nowrap">(empty)</span>}</code> },
-      ]} empty={<Empty icon="filter" title="No flag fits" />} />
+    <Panel
+      title="Flags"
+      tools={
+        <input
+          class="field"
+          type="search"
+          aria-label="Filter flags"
+          placeholder="Filter"
+          value={text}
+          onInput={(e) => {
+            setText(e.currentTarget.value);
+            setParams({ q: e.currentTarget.value });
+          }}
+        />
+      }
+    >
+      <Table
+        label="Flags"
+        rows={rows}
+        rowKey={([k]) => k}
+        listKeys={false}
+        columns={[
+          { id: 'flag', title: 'Flag', cell: ([k]) => <code>--{k}</code> },
+          {
+            id: 'value',
+            title: 'Value',
+            cell: ([, v]) => <code class="wrap">{v || <span class="dim nowrap">(empty)</span>}</code>,
+          },
+        ]}
+        empty={<Empty icon="filter" title="No flag fits" />}
+      />
     </Panel>
   );
 }
 
 function Alertmanagers() {
-  const a = useData('alertmanagers', (s) => request<{ activeAlertmanagers: { url: string }[]; droppedAlertmanagers: { url: string }[] }>('/api/v1/alertmanagers', { signal: s }), 30);
-  if (!a.data) return a.error ? <ErrorNote error={a.error} what="The Alertmanagers could not be loaded" /> : <Loading />;
-  const rows = [...a.data.activeAlertmanagers.map((x) => ({ ...x, active: true })), ...a.data.droppedAlertmanagers.map((x) => ({ ...x, active: false }))];
+  const a = useData(
+    'alertmanagers',
+    (s) =>
+      request<{ activeAlertmanagers: { url: string }[]; droppedAlertmanagers: { url: string }[] }>(
+        '/api/v1/alertmanagers',
+        { signal: s },
+      ),
+    30,
+  );
+  if (!a.data)
+    return a.error ? <ErrorNote error={a.error} what="The Alertmanagers could not be loaded" /> : <Loading />;
+  const rows = [
+    ...a.data.activeAlertmanagers.map((x) => ({ ...x, active: true })),
+    ...a.data.droppedAlertmanagers.map((x) => ({ ...x, active: false })),
+  ];
   return (
     <Panel title="Alertmanagers outside of this server">
-      <Table label="Alertmanagers" rows={rows} rowKey={(x) => x.url} listKeys={false} columns={[
-        { id: 'state', title: 'State', width: '120px', cell: (x) => (x.active ? <Status level="ok">in use</Status> : <Status level="off">dropped</Status>) },
-        { id: 'url', title: 'Address', cell: (x) => <code class="wrap">{x.url}</code> },
-      ]} empty={<Empty title="None" why="Alerts are delivered by this server itself. Alertmanagers of the configuration file (alerting:) would be listed here." />} />
+      <Table
+        label="Alertmanagers"
+        rows={rows}
+        rowKey={(x) => x.url}
+        listKeys={false}
+        columns={[
+          {
+            id: 'state',
+            title: 'State',
+            width: '120px',
+            cell: (x) => (x.active ? <Status level="ok">in use</Status> : <Status level="off">dropped</Status>),
+          },
+          { id: 'url', title: 'Address', cell: (x) => <code class="wrap">{x.url}</code> },
+        ]}
+        empty={
+          <Empty
+            title="None"
+            why="Alerts are delivered by this server itself. Alertmanagers of the configuration file (alerting:) would be listed here."
+          />
+        }
+      />
     </Panel>
   );
 }

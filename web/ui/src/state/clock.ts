@@ -16,7 +16,9 @@ export const now = signal(Date.now() / 1000);
 
 // seconds counts every second for ages on display; it asks for no data.
 export const second = signal(Math.floor(Date.now() / 1000));
-setInterval(() => { if (!document.hidden) second.value = Math.floor(Date.now() / 1000); }, 1000);
+setInterval(() => {
+  if (!document.hidden) second.value = Math.floor(Date.now() / 1000);
+}, 1000);
 
 // useOld says whether time lies more than seconds ago, for a page that follows
 // the clock. What asks is drawn anew when the answer changes, not each second.
@@ -50,7 +52,13 @@ export function refresh(): void {
 
 document.addEventListener('visibilitychange', () => {
   hidden.value = document.hidden;
-  if (!document.hidden && !frozen.value && interval.value !== 'off' && Date.now() / 1000 - now.value > (parseDuration(interval.value) ?? 30)) refresh();
+  if (
+    !document.hidden &&
+    !frozen.value &&
+    interval.value !== 'off' &&
+    Date.now() / 1000 - now.value > (parseDuration(interval.value) ?? 30)
+  )
+    refresh();
 });
 
 effect(() => {

@@ -11,7 +11,8 @@ export const allAlerts = signal<Alert[] | undefined>(undefined);
 export const alertsTime = signal(0);
 export const alertsError = signal<ApiError | undefined>(undefined); // of the last request, if it failed
 
-const counts = (a: Alert) => a.status.state !== 'suppressed' && a.labels.severity !== 'info' && a.labels.severity !== 'none';
+const counts = (a: Alert) =>
+  a.status.state !== 'suppressed' && a.labels.severity !== 'info' && a.labels.severity !== 'none';
 export const firing = computed(() => {
   const live = (allAlerts.value ?? []).filter(counts);
   return { total: live.length, critical: live.filter((a) => a.labels.severity === 'critical').length };

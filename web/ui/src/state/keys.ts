@@ -2,12 +2,18 @@
 // an open dialog or a page takes a key from what lies below it.
 import { useEffect, useRef } from 'preact/hooks';
 
-export interface Shortcut { keys: string; what: string; run: () => void } // "g f", "/", "ctrl+k"
+export interface Shortcut {
+  keys: string;
+  what: string;
+  run: () => void;
+} // "g f", "/", "ctrl+k"
 let bound: Shortcut[] = [];
 let pending = '';
 let timer = 0;
 
-export function shortcuts(): readonly Shortcut[] { return bound; }
+export function shortcuts(): readonly Shortcut[] {
+  return bound;
+}
 
 export function bind(list: Shortcut[]): () => void {
   bound = [...list, ...bound];
@@ -35,7 +41,11 @@ document.addEventListener('keydown', (e) => {
   // Enter on a link or a button is for that.
   if (e.key === 'Enter' && (e.composedPath()[0] as Element).closest?.('a[href],button,summary')) return;
   // An arrow in a box that scrolls sideways scrolls it.
-  if (/^Arrow(Left|Right)$/.test(e.key) && (e.composedPath()[0] as Element).closest?.('.tablebox,.tabs,[role="region"]')) return;
+  if (
+    /^Arrow(Left|Right)$/.test(e.key) &&
+    (e.composedPath()[0] as Element).closest?.('.tablebox,.tabs,[role="region"]')
+  )
+    return;
   const mod = (e.ctrlKey && !graph) || e.metaKey;
   const key = (mod ? 'ctrl+' : '') + e.key;
   if (!mod && (typing(e) || document.querySelector('[role="dialog"]'))) return;

@@ -79,7 +79,7 @@ document.addEventListener('click', (e) => {
   const a = (e.target as Element | null)?.closest?.('a[href]') as HTMLAnchorElement | null;
   if (!a || a.target || a.hasAttribute('download') || a.dataset.native !== undefined) return;
   const url = new URL(a.href);
-  if (url.origin !== window.location.origin || !url.pathname.startsWith(prefix + '/')) return;
+  if (url.origin !== window.location.origin || !url.pathname.startsWith(`${prefix}/`)) return;
   const path = url.pathname.slice(prefix.length);
   if (/^\/(api|metrics|debug|consoles|user|federate|-)(\/|$)/.test(path)) return;
   e.preventDefault();

@@ -7,13 +7,22 @@ function stored<T extends string>(name: string, values: readonly T[], byDefault:
   try {
     const v = localStorage.getItem(`clanmon.${name}`) as T | null;
     if (v && values.includes(v)) initial = v;
-  } catch { /* storage may be forbidden; then nothing is remembered */ }
+  } catch {
+    /* storage may be forbidden; then nothing is remembered */
+  }
   const s = signal<T>(initial);
   let first = true;
   effect(() => {
     const v = s.value;
-    if (first) { first = false; return; }
-    try { localStorage.setItem(`clanmon.${name}`, v); } catch { /* as above */ }
+    if (first) {
+      first = false;
+      return;
+    }
+    try {
+      localStorage.setItem(`clanmon.${name}`, v);
+    } catch {
+      /* as above */
+    }
   });
   return s;
 }
@@ -48,5 +57,9 @@ export function recall<T>(name: string, byDefault: T): T {
 }
 
 export function remember(name: string, value: unknown): void {
-  try { localStorage.setItem(`clanmon.${name}`, JSON.stringify(value)); } catch { /* not remembered */ }
+  try {
+    localStorage.setItem(`clanmon.${name}`, JSON.stringify(value));
+  } catch {
+    /* not remembered */
+  }
 }

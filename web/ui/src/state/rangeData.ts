@@ -9,11 +9,13 @@ const last = new Map<string, Promise<unknown>>();
 
 export async function frame(expr: string, grid: Grid, signal: AbortSignal): Promise<Frame> {
   const id = `${grid.step} ${expr}`;
-  const mine = (last.get(id) ?? Promise.resolve()).catch(() => undefined).then(async () => {
-    signal.throwIfAborted();
-    const asked = cache.missing(expr, grid);
-    return cache.put(expr, grid, asked, await queryRange(expr, asked.start, asked.end, asked.step, signal));
-  });
+  const mine = (last.get(id) ?? Promise.resolve())
+    .catch(() => undefined)
+    .then(async () => {
+      signal.throwIfAborted();
+      const asked = cache.missing(expr, grid);
+      return cache.put(expr, grid, asked, await queryRange(expr, asked.start, asked.end, asked.step, signal));
+    });
   last.set(id, mine);
   try {
     return await mine;

@@ -1,6 +1,10 @@
 import { signal } from '@preact/signals';
 
-export interface Toast { id: number; text: string; bad: boolean }
+export interface Toast {
+  id: number;
+  text: string;
+  bad: boolean;
+}
 export const toasts = signal<Toast[]>([]);
 let next = 1;
 

@@ -13,7 +13,9 @@ test('a class is defined by one page only', () => {
       }
     }
   }
-  const own = [...owners].filter(([name, files]) => files.size > 1 && name !== 'pagehead').map(([name, files]) => `${name}: ${[...files].join(', ')}`);
+  const own = [...owners]
+    .filter(([name, files]) => files.size > 1 && name !== 'pagehead')
+    .map(([name, files]) => `${name}: ${[...files].join(', ')}`);
   expect(Object.keys(sheets).length).toBeGreaterThan(3);
   expect(own).toEqual([]);
 });

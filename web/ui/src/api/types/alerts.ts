@@ -10,10 +10,20 @@ export interface Alert {
   generatorURL?: string;
   fingerprint: string;
   receivers: { name: string }[];
-  status: { state: 'unprocessed' | 'active' | 'suppressed'; silencedBy: string[]; inhibitedBy: string[]; mutedBy?: string[] };
+  status: {
+    state: 'unprocessed' | 'active' | 'suppressed';
+    silencedBy: string[];
+    inhibitedBy: string[];
+    mutedBy?: string[];
+  };
 }
 
-export interface Matcher { name: string; value: string; isRegex: boolean; isEqual: boolean }
+export interface Matcher {
+  name: string;
+  value: string;
+  isRegex: boolean;
+  isEqual: boolean;
+}
 
 export interface Silence {
   id: string;
@@ -26,14 +36,42 @@ export interface Silence {
   comment: string;
 }
 
-export interface ReceiverState { receiver: string; integration: string; lastSuccess?: string; lastFailure?: string; lastError?: string }
-export interface ReceiverTest { receiver: string; integration: string; ok: boolean; error?: string; seconds: number }
+export interface ReceiverState {
+  receiver: string;
+  integration: string;
+  lastSuccess?: string;
+  lastFailure?: string;
+  lastError?: string;
+}
+export interface ReceiverTest {
+  receiver: string;
+  integration: string;
+  ok: boolean;
+  error?: string;
+  seconds: number;
+}
 
 // Of /api/v1/alerts, which is Prometheus' own.
-export interface RuleAlert { labels: Labels; annotations: Labels; state: 'firing' | 'pending' | 'inactive'; activeAt: string; value: string }
+export interface RuleAlert {
+  labels: Labels;
+  annotations: Labels;
+  state: 'firing' | 'pending' | 'inactive';
+  activeAt: string;
+  value: string;
+}
 
 // Of /api/clanmon/v1/notifications, by the fingerprint of the alert.
 export type Notifications = Record<string, { receiver: string; integration: string; at: string }[]>;
 
-export interface NewSilence { id?: string; matchers: Matcher[]; startsAt: string; endsAt: string; createdBy: string; comment: string }
-export interface DeliveryStatus { config: { original: string }; uptime: string }
+export interface NewSilence {
+  id?: string;
+  matchers: Matcher[];
+  startsAt: string;
+  endsAt: string;
+  createdBy: string;
+  comment: string;
+}
+export interface DeliveryStatus {
+  config: { original: string };
+  uptime: string;
+}

@@ -16,11 +16,41 @@ export interface Machine {
   os?: string;
   sources: string[] | null;
   addresses: string[] | null;
-  tailscale?: { name: string; online: boolean; direct: boolean; relay?: string; keyExpiry?: string; lastSeen?: string; expired?: boolean };
+  tailscale?: {
+    name: string;
+    online: boolean;
+    direct: boolean;
+    relay?: string;
+    keyExpiry?: string;
+    lastSeen?: string;
+    expired?: boolean;
+  };
   targets: MachineTarget[] | null;
 }
 
-export interface DiscoveryMethod { method: string; config: string; error?: string; lastSuccess?: string }
-export interface Waiting { job: string; machine: string; instance: string; address: string; method: string; reason: string; error?: string; attempts: number }
-export interface LeftOut { device: string; method: string; reason: string }
-export interface Discovery { methods: DiscoveryMethod[]; waiting: Waiting[] | null; leftOut: LeftOut[] | null }
+export interface DiscoveryMethod {
+  method: string;
+  config: string;
+  error?: string;
+  lastSuccess?: string;
+}
+export interface Waiting {
+  job: string;
+  machine: string;
+  instance: string;
+  address: string;
+  method: string;
+  reason: string;
+  error?: string;
+  attempts: number;
+}
+export interface LeftOut {
+  device: string;
+  method: string;
+  reason: string;
+}
+export interface Discovery {
+  methods: DiscoveryMethod[];
+  waiting: Waiting[] | null;
+  leftOut: LeftOut[] | null;
+}

@@ -2,10 +2,22 @@
 export type Labels = Record<string, string>;
 export type Point = [number, string];
 
-export interface Histogram { count: string; sum: string; buckets?: [number, string, string, string][] }
+export interface Histogram {
+  count: string;
+  sum: string;
+  buckets?: [number, string, string, string][];
+}
 
-export interface VectorSample { metric: Labels; value?: Point; histogram?: [number, Histogram] }
-export interface MatrixSeries { metric: Labels; values?: Point[]; histograms?: [number, Histogram][] }
+export interface VectorSample {
+  metric: Labels;
+  value?: Point;
+  histogram?: [number, Histogram];
+}
+export interface MatrixSeries {
+  metric: Labels;
+  values?: Point[];
+  histograms?: [number, Histogram][];
+}
 
 export type QueryData =
   | { resultType: 'vector'; result: VectorSample[] }

@@ -15,9 +15,19 @@ export interface RuntimeInfo {
   storageRetention: string;
 }
 
-export interface BuildInfo { version: string; revision: string; branch: string; buildUser: string; buildDate: string; goVersion: string }
+export interface BuildInfo {
+  version: string;
+  revision: string;
+  branch: string;
+  buildUser: string;
+  buildDate: string;
+  goVersion: string;
+}
 
-export interface TSDBStat { name: string; value: number }
+export interface TSDBStat {
+  name: string;
+  value: number;
+}
 export interface TSDBStatus {
   headStats: { numSeries: number; numLabelPairs: number; chunkCount: number; minTime: number; maxTime: number };
   seriesCountByMetricName: TSDBStat[] | null;
@@ -26,4 +36,10 @@ export interface TSDBStatus {
   seriesCountByLabelValuePair: TSDBStat[] | null;
 }
 
-export interface Block { ulid: string; minTime: number; maxTime: number; stats: { numSamples?: number; numSeries?: number; numChunks?: number }; compaction: { level: number } }
+export interface Block {
+  ulid: string;
+  minTime: number;
+  maxTime: number;
+  stats: { numSamples?: number; numSeries?: number; numChunks?: number };
+  compaction: { level: number };
+}

@@ -15,7 +15,10 @@ export interface Target {
   scrapeTimeout: string;
 }
 
-export interface DroppedTarget { discoveredLabels: Labels; scrapePool: string }
+export interface DroppedTarget {
+  discoveredLabels: Labels;
+  scrapePool: string;
+}
 
 export interface Targets {
   activeTargets: Target[];
@@ -23,4 +26,8 @@ export interface Targets {
   droppedTargetCounts: Record<string, number> | null;
 }
 
-export interface RelabelStep { rule: Record<string, unknown>; output: Labels; keep: boolean }
+export interface RelabelStep {
+  rule: Record<string, unknown>;
+  output: Labels;
+  keep: boolean;
+}

@@ -19,24 +19,56 @@ export function NotificationsCard() {
   const [open, setOpen] = useState(false);
   const off = list.error?.status === 404;
   const byName = new Map<string, ReceiverState[]>();
-  for (const r of (list.data ?? []).filter((r) => !reachesNobody(r.integration))) byName.set(r.receiver, [...(byName.get(r.receiver) ?? []), r]);
-  const config = status.data ? sections(status.data.config.original, ['route', 'time_intervals', 'mute_time_intervals', 'inhibit_rules']) : '';
+  for (const r of (list.data ?? []).filter((r) => !reachesNobody(r.integration)))
+    byName.set(r.receiver, [...(byName.get(r.receiver) ?? []), r]);
+  const config = status.data
+    ? sections(status.data.config.original, ['route', 'time_intervals', 'mute_time_intervals', 'inhibit_rules'])
+    : '';
   return (
     <Panel title="Notifications" label="Notifications">
-      {off ? <Empty icon="alerts" title="Delivered elsewhere" why="This server sends its alerts to the Alertmanagers of its configuration, and tells nobody itself." /> : (
+      {off ? (
+        <Empty
+          icon="alerts"
+          title="Delivered elsewhere"
+          why="This server sends its alerts to the Alertmanagers of its configuration, and tells nobody itself."
+        />
+      ) : (
         <div class="body stack">
-          <ErrorNote error={list.error} what={list.data ? 'The last answer failed; this is from before' : 'The receivers could not be loaded'} />
+          <ErrorNote
+            error={list.error}
+            what={list.data ? 'The last answer failed; this is from before' : 'The receivers could not be loaded'}
+          />
           {list.loading && !list.error && <div class="skeleton" />}
           {list.data && !byName.size && (
-            <Empty icon="alerts" title="Nobody is told" why="Alerts show here and in the log only. Name a way to reach you:">
-              <Snippet text={'clanmon server --notify ntfy://ntfy.sh/YOUR-TOPIC\nclanmon server --notify mailto:you@example.org?smarthost=localhost:25'} />
+            <Empty
+              icon="alerts"
+              title="Nobody is told"
+              why="Alerts show here and in the log only. Name a way to reach you:"
+            >
+              <Snippet
+                text={
+                  'clanmon server --notify ntfy://ntfy.sh/YOUR-TOPIC\nclanmon server --notify mailto:you@example.org?smarthost=localhost:25'
+                }
+              />
             </Empty>
           )}
-          {[...byName].map(([name, integrations]) => <Receiver key={name} name={name} integrations={integrations} />)}
+          {[...byName].map(([name, integrations]) => (
+            <Receiver key={name} name={name} integrations={integrations} />
+          ))}
           {config && (
             <div class="stack">
-              <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name={open ? 'up' : 'down_'} />Routes, inhibitions and quiet hours</button>
-              {open && <><p class="dim">From the configuration; they are changed there. Secrets are masked.</p><div class="config"><Snippet text={config} /></div></>}
+              <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}>
+                <Icon name={open ? 'up' : 'down_'} />
+                Routes, inhibitions and quiet hours
+              </button>
+              {open && (
+                <>
+                  <p class="dim">From the configuration; they are changed there. Secrets are masked.</p>
+                  <div class="config">
+                    <Snippet text={config} />
+                  </div>
+                </>
+              )}
             </div>
           )}
         </div>
@@ -63,21 +95,56 @@ function Receiver({ name, integrations }: { name: string; integrations: Receiver
   };
   return (
     <section class="receiver" aria-label={`Receiver ${name}`}>
-      <div class="row nowraprow"><h3 class="grow ellipsis">{name}</h3><button type="button" class="btn" disabled={busy} onClick={() => void test()}><Icon name="play" />{busy ? 'Sending…' : 'Send test'}</button></div>
+      <div class="row nowraprow">
+        <h3 class="grow ellipsis">{name}</h3>
+        <button type="button" class="btn" disabled={busy} onClick={() => void test()}>
+          <Icon name="play" />
+          {busy ? 'Sending…' : 'Send test'}
+        </button>
+      </div>
       {integrations.map((i) => {
         const good = when(i.lastSuccess);
         const bad = when(i.lastFailure);
         const failing = bad !== undefined && (good === undefined || bad > good);
         return (
           <div key={i.integration} class="integration">
-            <div class="row"><b>{integrationName(i.integration)}</b>{failing ? <Status level="crit">fails</Status> : good ? <Status level="ok">works</Status> : <Status level="off" icon="wait">not used yet</Status>}</div>
-            {good && <p class="dim">last accepted <Ago time={good} suffix=" ago" /></p>}
-            {bad && <p class={failing ? 'wrap' : 'dim wrap'}>failed <Ago time={bad} suffix=" ago" />{i.lastError && `: ${i.lastError}`}</p>}
+            <div class="row">
+              <b>{integrationName(i.integration)}</b>
+              {failing ? (
+                <Status level="crit">fails</Status>
+              ) : good ? (
+                <Status level="ok">works</Status>
+              ) : (
+                <Status level="off" icon="wait">
+                  not used yet
+                </Status>
+              )}
+            </div>
+            {good && (
+              <p class="dim">
+                last accepted <Ago time={good} suffix=" ago" />
+              </p>
+            )}
+            {bad && (
+              <p class={failing ? 'wrap' : 'dim wrap'}>
+                failed <Ago time={bad} suffix=" ago" />
+                {i.lastError && `: ${i.lastError}`}
+              </p>
+            )}
           </div>
         );
       })}
       <ErrorNote error={error} what="The test was not sent" />
-      {results && <div role="status">{results.map((r) => <p key={r.integration} class={`note wrap ${r.ok ? '' : 'crit'}`}>{integrationName(r.integration)}: {r.ok ? 'accepted' : r.error || 'failed'} after {format(r.seconds, 'seconds')}</p>)}</div>}
+      {results && (
+        <div role="status">
+          {results.map((r) => (
+            <p key={r.integration} class={`note wrap ${r.ok ? '' : 'crit'}`}>
+              {integrationName(r.integration)}: {r.ok ? 'accepted' : r.error || 'failed'} after{' '}
+              {format(r.seconds, 'seconds')}
+            </p>
+          ))}
+        </div>
+      )}
     </section>
   );
 }

@@ -1,6 +1,18 @@
 import { Status, severityLevel } from '../Status';
 
 // Severity is the label as a status; what is not set is said to be so.
-export function Severity({ severity, short = false, badge = false }: { severity: string; short?: boolean; badge?: boolean }) {
-  return <Status level={severityLevel(severity)} badge={badge}>{short ? <span class="sr">{severity || 'no severity'}</span> : severity || 'no severity'}</Status>;
+export function Severity({
+  severity,
+  short = false,
+  badge = false,
+}: {
+  severity: string;
+  short?: boolean;
+  badge?: boolean;
+}) {
+  return (
+    <Status level={severityLevel(severity)} badge={badge}>
+      {short ? <span class="sr">{severity || 'no severity'}</span> : severity || 'no severity'}
+    </Status>
+  );
 }

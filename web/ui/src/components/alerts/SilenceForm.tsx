@@ -35,7 +35,14 @@ export function SilenceForm(p: SilenceFormProps) {
   const [preset, setPreset] = useState(p.edit ? 'custom' : '1h');
   // What is over is made again from now on, for as long as it was.
   const over = p.edit?.status.state === 'expired';
-  const begun = useRef(p.edit && !over ? { start: dateTime(Date.parse(p.edit.startsAt) / 1000, utc), end: dateTime(Date.parse(p.edit.endsAt) / 1000, utc) } : undefined).current;
+  const begun = useRef(
+    p.edit && !over
+      ? {
+          start: dateTime(Date.parse(p.edit.startsAt) / 1000, utc),
+          end: dateTime(Date.parse(p.edit.endsAt) / 1000, utc),
+        }
+      : undefined,
+  ).current;
   const [start, setStart] = useState(begun?.start ?? 'now');
   const [end, setEnd] = useState(begun?.end ?? (p.edit ? lengthText(p.edit) : '2h'));
   const [comment, setComment] = useState(p.comment ?? p.edit?.comment ?? '');
@@ -48,7 +55,10 @@ export function SilenceForm(p: SilenceFormProps) {
   const hits = useMemo(() => muted(rows, usable), [rows, matchers]);
   const more = p.labels ? narrowing(p.labels, matchers) : [];
   const names = useMemo(() => [...new Set(rows.flatMap((r) => Object.keys(r.labels)))].sort(), [rows]);
-  const set = (i: number, m: Matcher) => { setMatchers(matchers.map((x, k) => (k === i ? m : x))); setErrors({ ...errors, matchers: '' }); };
+  const set = (i: number, m: Matcher) => {
+    setMatchers(matchers.map((x, k) => (k === i ? m : x)));
+    setErrors({ ...errors, matchers: '' });
+  };
   const running = p.edit?.status.state === 'active';
 
   const times = (): { from: number; to: number } | Errors => {
@@ -56,9 +66,17 @@ export function SilenceForm(p: SilenceFormProps) {
     if (preset !== 'custom') return { from: now, to: PRESETS.find((x) => x.id === preset)!.end(now, utc) };
     // A silence that runs keeps its begin: with another it would be another one.
     // Fields have no seconds; a time that was not changed keeps its own.
-    const from = running || (begun && start === begun.start) ? Date.parse(p.edit!.startsAt) / 1000 : start.trim() === 'now' || start.trim() === '' ? now : parseDateTime(start, utc);
+    const from =
+      running || (begun && start === begun.start)
+        ? Date.parse(p.edit!.startsAt) / 1000
+        : start.trim() === 'now' || start.trim() === ''
+          ? now
+          : parseDateTime(start, utc);
     if (from === undefined) return { start: 'Write now, or a time as 2026-11-25 03:10' };
-    const to = begun && end === begun.end ? Date.parse(p.edit!.endsAt) / 1000 : readEnd(end, Math.max(from, running ? now : from), utc);
+    const to =
+      begun && end === begun.end
+        ? Date.parse(p.edit!.endsAt) / 1000
+        : readEnd(end, Math.max(from, running ? now : from), utc);
     if (to === undefined) return { end: 'Write a duration as 2h or 3d, or a time as 2026-11-25 03:10' };
     if (to <= now) return { end: 'The end is in the past' };
     if (to <= from) return { end: 'The end has to be after the begin' };
@@ -81,7 +99,11 @@ export function SilenceForm(p: SilenceFormProps) {
     try {
       const answer = await putSilence({
         ...(p.edit && !over && { id: p.edit.id }),
-        matchers: usable, startsAt: new Date(begin * 1000).toISOString(), endsAt: new Date(t.to * 1000).toISOString(), createdBy: author.trim(), comment: comment.trim(),
+        matchers: usable,
+        startsAt: new Date(begin * 1000).toISOString(),
+        endsAt: new Date(t.to * 1000).toISOString(),
+        createdBy: author.trim(),
+        comment: comment.trim(),
       });
       remember('silence.author', author.trim());
       toast(`Silenced until ${dateTime(t.to, utc)}`);
@@ -104,27 +126,89 @@ export function SilenceForm(p: SilenceFormProps) {
   };
 
   return (
-    <Overlay kind="sheet" title={!p.edit ? 'New silence' : over ? 'Silence again' : 'Change silence'} onClose={p.onClose}>
+    <Overlay
+      kind="sheet"
+      title={!p.edit ? 'New silence' : over ? 'Silence again' : 'Change silence'}
+      onClose={p.onClose}
+    >
       <form class="silenceform" onSubmit={save} noValidate>
         <fieldset>
           <legend>Which alerts</legend>
-          <datalist id="silence-labels">{names.map((n) => <option key={n} value={n} />)}</datalist>
+          <datalist id="silence-labels">
+            {names.map((n) => (
+              <option key={n} value={n} />
+            ))}
+          </datalist>
           <ul class="matchers">
             {matchers.map((m, i) => (
               <li key={i}>
-                <input class="field name" aria-label="Label" list="silence-labels" value={m.name} placeholder="label" onInput={(e) => set(i, { ...m, name: e.currentTarget.value.trim() })} />
-                <select class="field op" aria-label="How it has to match" value={opOf(m)} onChange={(e) => set(i, withOp(m, e.currentTarget.value as Op))}>{OPS.map((o) => <option key={o}>{o}</option>)}</select>
-                <ValueField m={m} values={[...new Set(rows.map((r) => r.labels[m.name] ?? '').filter(Boolean))]} onInput={(value) => set(i, { ...m, value })} />
-                <button type="button" class="btn icon plain" title={`Without ${m.name || 'this matcher'}: mutes more`} aria-label={`Remove ${m.name || 'matcher'}`} onClick={() => setMatchers(matchers.filter((_, k) => k !== i))}><Icon name="close" /></button>
+                <input
+                  class="field name"
+                  aria-label="Label"
+                  list="silence-labels"
+                  value={m.name}
+                  placeholder="label"
+                  onInput={(e) => set(i, { ...m, name: e.currentTarget.value.trim() })}
+                />
+                <select
+                  class="field op"
+                  aria-label="How it has to match"
+                  value={opOf(m)}
+                  onChange={(e) => set(i, withOp(m, e.currentTarget.value as Op))}
+                >
+                  {OPS.map((o) => (
+                    <option key={o}>{o}</option>
+                  ))}
+                </select>
+                <ValueField
+                  m={m}
+                  values={[...new Set(rows.map((r) => r.labels[m.name] ?? '').filter(Boolean))]}
+                  onInput={(value) => set(i, { ...m, value })}
+                />
+                <button
+                  type="button"
+                  class="btn icon plain"
+                  title={`Without ${m.name || 'this matcher'}: mutes more`}
+                  aria-label={`Remove ${m.name || 'matcher'}`}
+                  onClick={() => setMatchers(matchers.filter((_, k) => k !== i))}
+                >
+                  <Icon name="close" />
+                </button>
               </li>
             ))}
           </ul>
           <div class="row">
-            {more.slice(0, 8).map((m) => <button type="button" class="chip" key={m.name} title="Mute only alerts with this label too" onClick={() => setMatchers([...matchers, m])}><Icon name="plus" />{printMatcher(m)}</button>)}
+            {more.slice(0, 8).map((m) => (
+              <button
+                type="button"
+                class="chip"
+                key={m.name}
+                title="Mute only alerts with this label too"
+                onClick={() => setMatchers([...matchers, m])}
+              >
+                <Icon name="plus" />
+                {printMatcher(m)}
+              </button>
+            ))}
           </div>
           <div class="row">
-            <input class="field grow mono" aria-label="Add matchers" placeholder={'add: severity="warning", name=~"nginx.*"'} value={adding} onInput={(e) => setAdding(e.currentTarget.value)} onKeyDown={(e) => { if (e.key === 'Enter' && adding.trim()) { e.preventDefault(); add(); } }} />
-            <button type="button" class="btn" disabled={!adding.trim()} onClick={add}><Icon name="plus" />Add</button>
+            <input
+              class="field grow mono"
+              aria-label="Add matchers"
+              placeholder={'add: severity="warning", name=~"nginx.*"'}
+              value={adding}
+              onInput={(e) => setAdding(e.currentTarget.value)}
+              onKeyDown={(e) => {
+                if (e.key === 'Enter' && adding.trim()) {
+                  e.preventDefault();
+                  add();
+                }
+              }}
+            />
+            <button type="button" class="btn" disabled={!adding.trim()} onClick={add}>
+              <Icon name="plus" />
+              Add
+            </button>
           </div>
           <FieldError text={errors.matchers || (problem && matchers.length !== 1 ? problem : '')} />
         </fieldset>
@@ -133,40 +217,106 @@ export function SilenceForm(p: SilenceFormProps) {
           <legend>For how long</legend>
           <div class="group presets" role="group" aria-label="For how long">
             {[...PRESETS.map((x) => [x.id, x.title] as const), ['custom', 'custom'] as const].map(([id, title]) => (
-              <button type="button" class="btn" key={id} aria-pressed={preset === id} onClick={() => setPreset(id)}>{title}</button>
+              <button type="button" class="btn" key={id} aria-pressed={preset === id} onClick={() => setPreset(id)}>
+                {title}
+              </button>
             ))}
           </div>
           {preset === 'custom' && (
             <div class="two">
-              <label class="line">From{utc ? ', UTC' : ''}<input class="field" value={running ? dateTime(Date.parse(p.edit!.startsAt) / 1000, utc) : start} disabled={running} onInput={(e) => setStart(e.currentTarget.value)} /></label>
-              <label class="line">To: a time, or for how long<input class="field" value={end} placeholder="2h, 3d, 2026-11-25 09:00" onInput={(e) => setEnd(e.currentTarget.value)} /></label>
+              <label class="line">
+                From{utc ? ', UTC' : ''}
+                <input
+                  class="field"
+                  value={running ? dateTime(Date.parse(p.edit!.startsAt) / 1000, utc) : start}
+                  disabled={running}
+                  onInput={(e) => setStart(e.currentTarget.value)}
+                />
+              </label>
+              <label class="line">
+                To: a time, or for how long
+                <input
+                  class="field"
+                  value={end}
+                  placeholder="2h, 3d, 2026-11-25 09:00"
+                  onInput={(e) => setEnd(e.currentTarget.value)}
+                />
+              </label>
             </div>
           )}
           <FieldError text={errors.start || errors.end || ('to' in t ? '' : t.start || t.end || '')} />
-          {'to' in t && <p class="dim">{t.from > Date.now() / 1000 + 60 ? `From ${dateTime(t.from, utc)} until ` : 'Until '}{dateTime(t.to, utc)}, {ago(t.to - Math.max(t.from, Date.now() / 1000) + 30)}</p>}
+          {'to' in t && (
+            <p class="dim">
+              {t.from > Date.now() / 1000 + 60 ? `From ${dateTime(t.from, utc)} until ` : 'Until '}
+              {dateTime(t.to, utc)}, {ago(t.to - Math.max(t.from, Date.now() / 1000) + 30)}
+            </p>
+          )}
         </fieldset>
 
         <fieldset>
           <legend>Who and why</legend>
-          <label class="line">Why<textarea class="field" rows={2} data-autofocus={!p.edit || undefined} value={comment} placeholder="What is going on; a ticket" onInput={(e) => { setComment(e.currentTarget.value); setErrors({ ...errors, comment: '' }); }} /></label>
+          <label class="line">
+            Why
+            <textarea
+              class="field"
+              rows={2}
+              data-autofocus={!p.edit || undefined}
+              value={comment}
+              placeholder="What is going on; a ticket"
+              onInput={(e) => {
+                setComment(e.currentTarget.value);
+                setErrors({ ...errors, comment: '' });
+              }}
+            />
+          </label>
           <FieldError text={errors.comment} />
-          <label class="line">Who<input class="field" value={author} placeholder="your name" autocomplete="username" onInput={(e) => { setAuthor(e.currentTarget.value); setErrors({ ...errors, author: '' }); }} /></label>
+          <label class="line">
+            Who
+            <input
+              class="field"
+              value={author}
+              placeholder="your name"
+              autocomplete="username"
+              onInput={(e) => {
+                setAuthor(e.currentTarget.value);
+                setErrors({ ...errors, author: '' });
+              }}
+            />
+          </label>
           <FieldError text={errors.author} />
         </fieldset>
 
         <section class="panel preview" aria-live="polite">
-          <header><h3>{!hits.length ? 'Mutes nothing that is firing or pending now' : `Mutes ${hits.length} of ${rows.length} alerts now`}</h3></header>
+          <header>
+            <h3>
+              {!hits.length
+                ? 'Mutes nothing that is firing or pending now'
+                : `Mutes ${hits.length} of ${rows.length} alerts now`}
+            </h3>
+          </header>
           {hits.length > 0 && (
             <ul>
-              {hits.slice(0, 8).map((r) => <li key={r.key}><Severity severity={r.severity} short /><b>{r.name}</b><span class="ellipsis">{r.where}</span>{r.state !== 'firing' && <span class="dim">{r.state}</span>}</li>)}
+              {hits.slice(0, 8).map((r) => (
+                <li key={r.key}>
+                  <Severity severity={r.severity} short />
+                  <b>{r.name}</b>
+                  <span class="ellipsis">{r.where}</span>
+                  {r.state !== 'firing' && <span class="dim">{r.state}</span>}
+                </li>
+              ))}
               {hits.length > 8 && <li class="dim">and {hits.length - 8} more</li>}
             </ul>
           )}
         </section>
         <FieldError text={errors.form} />
         <div class="row end">
-          <button type="button" class="btn" onClick={p.onClose}>Cancel</button>
-          <button class="btn primary" disabled={busy}>{p.edit && !over ? 'Save' : 'Silence'}{hits.length > 0 && ` ${hits.length === 1 ? '1 alert' : `${hits.length} alerts`}`}</button>
+          <button type="button" class="btn" onClick={p.onClose}>
+            Cancel
+          </button>
+          <button class="btn primary" disabled={busy}>
+            {p.edit && !over ? 'Save' : 'Silence'}
+            {hits.length > 0 && ` ${hits.length === 1 ? '1 alert' : `${hits.length} alerts`}`}
+          </button>
         </div>
       </form>
     </Overlay>
@@ -177,14 +327,32 @@ function ValueField({ m, values, onInput }: { m: Matcher; values: string[]; onIn
   const id = useRef(`silence-values-${Math.random().toString(36).slice(2)}`).current;
   return (
     <>
-      <input class="field value mono" aria-label={`Value of ${m.name || 'the label'}`} list={id} value={m.value} placeholder={m.isRegex ? 'regular expression, of the whole value' : 'value'} onInput={(e) => onInput(e.currentTarget.value)} />
-      <datalist id={id}>{values.slice(0, 100).map((v) => <option key={v} value={v} />)}</datalist>
+      <input
+        class="field value mono"
+        aria-label={`Value of ${m.name || 'the label'}`}
+        list={id}
+        value={m.value}
+        placeholder={m.isRegex ? 'regular expression, of the whole value' : 'value'}
+        onInput={(e) => onInput(e.currentTarget.value)}
+      />
+      <datalist id={id}>
+        {values.slice(0, 100).map((v) => (
+          <option key={v} value={v} />
+        ))}
+      </datalist>
     </>
   );
 }
 
 function FieldError({ text }: { text: string | undefined }) {
   const ref = useRef<HTMLParagraphElement>(null);
-  useEffect(() => { if (text) ref.current?.scrollIntoView({ block: 'nearest' }); }, [text]);
-  return text ? <p class="status crit fielderror" role="alert" ref={ref}><Icon name="crit" /><span>{text}</span></p> : null;
+  useEffect(() => {
+    if (text) ref.current?.scrollIntoView({ block: 'nearest' });
+  }, [text]);
+  return text ? (
+    <p class="status crit fielderror" role="alert" ref={ref}>
+      <Icon name="crit" />
+      <span>{text}</span>
+    </p>
+  ) : null;
 }

@@ -1,7 +1,19 @@
 // The sheet of a unit: on one machine its history, what it uses and what to
 // type; without a machine, the machines that have it.
 import { queryRange, quote, vector } from '../../api/prom';
-import { hostOf, readStates, selector, since, spansOf, commandsFor, STATES, typeOf, type Span, type Unit, type Where } from '../../lib/services';
+import {
+  hostOf,
+  readStates,
+  selector,
+  since,
+  spansOf,
+  commandsFor,
+  STATES,
+  typeOf,
+  type Span,
+  type Unit,
+  type Where,
+} from '../../lib/services';
 import { ago, format } from '../../lib/format';
 import { clock, dateTime, stepFor } from '../../lib/time';
 import { at, range } from '../../state/clock';
@@ -26,18 +38,34 @@ export function UnitSheet({ where }: { where?: Where }) {
   const close = () => setParams({ unit: null, on: null, instance: null });
   return (
     <Overlay kind="sheet" title={name} onClose={close}>
-      {w ? <UnitOn key={`${hostOf(w)} ${name}`} name={name} where={w} back={!where} /> : <UnitEverywhere key={name} name={name} />}
+      {w ? (
+        <UnitOn key={`${hostOf(w)} ${name}`} name={name} where={w} back={!where} />
+      ) : (
+        <UnitEverywhere key={name} name={name} />
+      )}
     </Overlay>
   );
 }
 
-export const unitParams = (name: string, w?: Where) => ({ unit: name, on: w?.machine ?? null, instance: w?.machine ? null : w?.instance ?? null });
+export const unitParams = (name: string, w?: Where) => ({
+  unit: name,
+  on: w?.machine ?? null,
+  instance: w?.machine ? null : (w?.instance ?? null),
+});
 
 const hosts = new Intl.Collator('en', { numeric: true });
 
 function UnitEverywhere({ name }: { name: string }) {
-  const states = useData(`unit ${name}`, (s) => vector(`{__name__=~"(node_)?systemd_unit_state",name=${quote(name)}} == 1`, at.value, s));
-  const times = useData(`unit times ${name}`, (s) => vector(`{__name__=~"systemd_unit_(in)?active_enter_time_seconds|node_systemd_unit_start_time_seconds",name=${quote(name)}}`, at.value, s));
+  const states = useData(`unit ${name}`, (s) =>
+    vector(`{__name__=~"(node_)?systemd_unit_state",name=${quote(name)}} == 1`, at.value, s),
+  );
+  const times = useData(`unit times ${name}`, (s) =>
+    vector(
+      `{__name__=~"systemd_unit_(in)?active_enter_time_seconds|node_systemd_unit_start_time_seconds",name=${quote(name)}}`,
+      at.value,
+      s,
+    ),
+  );
   if (!states.data) return states.error ? <ErrorNote error={states.error} /> : <Loading />;
   const units = readStates(states.data);
   for (const t of times.data ?? []) {
@@ -50,24 +78,52 @@ function UnitEverywhere({ name }: { name: string }) {
   return (
     <>
       <ErrorNote error={states.error} />
-      <p class="dim">Active on {active} of {rows.length} {rows.length === 1 ? 'machine' : 'machines'} that have it.</p>
+      <p class="dim">
+        Active on {active} of {rows.length} {rows.length === 1 ? 'machine' : 'machines'} that have it.
+      </p>
       <div class="panel">
         <Table<Unit>
-          label={`Machines with ${name}`} rows={rows} rowKey={(u) => u.key} sortParam="usort" defaultSort="state" listKeys={false}
+          label={`Machines with ${name}`}
+          rows={rows}
+          rowKey={(u) => u.key}
+          sortParam="usort"
+          defaultSort="state"
+          listKeys={false}
           onOpen={(u) => setParams(unitParams(name, u.where), false)}
           columns={[
-            { id: 'state', title: 'State', sort: (u) => STATES.indexOf(u.state), cell: (u) => <UnitState state={u.state} /> },
-            { id: 'host', title: 'Machine', sort: (u) => u.host, cell: (u) => <a href={hereWith(unitParams(name, u.where))}>{u.host}</a> },
+            {
+              id: 'state',
+              title: 'State',
+              sort: (u) => STATES.indexOf(u.state),
+              cell: (u) => <UnitState state={u.state} />,
+            },
+            {
+              id: 'host',
+              title: 'Machine',
+              sort: (u) => u.host,
+              cell: (u) => <a href={hereWith(unitParams(name, u.where))}>{u.host}</a>,
+            },
             { id: 'since', title: 'For', num: true, sort: since, cell: (u) => <Ago time={since(u)} /> },
           ]}
-          empty={<Empty icon="services" title="No machine has it now" why="It may have been stopped and unloaded; choose a range in the past to see it." />}
+          empty={
+            <Empty
+              icon="services"
+              title="No machine has it now"
+              why="It may have been stopped and unloaded; choose a range in the past to see it."
+            />
+          }
         />
       </div>
     </>
   );
 }
 
-interface History { spans: Span[]; from: number; to: number; step: number }
+interface History {
+  spans: Span[];
+  from: number;
+  to: number;
+  step: number;
+}
 
 function useHistory(name: string, w: Where) {
   const r = range.value;
@@ -77,7 +133,13 @@ function useHistory(name: string, w: Where) {
     const step = stepFor(to - from, 15, 400);
     const start = Math.floor(from / step) * step;
     const end = Math.floor(to / step) * step;
-    const series = await queryRange(`{__name__=~"(node_)?systemd_unit_state",${selector(w, `name=${quote(name)}`)}}`, start, end, step, s);
+    const series = await queryRange(
+      `{__name__=~"(node_)?systemd_unit_state",${selector(w, `name=${quote(name)}`)}}`,
+      start,
+      end,
+      step,
+      s,
+    );
     return { spans: spansOf(series, start, end, step), from: start, to: end, step };
   });
 }
@@ -88,11 +150,15 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
   const history = useHistory(name, where);
   const host = hostOf(where);
   const get = (metric: string, label = '', value = '') => {
-    const s = now.data?.find((x) => x.metric.__name__?.replace(/^node_/, '') === metric && (!label || x.metric[label] === value));
+    const s = now.data?.find(
+      (x) => x.metric.__name__?.replace(/^node_/, '') === metric && (!label || x.metric[label] === value),
+    );
     const v = Number(s?.value?.[1]);
     return s && !Number.isNaN(v) ? v : undefined;
   };
-  const state = now.data?.find((s) => s.metric.__name__?.endsWith('systemd_unit_state') && s.value?.[1] === '1')?.metric.state ?? '';
+  const state =
+    now.data?.find((s) => s.metric.__name__?.endsWith('systemd_unit_state') && s.value?.[1] === '1')?.metric.state ??
+    '';
   const type = typeOf(name);
   const unit: Unit = { key: '', where, host, name, type, state };
   const active = get('systemd_unit_active_enter_time_seconds') ?? get('systemd_unit_start_time_seconds');
@@ -113,33 +179,132 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
     <>
       <div class="row">
         <UnitState state={state} badge />
-        {since(unit) && <span class="dim">for <Ago time={since(unit)} />, since <Time time={since(unit)} withSeconds /></span>}
+        {since(unit) && (
+          <span class="dim">
+            for <Ago time={since(unit)} />, since <Time time={since(unit)} withSeconds />
+          </span>
+        )}
       </div>
       <div class="row">
-        {where.machine
-          ? <a class="btn" href={href(machinePath(where.machine), { tab: 'services' })}><Icon name="fleet" />{host}</a>
-          : <span class="chip">{host}</span>}
-        {back && <button type="button" class="btn" onClick={() => setParams({ on: null, instance: null }, false)}><Icon name="services" />On all machines</button>}
-        <button type="button" class="btn" onClick={() => go(href('/explore', { 'g0.expr': `{__name__=~"(node_)?systemd_.+",${sel}}` }))}><Icon name="chart" />Explore</button>
+        {where.machine ? (
+          <a class="btn" href={href(machinePath(where.machine), { tab: 'services' })}>
+            <Icon name="fleet" />
+            {host}
+          </a>
+        ) : (
+          <span class="chip">{host}</span>
+        )}
+        {back && (
+          <button type="button" class="btn" onClick={() => setParams({ on: null, instance: null }, false)}>
+            <Icon name="services" />
+            On all machines
+          </button>
+        )}
+        <button
+          type="button"
+          class="btn"
+          onClick={() => go(href('/explore', { 'g0.expr': `{__name__=~"(node_)?systemd_.+",${sel}}` }))}
+        >
+          <Icon name="chart" />
+          Explore
+        </button>
       </div>
       <ErrorNote error={now.error} />
       {!now.data && !now.error && <Loading />}
-      {gone && <p class="note">{host} tells nothing of this unit now. It may have been unloaded after it stopped, or the machine does not answer. Its history is below.</p>}
+      {gone && (
+        <p class="note">
+          {host} tells nothing of this unit now. It may have been unloaded after it stopped, or the machine does not
+          answer. Its history is below.
+        </p>
+      )}
       {now.data && !gone && (
         <dl class="facts">
-          {service?.service_type && <><dt>Type</dt><dd>{type}, {service.service_type}</dd></>}
-          {unit.activeSince !== undefined && state !== 'active' && <><dt>Last active from</dt><dd><Time time={unit.activeSince} withSeconds /></dd></>}
-          {restarts !== undefined && <><dt>Restarts</dt><dd>{format(restarts, 'count')} since it was started</dd></>}
-          {tasks !== undefined && <><dt>Tasks</dt><dd>{format(tasks, 'count')}{max !== undefined && max < 1e15 && ` of at most ${format(max, 'count')}`}</dd></>}
-          {memory !== undefined && <><dt>Memory</dt><dd>{format(memory, 'bytes')}{get('systemd_unit_memory_bytes', 'kind', 'peak') !== undefined && `, at most ${format(get('systemd_unit_memory_bytes', 'kind', 'peak'), 'bytes')}`}</dd></>}
-          {type === 'timer' && <><dt>Last run</dt><dd>{ran ? <><Ago time={ran} suffix=" ago" />, <Time time={ran} withSeconds /></> : 'never'}</dd></>}
-          {accepted !== undefined && <><dt>Connections</dt><dd>{format(accepted, 'count')} accepted, {format(get('systemd_socket_current_connections'), 'count')} now</dd></>}
-          {!!oom && <><dt>Out of memory</dt><dd class="status crit">{format(oom, 'count')} {oom === 1 ? 'process' : 'processes'} killed</dd></>}
-          {labels && <><dt>Told by</dt><dd>{labels.job} {labels.instance}</dd></>}
+          {service?.service_type && (
+            <>
+              <dt>Type</dt>
+              <dd>
+                {type}, {service.service_type}
+              </dd>
+            </>
+          )}
+          {unit.activeSince !== undefined && state !== 'active' && (
+            <>
+              <dt>Last active from</dt>
+              <dd>
+                <Time time={unit.activeSince} withSeconds />
+              </dd>
+            </>
+          )}
+          {restarts !== undefined && (
+            <>
+              <dt>Restarts</dt>
+              <dd>{format(restarts, 'count')} since it was started</dd>
+            </>
+          )}
+          {tasks !== undefined && (
+            <>
+              <dt>Tasks</dt>
+              <dd>
+                {format(tasks, 'count')}
+                {max !== undefined && max < 1e15 && ` of at most ${format(max, 'count')}`}
+              </dd>
+            </>
+          )}
+          {memory !== undefined && (
+            <>
+              <dt>Memory</dt>
+              <dd>
+                {format(memory, 'bytes')}
+                {get('systemd_unit_memory_bytes', 'kind', 'peak') !== undefined &&
+                  `, at most ${format(get('systemd_unit_memory_bytes', 'kind', 'peak'), 'bytes')}`}
+              </dd>
+            </>
+          )}
+          {type === 'timer' && (
+            <>
+              <dt>Last run</dt>
+              <dd>
+                {ran ? (
+                  <>
+                    <Ago time={ran} suffix=" ago" />, <Time time={ran} withSeconds />
+                  </>
+                ) : (
+                  'never'
+                )}
+              </dd>
+            </>
+          )}
+          {accepted !== undefined && (
+            <>
+              <dt>Connections</dt>
+              <dd>
+                {format(accepted, 'count')} accepted, {format(get('systemd_socket_current_connections'), 'count')} now
+              </dd>
+            </>
+          )}
+          {!!oom && (
+            <>
+              <dt>Out of memory</dt>
+              <dd class="status crit">
+                {format(oom, 'count')} {oom === 1 ? 'process' : 'processes'} killed
+              </dd>
+            </>
+          )}
+          {labels && (
+            <>
+              <dt>Told by</dt>
+              <dd>
+                {labels.job} {labels.instance}
+              </dd>
+            </>
+          )}
         </dl>
       )}
       <section class="panel" aria-label="State history">
-        <header><h3>State history</h3><span class="dim">{range.value.relative ? `last ${range.value.relative}` : 'chosen range'}</span></header>
+        <header>
+          <h3>State history</h3>
+          <span class="dim">{range.value.relative ? `last ${range.value.relative}` : 'chosen range'}</span>
+        </header>
         <div class="body stack">
           <ErrorNote error={history.error} />
           {history.data && <HistoryOf h={history.data} />}
@@ -148,7 +313,12 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
       <Resources sel={sel} type={type} />
       <section class="stack" aria-label="Commands">
         <h3>On the machine</h3>
-        {commandsFor(unit).map((c) => <div key={c.text}><span class="dim">{c.what}</span><Snippet text={c.text} /></div>)}
+        {commandsFor(unit).map((c) => (
+          <div key={c.text}>
+            <span class="dim">{c.what}</span>
+            <Snippet text={c.text} />
+          </div>
+        ))}
       </section>
     </>
   );
@@ -160,15 +330,40 @@ function HistoryOf({ h }: { h: History }) {
   const changes = known.slice(1).reverse();
   return (
     <>
-      <Timeline axis from={h.from} to={h.to} label={known.map((s) => `${s.state} for ${ago(s.to - s.from)}`).join(', ')} spans={h.spans.map((s) => ({ from: s.from, to: s.to, level: stateLevel(s.state), label: s.state || 'unknown' }))} />
-      {changes.length === 0
-        ? <p class="dim">{known[0]!.state} all the time{known[0]!.from > h.from ? ' that is known' : ''}.</p>
-        : (
-          <ol class="changes">
-            {changes.slice(0, 8).map((s) => <li key={s.from}>{h.to - h.from > 80000 ? <Time time={s.from} /> : <time dateTime={new Date(s.from * 1000).toISOString()} title={dateTime(s.from, isUTC(), true)}>{clock(s.from, isUTC(), h.step < 60)}</time>}<UnitState state={s.state} /><span class="dim">for {ago(s.to - s.from)}</span></li>)}
-            {changes.length > 8 && <li class="dim">and {changes.length - 8} changes before</li>}
-          </ol>
-        )}
+      <Timeline
+        axis
+        from={h.from}
+        to={h.to}
+        label={known.map((s) => `${s.state} for ${ago(s.to - s.from)}`).join(', ')}
+        spans={h.spans.map((s) => ({
+          from: s.from,
+          to: s.to,
+          level: stateLevel(s.state),
+          label: s.state || 'unknown',
+        }))}
+      />
+      {changes.length === 0 ? (
+        <p class="dim">
+          {known[0]!.state} all the time{known[0]!.from > h.from ? ' that is known' : ''}.
+        </p>
+      ) : (
+        <ol class="changes">
+          {changes.slice(0, 8).map((s) => (
+            <li key={s.from}>
+              {h.to - h.from > 80000 ? (
+                <Time time={s.from} />
+              ) : (
+                <time dateTime={new Date(s.from * 1000).toISOString()} title={dateTime(s.from, isUTC(), true)}>
+                  {clock(s.from, isUTC(), h.step < 60)}
+                </time>
+              )}
+              <UnitState state={s.state} />
+              <span class="dim">for {ago(s.to - s.from)}</span>
+            </li>
+          ))}
+          {changes.length > 8 && <li class="dim">and {changes.length - 8} changes before</li>}
+        </ol>
+      )}
       <p class="dim small">Seen every {format(h.step, 'seconds')}; what is shorter may be missing.</p>
     </>
   );
@@ -180,15 +375,49 @@ function Resources({ sel, type }: { sel: string; type: string }) {
   if (type === 'timer' || type === 'path' || type === 'socket' || type === 'target') return null;
   return (
     <>
-      <Chart {...dark} title="CPU, of one" unit="ratio" min={0} stack queries={[{ expr: `sum by (mode) (rate(systemd_unit_cpu_seconds_total{${sel}}[$rate]))`, name: (l) => l.mode ?? 'all' }]} />
-      <Chart {...dark} title="Memory" unit="bytes" min={0} queries={[{ expr: `systemd_unit_memory_bytes{kind!="peak",${sel}}`, name: (l) => l.kind ?? 'memory' }]} />
-      <Chart {...dark} title="Read and written" unit="bytesps" queries={[
-        { expr: `sum by (mode) (rate(systemd_unit_io_bytes_total{mode="read",${sel}}[$rate]))`, name: () => 'read' },
-        { expr: `sum by (mode) (rate(systemd_unit_io_bytes_total{mode="write",${sel}}[$rate]))`, name: () => 'written', negate: true },
-      ]} />
+      <Chart
+        {...dark}
+        title="CPU, of one"
+        unit="ratio"
+        min={0}
+        stack
+        queries={[
+          { expr: `sum by (mode) (rate(systemd_unit_cpu_seconds_total{${sel}}[$rate]))`, name: (l) => l.mode ?? 'all' },
+        ]}
+      />
+      <Chart
+        {...dark}
+        title="Memory"
+        unit="bytes"
+        min={0}
+        queries={[{ expr: `systemd_unit_memory_bytes{kind!="peak",${sel}}`, name: (l) => l.kind ?? 'memory' }]}
+      />
+      <Chart
+        {...dark}
+        title="Read and written"
+        unit="bytesps"
+        queries={[
+          { expr: `sum by (mode) (rate(systemd_unit_io_bytes_total{mode="read",${sel}}[$rate]))`, name: () => 'read' },
+          {
+            expr: `sum by (mode) (rate(systemd_unit_io_bytes_total{mode="write",${sel}}[$rate]))`,
+            name: () => 'written',
+            negate: true,
+          },
+        ]}
+      />
       <Chart {...dark} title="Tasks" unit="count" min={0} queries={[task]} />
-      <Chart {...dark} title="Restarts" unit="count" min={0} queries={[{ expr: `{__name__=~"(node_)?systemd_service_restart_total",${sel}} > 0`, name: () => 'restarts since it was started' }]} />
+      <Chart
+        {...dark}
+        title="Restarts"
+        unit="count"
+        min={0}
+        queries={[
+          {
+            expr: `{__name__=~"(node_)?systemd_service_restart_total",${sel}} > 0`,
+            name: () => 'restarts since it was started',
+          },
+        ]}
+      />
     </>
   );
 }
-

@@ -17,7 +17,11 @@ export const stateLevel = (state: string): Level | 'none' => STATE[state]?.level
 export function UnitState({ state, badge = false }: { state: string; badge?: boolean }) {
   if (!state) return <span class="dim">–</span>;
   const l = STATE[state] ?? { level: 'info' as Level, icon: 'info' };
-  return <Status level={l.level} icon={l.icon} badge={badge}>{state}</Status>;
+  return (
+    <Status level={l.level} icon={l.icon} badge={badge}>
+      {state}
+    </Status>
+  );
 }
 
 export const WHY: Record<Why, { level: Level; icon: string; word: string }> = {
@@ -33,16 +37,26 @@ export const WHY: Record<Why, { level: Level; icon: string; word: string }> = {
 export function UnitWhy({ u }: { u: Unit }) {
   if (!u.why) return <UnitState state={u.state} />;
   const l = WHY[u.why];
-  return <Status level={l.level} icon={l.icon}>{l.word}</Status>;
+  return (
+    <Status level={l.level} icon={l.icon}>
+      {l.word}
+    </Status>
+  );
 }
 
 export function whyText(u: Unit): string {
   switch (u.why) {
-    case 'restarts': return `${Math.round(u.figure ?? 0)} restarts within an hour`;
-    case 'overdue': return `${ago(u.figure)} late`;
-    case 'looping': return 'within 15 min';
-    case 'stuck': return 'for over 10 min';
-    case 'tasks': return 'close to TasksMax';
-    default: return '';
+    case 'restarts':
+      return `${Math.round(u.figure ?? 0)} restarts within an hour`;
+    case 'overdue':
+      return `${ago(u.figure)} late`;
+    case 'looping':
+      return 'within 15 min';
+    case 'stuck':
+      return 'for over 10 min';
+    case 'tasks':
+      return 'close to TasksMax';
+    default:
+      return '';
   }
 }

@@ -1,7 +1,16 @@
 // The editor of PromQL: CodeMirror with Prometheus' own language package. It is
 // a chunk of its own. CodeMirror writes <style> elements, which our security
 // policy forbids, except in a shadow root, where it adopts style sheets.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, startCompletion, type Completion, type CompletionContext, type CompletionResult } from '@codemirror/autocomplete';
+import {
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+  startCompletion,
+  type Completion,
+  type CompletionContext,
+  type CompletionResult,
+} from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap, insertNewlineAndIndent } from '@codemirror/commands';
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
 import { forceLinting, linter, lintKeymap, type Diagnostic } from '@codemirror/lint';
@@ -28,7 +37,11 @@ export interface EditorProps {
   onReady: (e: EditorHandle | null) => void;
 }
 
-export interface EditorHandle { focus: () => void; insert: (text: string) => void; set: (text: string) => void }
+export interface EditorHandle {
+  focus: () => void;
+  insert: (text: string) => void;
+  set: (text: string) => void;
+}
 
 // Colours come from the page's tokens, which reach into shadow roots.
 const colours = HighlightStyle.define([
@@ -44,29 +57,69 @@ const colours = HighlightStyle.define([
 ]);
 
 const look = EditorView.theme({
-  '&': { color: 'var(--ink)', background: 'var(--panel)', borderRadius: 'var(--radius)', fontSize: 'var(--editor-size)' },
+  '&': {
+    color: 'var(--ink)',
+    background: 'var(--panel)',
+    borderRadius: 'var(--radius)',
+    fontSize: 'var(--editor-size)',
+  },
   '&.cm-focused': { outline: 'none' },
   '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '1.55', maxHeight: '40vh' },
   '.cm-content': { padding: '7px 0', caretColor: 'var(--ink)' },
   '.cm-line': { padding: '0 10px' },
   '.cm-placeholder': { color: 'var(--ink-3)' },
   '.cm-cursor': { borderLeftColor: 'var(--ink)' },
-  '&.cm-focused .cm-matchingBracket, .cm-matchingBracket': { background: 'var(--accent-soft)', outline: '1px solid var(--accent)' },
+  '&.cm-focused .cm-matchingBracket, .cm-matchingBracket': {
+    background: 'var(--accent-soft)',
+    outline: '1px solid var(--accent)',
+  },
   '&.cm-focused .cm-nonmatchingBracket, .cm-nonmatchingBracket': { background: 'var(--crit-soft)' },
   '& ::selection': { background: 'var(--accent-soft)' },
-  '.cm-tooltip': { background: 'var(--raised)', color: 'var(--ink)', border: '1px solid var(--line-strong)', borderRadius: 'var(--radius)', boxShadow: 'var(--shadow)', fontFamily: 'var(--font)', fontSize: 'var(--size)' },
+  '.cm-tooltip': {
+    background: 'var(--raised)',
+    color: 'var(--ink)',
+    border: '1px solid var(--line-strong)',
+    borderRadius: 'var(--radius)',
+    boxShadow: 'var(--shadow)',
+    fontFamily: 'var(--font)',
+    fontSize: 'var(--size)',
+  },
   '.cm-tooltip.cm-tooltip-autocomplete': { marginTop: '4px' },
-  '.cm-tooltip.cm-tooltip-autocomplete > ul': { fontFamily: 'var(--mono)', fontSize: 'var(--size-s)', maxHeight: '320px', minWidth: 'min(340px, 80vw)', maxWidth: 'min(640px, 92vw)' },
-  '.cm-tooltip.cm-tooltip-autocomplete > ul > li': { padding: '4px 10px', lineHeight: '1.4', display: 'flex', gap: '10px' },
+  '.cm-tooltip.cm-tooltip-autocomplete > ul': {
+    fontFamily: 'var(--mono)',
+    fontSize: 'var(--size-s)',
+    maxHeight: '320px',
+    minWidth: 'min(340px, 80vw)',
+    maxWidth: 'min(640px, 92vw)',
+  },
+  '.cm-tooltip.cm-tooltip-autocomplete > ul > li': {
+    padding: '4px 10px',
+    lineHeight: '1.4',
+    display: 'flex',
+    gap: '10px',
+  },
   '.cm-tooltip-autocomplete ul li[aria-selected]': { background: 'var(--accent-soft)', color: 'var(--ink)' },
   '.cm-completionLabel': { overflow: 'hidden', textOverflow: 'ellipsis', flex: '1 1 auto' },
   '.cm-completionMatchedText': { textDecoration: 'none', color: 'var(--accent)', fontWeight: '700' },
   '.cm-completionDetail': { fontStyle: 'normal', color: 'var(--ink-3)', marginLeft: '0' },
-  '.cm-tooltip.cm-completionInfo': { padding: '8px 10px', maxWidth: 'min(380px, 80vw)', whiteSpace: 'pre-line', lineHeight: '1.45' },
+  '.cm-tooltip.cm-completionInfo': {
+    padding: '8px 10px',
+    maxWidth: 'min(380px, 80vw)',
+    whiteSpace: 'pre-line',
+    lineHeight: '1.45',
+  },
   '.cm-diagnostic': { padding: '5px 10px', borderLeft: '3px solid var(--crit)' },
   '.cm-diagnostic-warning': { borderLeftColor: 'var(--warn)' },
-  '.cm-lintRange-error': { backgroundImage: 'none', textDecoration: 'underline wavy var(--crit)', textUnderlineOffset: '3px' },
-  '.cm-lintRange-warning': { backgroundImage: 'none', textDecoration: 'underline wavy var(--warn)', textUnderlineOffset: '3px' },
+  '.cm-lintRange-error': {
+    backgroundImage: 'none',
+    textDecoration: 'underline wavy var(--crit)',
+    textUnderlineOffset: '3px',
+  },
+  '.cm-lintRange-warning': {
+    backgroundImage: 'none',
+    textDecoration: 'underline wavy var(--warn)',
+    textUnderlineOffset: '3px',
+  },
   '.cm-lintPoint:after': { borderBottomColor: 'var(--crit)' },
 });
 
@@ -76,8 +129,12 @@ type Typed = { name: string; type: number; value: string };
 // match selects what the label is asked of: the metric, and what is equal to a
 // value elsewhere in the braces.
 function match(metric?: string, matchers: Typed[] = [], label = ''): string {
-  const equal = matchers.filter((m) => m.type === EqlSingle && m.value !== '' && m.name !== label && m.name !== '__name__');
-  return metric || equal.length ? selector({ name: metric ?? '', matchers: equal.map((m) => ({ name: m.name, type: '=', value: m.value })) }) : '';
+  const equal = matchers.filter(
+    (m) => m.type === EqlSingle && m.value !== '' && m.name !== label && m.name !== '__name__',
+  );
+  return metric || equal.length
+    ? selector({ name: metric ?? '', matchers: equal.map((m) => ({ name: m.name, type: '=', value: m.value })) })
+    : '';
 }
 
 const remote = newCompleteStrategy({
@@ -99,16 +156,27 @@ function withHistory(past: () => string[]): CompleteStrategy {
       const r = await remote.promQL(context);
       const doc = context.state.doc.toString();
       const typed = doc.trim().toLowerCase();
-      const own: Completion[] = past().filter((h) => h !== doc && h.toLowerCase().includes(typed)).slice(0, 20).map((h) => ({
-        label: h.length > 90 ? `${h.slice(0, 89)}…` : h,
-        detail: 'history',
-        info: h.length > 90 ? h : undefined,
-        boost: -99,
-        apply: (view) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: h }, selection: { anchor: h.length } }),
-      } as Completion));
+      const own: Completion[] = past()
+        .filter((h) => h !== doc && h.toLowerCase().includes(typed))
+        .slice(0, 20)
+        .map(
+          (h) =>
+            ({
+              label: h.length > 90 ? `${h.slice(0, 89)}…` : h,
+              detail: 'history',
+              info: h.length > 90 ? h : undefined,
+              boost: -99,
+              apply: (view) =>
+                view.dispatch({
+                  changes: { from: 0, to: view.state.doc.length, insert: h },
+                  selection: { anchor: h.length },
+                }),
+            }) as Completion,
+        );
       // Only where a whole expression begins does another one fit.
       const word = context.matchBefore(/[\w:]*/);
-      if (!own.length || !word || doc.slice(0, word.from).trim() !== '' || doc.slice(context.pos).trim() !== '') return r;
+      if (!own.length || !word || doc.slice(0, word.from).trim() !== '' || doc.slice(context.pos).trim() !== '')
+        return r;
       return r ? { ...r, options: [...r.options, ...own] } : { from: word.from, options: own };
     },
   };
@@ -149,32 +217,66 @@ export default function Editor(p: EditorProps) {
           bracketMatching(),
           closeBrackets(),
           EditorView.lineWrapping,
-          EditorView.contentAttributes.of({ 'aria-label': p.label, 'aria-multiline': 'true', spellcheck: 'false', autocapitalize: 'off', autocorrect: 'off' }),
+          EditorView.contentAttributes.of({
+            'aria-label': p.label,
+            'aria-multiline': 'true',
+            spellcheck: 'false',
+            autocapitalize: 'off',
+            autocorrect: 'off',
+          }),
           placeholder('PromQL: Enter runs, Shift+Enter for a new line'),
           promql.asExtension(),
           linter(() => serverError(latest.current)),
           autocompletion({ icons: false, maxRenderedOptions: 60 }),
           keymap.of([
             ...completionKeymap,
-            { key: 'Enter', run: () => { latest.current.onRun(); return true; } },
-            { key: 'Mod-Enter', run: () => { latest.current.onRun(); return true; } },
+            {
+              key: 'Enter',
+              run: () => {
+                latest.current.onRun();
+                return true;
+              },
+            },
+            {
+              key: 'Mod-Enter',
+              run: () => {
+                latest.current.onRun();
+                return true;
+              },
+            },
             { key: 'Shift-Enter', run: insertNewlineAndIndent },
             { key: 'Ctrl-ArrowUp', run: recall(1) },
             { key: 'Ctrl-ArrowDown', run: recall(-1) },
             { key: 'Ctrl-Space', run: startCompletion },
-            { key: 'Escape', run: (e) => { e.contentDOM.blur(); latest.current.onLeave(); return true; } },
-            ...closeBracketsKeymap, ...lintKeymap, ...historyKeymap,
+            {
+              key: 'Escape',
+              run: (e) => {
+                e.contentDOM.blur();
+                latest.current.onLeave();
+                return true;
+              },
+            },
+            ...closeBracketsKeymap,
+            ...lintKeymap,
+            ...historyKeymap,
           ]),
           Prec.low(keymap.of(defaultKeymap)),
-          EditorView.updateListener.of((u) => { if (u.docChanged) latest.current.onChange(u.state.doc.toString()); }),
+          EditorView.updateListener.of((u) => {
+            if (u.docChanged) latest.current.onChange(u.state.doc.toString());
+          }),
         ],
       }),
     });
     view.current = v;
     p.onReady({
       focus: () => v.focus(),
-      set: (text) => { if (v.state.doc.toString() !== text) put(v, text); },
-      insert: (text) => { v.dispatch(v.state.replaceSelection(text)); v.focus(); },
+      set: (text) => {
+        if (v.state.doc.toString() !== text) put(v, text);
+      },
+      insert: (text) => {
+        v.dispatch(v.state.replaceSelection(text));
+        v.focus();
+      },
     });
     return () => {
       latest.current.onReady(null);
@@ -184,7 +286,9 @@ export default function Editor(p: EditorProps) {
     };
   }, []);
 
-  useEffect(() => { if (view.current) forceLinting(view.current); }, [p.error?.from, p.error?.text]);
+  useEffect(() => {
+    if (view.current) forceLinting(view.current);
+  }, [p.error?.from, p.error?.text]);
 
   return <div class="editorhost" ref={host} />;
 }
@@ -199,5 +303,7 @@ function serverError(p: EditorProps): Diagnostic[] {
   const end = p.value.length;
   const from = Math.min(p.error.from, Math.max(0, end - 1));
   const word = /^[\w:.]+/.exec(p.value.slice(from));
-  return end ? [{ from, to: Math.min(end, from + (word?.[0].length ?? 1)), severity: 'error', message: p.error.text }] : [];
+  return end
+    ? [{ from, to: Math.min(end, from + (word?.[0].length ?? 1)), severity: 'error', message: p.error.text }]
+    : [];
 }

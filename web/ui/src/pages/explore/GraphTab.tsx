@@ -23,9 +23,31 @@ const MOST = 200; // series drawn unless all are asked for
 const MOST_HEAT = 10_000; // series added up in a heatmap
 const LEGEND = 200;
 
-interface Answer { from: number; to: number; begun: number; grid: Grid; times: number[]; series: { metric: Record<string, string>; values: (number | null)[] }[]; raw: MatrixSeries[]; cut: boolean; data: QueryData }
+interface Answer {
+  from: number;
+  to: number;
+  begun: number;
+  grid: Grid;
+  times: number[];
+  series: { metric: Record<string, string>; values: (number | null)[] }[];
+  raw: MatrixSeries[];
+  cut: boolean;
+  data: QueryData;
+}
 
-export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number; i: number; change: (q: Partial<Query>) => void; failed: (e: { expr: string; message: string } | undefined) => void }) {
+export function GraphTab({
+  q,
+  nth,
+  i,
+  change,
+  failed,
+}: {
+  q: Query;
+  nth: number;
+  i: number;
+  change: (q: Partial<Query>) => void;
+  failed: (e: { expr: string; message: string } | undefined) => void;
+}) {
   const [all, setAll] = useState(false);
   const { from, to } = range.value;
   const length = to - from;
@@ -34,31 +56,57 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
   const heat = q.mode === 'heatmap';
   const tooFine = length / step > 11_000;
 
-  const run = useRun<Answer>(q.expr && !tooFine ? JSON.stringify([q.expr, step, heat, all, frozen.value ? from : length]) : null, nth, async (signal) => {
-    const r = range.value;
-    const grid = { ...aligned(r, step), step };
-    const id = `${all} ${q.expr}`;
-    // A refresh asks only for new steps. What was cut off, or has histograms,
-    // cannot be continued.
-    const asked = heat ? grid : cache.current.missing(id, grid);
-    try {
-      const data = await rangeData(q.expr, asked, signal, { stats: 'true', limit: String(heat ? MOST_HEAT : all ? 0 : MOST) });
-      failed(undefined);
-      const raw = data.resultType === 'matrix' ? data.result : [];
-      const begun = performance.now();
-      const cut = noticesOf(data).warnings.includes(TRUNCATED);
-      if (heat) return { from: r.from, to: r.to, begun, grid, times: [], series: [], raw, cut, data };
-      const frame = cache.current.put(id, grid, asked, raw);
-      if (cut || raw.some((s) => s.histograms?.length)) cache.current = new RangeCache(2);
-      return { from: r.from, to: r.to, begun, grid, times: frame.times, series: frame.series.slice(0, all ? undefined : MOST), raw, cut, data };
-    } catch (e) {
-      if (!signal.aborted) failed({ expr: q.expr, message: (e as Error).message });
-      throw e;
-    }
-  }, (a) => a.series.length > 2_000);
+  const run = useRun<Answer>(
+    q.expr && !tooFine ? JSON.stringify([q.expr, step, heat, all, frozen.value ? from : length]) : null,
+    nth,
+    async (signal) => {
+      const r = range.value;
+      const grid = { ...aligned(r, step), step };
+      const id = `${all} ${q.expr}`;
+      // A refresh asks only for new steps. What was cut off, or has histograms,
+      // cannot be continued.
+      const asked = heat ? grid : cache.current.missing(id, grid);
+      try {
+        const data = await rangeData(q.expr, asked, signal, {
+          stats: 'true',
+          limit: String(heat ? MOST_HEAT : all ? 0 : MOST),
+        });
+        failed(undefined);
+        const raw = data.resultType === 'matrix' ? data.result : [];
+        const begun = performance.now();
+        const cut = noticesOf(data).warnings.includes(TRUNCATED);
+        if (heat) return { from: r.from, to: r.to, begun, grid, times: [], series: [], raw, cut, data };
+        const frame = cache.current.put(id, grid, asked, raw);
+        if (cut || raw.some((s) => s.histograms?.length)) cache.current = new RangeCache(2);
+        return {
+          from: r.from,
+          to: r.to,
+          begun,
+          grid,
+          times: frame.times,
+          series: frame.series.slice(0, all ? undefined : MOST),
+          raw,
+          cut,
+          data,
+        };
+      } catch (e) {
+        if (!signal.aborted) failed({ expr: q.expr, message: (e as Error).message });
+        throw e;
+      }
+    },
+    (a) => a.series.length > 2_000,
+  );
 
-  const exemplars = useRun<Exemplar[]>(q.exemplars && !heat && q.expr ? JSON.stringify([q.expr, frozen.value ? from : length]) : null, nth,
-    (signal) => request<ExemplarSeries[]>('/api/v1/query_exemplars', { params: { query: q.expr, start: range.value.from, end: range.value.to }, signal }).then((d) => exemplarsOf(d ?? [])), () => false);
+  const exemplars = useRun<Exemplar[]>(
+    q.exemplars && !heat && q.expr ? JSON.stringify([q.expr, frozen.value ? from : length]) : null,
+    nth,
+    (signal) =>
+      request<ExemplarSeries[]>('/api/v1/query_exemplars', {
+        params: { query: q.expr, start: range.value.from, end: range.value.to },
+        signal,
+      }).then((d) => exemplarsOf(d ?? [])),
+    () => false,
+  );
   const dots = useMemo(() => exemplars.data?.map(dotOf), [exemplars.data, isUTC()]);
 
   const a = run.data;
@@ -70,58 +118,179 @@ export function GraphTab({ q, nth, i, change, failed }: { q: Query; nth: number;
 
   return (
     <div class="result">
-      <RunLine run={run} what={a && <>{a.cut ? `first ${(heat ? MOST_HEAT : MOST).toLocaleString('en')}` : (heat ? a.raw : a.series).length.toLocaleString('en')} series · step {durationText(a.grid.step) === '0s' ? `${a.grid.step}s` : durationText(a.grid.step)}</>}>
+      <RunLine
+        run={run}
+        what={
+          a && (
+            <>
+              {a.cut
+                ? `first ${(heat ? MOST_HEAT : MOST).toLocaleString('en')}`
+                : (heat ? a.raw : a.series).length.toLocaleString('en')}{' '}
+              series · step {durationText(a.grid.step) === '0s' ? `${a.grid.step}s` : durationText(a.grid.step)}
+            </>
+          )
+        }
+      >
         <span class="group" role="group" aria-label="Kind of graph">
-          {(['lines', 'stacked', 'heatmap'] as Mode[]).map((m) => <button type="button" class="btn" key={m} aria-pressed={q.mode === m} onClick={() => setMode(m)}>{m[0]!.toUpperCase() + m.slice(1)}</button>)}
+          {(['lines', 'stacked', 'heatmap'] as Mode[]).map((m) => (
+            <button type="button" class="btn" key={m} aria-pressed={q.mode === m} onClick={() => setMode(m)}>
+              {m[0]!.toUpperCase() + m.slice(1)}
+            </button>
+          ))}
         </span>
-        {!heat && <button type="button" class="btn" aria-pressed={q.exemplars} title="Single measurements with the labels that they came with, such as a trace" onClick={() => change({ exemplars: !q.exemplars })}>Exemplars</button>}
+        {!heat && (
+          <button
+            type="button"
+            class="btn"
+            aria-pressed={q.exemplars}
+            title="Single measurements with the labels that they came with, such as a trace"
+            onClick={() => change({ exemplars: !q.exemplars })}
+          >
+            Exemplars
+          </button>
+        )}
         <StepPicker q={q} change={change} auto={step} />
       </RunLine>
-      {tooFine && <p class="note warn" role="alert">A step of {durationText(step)} makes more than 11,000 points of this range, which the server refuses. <button type="button" class="btn" onClick={() => change({ step: undefined })}>Choose the step by the range</button></p>}
+      {tooFine && (
+        <p class="note warn" role="alert">
+          A step of {durationText(step)} makes more than 11,000 points of this range, which the server refuses.{' '}
+          <button type="button" class="btn" onClick={() => change({ step: undefined })}>
+            Choose the step by the range
+          </button>
+        </p>
+      )}
       {!run.running && <QueryError expr={q.expr} error={run.error} />}
       {a && <Notices data={a.data} />}
       {a?.cut && !heat && (
         <p class="note warn">
-          {total ? `${total.toLocaleString('en')} series` : `More than ${MOST} series`}; the first {MOST} are drawn. <button type="button" class="btn" onClick={() => setAll(true)}>Show all{total ? ` ${total.toLocaleString('en')}` : ''}</button>
+          {total ? `${total.toLocaleString('en')} series` : `More than ${MOST} series`}; the first {MOST} are drawn.{' '}
+          <button type="button" class="btn" onClick={() => setAll(true)}>
+            Show all{total ? ` ${total.toLocaleString('en')}` : ''}
+          </button>
         </p>
       )}
-      {a?.cut && heat && <p class="note warn">Only the first {MOST_HEAT.toLocaleString('en')} series are added up. Aggregate with sum by (le) (…), or select fewer.</p>}
-      {all && <p class="dim runline">All series are asked for. <button type="button" class="btn" onClick={() => setAll(false)}>Only the first {MOST}</button></p>}
-      {!a && run.running && <div class="waiting"><div class="skeleton" style={{ height: '344px' }} /></div>}
-      {a && (heat ? a.raw.length === 0 : a.series.length === 0) && !run.error && <Empty icon="chart" title="No data in this range" why="Choose a longer range, or look at Explain." />}
-      {a && heat && a.raw.length > 0 && <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />}
-      {a && !heat && native && <p class="note">These are native histograms. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw them as a heatmap</button></p>}
-      {a && !heat && !native && isClassic(a.raw) && q.mode === 'lines' && a.raw.length > 3 && <p class="dim runline">These are the buckets of a histogram. <button type="button" class="btn" onClick={() => setMode('heatmap')}>Draw as a heatmap</button></p>}
-      {drawn && drawn.lines.length > 0 && <Lines {...drawn} a={a!} q={q} i={i} stale={run.old || !!run.error} dots={dots} />}
+      {a?.cut && heat && (
+        <p class="note warn">
+          Only the first {MOST_HEAT.toLocaleString('en')} series are added up. Aggregate with sum by (le) (…), or select
+          fewer.
+        </p>
+      )}
+      {all && (
+        <p class="dim runline">
+          All series are asked for.{' '}
+          <button type="button" class="btn" onClick={() => setAll(false)}>
+            Only the first {MOST}
+          </button>
+        </p>
+      )}
+      {!a && run.running && (
+        <div class="waiting">
+          <div class="skeleton" style={{ height: '344px' }} />
+        </div>
+      )}
+      {a && (heat ? a.raw.length === 0 : a.series.length === 0) && !run.error && (
+        <Empty icon="chart" title="No data in this range" why="Choose a longer range, or look at Explain." />
+      )}
+      {a && heat && a.raw.length > 0 && (
+        <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />
+      )}
+      {a && !heat && native && (
+        <p class="note">
+          These are native histograms.{' '}
+          <button type="button" class="btn" onClick={() => setMode('heatmap')}>
+            Draw them as a heatmap
+          </button>
+        </p>
+      )}
+      {a && !heat && !native && isClassic(a.raw) && q.mode === 'lines' && a.raw.length > 3 && (
+        <p class="dim runline">
+          These are the buckets of a histogram.{' '}
+          <button type="button" class="btn" onClick={() => setMode('heatmap')}>
+            Draw as a heatmap
+          </button>
+        </p>
+      )}
+      {drawn && drawn.lines.length > 0 && (
+        <Lines {...drawn} a={a!} q={q} i={i} stale={run.old || !!run.error} dots={dots} />
+      )}
       {q.exemplars && !heat && <ExemplarList i={i} run={exemplars} />}
     </div>
   );
 }
 
-const dotOf = (e: Exemplar): Dot => ({ time: e.time, value: e.value, text: [`${format(e.value)} at ${dateTime(e.time, isUTC(), true)}`, ...Object.entries(e.labels).map(([k, v]) => `${k}=${v}`), seriesName(e.series)] });
-const labelsOf = (e: Exemplar) => Object.entries(e.labels).map(([k, v]) => `${k}=${v}`).join('  ');
+const dotOf = (e: Exemplar): Dot => ({
+  time: e.time,
+  value: e.value,
+  text: [
+    `${format(e.value)} at ${dateTime(e.time, isUTC(), true)}`,
+    ...Object.entries(e.labels).map(([k, v]) => `${k}=${v}`),
+    seriesName(e.series),
+  ],
+});
+const labelsOf = (e: Exemplar) =>
+  Object.entries(e.labels)
+    .map(([k, v]) => `${k}=${v}`)
+    .join('  ');
 
 // ExemplarList has what the graph shows by dots, to read and to copy.
 function ExemplarList({ i, run }: { i: number; run: Run<Exemplar[]> }) {
   const all = run.data ?? [];
-  if (run.error) return <p class="note crit" role="alert"><b>Exemplars: </b>{run.error.message}</p>;
+  if (run.error)
+    return (
+      <p class="note crit" role="alert">
+        <b>Exemplars: </b>
+        {run.error.message}
+      </p>
+    );
   if (!run.data) return null;
-  if (!all.length) return <p class="note">No exemplars in this range. Targets give them in the OpenMetrics format only, and the server keeps them with <code>--enable-feature=exemplar-storage</code>.</p>;
+  if (!all.length)
+    return (
+      <p class="note">
+        No exemplars in this range. Targets give them in the OpenMetrics format only, and the server keeps them with{' '}
+        <code>--enable-feature=exemplar-storage</code>.
+      </p>
+    );
   return (
     <details class="exemplars">
-      <summary>{all.length.toLocaleString('en')} {all.length === 1 ? 'exemplar' : 'exemplars'}, the diamonds in the graph</summary>
-      <Table label={`Exemplars of query ${i + 1}`} rows={all} rowKey={(e) => `${e.time} ${e.value} ${JSON.stringify([e.labels, e.series])}`} sortParam={`g${i}.exemplars`} listKeys={false} columns={[
-        { id: 'time', title: 'Time', sort: (e) => e.time, cell: (e) => <Time time={e.time} withSeconds /> },
-        { id: 'value', title: 'Value', num: true, sort: (e) => e.value, cell: (e) => <span title={String(e.value)}>{format(e.value)}</span> },
-        { id: 'labels', title: 'Labels', class: 'mono nowrap', cell: (e) => labelsOf(e) },
-        { id: 'series', title: 'Series', class: 'mono nowrap', cell: (e) => <span class="dim">{seriesName(e.series)}</span> },
-      ]} card={(e) => (
-        <span class="stack" style={{ gap: '4px' }}>
-          <span class="row"><span class="grow"><Time time={e.time} withSeconds /></span><b class="num">{format(e.value)}</b></span>
-          <span class="mono ellipsis">{labelsOf(e)}</span>
-          <span class="mono dim ellipsis">{seriesName(e.series)}</span>
-        </span>
-      )} />
+      <summary>
+        {all.length.toLocaleString('en')} {all.length === 1 ? 'exemplar' : 'exemplars'}, the diamonds in the graph
+      </summary>
+      <Table
+        label={`Exemplars of query ${i + 1}`}
+        rows={all}
+        rowKey={(e) => `${e.time} ${e.value} ${JSON.stringify([e.labels, e.series])}`}
+        sortParam={`g${i}.exemplars`}
+        listKeys={false}
+        columns={[
+          { id: 'time', title: 'Time', sort: (e) => e.time, cell: (e) => <Time time={e.time} withSeconds /> },
+          {
+            id: 'value',
+            title: 'Value',
+            num: true,
+            sort: (e) => e.value,
+            cell: (e) => <span title={String(e.value)}>{format(e.value)}</span>,
+          },
+          { id: 'labels', title: 'Labels', class: 'mono nowrap', cell: (e) => labelsOf(e) },
+          {
+            id: 'series',
+            title: 'Series',
+            class: 'mono nowrap',
+            cell: (e) => <span class="dim">{seriesName(e.series)}</span>,
+          },
+        ]}
+        card={(e) => (
+          <span class="stack" style={{ gap: '4px' }}>
+            <span class="row">
+              <span class="grow">
+                <Time time={e.time} withSeconds />
+              </span>
+              <b class="num">{format(e.value)}</b>
+            </span>
+            <span class="mono ellipsis">{labelsOf(e)}</span>
+            <span class="mono dim ellipsis">{seriesName(e.series)}</span>
+          </span>
+        )}
+      />
     </details>
   );
 }
@@ -129,7 +298,9 @@ function ExemplarList({ i, run }: { i: number; run: Run<Exemplar[]> }) {
 const names = new Intl.Collator('en', { numeric: true });
 
 // All labels in which the series differ name them.
-function linesOf(a: Answer | undefined): { times: number[]; lines: Line[]; common: Record<string, string> } | undefined {
+function linesOf(
+  a: Answer | undefined,
+): { times: number[]; lines: Line[]; common: Record<string, string> } | undefined {
   if (!a) return undefined;
   const with_ = a.series.filter((s) => s.values.some((v) => v !== null));
   const common: Record<string, string> = {};
@@ -137,9 +308,16 @@ function linesOf(a: Answer | undefined): { times: number[]; lines: Line[]; commo
     Object.assign(common, with_[0]!.metric);
     for (const s of with_) for (const k in common) if (s.metric[k] !== common[k]) delete common[k];
   }
-  const lines = with_.map((s) => ({ name: seriesName(common.__name__ ? omit(s.metric, '__name__') : s.metric, common), labels: s.metric, query: 0, values: s.values, negate: false, colour: '' }));
+  const lines = with_.map((s) => ({
+    name: seriesName(common.__name__ ? omit(s.metric, '__name__') : s.metric, common),
+    labels: s.metric,
+    query: 0,
+    values: s.values,
+    negate: false,
+    colour: '',
+  }));
   lines.sort((x, y) => names.compare(x.name, y.name));
-  lines.forEach((l, i) => (l.colour = colour(i)));
+  for (const [i, l] of lines.entries()) l.colour = colour(i);
   return { times: a.times, lines, common };
 }
 
@@ -154,47 +332,123 @@ function useTotal(expr: string | null): number | undefined {
   useEffect(() => {
     if (expr === null || n?.expr === expr) return;
     const abort = new AbortController();
-    vector(`count(${expr}\n)`, frozen.value ? range.value.to : undefined, abort.signal).then((v) => set({ expr, n: Number(v[0]?.value?.[1] ?? 0) }), () => undefined);
+    vector(`count(${expr}\n)`, frozen.value ? range.value.to : undefined, abort.signal).then(
+      (v) => set({ expr, n: Number(v[0]?.value?.[1] ?? 0) }),
+      () => undefined,
+    );
     return () => abort.abort();
   }, [expr]);
   return expr !== null && n?.expr === expr ? n.n : undefined;
 }
 
-function Lines({ times, lines, common, a, q, i, stale, dots }: { dots: Dot[] | undefined; times: number[]; lines: Line[]; common: Record<string, string>; a: Answer; q: Query; i: number; stale: boolean }) {
+function Lines({
+  times,
+  lines,
+  common,
+  a,
+  q,
+  i,
+  stale,
+  dots,
+}: {
+  dots: Dot[] | undefined;
+  times: number[];
+  lines: Line[];
+  common: Record<string, string>;
+  a: Answer;
+  q: Query;
+  i: number;
+  stale: boolean;
+}) {
   const [off, setOff] = useState<ReadonlySet<string>>(new Set());
   const [cursor, setCursor] = useState<number | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
   const { step } = a.grid;
-  const data = useMemo(() => ({ times, lines, hiddenSeries: 0, time: 0, from: a.from, to: a.to, step, begun: a.begun }), [a, lines]);
-  useEffect(() => { setOff(new Set()); setCursor(null); }, [q.expr]);
+  const data = useMemo(
+    () => ({ times, lines, hiddenSeries: 0, time: 0, from: a.from, to: a.to, step, begun: a.begun }),
+    [a, lines],
+  );
+  useEffect(() => {
+    setOff(new Set());
+    setCursor(null);
+  }, [q.expr]);
   const at = cursor ?? lastWith(lines, times.length);
   // Columns as wide as the longest name and its value, so that both stand together.
-  const wide = useMemo(() => Math.min(90, lines.slice(0, LEGEND).reduce((n, l) => Math.max(n, l.name.length), 12) + 14), [lines]);
-  const toggle = (name: string, only: boolean) => setOff((o) => {
-    if (only) {
-      const others = lines.map((l) => l.name).filter((n) => n !== name);
-      return others.every((n) => o.has(n)) && !o.has(name) ? new Set() : new Set(others);
-    }
-    const n = new Set(o);
-    if (!n.delete(name)) n.add(name);
-    return n;
-  });
+  const wide = useMemo(
+    () => Math.min(90, lines.slice(0, LEGEND).reduce((n, l) => Math.max(n, l.name.length), 12) + 14),
+    [lines],
+  );
+  const toggle = (name: string, only: boolean) =>
+    setOff((o) => {
+      if (only) {
+        const others = lines.map((l) => l.name).filter((n) => n !== name);
+        return others.every((n) => o.has(n)) && !o.has(name) ? new Set() : new Set(others);
+      }
+      const n = new Set(o);
+      if (!n.delete(name)) n.add(name);
+      return n;
+    });
   return (
     <div class="chart">
       <div class="graphtime">
-        {Object.keys(common).length > 0 && <span class="common"><span class="dim">All series:</span>{Object.entries(common).map(([k, v]) => <span class="chip mono" key={k}><span class="wrap">{k === '__name__' ? <b>{v}</b> : <>{k}=<b>{v}</b></>}</span></span>)}</span>}
-        <span class="at">{at !== null && times[at] !== undefined && `${date(times[at]!, isUTC())} ${clock(times[at]!, isUTC(), step < 60)}`}</span>
+        {Object.keys(common).length > 0 && (
+          <span class="common">
+            <span class="dim">All series:</span>
+            {Object.entries(common).map(([k, v]) => (
+              <span class="chip mono" key={k}>
+                <span class="wrap">
+                  {k === '__name__' ? (
+                    <b>{v}</b>
+                  ) : (
+                    <>
+                      {k}=<b>{v}</b>
+                    </>
+                  )}
+                </span>
+              </span>
+            ))}
+          </span>
+        )}
+        <span class="at">
+          {at !== null &&
+            times[at] !== undefined &&
+            `${date(times[at]!, isUTC())} ${clock(times[at]!, isUTC(), step < 60)}`}
+        </span>
       </div>
-      <Plot title={`Query ${i + 1}`} queries={[]} data={data} off={off} onCursor={setCursor} onFocus={setFocus} stale={stale} stack={q.mode === 'stacked'} height={320} {...(dots && { dots })} {...(q.min !== undefined && { min: q.min })} />
-      <div class="legend explorelegend" style={{ gridTemplateColumns: `repeat(auto-fill, minmax(min(100%, ${wide}ch), 1fr))` }}>
+      <Plot
+        title={`Query ${i + 1}`}
+        queries={[]}
+        data={data}
+        off={off}
+        onCursor={setCursor}
+        onFocus={setFocus}
+        stale={stale}
+        stack={q.mode === 'stacked'}
+        height={320}
+        {...(dots && { dots })}
+        {...(q.min !== undefined && { min: q.min })}
+      />
+      <div
+        class="legend explorelegend"
+        style={{ gridTemplateColumns: `repeat(auto-fill, minmax(min(100%, ${wide}ch), 1fr))` }}
+      >
         {lines.slice(0, LEGEND).map((l, k) => (
-          <button type="button" key={l.name} class={focus === l.name ? 'focus' : ''} aria-pressed={!off.has(l.name)} title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`} onClick={(e) => toggle(l.name, e.shiftKey)}>
+          <button
+            type="button"
+            key={l.name}
+            class={focus === l.name ? 'focus' : ''}
+            aria-pressed={!off.has(l.name)}
+            title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`}
+            onClick={(e) => toggle(l.name, e.shiftKey)}
+          >
             <span class={`swatch${dash(k) ? ' dashed' : ''}`} style={{ color: l.colour }} />
             <span class="name mono">{l.name}</span>
             <span class="value">{at === null ? '' : format(l.values[at])}</span>
           </button>
         ))}
-        {lines.length > LEGEND && <span class="dim">and {(lines.length - LEGEND).toLocaleString('en')} more, all drawn</span>}
+        {lines.length > LEGEND && (
+          <span class="dim">and {(lines.length - LEGEND).toLocaleString('en')} more, all drawn</span>
+        )}
       </div>
     </div>
   );
@@ -207,26 +461,58 @@ function lastWith(lines: Line[], n: number): number | null {
 
 function HeatPart({ a, stale, toLines }: { a: Answer; stale: boolean; toLines: () => void }) {
   const heat = useMemo(() => heatOf(a.raw, a.grid), [a]);
-  if (!heat) return <Empty icon="chart" title="These are no histograms" why="A heatmap needs series with the label le, such as sum by (le) (rate(…_bucket[5m])), or native histograms."><button type="button" class="btn" onClick={toLines}>Draw lines</button></Empty>;
+  if (!heat)
+    return (
+      <Empty
+        icon="chart"
+        title="These are no histograms"
+        why="A heatmap needs series with the label le, such as sum by (le) (rate(…_bucket[5m])), or native histograms."
+      >
+        <button type="button" class="btn" onClick={toLines}>
+          Draw lines
+        </button>
+      </Empty>
+    );
   if (!heat.rows.length) return <Empty icon="chart" title="All buckets are empty in this range" />;
   return <Heatmap heat={heat} stale={stale} step={a.grid.step} />;
 }
 
 const STEPS = ['1s', '5s', '15s', '30s', '1m', '5m', '15m', '1h', '6h', '1d'];
 function StepPicker({ q, change, auto }: { q: Query; change: (q: Partial<Query>) => void; auto: number }) {
-  const steps = [...new Set([...STEPS, ...(q.step ? [durationText(q.step) === '0s' ? `${q.step * 1000}ms` : durationText(q.step)] : [])])];
+  const steps = [
+    ...new Set([
+      ...STEPS,
+      ...(q.step ? [durationText(q.step) === '0s' ? `${q.step * 1000}ms` : durationText(q.step)] : []),
+    ]),
+  ];
   const value = q.step ? (q.step < 1 ? `${q.step * 1000}ms` : durationText(q.step)) : q.density;
   return (
-    <label class="steppick"><span class="sr">Resolution</span>
-      <select class="field" value={value} onChange={(e) => {
-        const v = e.currentTarget.value;
-        const s = parseDuration(v);
-        change(s ? { step: s } : { step: undefined, density: v as Density });
-      }}>
+    <label class="steppick">
+      <span class="sr">Resolution</span>
+      <select
+        class="field"
+        value={value}
+        onChange={(e) => {
+          const v = e.currentTarget.value;
+          const s = parseDuration(v);
+          change(s ? { step: s } : { step: undefined, density: v as Density });
+        }}
+      >
         <optgroup label="By the range">
-          {(['low', 'medium', 'high'] as Density[]).map((d) => <option key={d} value={d}>{d === 'low' ? 'Coarse' : d === 'medium' ? 'Medium' : 'Fine'}{!q.step && q.density === d ? `, ${durationText(auto) === '0s' ? auto : durationText(auto)}` : ''}</option>)}
+          {(['low', 'medium', 'high'] as Density[]).map((d) => (
+            <option key={d} value={d}>
+              {d === 'low' ? 'Coarse' : d === 'medium' ? 'Medium' : 'Fine'}
+              {!q.step && q.density === d ? `, ${durationText(auto) === '0s' ? auto : durationText(auto)}` : ''}
+            </option>
+          ))}
         </optgroup>
-        <optgroup label="Step">{steps.map((s) => <option key={s} value={s}>{s}</option>)}</optgroup>
+        <optgroup label="Step">
+          {steps.map((s) => (
+            <option key={s} value={s}>
+              {s}
+            </option>
+          ))}
+        </optgroup>
       </select>
     </label>
   );

@@ -18,7 +18,14 @@ import { TableTab } from './TableTab';
 type Code = typeof import('./Editor');
 let code: Code | undefined;
 let asked: Promise<Code> | undefined;
-const load = () => (asked ??= import('./Editor').then((m) => (code = m), (e) => { asked = undefined; throw e; }));
+const load = () =>
+  (asked ??= import('./Editor').then(
+    (m) => (code = m),
+    (e) => {
+      asked = undefined;
+      throw e;
+    },
+  ));
 
 export interface PanelProps {
   q: Query;
@@ -47,15 +54,27 @@ export function QueryPanel(p: PanelProps) {
   change.current = draft;
 
   // Another query in the URL, unless it is the one just typed.
-  useEffect(() => { if (change.current.trim() !== q.expr) set(q.expr); }, [q.expr]);
-  useEffect(() => { void load().then((m) => setEditor(() => m.default), () => toast('The editor could not be loaded; the plain field works', true)); }, []);
+  useEffect(() => {
+    if (change.current.trim() !== q.expr) set(q.expr);
+  }, [q.expr]);
+  useEffect(() => {
+    void load().then(
+      (m) => setEditor(() => m.default),
+      () => toast('The editor could not be loaded; the plain field works', true),
+    );
+  }, []);
 
   const run = () => {
     const expr = change.current.trim();
-    if (expr === q.expr) { setNth(nth + 1); p.again(); }
-    else p.run(expr);
+    if (expr === q.expr) {
+      setNth(nth + 1);
+      p.again();
+    } else p.run(expr);
   };
-  const set = (text: string) => { setDraft(text); handle.current?.set(text); };
+  const set = (text: string) => {
+    setDraft(text);
+    handle.current?.set(text);
+  };
   const format = async () => {
     try {
       set(await request<string>('/api/v1/format_query', { params: { query: draft } }));
@@ -68,7 +87,8 @@ export function QueryPanel(p: PanelProps) {
   const narrow = async (op: '=' | '=~', value: string) => {
     const m = await load();
     const text = m.withMatcher(change.current, 'machine', op, value);
-    if (text === change.current) return toast(change.current.trim() ? 'No selector to put it into' : 'Write a query first', true);
+    if (text === change.current)
+      return toast(change.current.trim() ? 'No selector to put it into' : 'Write a query first', true);
     set(text);
     if (text.trim()) p.run(text.trim());
   };
@@ -79,50 +99,136 @@ export function QueryPanel(p: PanelProps) {
   };
   const place = error && error.expr === draft ? errorPosition(draft, error.message) : undefined;
   const props: EditorProps = {
-    value: draft, label: `Query ${i + 1}, PromQL`, history: p.history, error: place,
-    onChange: setDraft, onRun: run, onLeave: () => runButton.current?.focus(),
-    onReady: (e) => { handle.current = e; if (e && p.autofocus) e.focus(); },
+    value: draft,
+    label: `Query ${i + 1}, PromQL`,
+    history: p.history,
+    error: place,
+    onChange: setDraft,
+    onRun: run,
+    onLeave: () => runButton.current?.focus(),
+    onReady: (e) => {
+      handle.current = e;
+      if (e && p.autofocus) e.focus();
+    },
   };
-  const tab = (id: Tab, name: string) => <button type="button" role="tab" aria-selected={q.tab === id} onClick={() => p.change({ tab: id }, false)}>{name}</button>;
+  const tab = (id: Tab, name: string) => (
+    <button type="button" role="tab" aria-selected={q.tab === id} onClick={() => p.change({ tab: id }, false)}>
+      {name}
+    </button>
+  );
 
   return (
     <section class="panel query" aria-label={`Query ${i + 1}`}>
       <div class="queryline">
         <div class={`editor${place ? ' bad' : ''}`}>
-          {Editor ? <Editor {...props} /> : (
-            <textarea class="field mono" rows={1} aria-label={props.label} spellcheck={false} value={draft} onInput={(e) => setDraft(e.currentTarget.value)}
-              onKeyDown={(e) => { if (e.key === 'Enter' && !e.shiftKey) { e.preventDefault(); run(); } }} />
+          {Editor ? (
+            <Editor {...props} />
+          ) : (
+            <textarea
+              class="field mono"
+              rows={1}
+              aria-label={props.label}
+              spellcheck={false}
+              value={draft}
+              onInput={(e) => setDraft(e.currentTarget.value)}
+              onKeyDown={(e) => {
+                if (e.key === 'Enter' && !e.shiftKey) {
+                  e.preventDefault();
+                  run();
+                }
+              }}
+            />
           )}
         </div>
         <div class="querybuttons">
-          <button type="button" ref={runButton} class={`btn${draft.trim() !== q.expr || !q.expr ? ' primary' : ''}`} onClick={run} title="Run (Enter in the editor)"><Icon name="play" />Run</button>
-          <button type="button" class="btn icon" title="Find a metric" aria-label="Find a metric" onClick={() => setBrowsing(true)}><Icon name="search" /></button>
+          <button
+            type="button"
+            ref={runButton}
+            class={`btn${draft.trim() !== q.expr || !q.expr ? ' primary' : ''}`}
+            onClick={run}
+            title="Run (Enter in the editor)"
+          >
+            <Icon name="play" />
+            Run
+          </button>
+          <button
+            type="button"
+            class="btn icon"
+            title="Find a metric"
+            aria-label="Find a metric"
+            onClick={() => setBrowsing(true)}
+          >
+            <Icon name="search" />
+          </button>
           <MatcherMenu narrow={(op, v) => void narrow(op, v)} />
           <Menu icon="more" title={`More for query ${i + 1}`}>
             {(close) => {
-              const item = (icon: string, text: string, act: () => void) => <button type="button" onClick={() => { close(); act(); }}><Icon name={icon} />{text}</button>;
+              const item = (icon: string, text: string, act: () => void) => (
+                <button
+                  type="button"
+                  onClick={() => {
+                    close();
+                    act();
+                  }}
+                >
+                  <Icon name={icon} />
+                  {text}
+                </button>
+              );
               return (
                 <>
                   {item('edit', 'Format', () => void format())}
                   {item('copy', 'Copy the query', () => void copy(draft))}
                   {item('plus', 'Duplicate', p.duplicate)}
-                  {item('off', q.hidden ? 'Show the result' : 'Hide the result', () => p.change({ hidden: !q.hidden }, false))}
+                  {item('off', q.hidden ? 'Show the result' : 'Hide the result', () =>
+                    p.change({ hidden: !q.hidden }, false),
+                  )}
                   {item('close', p.alone ? 'Clear' : 'Remove', p.remove)}
                   {p.history.length > 0 && <hr />}
-                  {p.history.slice(0, 12).map((h) => <button type="button" key={h} title={h} onClick={() => { close(); set(h); handle.current?.focus(); }}><Icon name="clock" /><span class="ellipsis mono">{h}</span></button>)}
+                  {p.history.slice(0, 12).map((h) => (
+                    <button
+                      type="button"
+                      key={h}
+                      title={h}
+                      onClick={() => {
+                        close();
+                        set(h);
+                        handle.current?.focus();
+                      }}
+                    >
+                      <Icon name="clock" />
+                      <span class="ellipsis mono">{h}</span>
+                    </button>
+                  ))}
                 </>
               );
             }}
           </Menu>
         </div>
       </div>
-      {q.hidden ? <p class="dim runline">The result is hidden. <button type="button" class="btn" onClick={() => p.change({ hidden: false }, false)}>Show</button></p> : (
+      {q.hidden ? (
+        <p class="dim runline">
+          The result is hidden.{' '}
+          <button type="button" class="btn" onClick={() => p.change({ hidden: false }, false)}>
+            Show
+          </button>
+        </p>
+      ) : (
         <>
-          <div class="tabs" role="tablist" aria-label={`Result of query ${i + 1}`}>{tab('table', 'Table')}{tab('graph', 'Graph')}{tab('explain', 'Explain')}</div>
-          {!q.expr ? <Hints add={p.run} browse={() => setBrowsing(true)} />
-            : q.tab === 'graph' ? <GraphTab q={q} nth={nth} i={i} change={p.change} failed={setError} />
-              : q.tab === 'explain' ? <ExplainTab q={q} nth={nth} failed={setError} explore={p.add} />
-                : <TableTab q={q} nth={nth} i={i} change={p.change} failed={setError} />}
+          <div class="tabs" role="tablist" aria-label={`Result of query ${i + 1}`}>
+            {tab('table', 'Table')}
+            {tab('graph', 'Graph')}
+            {tab('explain', 'Explain')}
+          </div>
+          {!q.expr ? (
+            <Hints add={p.run} browse={() => setBrowsing(true)} />
+          ) : q.tab === 'graph' ? (
+            <GraphTab q={q} nth={nth} i={i} change={p.change} failed={setError} />
+          ) : q.tab === 'explain' ? (
+            <ExplainTab q={q} nth={nth} failed={setError} explore={p.add} />
+          ) : (
+            <TableTab q={q} nth={nth} i={i} change={p.change} failed={setError} />
+          )}
         </>
       )}
       {browsing && <MetricsBrowser onChoose={insert} onClose={() => setBrowsing(false)} />}
@@ -140,15 +246,41 @@ const EXAMPLES: [string, string][] = [
 function Hints({ add, browse }: { add: (expr: string) => void; browse: () => void }) {
   return (
     <div class="hints">
-      <p class="dim">Write a query above, <button type="button" class="link" onClick={browse}>look through the metrics</button>, or begin with one of these:</p>
-      <ul>{EXAMPLES.map(([what, expr]) => <li key={expr}><button type="button" class="link mono" onClick={() => add(expr)}>{expr}</button> <span class="dim">{what}</span></li>)}</ul>
+      <p class="dim">
+        Write a query above,{' '}
+        <button type="button" class="link" onClick={browse}>
+          look through the metrics
+        </button>
+        , or begin with one of these:
+      </p>
+      <ul>
+        {EXAMPLES.map(([what, expr]) => (
+          <li key={expr}>
+            <button type="button" class="link mono" onClick={() => add(expr)}>
+              {expr}
+            </button>{' '}
+            <span class="dim">{what}</span>
+          </li>
+        ))}
+      </ul>
     </div>
   );
 }
 
 // MatcherMenu narrows all selectors of the query to a machine or to those of a tag.
 function MatcherMenu({ narrow }: { narrow: (op: '=' | '=~', value: string) => void }) {
-  return <Menu icon="fleet" title="Only one machine or tag">{(close) => <MatcherList choose={(op, v) => { close(); narrow(op, v); }} />}</Menu>;
+  return (
+    <Menu icon="fleet" title="Only one machine or tag">
+      {(close) => (
+        <MatcherList
+          choose={(op, v) => {
+            close();
+            narrow(op, v);
+          }}
+        />
+      )}
+    </Menu>
+  );
 }
 
 function MatcherList({ choose }: { choose: (op: '=' | '=~', value: string) => void }) {
@@ -157,17 +289,41 @@ function MatcherList({ choose }: { choose: (op: '=' | '=~', value: string) => vo
   const all = found.data ?? [];
   const tags = [...new Set(all.flatMap((m) => m.tags ?? []))].sort();
   const fits = (s: string) => s.toLowerCase().includes(text.toLowerCase());
-  const names = all.map((m) => m.machine).filter(fits).sort();
+  const names = all
+    .map((m) => m.machine)
+    .filter(fits)
+    .sort();
   return (
     <div class="matchers">
-      {all.length > 8 && <input class="field" type="search" aria-label="Filter machines and tags" placeholder="Filter" value={text} onInput={(e) => setText(e.currentTarget.value)} />}
-      <button type="button" onClick={() => choose('=', '')}>All machines</button>
+      {all.length > 8 && (
+        <input
+          class="field"
+          type="search"
+          aria-label="Filter machines and tags"
+          placeholder="Filter"
+          value={text}
+          onInput={(e) => setText(e.currentTarget.value)}
+        />
+      )}
+      <button type="button" onClick={() => choose('=', '')}>
+        All machines
+      </button>
       {tags.filter(fits).map((t) => {
         const of = all.filter((m) => m.tags?.includes(t)).map((m) => m.machine);
-        return <button type="button" key={`tag ${t}`} onClick={() => choose('=~', anyOf(of))}><span class="dim">tag</span><span class="grow">{t}</span><span class="dim num">{of.length}</span></button>;
+        return (
+          <button type="button" key={`tag ${t}`} onClick={() => choose('=~', anyOf(of))}>
+            <span class="dim">tag</span>
+            <span class="grow">{t}</span>
+            <span class="dim num">{of.length}</span>
+          </button>
+        );
       })}
       {tags.length > 0 && <hr />}
-      {names.slice(0, 100).map((m) => <button type="button" key={m} onClick={() => choose('=', m)}>{m}</button>)}
+      {names.slice(0, 100).map((m) => (
+        <button type="button" key={m} onClick={() => choose('=', m)}>
+          {m}
+        </button>
+      ))}
       {names.length > 100 && <p class="dim">and {names.length - 100} more: type a part of the name</p>}
       {found.data && !all.length && <p class="dim">No machines are known</p>}
     </div>

@@ -11,15 +11,33 @@ import type { Run } from './useRun';
 export function QueryError({ expr, error }: { expr: string; error: ApiError | undefined }) {
   if (!error) return null;
   const place = errorPosition(expr, error.message);
-  if (!place) return <p class="note crit queryerror" role="alert">{error.message}</p>;
+  if (!place)
+    return (
+      <p class="note crit queryerror" role="alert">
+        {error.message}
+      </p>
+    );
   const line = expr.split('\n')[place.line] ?? '';
-  const column = place.from - expr.split('\n').slice(0, place.line).reduce((n, l) => n + l.length + 1, 0);
+  const column =
+    place.from -
+    expr
+      .split('\n')
+      .slice(0, place.line)
+      .reduce((n, l) => n + l.length + 1, 0);
   const from = Math.max(0, column - 60); // of a long line, the part around it
   return (
     <div class="note crit queryerror" role="alert">
       <p>{place.text}</p>
-      <pre aria-hidden="true">{from > 0 ? '…' : ''}{line.slice(from, column + 30)}{'\n'}{' '.repeat(column - from + (from > 0 ? 1 : 0))}<b>^</b></pre>
-      <p class="sr">In line {place.line + 1}, column {column + 1}</p>
+      <pre aria-hidden="true">
+        {from > 0 ? '…' : ''}
+        {line.slice(from, column + 30)}
+        {'\n'}
+        {' '.repeat(column - from + (from > 0 ? 1 : 0))}
+        <b>^</b>
+      </pre>
+      <p class="sr">
+        In line {place.line + 1}, column {column + 1}
+      </p>
     </div>
   );
 }
@@ -29,19 +47,40 @@ export function Notices({ data }: { data: unknown }) {
   const unique = (all: string[]) => [...new Set(all)].filter((w) => w !== TRUNCATED);
   return (
     <>
-      {unique(warnings).map((w) => <p class="note warn" key={w}><b>Warning: </b>{w}</p>)}
-      {unique(infos).map((w) => <p class="note" key={w}><b>Note: </b>{w}</p>)}
+      {unique(warnings).map((w) => (
+        <p class="note warn" key={w}>
+          <b>Warning: </b>
+          {w}
+        </p>
+      ))}
+      {unique(infos).map((w) => (
+        <p class="note" key={w}>
+          <b>Note: </b>
+          {w}
+        </p>
+      ))}
     </>
   );
 }
 
 export const TRUNCATED = 'results truncated due to limit';
 
-export interface Stats { timings?: { execTotalTime?: number }; samples?: { totalQueryableSamples?: number; peakSamples?: number } }
+export interface Stats {
+  timings?: { execTotalTime?: number };
+  samples?: { totalQueryableSamples?: number; peakSamples?: number };
+}
 export const statsOf = (data: unknown): Stats | undefined => (data as { stats?: Stats } | undefined)?.stats;
 
 // RunLine says how a query went, and stops it while it runs.
-export function RunLine({ run, what, children }: { run: Run<unknown>; what?: ComponentChildren; children?: ComponentChildren }) {
+export function RunLine({
+  run,
+  what,
+  children,
+}: {
+  run: Run<unknown>;
+  what?: ComponentChildren;
+  children?: ComponentChildren;
+}) {
   if (!run.running && !run.cancelled && run.data === undefined && !children) return null;
   const stats = statsOf(run.data);
   const server = stats?.timings?.execTotalTime;
@@ -49,18 +88,42 @@ export function RunLine({ run, what, children }: { run: Run<unknown>; what?: Com
   return (
     <div class="runline">
       <span class="dim" role="status">
-        {run.running ? 'Running…' : run.cancelled ? 'Cancelled' : run.data === undefined ? '' : (
+        {run.running ? (
+          'Running…'
+        ) : run.cancelled ? (
+          'Cancelled'
+        ) : run.data === undefined ? (
+          ''
+        ) : (
           <>
             {what}
-            {samples !== undefined && <> · {format(samples, 'count')} {samples === 1 ? 'sample' : 'samples'} read</>}
-            {' · '}<span title={server !== undefined ? `${seconds(server)} of it in the server's query engine` : undefined}>{seconds(run.seconds)}</span>
+            {samples !== undefined && (
+              <>
+                {' '}
+                · {format(samples, 'count')} {samples === 1 ? 'sample' : 'samples'} read
+              </>
+            )}
+            {' · '}
+            <span title={server !== undefined ? `${seconds(server)} of it in the server's query engine` : undefined}>
+              {seconds(run.seconds)}
+            </span>
             <Age run={run} />
             {run.costly && ' · not refreshed by itself'}
           </>
         )}
       </span>
-      {run.running && <button type="button" class="btn" onClick={run.cancel}><Icon name="close" />Cancel</button>}
-      {!run.running && (run.cancelled || run.costly) && <button type="button" class="btn" onClick={run.again}><Icon name="refresh" />Run again</button>}
+      {run.running && (
+        <button type="button" class="btn" onClick={run.cancel}>
+          <Icon name="close" />
+          Cancel
+        </button>
+      )}
+      {!run.running && (run.cancelled || run.costly) && (
+        <button type="button" class="btn" onClick={run.again}>
+          <Icon name="refresh" />
+          Run again
+        </button>
+      )}
       <span class="grow" />
       {children}
     </div>
@@ -70,5 +133,10 @@ export function RunLine({ run, what, children }: { run: Run<unknown>; what?: Com
 // Age says how old an answer is that is not of now any more.
 function Age({ run }: { run: Run<unknown> }) {
   const age = second.value - run.time;
-  return frozen.value || age < 90 ? null : <> · <b>from {ago(age)} ago</b></>;
+  return frozen.value || age < 90 ? null : (
+    <>
+      {' '}
+      · <b>from {ago(age)} ago</b>
+    </>
+  );
 }

@@ -22,8 +22,22 @@ const SLOW = 3; // seconds after which an answer is not asked for at every tick
 
 // nth grows when a person asks for the same once more, which runs also what is
 // costly or was cancelled.
-export function useRun<T>(key: string | null, nth: number, fetcher: (signal: AbortSignal) => Promise<T>, large: (data: T) => boolean): Run<T> {
-  const [state, set] = useState<{ data?: T; of?: string; error?: ApiError; running: boolean; cancelled: boolean; seconds: number; time: number; costly: boolean }>({ running: key !== null, cancelled: false, seconds: 0, time: 0, costly: false });
+export function useRun<T>(
+  key: string | null,
+  nth: number,
+  fetcher: (signal: AbortSignal) => Promise<T>,
+  large: (data: T) => boolean,
+): Run<T> {
+  const [state, set] = useState<{
+    data?: T;
+    of?: string;
+    error?: ApiError;
+    running: boolean;
+    cancelled: boolean;
+    seconds: number;
+    time: number;
+    costly: boolean;
+  }>({ running: key !== null, cancelled: false, seconds: 0, time: 0, costly: false });
   const latest = useRef({ fetcher, large });
   latest.current = { fetcher, large };
   const flight = useRef<AbortController | null>(null);
@@ -37,32 +51,60 @@ export function useRun<T>(key: string | null, nth: number, fetcher: (signal: Abo
     flight.current = mine;
     const begun = performance.now();
     set((s) => ({ ...s, running: true, cancelled: false }));
-    latest.current.fetcher(mine.signal).then((data) => {
-      if (flight.current !== mine) return;
-      flight.current = null;
-      const seconds = (performance.now() - begun) / 1000;
-      held.current = seconds > SLOW || latest.current.large(data);
-      set({ data, of: question!, running: false, cancelled: false, seconds, time: Date.now() / 1000, costly: held.current });
-    }, (error) => {
-      if (flight.current !== mine) return;
-      flight.current = null;
-      set((s) => ({ ...(s.data !== undefined && s.of !== undefined && { data: s.data, of: s.of }), error: error instanceof ApiError ? error : new ApiError(String((error as Error).message ?? error), 0), running: false, cancelled: false, seconds: (performance.now() - begun) / 1000, time: s.time, costly: s.costly }));
-    });
+    latest.current.fetcher(mine.signal).then(
+      (data) => {
+        if (flight.current !== mine) return;
+        flight.current = null;
+        const seconds = (performance.now() - begun) / 1000;
+        held.current = seconds > SLOW || latest.current.large(data);
+        set({
+          data,
+          of: question!,
+          running: false,
+          cancelled: false,
+          seconds,
+          time: Date.now() / 1000,
+          costly: held.current,
+        });
+      },
+      (error) => {
+        if (flight.current !== mine) return;
+        flight.current = null;
+        set((s) => ({
+          ...(s.data !== undefined && s.of !== undefined && { data: s.data, of: s.of }),
+          error: error instanceof ApiError ? error : new ApiError(String((error as Error).message ?? error), 0),
+          running: false,
+          cancelled: false,
+          seconds: (performance.now() - begun) / 1000,
+          time: s.time,
+          costly: s.costly,
+        }));
+      },
+    );
   };
 
   // Another question.
   useEffect(() => {
     held.current = false;
-    if (question === null) { set({ running: false, cancelled: false, seconds: 0, time: 0, costly: false }); return; }
+    if (question === null) {
+      set({ running: false, cancelled: false, seconds: 0, time: 0, costly: false });
+      return;
+    }
     run();
-    return () => { flight.current?.abort(); flight.current = null; };
+    return () => {
+      flight.current?.abort();
+      flight.current = null;
+    };
   }, [question]);
 
   // The same question again.
   const first = useRef(true);
   const seen = useRef(nth);
   useEffect(() => {
-    if (first.current) { first.current = false; return; }
+    if (first.current) {
+      first.current = false;
+      return;
+    }
     const wanted = seen.current !== nth;
     seen.current = nth;
     if (wanted) held.current = false;
@@ -70,7 +112,13 @@ export function useRun<T>(key: string | null, nth: number, fetcher: (signal: Abo
   }, [t, nth]);
 
   return {
-    data: state.data, error: state.error, running: state.running, cancelled: state.cancelled, seconds: state.seconds, time: state.time, costly: state.costly,
+    data: state.data,
+    error: state.error,
+    running: state.running,
+    cancelled: state.cancelled,
+    seconds: state.seconds,
+    time: state.time,
+    costly: state.costly,
     old: state.data !== undefined && state.of !== question,
     cancel: () => {
       flight.current?.abort();
@@ -78,6 +126,9 @@ export function useRun<T>(key: string | null, nth: number, fetcher: (signal: Abo
       held.current = true;
       set((s) => ({ ...s, running: false, cancelled: true }));
     },
-    again: () => { held.current = false; if (question !== null) run(); },
+    again: () => {
+      held.current = false;
+      if (question !== null) run();
+    },
   };
 }

@@ -16,7 +16,18 @@ export function Backends() {
   const a = useAbout();
   const up = useData(`backends ${a.m}`, (s) => vector(`{__name__=~"nginx_up|pg_up|redis_up",${a.m}}`, at.value, s));
   const shown = KINDS.filter((k) => a.jobs.includes(k.job) || has(a, k.up));
-  if (!shown.length) return <div class="panel"><Empty icon="info" title="No backends" why="nginx, PostgreSQL and Redis appear here once their exporter on this machine is scraped."><Snippet text="clanmon exporter --exporter node,systemd,nginx,postgres,redis" /></Empty></div>;
+  if (!shown.length)
+    return (
+      <div class="panel">
+        <Empty
+          icon="info"
+          title="No backends"
+          why="nginx, PostgreSQL and Redis appear here once their exporter on this machine is scraped."
+        >
+          <Snippet text="clanmon exporter --exporter node,systemd,nginx,postgres,redis" />
+        </Empty>
+      </div>
+    );
   return (
     <>
       <ErrorNote error={up.error} what="Backends" />
@@ -25,12 +36,34 @@ export function Backends() {
         const values = (up.data ?? []).filter((v) => v.metric.__name__ === metric);
         const dead = values.filter((v) => v.value?.[1] === '0');
         let state: ComponentChildren = null;
-        if (target?.health === 'down') state = <Status level="crit" icon="down" badge>exporter does not answer</Status>;
-        else if (dead.length) state = <Status level="crit" icon="down" badge>down{values.length > 1 && `: ${dead.length} of ${values.length}`}</Status>;
-        else if (values.length) state = <Status level="ok" badge>up</Status>;
+        if (target?.health === 'down')
+          state = (
+            <Status level="crit" icon="down" badge>
+              exporter does not answer
+            </Status>
+          );
+        else if (dead.length)
+          state = (
+            <Status level="crit" icon="down" badge>
+              down{values.length > 1 && `: ${dead.length} of ${values.length}`}
+            </Status>
+          );
+        else if (values.length)
+          state = (
+            <Status level="ok" badge>
+              up
+            </Status>
+          );
         return (
           <section class={`mgrid${target?.health === 'down' ? ' old' : ''}`} key={job} aria-label={title}>
-            <h2>{title} {state} {target?.health === 'down' && <span class="dim wrap" style={{ fontWeight: 400 }}>{target.lastError}</span>}</h2>
+            <h2>
+              {title} {state}{' '}
+              {target?.health === 'down' && (
+                <span class="dim wrap" style={{ fontWeight: 400 }}>
+                  {target.lastError}
+                </span>
+              )}
+            </h2>
             <C />
           </section>
         );
@@ -39,18 +72,40 @@ export function Backends() {
   );
 }
 
-const of = (l: Record<string, string>, what: string) => (l.instance && what ? what : l.instance ?? what);
+const of = (l: Record<string, string>, what: string) => (l.instance && what ? what : (l.instance ?? what));
 
 function Nginx() {
   const { m } = useAbout();
   return (
     <>
-      <Chart title="nginx requests" unit="perSecond" min={0} queries={[{ expr: `rate(nginx_http_requests_total{${m}}[$rate])`, name: (l) => of(l, 'requests') }]} />
-      <Chart title="nginx connections" unit="count" min={0} queries={['active', 'reading', 'writing', 'waiting'].map((s) => ({ expr: `nginx_connections_${s}{${m}}`, name: () => s }))} />
-      <Chart title="nginx accepted and dropped" unit="perSecond" min={0} queries={[
-        { expr: `rate(nginx_connections_accepted{${m}}[$rate])`, name: () => 'accepted' },
-        { expr: `clamp_min(rate(nginx_connections_accepted{${m}}[$rate]) - rate(nginx_connections_handled{${m}}[$rate]), 0)`, name: () => 'dropped', colour: () => 'var(--crit)' },
-      ]} />
+      <Chart
+        title="nginx requests"
+        unit="perSecond"
+        min={0}
+        queries={[{ expr: `rate(nginx_http_requests_total{${m}}[$rate])`, name: (l) => of(l, 'requests') }]}
+      />
+      <Chart
+        title="nginx connections"
+        unit="count"
+        min={0}
+        queries={['active', 'reading', 'writing', 'waiting'].map((s) => ({
+          expr: `nginx_connections_${s}{${m}}`,
+          name: () => s,
+        }))}
+      />
+      <Chart
+        title="nginx accepted and dropped"
+        unit="perSecond"
+        min={0}
+        queries={[
+          { expr: `rate(nginx_connections_accepted{${m}}[$rate])`, name: () => 'accepted' },
+          {
+            expr: `clamp_min(rate(nginx_connections_accepted{${m}}[$rate]) - rate(nginx_connections_handled{${m}}[$rate]), 0)`,
+            name: () => 'dropped',
+            colour: () => 'var(--crit)',
+          },
+        ]}
+      />
     </>
   );
 }
@@ -61,22 +116,86 @@ function Postgres() {
   const db = `${m},datname!~"template.*|"`;
   return (
     <>
-      <Chart title="PostgreSQL transactions" unit="perSecond" min={0} queries={[
-        { expr: `rate(pg_stat_database_xact_commit{${db}}[$rate])`, name: (l) => l.datname ?? 'committed' },
-        { expr: `rate(pg_stat_database_xact_rollback{${db}}[$rate]) > 0`, name: (l) => `${l.datname ?? ''} rolled back` },
-      ]} />
-      <Chart title="PostgreSQL connections" unit="count" min={0} stack queries={[
-        { expr: `sum by (machine, state) (pg_stat_activity_count{${m}})`, name: (l) => l.state || 'connections' },
-        { expr: `max by (machine) (pg_settings_max_connections{${m}})`, name: () => 'limit', line: true, colour: () => 'var(--series-8)' },
-      ]} />
-      <Chart title="PostgreSQL cache hits" unit="ratio" min={0} max={1} queries={[{ expr: `sum by (machine) (rate(pg_stat_database_blks_hit{${db}}[$rate])) / (sum by (machine) (rate(pg_stat_database_blks_hit{${db}}[$rate]) + rate(pg_stat_database_blks_read{${db}}[$rate])) > 0)`, name: () => 'read from memory' }]} empty={{ title: 'Nothing was read in this range' }} />
-      <Chart title="PostgreSQL size" unit="bytes" min={0} stack queries={[{ expr: `pg_database_size_bytes{${db}}`, name: (l) => l.datname ?? '' }]} />
-      <Chart title="PostgreSQL longest transaction" unit="seconds" min={0} queries={[{ expr: `max by (machine, datname) (pg_stat_activity_max_tx_duration{${db}})`, name: (l) => l.datname ?? '' }]} empty={{ title: 'No transaction was open' }} />
-      <Chart title="PostgreSQL deadlocks and conflicts" unit="count" min={0} max={1} queries={[
-        { expr: `sum by (machine) (increase(pg_stat_database_deadlocks{${db}}[$rate]))`, name: () => 'deadlocks' },
-        { expr: `sum by (machine) (increase(pg_stat_database_conflicts{${db}}[$rate]))`, name: () => 'conflicts' },
-      ]} />
-      {has(a, 'pg_replication_lag_seconds') && <Chart title="PostgreSQL replication lag" unit="seconds" min={0} hideEmpty queries={[{ expr: `pg_replication_lag_seconds{${m}} and on (instance) pg_replication_is_replica{${m}} == 1`, name: () => 'lag' }]} />}
+      <Chart
+        title="PostgreSQL transactions"
+        unit="perSecond"
+        min={0}
+        queries={[
+          { expr: `rate(pg_stat_database_xact_commit{${db}}[$rate])`, name: (l) => l.datname ?? 'committed' },
+          {
+            expr: `rate(pg_stat_database_xact_rollback{${db}}[$rate]) > 0`,
+            name: (l) => `${l.datname ?? ''} rolled back`,
+          },
+        ]}
+      />
+      <Chart
+        title="PostgreSQL connections"
+        unit="count"
+        min={0}
+        stack
+        queries={[
+          { expr: `sum by (machine, state) (pg_stat_activity_count{${m}})`, name: (l) => l.state || 'connections' },
+          {
+            expr: `max by (machine) (pg_settings_max_connections{${m}})`,
+            name: () => 'limit',
+            line: true,
+            colour: () => 'var(--series-8)',
+          },
+        ]}
+      />
+      <Chart
+        title="PostgreSQL cache hits"
+        unit="ratio"
+        min={0}
+        max={1}
+        queries={[
+          {
+            expr: `sum by (machine) (rate(pg_stat_database_blks_hit{${db}}[$rate])) / (sum by (machine) (rate(pg_stat_database_blks_hit{${db}}[$rate]) + rate(pg_stat_database_blks_read{${db}}[$rate])) > 0)`,
+            name: () => 'read from memory',
+          },
+        ]}
+        empty={{ title: 'Nothing was read in this range' }}
+      />
+      <Chart
+        title="PostgreSQL size"
+        unit="bytes"
+        min={0}
+        stack
+        queries={[{ expr: `pg_database_size_bytes{${db}}`, name: (l) => l.datname ?? '' }]}
+      />
+      <Chart
+        title="PostgreSQL longest transaction"
+        unit="seconds"
+        min={0}
+        queries={[
+          { expr: `max by (machine, datname) (pg_stat_activity_max_tx_duration{${db}})`, name: (l) => l.datname ?? '' },
+        ]}
+        empty={{ title: 'No transaction was open' }}
+      />
+      <Chart
+        title="PostgreSQL deadlocks and conflicts"
+        unit="count"
+        min={0}
+        max={1}
+        queries={[
+          { expr: `sum by (machine) (increase(pg_stat_database_deadlocks{${db}}[$rate]))`, name: () => 'deadlocks' },
+          { expr: `sum by (machine) (increase(pg_stat_database_conflicts{${db}}[$rate]))`, name: () => 'conflicts' },
+        ]}
+      />
+      {has(a, 'pg_replication_lag_seconds') && (
+        <Chart
+          title="PostgreSQL replication lag"
+          unit="seconds"
+          min={0}
+          hideEmpty
+          queries={[
+            {
+              expr: `pg_replication_lag_seconds{${m}} and on (instance) pg_replication_is_replica{${m}} == 1`,
+              name: () => 'lag',
+            },
+          ]}
+        />
+      )}
     </>
   );
 }
@@ -85,22 +204,70 @@ function Redis() {
   const { m } = useAbout();
   return (
     <>
-      <Chart title="Redis commands" unit="perSecond" min={0} queries={[{ expr: `rate(redis_commands_processed_total{${m}}[$rate])`, name: (l) => of(l, 'commands') }]} />
-      <Chart title="Redis hit ratio" unit="ratio" min={0} max={1} queries={[{ expr: `rate(redis_keyspace_hits_total{${m}}[$rate]) / (rate(redis_keyspace_hits_total{${m}}[$rate]) + rate(redis_keyspace_misses_total{${m}}[$rate]) > 0)`, name: () => 'found' }]} empty={{ title: 'No key was asked for in this range' }} />
-      <Chart title="Redis memory" unit="bytes" min={0} queries={[
-        { expr: `redis_memory_used_bytes{${m}}`, name: () => 'used' },
-        { expr: `redis_memory_max_bytes{${m}} > 0`, name: () => 'limit', line: true, colour: () => 'var(--series-8)' },
-      ]} />
-      <Chart title="Redis clients" unit="count" min={0} queries={[
-        { expr: `redis_connected_clients{${m}}`, name: () => 'connected' },
-        { expr: `redis_blocked_clients{${m}}`, name: () => 'blocked' },
-      ]} />
-      <Chart title="Redis keys" unit="count" min={0} stack queries={[{ expr: `redis_db_keys{${m}} > 0`, name: (l) => l.db ?? '' }]} empty={{ title: 'There are no keys' }} />
-      <Chart title="Redis evicted and expired" unit="perSecond" min={0} queries={[
-        { expr: `rate(redis_evicted_keys_total{${m}}[$rate])`, name: () => 'evicted' },
-        { expr: `rate(redis_expired_keys_total{${m}}[$rate])`, name: () => 'expired' },
-        { expr: `rate(redis_rejected_connections_total{${m}}[$rate])`, name: () => 'clients refused', colour: () => 'var(--crit)' },
-      ]} />
+      <Chart
+        title="Redis commands"
+        unit="perSecond"
+        min={0}
+        queries={[{ expr: `rate(redis_commands_processed_total{${m}}[$rate])`, name: (l) => of(l, 'commands') }]}
+      />
+      <Chart
+        title="Redis hit ratio"
+        unit="ratio"
+        min={0}
+        max={1}
+        queries={[
+          {
+            expr: `rate(redis_keyspace_hits_total{${m}}[$rate]) / (rate(redis_keyspace_hits_total{${m}}[$rate]) + rate(redis_keyspace_misses_total{${m}}[$rate]) > 0)`,
+            name: () => 'found',
+          },
+        ]}
+        empty={{ title: 'No key was asked for in this range' }}
+      />
+      <Chart
+        title="Redis memory"
+        unit="bytes"
+        min={0}
+        queries={[
+          { expr: `redis_memory_used_bytes{${m}}`, name: () => 'used' },
+          {
+            expr: `redis_memory_max_bytes{${m}} > 0`,
+            name: () => 'limit',
+            line: true,
+            colour: () => 'var(--series-8)',
+          },
+        ]}
+      />
+      <Chart
+        title="Redis clients"
+        unit="count"
+        min={0}
+        queries={[
+          { expr: `redis_connected_clients{${m}}`, name: () => 'connected' },
+          { expr: `redis_blocked_clients{${m}}`, name: () => 'blocked' },
+        ]}
+      />
+      <Chart
+        title="Redis keys"
+        unit="count"
+        min={0}
+        stack
+        queries={[{ expr: `redis_db_keys{${m}} > 0`, name: (l) => l.db ?? '' }]}
+        empty={{ title: 'There are no keys' }}
+      />
+      <Chart
+        title="Redis evicted and expired"
+        unit="perSecond"
+        min={0}
+        queries={[
+          { expr: `rate(redis_evicted_keys_total{${m}}[$rate])`, name: () => 'evicted' },
+          { expr: `rate(redis_expired_keys_total{${m}}[$rate])`, name: () => 'expired' },
+          {
+            expr: `rate(redis_rejected_connections_total{${m}}[$rate])`,
+            name: () => 'clients refused',
+            colour: () => 'var(--crit)',
+          },
+        ]}
+      />
     </>
   );
 }

@@ -15,11 +15,18 @@ export function Overview() {
   const a = useAbout();
   const { m } = a;
   const node = has(a, 'node_cpu_seconds_total', 'node_memory_MemTotal_bytes', 'node_load1');
-  if (!node && !has(a, 'systemd_unit_cpu_seconds_total', 'process_cpu_seconds_total')) return <NoKind kind="node" metrics="CPU and memory" />;
+  if (!node && !has(a, 'systemd_unit_cpu_seconds_total', 'process_cpu_seconds_total'))
+    return <NoKind kind="node" metrics="CPU and memory" />;
   const units = has(a, 'systemd_unit_cpu_seconds_total', 'systemd_unit_memory_bytes');
   return (
     <div class="mgrid">
-      {node ? <Node a={a} m={m} /> : <div class="all"><NoKind kind="node" metrics="CPU and memory of the machine" /></div>}
+      {node ? (
+        <Node a={a} m={m} />
+      ) : (
+        <div class="all">
+          <NoKind kind="node" metrics="CPU and memory of the machine" />
+        </div>
+      )}
       {node && <Filesystems wide={!units} />}
       {units && <TopUnits />}
       {!node && has(a, 'process_cpu_seconds_total') && <Processes />}
@@ -33,38 +40,138 @@ function Node({ a, m }: { a: About; m: string }) {
   const cap = 'node_memory_MemTotal_bytes';
   return (
     <>
-      <Chart title="CPU" unit="ratio" stack min={0} max={1} queries={[{
-        expr: `sum by (machine, mode) (rate(node_cpu_seconds_total{${m},mode!="idle"}[$rate])) / ${cores}`,
-        name: (l) => l.mode ?? '', colour: (l) => `var(--series-${MODES[l.mode ?? ''] ?? 6})`,
-      }]} />
-      <Chart title="Memory" unit="bytes" stack min={0} queries={[
-        { expr: `node_memory_MemTotal_bytes{${m}} - node_memory_MemAvailable_bytes{${m}}${arc ? ` - on (instance) node_zfs_arc_size{${m}}` : ''}`, name: () => 'used', colour: () => 'var(--series-1)' },
-        ...(arc ? [{ expr: `node_zfs_arc_size{${m}}`, name: () => 'ZFS ARC', colour: () => 'var(--series-3)' }] : []),
-        { expr: `clamp_min(node_memory_MemAvailable_bytes{${m}} - node_memory_MemFree_bytes{${m}}, 0)`, name: () => 'cache', colour: () => 'var(--series-6)' },
-        { expr: `node_memory_SwapTotal_bytes{${m}} - node_memory_SwapFree_bytes{${m}} and node_memory_SwapTotal_bytes{${m}} > 0`, name: () => 'swap used', line: true, colour: () => 'var(--series-2)' },
-        { expr: `${cap}{${m}}`, name: () => 'total', line: true, colour: () => 'var(--series-8)' },
-      ]} />
-      {has(a, 'node_pressure_*')
-        ? <Chart title="Pressure" unit="ratio" min={0} max={0.05} queries={[
-          { expr: `rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate])`, name: () => 'CPU, some wait', colour: () => 'var(--series-1)' },
-          { expr: `rate(node_pressure_memory_stalled_seconds_total{${m}}[$rate])`, name: () => 'memory, all stall', colour: () => 'var(--series-2)' },
-          { expr: `rate(node_pressure_io_stalled_seconds_total{${m}}[$rate])`, name: () => 'IO, all stall', colour: () => 'var(--series-3)' },
-        ]} />
-        : <Panel title="Pressure" level={3}><Empty icon="chart" title="No pressure figures (PSI)" why="The kernel says them if it is built with CONFIG_PSI and booted with psi=1, and if the collector pressure is on." /></Panel>}
-      {has(a, 'node_network_receive_bytes_total') && <Chart title="Network" unit="bitsps" queries={[
-        { expr: `sum by (machine) (rate(node_network_receive_bytes_total{${m},${REAL_NET}}[$rate])) * 8`, name: () => 'received', colour: () => 'var(--series-3)' },
-        { expr: `sum by (machine) (rate(node_network_transmit_bytes_total{${m},${REAL_NET}}[$rate])) * 8`, name: () => 'sent', negate: true, colour: () => 'var(--series-1)' },
-      ]} empty={{ title: 'No interface of hardware', why: 'Bridges, tunnels and containers are left out here; the tab Network has all.' }} />}
-      {has(a, 'node_disk_read_bytes_total') && <Chart title="Disk throughput" unit="bytesps" queries={[
-        { expr: `sum by (machine) (rate(node_disk_read_bytes_total{${m},${REAL_DISK}}[$rate]))`, name: () => 'read', colour: () => 'var(--series-3)' },
-        { expr: `sum by (machine) (rate(node_disk_written_bytes_total{${m},${REAL_DISK}}[$rate]))`, name: () => 'written', negate: true, colour: () => 'var(--series-1)' },
-      ]} />}
-      <Chart title="Load and processes" unit="none" min={0} max={1} queries={[
-        { expr: `node_load1{${m}}`, name: () => 'load, 1 min', colour: () => 'var(--series-1)' },
-        { expr: `node_load15{${m}}`, name: () => 'load, 15 min', colour: () => 'var(--series-6)' },
-        { expr: `node_procs_blocked{${m}}`, name: () => 'waiting for IO', colour: () => 'var(--series-2)' },
-        { expr: `count by (machine) (node_cpu_seconds_total{${m},mode="idle"})`, name: () => 'cores', line: true, colour: () => 'var(--series-8)' },
-      ]} />
+      <Chart
+        title="CPU"
+        unit="ratio"
+        stack
+        min={0}
+        max={1}
+        queries={[
+          {
+            expr: `sum by (machine, mode) (rate(node_cpu_seconds_total{${m},mode!="idle"}[$rate])) / ${cores}`,
+            name: (l) => l.mode ?? '',
+            colour: (l) => `var(--series-${MODES[l.mode ?? ''] ?? 6})`,
+          },
+        ]}
+      />
+      <Chart
+        title="Memory"
+        unit="bytes"
+        stack
+        min={0}
+        queries={[
+          {
+            expr: `node_memory_MemTotal_bytes{${m}} - node_memory_MemAvailable_bytes{${m}}${arc ? ` - on (instance) node_zfs_arc_size{${m}}` : ''}`,
+            name: () => 'used',
+            colour: () => 'var(--series-1)',
+          },
+          ...(arc ? [{ expr: `node_zfs_arc_size{${m}}`, name: () => 'ZFS ARC', colour: () => 'var(--series-3)' }] : []),
+          {
+            expr: `clamp_min(node_memory_MemAvailable_bytes{${m}} - node_memory_MemFree_bytes{${m}}, 0)`,
+            name: () => 'cache',
+            colour: () => 'var(--series-6)',
+          },
+          {
+            expr: `node_memory_SwapTotal_bytes{${m}} - node_memory_SwapFree_bytes{${m}} and node_memory_SwapTotal_bytes{${m}} > 0`,
+            name: () => 'swap used',
+            line: true,
+            colour: () => 'var(--series-2)',
+          },
+          { expr: `${cap}{${m}}`, name: () => 'total', line: true, colour: () => 'var(--series-8)' },
+        ]}
+      />
+      {has(a, 'node_pressure_*') ? (
+        <Chart
+          title="Pressure"
+          unit="ratio"
+          min={0}
+          max={0.05}
+          queries={[
+            {
+              expr: `rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate])`,
+              name: () => 'CPU, some wait',
+              colour: () => 'var(--series-1)',
+            },
+            {
+              expr: `rate(node_pressure_memory_stalled_seconds_total{${m}}[$rate])`,
+              name: () => 'memory, all stall',
+              colour: () => 'var(--series-2)',
+            },
+            {
+              expr: `rate(node_pressure_io_stalled_seconds_total{${m}}[$rate])`,
+              name: () => 'IO, all stall',
+              colour: () => 'var(--series-3)',
+            },
+          ]}
+        />
+      ) : (
+        <Panel title="Pressure" level={3}>
+          <Empty
+            icon="chart"
+            title="No pressure figures (PSI)"
+            why="The kernel says them if it is built with CONFIG_PSI and booted with psi=1, and if the collector pressure is on."
+          />
+        </Panel>
+      )}
+      {has(a, 'node_network_receive_bytes_total') && (
+        <Chart
+          title="Network"
+          unit="bitsps"
+          queries={[
+            {
+              expr: `sum by (machine) (rate(node_network_receive_bytes_total{${m},${REAL_NET}}[$rate])) * 8`,
+              name: () => 'received',
+              colour: () => 'var(--series-3)',
+            },
+            {
+              expr: `sum by (machine) (rate(node_network_transmit_bytes_total{${m},${REAL_NET}}[$rate])) * 8`,
+              name: () => 'sent',
+              negate: true,
+              colour: () => 'var(--series-1)',
+            },
+          ]}
+          empty={{
+            title: 'No interface of hardware',
+            why: 'Bridges, tunnels and containers are left out here; the tab Network has all.',
+          }}
+        />
+      )}
+      {has(a, 'node_disk_read_bytes_total') && (
+        <Chart
+          title="Disk throughput"
+          unit="bytesps"
+          queries={[
+            {
+              expr: `sum by (machine) (rate(node_disk_read_bytes_total{${m},${REAL_DISK}}[$rate]))`,
+              name: () => 'read',
+              colour: () => 'var(--series-3)',
+            },
+            {
+              expr: `sum by (machine) (rate(node_disk_written_bytes_total{${m},${REAL_DISK}}[$rate]))`,
+              name: () => 'written',
+              negate: true,
+              colour: () => 'var(--series-1)',
+            },
+          ]}
+        />
+      )}
+      <Chart
+        title="Load and processes"
+        unit="none"
+        min={0}
+        max={1}
+        queries={[
+          { expr: `node_load1{${m}}`, name: () => 'load, 1 min', colour: () => 'var(--series-1)' },
+          { expr: `node_load15{${m}}`, name: () => 'load, 15 min', colour: () => 'var(--series-6)' },
+          { expr: `node_procs_blocked{${m}}`, name: () => 'waiting for IO', colour: () => 'var(--series-2)' },
+          {
+            expr: `count by (machine) (node_cpu_seconds_total{${m},mode="idle"})`,
+            name: () => 'cores',
+            line: true,
+            colour: () => 'var(--series-8)',
+          },
+        ]}
+      />
     </>
   );
 }
@@ -75,11 +182,17 @@ function Filesystems({ wide }: { wide: boolean }) {
   const list = useMemo(() => filesystems(got.data ?? []), [got.data]);
   if (got.data && !list.length && !got.error && !a.away) return null;
   return (
-    <div class={wide ? 'all' : ''}><Panel title="File systems" level={3} label="File systems">
-      <ErrorNote error={got.error} />
-      {!list.length && got.data && <Empty icon="info" title="No figures now" why="The machine does not answer." />}
-      <div class={`scrollbox fsbars${a.away ? ' stale' : ''}`} tabIndex={list.length > 5 ? 0 : undefined}>{list.map((f) => <Bar key={`${f.device} ${f.mountpoint}`} f={f} />)}</div>
-    </Panel></div>
+    <div class={wide ? 'all' : ''}>
+      <Panel title="File systems" level={3} label="File systems">
+        <ErrorNote error={got.error} />
+        {!list.length && got.data && <Empty icon="info" title="No figures now" why="The machine does not answer." />}
+        <div class={`scrollbox fsbars${a.away ? ' stale' : ''}`} tabIndex={list.length > 5 ? 0 : undefined}>
+          {list.map((f) => (
+            <Bar key={`${f.device} ${f.mountpoint}`} f={f} />
+          ))}
+        </div>
+      </Panel>
+    </div>
   );
 }
 
@@ -87,11 +200,28 @@ function Bar({ f }: { f: Filesystem }) {
   const days = f.left !== undefined && f.left < 365 * 86400 && !f.readonly ? f.left : undefined;
   return (
     <div class="fsbar" title={`${f.device}, ${f.fstype}`}>
-      <span class="name"><b class="ellipsis">{f.mountpoint}</b>{f.readonly && <span class="chip">read-only</span>}{f.error && <span class="status crit"><Icon name="crit" />cannot be read</span>}</span>
-      <span class="num nowrap dim">{format(f.avail, 'bytes')} free of {format(f.size, 'bytes')}</span>
+      <span class="name">
+        <b class="ellipsis">{f.mountpoint}</b>
+        {f.readonly && <span class="chip">read-only</span>}
+        {f.error && (
+          <span class="status crit">
+            <Icon name="crit" />
+            cannot be read
+          </span>
+        )}
+      </span>
+      <span class="num nowrap dim">
+        {format(f.avail, 'bytes')} free of {format(f.size, 'bytes')}
+      </span>
       <Meter value={used(f) < 0 ? undefined : used(f)} warn={0.9} crit={0.97} />
-      {days !== undefined && <span class={days < 7 * 86400 ? 'status warn' : 'dim'} title="If it goes on as in the last day">{days < 7 * 86400 && <Icon name="warn" />}full in about {ago(days)}</span>}
-      {f.files !== undefined && f.filesFree !== undefined && f.files > 0 && 1 - f.filesFree / f.files > 0.5 && <span class="num dim">inodes {format(1 - f.filesFree / f.files, 'ratio')} used</span>}
+      {days !== undefined && (
+        <span class={days < 7 * 86400 ? 'status warn' : 'dim'} title="If it goes on as in the last day">
+          {days < 7 * 86400 && <Icon name="warn" />}full in about {ago(days)}
+        </span>
+      )}
+      {f.files !== undefined && f.filesFree !== undefined && f.files > 0 && 1 - f.filesFree / f.files > 0.5 && (
+        <span class="num dim">inodes {format(1 - f.filesFree / f.files, 'ratio')} used</span>
+      )}
     </div>
   );
 }
@@ -103,16 +233,56 @@ function TopUnits() {
   const { from, to, relative } = range.value;
   const w = `${Math.max(120, Math.round(to - from))}s`;
   const units = `${a.m},type!="slice"`;
-  const top = useData(`top units ${a.m} ${relative ?? `${from} ${to}`}`, (s) => vector(
-    `label_replace(topk(10, sum by (name) (rate(systemd_unit_cpu_seconds_total{${units}}[${w}]))), "figure", "cpu", "", "")`
-    + ` or label_replace(topk(10, sum by (name) (avg_over_time(systemd_unit_memory_bytes{${units},kind="current"}[${w}]))), "figure", "memory", "", "")`, at.value, s), 300);
-  const names = (figure: string) => anyOf((top.data ?? []).filter((t) => t.metric.figure === figure && Number(t.value?.[1]) > 0).map((t) => t.metric.name ?? '').sort());
+  const top = useData(
+    `top units ${a.m} ${relative ?? `${from} ${to}`}`,
+    (s) =>
+      vector(
+        `label_replace(topk(10, sum by (name) (rate(systemd_unit_cpu_seconds_total{${units}}[${w}]))), "figure", "cpu", "", "")` +
+          ` or label_replace(topk(10, sum by (name) (avg_over_time(systemd_unit_memory_bytes{${units},kind="current"}[${w}]))), "figure", "memory", "", "")`,
+        at.value,
+        s,
+      ),
+    300,
+  );
+  const names = (figure: string) =>
+    anyOf(
+      (top.data ?? [])
+        .filter((t) => t.metric.figure === figure && Number(t.value?.[1]) > 0)
+        .map((t) => t.metric.name ?? '')
+        .sort(),
+    );
   const [cpu, memory] = [names('cpu'), names('memory')];
   return (
     <>
       <ErrorNote error={top.error} what="Units" />
-      {cpu && <Chart title="Units by CPU" unit="ratio" stack min={0} queries={[{ expr: `sum by (machine, name) (rate(systemd_unit_cpu_seconds_total{${units},name=~${quote(cpu)}}[$rate]))`, name: (l) => l.name ?? '' }]} />}
-      {memory && <Chart title="Units by memory" unit="bytes" stack min={0} queries={[{ expr: `sum by (machine, name) (systemd_unit_memory_bytes{${units},kind="current",name=~${quote(memory)}})`, name: (l) => l.name ?? '' }]} />}
+      {cpu && (
+        <Chart
+          title="Units by CPU"
+          unit="ratio"
+          stack
+          min={0}
+          queries={[
+            {
+              expr: `sum by (machine, name) (rate(systemd_unit_cpu_seconds_total{${units},name=~${quote(cpu)}}[$rate]))`,
+              name: (l) => l.name ?? '',
+            },
+          ]}
+        />
+      )}
+      {memory && (
+        <Chart
+          title="Units by memory"
+          unit="bytes"
+          stack
+          min={0}
+          queries={[
+            {
+              expr: `sum by (machine, name) (systemd_unit_memory_bytes{${units},kind="current",name=~${quote(memory)}})`,
+              name: (l) => l.name ?? '',
+            },
+          ]}
+        />
+      )}
     </>
   );
 }
@@ -123,9 +293,24 @@ function Processes() {
   const { m } = useAbout();
   return (
     <>
-      <Chart title="CPU of its programs" unit="ratio" min={0} queries={[{ expr: `rate(process_cpu_seconds_total{${m}}[$rate])`, name: (l) => l.job ?? l.instance ?? '' }]} />
-      <Chart title="Memory of its programs" unit="bytes" min={0} queries={[{ expr: `process_resident_memory_bytes{${m}}`, name: (l) => l.job ?? l.instance ?? '' }]} />
-      <Chart title="Open files" unit="count" min={0} queries={[{ expr: `process_open_fds{${m}}`, name: (l) => l.job ?? l.instance ?? '' }]} />
+      <Chart
+        title="CPU of its programs"
+        unit="ratio"
+        min={0}
+        queries={[{ expr: `rate(process_cpu_seconds_total{${m}}[$rate])`, name: (l) => l.job ?? l.instance ?? '' }]}
+      />
+      <Chart
+        title="Memory of its programs"
+        unit="bytes"
+        min={0}
+        queries={[{ expr: `process_resident_memory_bytes{${m}}`, name: (l) => l.job ?? l.instance ?? '' }]}
+      />
+      <Chart
+        title="Open files"
+        unit="count"
+        min={0}
+        queries={[{ expr: `process_open_fds{${m}}`, name: (l) => l.job ?? l.instance ?? '' }]}
+      />
     </>
   );
 }

@@ -23,7 +23,10 @@ export const useAbout = () => useContext(AboutContext)!;
 // has: one of the names was there in the range. Names may end in *.
 export function has(a: About, ...names: string[]): boolean {
   const { metrics } = a;
-  return !!metrics && names.some((n) => (n.endsWith('*') ? [...metrics].some((x) => x.startsWith(n.slice(0, -1))) : metrics.has(n)));
+  return (
+    !!metrics &&
+    names.some((n) => (n.endsWith('*') ? [...metrics].some((x) => x.startsWith(n.slice(0, -1))) : metrics.has(n)))
+  );
 }
 
 export function Chart(p: ChartProps) {
@@ -38,7 +41,13 @@ export function NoKind({ kind, metrics }: { kind: 'node' | 'systemd'; metrics: s
   if (target && target.health !== 'up') {
     return (
       <div class="panel">
-        <Empty icon="crit" title={target.health === 'down' ? `The ${kind} exporter does not answer` : `The ${kind} exporter was not asked yet`} why={target.lastError}>
+        <Empty
+          icon="crit"
+          title={
+            target.health === 'down' ? `The ${kind} exporter does not answer` : `The ${kind} exporter was not asked yet`
+          }
+          why={target.lastError}
+        >
           <Snippet text={`curl -sS http://${target.address}/metrics | head`} />
         </Empty>
       </div>
@@ -46,7 +55,15 @@ export function NoKind({ kind, metrics }: { kind: 'node' | 'systemd'; metrics: s
   }
   return (
     <div class="panel">
-      <Empty icon="info" title={target ? `No ${metrics} in this range` : `No ${kind} exporter is known for this machine`} why={target ? 'The exporter answers, but without these. They may be switched off there, or the range lies before the first sample.' : `Metrics such as ${metrics} come from it. On the machine:`}>
+      <Empty
+        icon="info"
+        title={target ? `No ${metrics} in this range` : `No ${kind} exporter is known for this machine`}
+        why={
+          target
+            ? 'The exporter answers, but without these. They may be switched off there, or the range lies before the first sample.'
+            : `Metrics such as ${metrics} come from it. On the machine:`
+        }
+      >
         {!target && <Snippet text={`clanmon exporter --exporter ${kind}`} />}
       </Empty>
     </div>
