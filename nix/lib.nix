@@ -96,9 +96,13 @@ let
       "[^\n]*://hooks[.]slack[.]com/services/[^\n]*"
       ".*-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
     ];
+  # A package is a name in the store and not a tree: it contains itself.
+  isPackage = v: isAttrs v && (v.type or null == "derivation" || v ? outPath);
   pastedSecrets =
     path: value:
-    if isAttrs value then
+    if isPackage value then
+      [ ]
+    else if isAttrs value then
       concatLists (
         mapAttrsToList (
           name: v:

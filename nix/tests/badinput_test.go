@@ -180,6 +180,21 @@ func TestServerScrapesItself(t *testing.T) {
 	}
 }
 
+// A package contains itself. Wherever settings may hold one, nothing walks into it.
+func TestPackagesInSettings(t *testing.T) {
+	t.Parallel()
+	const let = `clan = let p = name: let self = { type = "derivation"; inherit name; outPath = "/nix/store/${name}"; out = self; all = [ self ]; }; in self; in { machines.srv = [ ]; instances = {
+    a = { module = { name = "clanmon"; input = "self"; };
+      roles.server.machines.srv.settings = { ruleFiles = [ (p "r.yml") ]; scrapeConfigs = [ { job_name = "x"; tls_config.ca_file = p "ca.pem"; } ]; };
+      roles.exporter.machines.srv.settings = { exporters.blackbox = { enable = true; configFile = p "b.yml"; }; }; };
+    b = { module = { name = "clanmon"; input = "self"; };
+      roles.exporter.machines.srv.settings.exporters.blackbox.configFile = p "b.yml"; };
+  }; }; machines.srv = { };`
+	all, err := evaluate(t, let)
+	require.NoError(t, err)
+	require.NotEmpty(t, all["srv"].Services)
+}
+
 func TestTwoInstancesOnOneMachine(t *testing.T) {
 	t.Parallel()
 	const instances = `clan = { machines.srv = [ ]; instances = {

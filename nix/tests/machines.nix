@@ -11,11 +11,24 @@
   lib ? import ./standin.nix,
 }:
 let
-  package = name: outPath: {
-    type = "derivation";
-    inherit name outPath;
-  };
+  # Packages contain themselves and all of pkgs, as real ones do: whatever walks
+  # through one does not come back.
+  package =
+    name: outPath:
+    let
+      self = {
+        type = "derivation";
+        inherit name outPath pkgs;
+        out = self;
+        all = [ self ];
+        outputs = [ "out" ];
+        overrideAttrs = _: self;
+        passthru.tests.self = self;
+      };
+    in
+    self;
   pkgs = {
+    inherit pkgs;
     callPackage = _: _: package "clanmon" program // { command = package "command" "${program}-command"; };
     # Files are for the tests to write: their text is found by their path.
     writeText =
