@@ -9,15 +9,33 @@ import type {
   ReceiverTest,
   Silence,
 } from './types/alerts';
-import type { Discovery, Machine } from './types/machines';
+import type { Discovery, FleetAnswer, Machine } from './types/machines';
 
 export const machines = (signal?: AbortSignal) =>
   request<Machine[]>('/api/clanmon/v1/machines', { ...(signal && { signal }) });
+export const machine = (name: string, signal?: AbortSignal) =>
+  request<Machine[]>('/api/clanmon/v1/machines', { params: { machine: name }, ...(signal && { signal }) }).then(
+    (all) => all.find((m) => m.machine === name) ?? null,
+  );
+// fleet gives what changed since a cursor; without one, everything. With a time,
+// in Unix seconds, rows have the figures of then.
+export const fleet = (since?: string, time?: number, signal?: AbortSignal) =>
+  request<FleetAnswer>('/api/clanmon/v1/fleet', { params: { since, time }, ...(signal && { signal }) });
+export const forgetMachine = (name: string) =>
+  request<unknown>(`/api/clanmon/v1/machines/${encodeURIComponent(name)}`, { method: 'DELETE' });
+export const forgetTarget = (name: string, job: string, instance: string) =>
+  request<unknown>(`/api/clanmon/v1/machines/${encodeURIComponent(name)}/targets`, {
+    method: 'DELETE',
+    params: { job, instance },
+  });
 export const discovery = (signal?: AbortSignal) =>
   request<Discovery>('/api/clanmon/v1/discovery', { ...(signal && { signal }) });
 export const receivers = (signal?: AbortSignal) =>
   request<ReceiverState[]>('/api/clanmon/v1/receivers', { ...(signal && { signal }) });
-export const alerts = (signal?: AbortSignal) => request<Alert[]>('/api/v2/alerts', { ...(signal && { signal }) });
+// Alerts without severity, Watchdog and MachineNew, are internal: of 1,000 new
+// machines they would be 1,000.
+export const alerts = (signal?: AbortSignal) =>
+  request<Alert[]>('/api/v2/alerts', { params: { filter: 'severity!="none"' }, ...(signal && { signal }) });
 export const silences = (signal?: AbortSignal) => request<Silence[]>('/api/v2/silences', { ...(signal && { signal }) });
 export const notifications = (signal?: AbortSignal) =>
   request<Notifications>('/api/clanmon/v1/notifications', { ...(signal && { signal }) });
@@ -32,6 +50,6 @@ export const expireSilence = (id: string) =>
 // Of the groups only mutedBy is wanted, which /api/v2/alerts leaves empty.
 export const alertGroups = (signal?: AbortSignal) =>
   request<{ alerts: Alert[] }[]>('/api/v2/alerts/groups', {
-    params: { silenced: 'false', inhibited: 'false' },
+    params: { silenced: 'false', inhibited: 'false', filter: 'severity!="none"' },
     ...(signal && { signal }),
   });

@@ -13,26 +13,45 @@ export class ApiError extends Error {
   }
 }
 
-// connection: ok, starting (the server answers 503 while it replays its WAL),
-// or unreachable since a time.
-export type Connection = { state: 'ok' } | { state: 'starting' } | { state: 'unreachable'; since: number };
+// connection: ok; starting (the server answers 503 while it replays its WAL);
+// unreachable since a time, or locked: it asks for another password.
+export type Connection =
+  | { state: 'ok' }
+  | { state: 'starting' }
+  | { state: 'locked' }
+  | { state: 'unreachable'; since: number };
 export const connection = signal<Connection>({ state: 'ok' });
 
-// skew is how many seconds the server's clock is ahead of this browser's.
+const become = (c: Connection) => {
+  if (connection.value.state !== c.state) connection.value = c;
+};
+
+// skew is how many seconds the server's clock is ahead of this browser's, and
+// serverNow the server's time in Unix seconds. A header Date has whole seconds,
+// so a difference of less than two is none.
 export const skew = signal(0);
+export const serverNow = () => Date.now() / 1000 + skew.value;
+
+// A proxy in front says for the server that it is away.
+const away = (r: Response) =>
+  r.status === 502 || r.status === 504 || (r.status === 503 && !r.headers.get('Content-Type')?.includes('json'));
 
 function heard(r: Response): void {
   const date = Date.parse(r.headers.get('Date') ?? '');
   if (!Number.isNaN(date)) {
     const s = (date - Date.now()) / 1000;
-    if (Math.abs(s - skew.value) > 2) skew.value = s;
+    if (Math.abs(s - skew.value) > 2) skew.value = Math.abs(s) > 2 ? s : 0;
   }
-  if (r.status === 503 && r.headers.has('X-Prometheus-Stopping')) {
-    if (connection.value.state !== 'starting') connection.value = { state: 'starting' };
-  } else if (connection.value.state !== 'ok') {
-    connection.value = { state: 'ok' };
-  }
+  if (r.status === 503 && r.headers.has('X-Prometheus-Stopping')) become({ state: 'starting' });
+  else if (r.status === 401) become({ state: 'locked' });
+  else if (away(r)) become({ state: 'unreachable', since: serverNow() });
+  else become({ state: 'ok' });
 }
+
+// told says that the banner tells of an error already: of a server that is away,
+// starting or locked every request fails.
+export const told = (e: Error | undefined) =>
+  e instanceof ApiError && (e.type === 'unreachable' || e.type === 'starting' || e.type === 'locked');
 
 export interface RequestOptions {
   method?: 'GET' | 'POST' | 'DELETE';
@@ -63,8 +82,8 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
     r = await fetch(url, init);
   } catch (e) {
     if ((e as Error).name === 'AbortError') throw e;
-    if (connection.value.state !== 'unreachable') connection.value = { state: 'unreachable', since: Date.now() / 1000 };
-    throw new ApiError('The server does not answer', 0, 'unreachable');
+    become({ state: 'unreachable', since: serverNow() });
+    throw new ApiError('The server does not respond', 0, 'unreachable');
   }
   heard(r);
   let text: string;
@@ -72,13 +91,13 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
     text = await r.text();
   } catch (e) {
     if ((e as Error).name === 'AbortError') throw e;
-    throw new ApiError('The answer broke off', r.status, 'broken');
+    throw new ApiError('The response was cut off', r.status, 'broken');
   }
   let body: unknown;
   try {
     body = text ? JSON.parse(text) : undefined;
   } catch {
-    if (r.ok) throw new ApiError(`The answer of ${path} is no JSON`, r.status);
+    if (r.ok) throw new ApiError(`The response of ${path} is not JSON`, r.status);
   }
   const envelope = body as
     | {
@@ -94,7 +113,12 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
   if (!r.ok) {
     // Alertmanager's API answers with a bare string or {code, message}.
     const said = typeof body === 'string' ? body : (envelope?.error ?? envelope?.message);
-    throw new ApiError(said || text.trim() || `${r.status} ${r.statusText}`, r.status, envelope?.errorType);
+    const { state } = connection.value;
+    throw new ApiError(
+      said || text.trim() || `${r.status} ${r.statusText}`,
+      r.status,
+      state === 'ok' ? envelope?.errorType : state,
+    );
   }
   if (envelope && typeof envelope === 'object' && 'status' in envelope && 'data' in envelope) {
     const data = envelope.data as T;

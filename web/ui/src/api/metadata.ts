@@ -1,6 +1,6 @@
 // What metrics and labels there are, /api/v1/labels and so on, kept for a few
 // minutes: completion asks at every key.
-import { request } from './client';
+import { request, serverNow } from './client';
 
 export interface Meta {
   type: string;
@@ -22,7 +22,7 @@ function once<T>(key: string, ask: () => Promise<T>): Promise<T> {
 }
 
 // Labels are those of the last hours, not of all that is stored.
-const since = () => String(Math.floor(Date.now() / 1000 / 300) * 300 - 6 * 3600);
+const since = () => String(Math.floor(serverNow() / 300) * 300 - 6 * 3600);
 
 export const metricNames = () =>
   once('names', () => request<string[]>('/api/v1/label/__name__/values', { params: { start: since() } }));

@@ -138,15 +138,23 @@ function Banners() {
   return (
     <>
       {c.state === 'unreachable' && (
-        <p class="banner crit" role="alert">
-          <Icon name="crit" /> The server has not answered for {ago(second.value - c.since)}. What is shown is from
-          before; trying again.
+        <p class="banner" role="alert">
+          <Icon name="wait" /> The server has not responded for {ago(second.value - c.since)}. Showing what was known
+          then; retrying.
+        </p>
+      )}
+      {c.state === 'locked' && (
+        <p class="banner warn" role="alert">
+          <Icon name="warn" /> The server asks for another user name or password.{' '}
+          <button type="button" class="btn" onClick={() => window.location.reload()}>
+            Log in again
+          </button>
         </p>
       )}
       {Math.abs(skew.value) > 30 && (
         <p class="banner warn" role="status">
-          <Icon name="clock" /> This device's clock and the server's differ by {ago(Math.abs(skew.value))}. Times and
-          ranges are shown by this device's clock.
+          <Icon name="clock" /> This device's clock is {ago(Math.abs(skew.value))}{' '}
+          {skew.value > 0 ? 'behind' : 'ahead of'} the server's. Times here are the server's.
         </p>
       )}
     </>

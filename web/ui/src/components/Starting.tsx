@@ -1,5 +1,5 @@
 // What is shown while the server opens its store, and how it is noticed that
-// the server is back: asked ever more rarely, at least every 15 seconds.
+// the server is back: asked with back-off, at least every 15 seconds.
 import { effect } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import { connection, request } from '../api/client';
@@ -34,8 +34,8 @@ export function Starting() {
         title="The server is starting"
         why={
           total > 1
-            ? `It reads back what it had in memory: part ${Math.min(done, total)} of ${total}.${part > 0.05 && part < 1 ? ` About ${ago((passed / part) * (1 - part))} to go.` : ''}`
-            : 'It opens its store. Pages come by themselves.'
+            ? `It replays the write-ahead log: segment ${Math.min(done, total)} of ${total}.${part > 0.05 && part < 1 ? ` About ${ago((passed / part) * (1 - part))} left.` : ''}`
+            : 'It opens its store. The page continues by itself.'
         }
       >
         <progress max={1} value={part || undefined} aria-label="Progress" />
@@ -48,12 +48,14 @@ let timer = 0;
 effect(() => {
   const state = connection.value.state;
   clearTimeout(timer);
-  if (state === 'ok') return;
+  if (state === 'ok' || state === 'locked') return;
   let wait = 1000;
   const again = async () => {
     let back = false;
     try {
-      back = (await fetch(`${prefix}/-/ready`, { cache: 'no-store' })).ok;
+      const r = await fetch(`${prefix}/-/ready`, { cache: 'no-store' });
+      // Locked is back too: the next request says so.
+      back = r.ok || r.status === 401;
     } catch {
       /* still away */
     }

@@ -1,7 +1,7 @@
 // Small pieces that most pages use.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { ApiError } from '../api/client';
+import { told, type ApiError } from '../api/client';
 import { ago } from '../lib/format';
 import { dateTime } from '../lib/time';
 import { second } from '../state/clock';
@@ -59,8 +59,9 @@ export function Empty({
   );
 }
 
+// ErrorNote says what failed; of a server that is away the banner tells, once.
 export function ErrorNote({ error, what }: { error: ApiError | Error | undefined; what?: string }) {
-  if (!error) return null;
+  if (!error || told(error)) return null;
   return (
     <p class="note crit" role="alert">
       {what && <b>{what}: </b>}
@@ -82,10 +83,10 @@ export function Loading({ lines = 3 }: { lines?: number }) {
 // Ago is an age that grows while one looks at it; the tooltip has the time.
 export function Ago({ time, suffix = '' }: { time: number | undefined; suffix?: string }) {
   if (!time) return <span class="dim">–</span>;
+  const age = second.value - time;
   return (
     <time dateTime={new Date(time * 1000).toISOString()} title={dateTime(time, isUTC(), true)}>
-      {ago(second.value - time)}
-      {suffix}
+      {suffix && age < 5 ? 'just now' : `${ago(age)}${suffix}`}
     </time>
   );
 }

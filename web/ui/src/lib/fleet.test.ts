@@ -1,137 +1,70 @@
 import { expect, test } from 'vitest';
-import type { Alert } from '../api/types/alerts';
-import type { Machine } from '../api/types/machines';
-import { matches, mergeFleet, shortSystem, shows } from './fleet';
+import { apply, inOrder, matches, shortSystem, shows, whole, whyOf, type FleetRow, type Store } from './fleet';
 
-const machine = (
-  name: string,
-  health: ('up' | 'down' | 'unknown')[],
-  availability: Machine['availability'] = 'always',
-): Machine => ({
-  machine: name,
-  availability,
-  tags: ['web'],
-  sources: ['static'],
-  addresses: [],
-  targets: health.map((h, i) => ({
-    job: ['node', 'systemd'][i]!,
-    instance: `${name}:${i}`,
-    address: '',
-    health: h,
-    ...(h === 'down' && { lastError: 'connection refused' }),
-  })),
+const row = (name: string, more: Partial<FleetRow> = {}): FleetRow => ({
+  name,
+  state: 'ok',
+  up: 1,
+  targets: 1,
+  ...more,
 });
-const alert = (name: string, severity: string, state: Alert['status']['state'] = 'active'): Alert => ({
-  labels: { alertname: 'X', machine: name, severity },
-  annotations: { summary: `${name}: ${severity} of ${name}` },
-  startsAt: '',
-  endsAt: '',
-  updatedAt: '',
-  fingerprint: '',
-  receivers: [],
-  status: { state, silencedBy: [], inhibitedBy: [] },
-});
-const sample = (name: string, m: string, v: number, more = {}) => ({
-  metric: { __name__: name, machine: m, ...more },
-  value: [0, String(v)] as [number, string],
-});
+const answer = (more = {}) => ({ cursor: '1', time: 1000, started: 900, rows: [], ...more });
 
-test('a machine is as bad as the worst that is known of it', () => {
-  const rows = mergeFleet(
-    [
-      machine('gone', ['down', 'down']),
-      machine('lap', ['down'], 'intermittent'),
-      machine('half', ['up', 'down']),
-      machine('new', ['unknown']),
-      machine('full', ['up', 'up']),
-      machine('fine', ['up', 'up']),
-      machine('quiet', ['up']),
-    ],
-    [sample('machine:cpu_used:ratio', 'fine', 0.25), sample('machine:units_failed:count', 'fine', 0)],
-    [
-      sample('node_os_info', 'fine', 1, { pretty_name: 'NixOS 26.05' }),
-      sample('clanmon_nixos_kernel_current', 'fine', 0),
-    ],
-    [],
-    [alert('full', 'critical'), alert('quiet', 'critical', 'suppressed'), alert('fine', 'info')],
-  );
-  const state = Object.fromEntries(rows.map((r) => [r.name, r.state]));
-  expect(state).toEqual({
-    gone: 'down',
-    lap: 'offline',
-    half: 'warning',
-    new: 'waiting',
-    full: 'critical',
-    fine: 'ok',
-    quiet: 'ok',
-  });
-  const fine = rows.find((r) => r.name === 'fine')!;
-  expect(fine).toMatchObject({ cpu: 0.25, os: 'NixOS 26.05', reboot: true, why: 'info of fine' });
-  expect(rows.find((r) => r.name === 'gone')!.why).toBe('connection refused');
-  expect(rows.find((r) => r.name === 'half')!.why).toBe('systemd does not answer');
-});
-
-test('recording rules win over the fallback, figures of unknown machines are ignored', () => {
-  const [r] = mergeFleet(
-    [machine('a', ['up'])],
-    [sample('machine:cpu_used:ratio', 'a', 0.5), sample('machine:cpu_used:ratio', 'ghost', 1)],
-    [],
-    [sample('', 'a', 0.1, { figure: 'cpu' }), sample('', 'a', 0.7, { figure: 'memory' })],
-    [],
-  );
-  expect(r).toMatchObject({ cpu: 0.5, memory: 0.7 });
-});
-
-test('the worst alert says what is wrong, not the first one of the list', () => {
-  const of = (...alerts: Alert[]) => mergeFleet([machine('m', ['up'])], [], [], [], alerts)[0]!;
-  const later = {
-    ...alert('m', 'warning'),
-    startsAt: '2026-11-25T02:00:00Z',
-    annotations: { summary: 'm: the later one' },
-  };
-  expect(of(alert('m', 'info'), alert('m', 'warning'), later)).toMatchObject({ state: 'warning', why: 'warning of m' });
-  expect(of(later, alert('m', 'info'), alert('m', 'critical'))).toMatchObject({
-    state: 'critical',
-    why: 'critical of m',
-  });
-  expect(of({ ...alert('m', 'info'), annotations: { summary: 'm was last updated a year ago' } }).why).toBe(
-    'was last updated a year ago',
-  );
-  expect(of(alert('m', 'none'))).toMatchObject({ state: 'ok', why: '' });
-});
-
-test('a machine counts once in the strip of problems', () => {
-  const rows = mergeFleet(
-    [machine('gone', ['down']), machine('full', ['up'])],
-    [],
-    [],
-    [],
-    [alert('gone', 'critical'), alert('full', 'critical'), alert('full', 'warning')],
-  );
-  expect(['down', 'critical', 'warning'].map((s) => rows.filter((r) => shows(r, s)).map((r) => r.name))).toEqual([
-    ['gone'],
-    ['full'],
-    [],
+test('answers are applied one after another, and rows that did not change stay the same objects', () => {
+  let s: Store = apply(undefined, answer({ full: true, rows: [row('b10'), row('b2'), row('a')] }));
+  expect(s.rows.map((r) => r.name)).toEqual(['a', 'b2', 'b10']);
+  const [a, b2] = s.rows;
+  s = apply(s, answer({ cursor: '2', rows: [row('b2', { state: 'down' })], gone: ['b10'], notices: [] }));
+  expect(s.rows.map((r) => [r.name, r.state])).toEqual([
+    ['a', 'ok'],
+    ['b2', 'down'],
   ]);
+  expect(s.rows[0]).toBe(a);
+  expect(s.rows[1]).not.toBe(b2);
+  const quiet = apply(s, answer({ cursor: '3', time: 1030 }));
+  expect(quiet.rows).toBe(s.rows); // nothing is drawn anew
+  expect(quiet).toMatchObject({ cursor: '3', time: 1030 });
+  expect(apply(s, answer({ full: true, rows: [row('new')] })).rows.map((r) => r.name)).toEqual(['new']);
+});
+
+test('worst first, and of those that are down the newest first', () => {
+  const rows = [
+    row('fine', { since: '2026-11-28T09:00:00Z' }),
+    row('old', { state: 'down', since: '2026-11-28T06:00:00Z' }),
+    row('hot', { state: 'critical', since: '2026-11-28T08:30:00Z' }),
+    row('fresh', { state: 'down', since: '2026-11-28T08:00:00Z' }),
+    row('lap', { state: 'offline', since: '2026-11-28T08:59:00Z' }),
+    row('free', { state: 'unjudged' }),
+  ];
+  expect(rows.sort((a, b) => inOrder(a) - inOrder(b)).map((r) => r.name)).toEqual([
+    'fresh',
+    'old',
+    'hot',
+    'free',
+    'fine',
+    'lap',
+  ]);
+});
+
+test('an alert that fired before the restart says that it is being checked', () => {
+  expect(whyOf({ why: '/ is 99 % full', checking: true })).toBe('/ is 99 % full (checking since restart)');
+  expect(whyOf({ why: '/ is 99 % full' })).toBe('/ is 99 % full');
+  expect(whyOf({})).toBe('');
+});
+
+test('filters: what is not known passes none of them', () => {
+  expect(shows(row('a', { unitsFailed: 2 }), 'units')).toBe(true);
+  expect(shows(row('a'), 'units')).toBe(false);
+  expect(shows(row('a', { unitsFailed: 2, up: 0 }), 'units')).toBe(false); // of before it went away
+  const silenced = row('a', { silenced: [{ id: '1', until: '', by: 'me', comment: '', whole: true }] });
+  expect(shows(silenced, 'silenced') && whole(silenced)).toBe(true);
+  expect(shows(row('a', { silenced: [] }), 'silenced')).toBe(false);
+  expect(matches(row('web1', { tags: ['edge'], why: '2 failed units' }), 'WEB failed')).toBe(true);
+  expect(matches(row('web1'), 'db')).toBe(false);
 });
 
 test('of the name of a system the version is what has to be read', () => {
   expect(
     ['Debian GNU/Linux 12 (bookworm)', 'NixOS 26.05 (Yarara)', 'Ubuntu 24.04.3 LTS', 'Arch Linux'].map(shortSystem),
   ).toEqual(['Debian 12', 'NixOS 26.05', 'Ubuntu 24.04.3', 'Arch Linux']);
-});
-
-test('a machine that is away has no figures of now', () => {
-  const of = (past: boolean) =>
-    mergeFleet([machine('m', ['down'])], [sample('machine:cpu_used:ratio', 'm', 0.5)], [], [], [], past)[0]!.cpu;
-  expect(of(false)).toBeUndefined();
-  expect(of(true)).toBe(0.5);
-});
-
-test('filters', () => {
-  const [r] = mergeFleet([machine('web1', ['up'])], [sample('machine:units_failed:count', 'web1', 2)], [], [], []);
-  expect(shows(r!, 'units')).toBe(true);
-  expect(shows(r!, 'down')).toBe(false);
-  expect(matches(r!, 'WEB failed')).toBe(true);
-  expect(matches(r!, 'db')).toBe(false);
 });

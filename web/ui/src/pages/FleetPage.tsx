@@ -21,7 +21,7 @@ import {
   shows,
   STATES,
   type FleetRow,
-} from '../lib/fleet';
+} from '../lib/oldfleet';
 import { ago, format } from '../lib/format';
 import { RangeCache } from '../lib/rangeCache';
 import { dateTime } from '../lib/time';

@@ -11,7 +11,7 @@ import { MachineState } from '../components/MachineState';
 import { severityLevel, Status } from '../components/Status';
 import { useCurrentInView } from '../components/Tabs';
 import { combined, split, type Mark } from '../lib/chart';
-import { mergeFleet, hasTag, type FleetRow } from '../lib/fleet';
+import { mergeFleet, hasTag, type FleetRow } from '../lib/oldfleet';
 import { ago } from '../lib/format';
 import { marksOf, marksQuery } from '../lib/machine';
 import { score } from '../lib/search';

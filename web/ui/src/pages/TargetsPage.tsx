@@ -492,7 +492,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
       by.set(key, {
         method: m.method,
         error: m.error ?? '',
-        jobs: [...(others?.jobs ?? []), m.config],
+        jobs: [...(others?.jobs ?? []), ...(m.jobs ?? [m.config ?? ''])],
         good: others ? Math.min(others.good, good) : good,
       });
     }

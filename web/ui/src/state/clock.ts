@@ -1,8 +1,12 @@
 // The heartbeat of the pages. tick grows when data should be asked for anew:
 // every interval, but not in a hidden tab, not while a chart is dragged, and not
 // when the range ends at a fixed time.
+//
+// All times here are the server's: a browser whose clock is wrong shows the same
+// ages, and asks for the same range, as any other.
 import { computed, effect, signal, useComputed } from '@preact/signals';
 import { useRef } from 'preact/hooks';
+import { connection, serverNow, skew } from '../api/client';
 import { DEFAULT_RANGE, parseDuration, readRange, shifted, wider, type Range } from '../lib/time';
 import { location, setParams } from './location';
 import { interval } from './prefs';
@@ -11,14 +15,23 @@ export const tick = signal(0);
 export const hidden = signal(document.hidden);
 export const dragging = signal(false);
 
+export { serverNow } from '../api/client';
+
 // now follows tick, so that all parts of a page speak of the same time.
-export const now = signal(Date.now() / 1000);
+export const now = signal(serverNow());
 
 // seconds counts every second for ages on display; it asks for no data.
-export const second = signal(Math.floor(Date.now() / 1000));
+export const second = signal(Math.floor(serverNow()));
 setInterval(() => {
-  if (!document.hidden) second.value = Math.floor(Date.now() / 1000);
+  if (!document.hidden) second.value = Math.floor(serverNow());
 }, 1000);
+
+// known is false while the server does not respond: what is shown was true, and
+// nothing is green then (layout.css).
+export const known = computed(() => connection.value.state === 'ok');
+effect(() => {
+  document.documentElement.toggleAttribute('data-unknown', !known.value);
+});
 
 // useOld says whether time lies more than seconds ago, for a page that follows
 // the clock. What asks is drawn anew when the answer changes, not each second.
@@ -46,9 +59,22 @@ export const frozen = computed(() => rangeKey.value.split('|')[2] !== '' && !ran
 export const at = computed(() => (frozen.value ? range.value.to : undefined));
 
 export function refresh(): void {
-  now.value = Date.now() / 1000;
+  now.value = serverNow();
   tick.value++;
 }
+
+// The first response tells of a clock that is wrong; what was asked for until
+// then was asked for another time.
+export const epoch = signal(0);
+let skewed = skew.value;
+effect(() => {
+  if (skew.value === skewed) return;
+  skewed = skew.value;
+  second.value = Math.floor(serverNow());
+  epoch.value = epoch.peek() + 1;
+  now.value = serverNow();
+  tick.value = tick.peek() + 1;
+});
 
 document.addEventListener('visibilitychange', () => {
   hidden.value = document.hidden;
@@ -56,19 +82,21 @@ document.addEventListener('visibilitychange', () => {
     !document.hidden &&
     !frozen.value &&
     interval.value !== 'off' &&
-    Date.now() / 1000 - now.value > (parseDuration(interval.value) ?? 30)
+    serverNow() - now.value > (parseDuration(interval.value) ?? 30)
   )
     refresh();
 });
 
 effect(() => {
-  if (interval.value === 'off' || hidden.value || dragging.value || frozen.value) return;
+  // Each request without the password would make the browser ask for it.
+  const locked = connection.value.state === 'locked';
+  if (interval.value === 'off' || hidden.value || dragging.value || frozen.value || locked) return;
   const timer = setInterval(refresh, (parseDuration(interval.value) ?? 30) * 1000);
   return () => clearInterval(timer);
 });
 
 export function setRelative(r: string): void {
-  now.value = Date.now() / 1000;
+  now.value = serverNow();
   setParams({ range: r === DEFAULT_RANGE ? null : r, from: null, to: null }, false);
 }
 
@@ -79,11 +107,11 @@ export function setAbsolute(from: number, to: number): void {
 // shift moves the range by a part of its length; zoomOut doubles it. There is
 // nothing to see in the future, so both end now.
 export function shift(by: number): void {
-  show(shifted(range.value, by, Date.now() / 1000));
+  show(shifted(range.value, by, serverNow()));
 }
 
 export function zoomOut(): void {
-  show(wider(range.value, Date.now() / 1000));
+  show(wider(range.value, serverNow()));
 }
 
 function show(r: Range): void {

@@ -4,7 +4,7 @@ import { computed, effect, signal } from '@preact/signals';
 import type { ApiError } from '../api/client';
 import { alerts } from '../api/clanmon';
 import type { Alert } from '../api/types/alerts';
-import { tick } from './clock';
+import { serverNow, tick } from './clock';
 import { agent } from './config';
 
 export const allAlerts = signal<Alert[] | undefined>(undefined);
@@ -22,7 +22,7 @@ export async function loadAlerts(): Promise<void> {
   if (agent) return;
   try {
     allAlerts.value = await alerts();
-    alertsTime.value = Date.now() / 1000;
+    alertsTime.value = serverNow();
     alertsError.value = undefined;
   } catch (e) {
     alertsError.value = e as ApiError; // the old ones stay

@@ -1,4 +1,7 @@
-// Mirrors server/fleet: /api/clanmon/v1/machines and …/discovery.
+// Mirrors server/fleet: /api/clanmon/v1/machines, …/fleet and …/discovery. The
+// server judges; pages show. A figure that is absent is not known, and never 0.
+export type State = 'down' | 'critical' | 'warning' | 'waiting' | 'offline' | 'unjudged' | 'ok';
+
 export interface MachineTarget {
   job: string;
   instance: string;
@@ -7,6 +10,41 @@ export interface MachineTarget {
   lastError?: string;
   lastScrape?: string; // RFC 3339
   interval?: number; // seconds between two scrapes
+  method?: string;
+  forgettable?: boolean;
+}
+
+export interface ActiveSilence {
+  id: string;
+  until: string; // RFC 3339
+  by: string;
+  comment: string;
+  whole?: boolean; // every alert of the machine
+}
+
+export interface Muted {
+  alert: string;
+  by: 'silence' | 'inhibition' | 'time';
+  what: string; // the silence, the alert that inhibits, the interval
+}
+
+export interface Warning {
+  kind: 'same-machine' | 'renamed' | 'replaced' | string;
+  text: string;
+  machine?: string;
+  at?: string; // RFC 3339
+}
+
+export interface Facts {
+  os?: string;
+  kernel?: string;
+  generation?: string;
+  exporter?: string;
+  nodename?: string;
+  booted?: number; // Unix seconds by the server's clock
+  reboot?: boolean;
+  filesystems?: { mountpoint: string; size: number; avail: number }[];
+  at?: string; // of which time they are, RFC 3339
 }
 
 export interface Machine {
@@ -26,13 +64,90 @@ export interface Machine {
     expired?: boolean;
   };
   targets: MachineTarget[] | null;
+  selector: string; // what goes inside {} to select all its series
+  earlier?: string; // the same for the time before it had the label machine
+  labelled: boolean;
+  judged: boolean;
+  state: State;
+  since?: string;
+  why?: string;
+  checking?: boolean; // fired before the server was restarted, and is pending again
+  pending?: number;
+  critical?: number;
+  warning?: number;
+  info?: number;
+  silenced?: ActiveSilence[] | null;
+  muted?: Muted[] | null;
+  lastSeen?: string;
+  unitsKnown?: boolean;
+  facts?: Facts | null;
+  warnings?: Warning[] | null;
+}
+
+export interface FleetRow {
+  name: string;
+  state: State;
+  since?: string;
+  why?: string;
+  checking?: boolean;
+  silenced?: ActiveSilence[] | null;
+  judged?: boolean;
+  labelled?: boolean;
+  selector?: string;
+  tags?: string[] | null;
+  intermittent?: boolean;
+  up?: number; // targets that respond
+  targets?: number;
+  downJobs?: string[] | null;
+  critical?: number; // alerts that fire and are not muted
+  warning?: number;
+  info?: number;
+  pending?: number;
+  cpu?: number;
+  memory?: number;
+  filesystem?: number;
+  ioStalled?: number;
+  memoryStalled?: number;
+  receive?: number; // bytes per second
+  transmit?: number;
+  temperature?: number;
+  unitsFailed?: number;
+  booted?: number; // Unix seconds by the server's clock
+  os?: string;
+  kernel?: string;
+  exporter?: string;
+  reboot?: boolean;
+  lastSeen?: string; // only when nothing of it responds
+  addresses?: string[] | null;
+  warnings?: Warning[] | null;
+}
+
+export interface Notice {
+  level: 'critical' | 'warning' | 'info';
+  kind: string;
+  text: string;
+  detail?: string;
+  link?: string;
+}
+
+export interface FleetAnswer {
+  cursor: string;
+  time: number; // Unix seconds
+  started: number;
+  full?: boolean; // rows are all there are
+  rows: FleetRow[] | null;
+  gone?: string[] | null;
+  notices?: Notice[] | null;
 }
 
 export interface DiscoveryMethod {
   method: string;
-  config: string;
+  config?: string;
+  jobs?: string[] | null;
   error?: string;
   lastSuccess?: string;
+  failingSince?: string;
+  never?: boolean; // it has not succeeded yet
 }
 export interface Waiting {
   job: string;
@@ -49,8 +164,14 @@ export interface LeftOut {
   method: string;
   reason: string;
 }
+export interface Refused {
+  entry: string;
+  method: string;
+  reason: string;
+}
 export interface Discovery {
   methods: DiscoveryMethod[];
   waiting: Waiting[] | null;
   leftOut: LeftOut[] | null;
+  refused?: Refused[] | null;
 }

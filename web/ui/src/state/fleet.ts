@@ -1,0 +1,53 @@
+// One store of the fleet for all pages. It is fed by polling; a stream of the
+// same answers would call take as well.
+import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import type { ApiError } from '../api/client';
+import { fleet as ask } from '../api/clanmon';
+import type { FleetAnswer } from '../api/types/machines';
+import { apply, type Store } from '../lib/fleet';
+import { agent } from './config';
+import { serverNow, tick } from './clock';
+
+const store = signal<Store | undefined>(undefined);
+const failed = signal<ApiError | undefined>(undefined);
+const arrived = signal(0);
+
+function take(a: FleetAnswer): void {
+  store.value = apply(store.peek(), a);
+  arrived.value = serverNow();
+  failed.value = undefined;
+}
+
+let flight = false;
+let asked = -1; // the tick in which was asked
+
+async function poll(t: number): Promise<void> {
+  if (agent || flight || (asked === t && store.peek())) return;
+  flight = true;
+  asked = t;
+  try {
+    take(await ask(store.peek()?.cursor));
+  } catch (e) {
+    failed.value = e as ApiError; // what is known stays
+  } finally {
+    flight = false;
+  }
+}
+
+// useFleet follows the fleet while a page shows it. time is when the last answer
+// arrived, by the server's clock; 0 before the first.
+export function useFleet(want = true) {
+  const t = tick.value;
+  useEffect(() => {
+    if (want) void poll(t);
+  }, [t, want]);
+  const s = store.value;
+  return {
+    rows: s?.rows,
+    notices: s?.notices ?? [],
+    started: s?.started ?? 0,
+    time: arrived.value,
+    error: failed.value,
+  };
+}
