@@ -26,18 +26,18 @@ export async function vector(expr: string, at?: number, signal?: AbortSignal): P
   return d.resultType === 'vector' ? d.result : [];
 }
 
+// queryRange evaluates at each step; lookback is how many seconds a sample counts,
+// the server's default where it is not given.
 export async function queryRange(
   expr: string,
   start: number,
   end: number,
   step: number,
   signal?: AbortSignal,
+  lookback?: number,
 ): Promise<MatrixSeries[]> {
-  const d = await ask<QueryData>(
-    '/api/v1/query_range',
-    { query: expr, start: String(start), end: String(end), step: String(step) },
-    signal,
-  );
+  const more: Record<string, string> = lookback === undefined ? {} : { lookback_delta: `${lookback}s` };
+  const d = await rangeData(expr, { start, end, step }, signal, more);
   return d.resultType === 'matrix' ? d.result : [];
 }
 

@@ -77,7 +77,7 @@ export function ChartMenu({
               }}
             >
               <Icon name="alerts" />
-              Make an alerting rule
+              Create alert rule
             </button>
             {!full && (
               <button
@@ -99,7 +99,7 @@ export function ChartMenu({
           {exprs.map((e) => (
             <Snippet key={e} text={e} />
           ))}
-          <p class="dim">Windows follow the range that is shown: at least four scrapes, and at least one step.</p>
+          <p class="dim">Rate windows follow the range: at least four scrape intervals and at least one step.</p>
         </Overlay>
       )}
       {dialog === 'rule' && (
@@ -132,7 +132,7 @@ function RuleText({
   const one = /machine="(?:[^"\\]|\\.)*"/.test(expr);
   const text = alertRule({ title, expr, op, limit, hold, severity, every: one && every, unit });
   return (
-    <Overlay kind="dialog" title="An alerting rule" onClose={onClose}>
+    <Overlay kind="dialog" title="Alert rule" onClose={onClose}>
       <div class="row">
         {rules.length > 1 && (
           <label class="line">
@@ -185,8 +185,8 @@ function RuleText({
       )}
       <Snippet text={text} />
       <p class="dim">
-        A file with this, named under rule_files of the configuration; <code>clanmon check rules FILE</code> says
-        whether it is right.
+        Save it in a file listed under <code>rule_files</code> of the configuration, and check the file with{' '}
+        <code>clanmon check rules FILE</code>.
       </p>
     </Overlay>
   );

@@ -2,11 +2,15 @@
 declare const process: { env: Record<string, string | undefined> };
 
 import { expect, test } from 'vitest';
+import type { Unit } from './format';
 import {
   alone,
+  apart,
   axisRange,
   combined,
+  continued,
   exprFor,
+  lookbackFor,
   mix,
   roundUp,
   seriesName,
@@ -15,6 +19,7 @@ import {
   timeLabels,
   timeSplits,
   valueLabel,
+  valueSteps,
 } from './chart';
 
 test('stacked lines add up; a gap is only a gap where all have one', () => {
@@ -31,6 +36,33 @@ test('stacked lines add up; a gap is only a gap where all have one', () => {
   ]);
 });
 
+test('a machine that was replaced goes on as one line', () => {
+  const line = (name: string, labels: Record<string, string>, values: (number | null)[], query = 0) => ({
+    name,
+    labels,
+    query,
+    values,
+    negate: false,
+    colour: '',
+  });
+  const old = line('used', { instance: 'a' }, [1, 2, 3, null, null]);
+  const now = line('used', { instance: 'b' }, [null, null, 4, 5, 6]);
+  expect(continued([now, old], 2)).toEqual([{ ...now, values: [1, 2, 4, 5, 6] }]);
+  // Three in a row, and another query's line of the same name.
+  const third = line('used', { instance: 'c' }, [null, null, null, null, 7]);
+  const other = line('used', {}, [9, 9, 9, 9, 9], 1);
+  expect(continued([old, other, now, third], 2).map((l) => l.values)).toEqual([
+    [1, 2, 4, 5, 7],
+    [9, 9, 9, 9, 9],
+  ]);
+  // Two that are there together stay two, and are told apart.
+  const [a, b] = [
+    line('job', { instance: 'a', x: '1' }, [1, 1, 1, 1, 1]),
+    line('job', { instance: 'b', x: '1' }, [2, 2, 2, 2, 2]),
+  ];
+  expect(continued([a, b], 2).map((l) => l.name)).toEqual(['job (a)', 'job (b)']);
+});
+
 test('names of series', () => {
   expect(seriesName({ __name__: 'up', job: 'a"b', x: '1' }, { x: '1' })).toBe('up{job="a\\"b"}');
   expect(seriesName({})).toBe('{}');
@@ -40,6 +72,16 @@ test('windows of rates hold at least four scrapes and at least a step', () => {
   expect(exprFor('rate(x[$rate])', 15)).toBe('rate(x[60s])');
   expect(exprFor('rate(x[$rate]) > $step', 120, 60)).toBe('rate(x[240s]) > 120s');
   expect(exprFor('rate(x[$rate])', 3600)).toBe('rate(x[3600s])');
+});
+
+test('a gauge ends with the rates beside it', () => {
+  expect(lookbackFor('node_load1{machine="a"}', 15)).toBe(45);
+  expect(lookbackFor('node_load1', 60, 60)).toBe(180);
+  expect(lookbackFor('node_load1', 3600)).toBe(3585);
+  // What rules write is not scraped.
+  expect(lookbackFor('machine:up{machine="a"}', 15)).toBe(150);
+  expect(lookbackFor('ALERTS', 15)).toBe(150);
+  expect(lookbackFor('up{instance="a:9100"} and max_over_time(x[1d:1m])', 15)).toBe(45);
 });
 
 test('queries of one chart are asked in one request and told apart again', () => {
@@ -66,6 +108,48 @@ test('axes end at round numbers and stay while the values fit', () => {
   const [a, b] = axisRange(41, 44, { unit: 'celsius' });
   expect(a).toBeGreaterThan(35);
   expect(b).toBeLessThan(50);
+});
+
+test('a stack stands on zero, however much its lowest part is', () => {
+  expect(axisRange(3.2, 3.9, {})[0]).toBeGreaterThan(2);
+  expect(axisRange(3.2, 3.9, { stack: true })).toEqual([0, 5]);
+});
+
+test('an axis of memory ends near the memory', () => {
+  const GiB = 2 ** 30;
+  expect(axisRange(0, 64 * GiB, { min: 0, unit: 'bytes' })).toEqual([0, 64 * GiB]);
+  expect(axisRange(0, 62.7 * GiB, { min: 0, unit: 'bytes' })).toEqual([0, 64 * GiB]);
+  expect(axisRange(0, 65 * GiB, { min: 0, unit: 'bytes' })).toEqual([0, 80 * GiB]);
+  expect(axisRange(0, 1000, { unit: 'bytes' })).toEqual([0, 1024]);
+});
+
+// ticks are the lines of the grid as uPlot chooses them in a chart of this height.
+function ticks([lo, hi]: [number, number], unit: Unit, height = 134): { values: number[]; step: number } {
+  const step = valueSteps(unit).find((s) => (s / (hi - lo)) * height >= 27)!;
+  const values = [];
+  for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi * (1 + 1e-9); i++)
+    values.push(Number((i * step).toPrecision(12)));
+  return { values, step };
+}
+
+test('labels of an axis never repeat', () => {
+  expect([0.0116, 0.0118, 0.012].map((v) => valueLabel(v, 0.0002, 'none'))).toEqual(['0.0116', '0.0118', '0.012']);
+  const units: Unit[] = ['none', 'count', 'ratio', 'bytes', 'bytesps', 'bitsps', 'seconds', 'celsius', 'perSecond'];
+  for (const unit of units)
+    for (const at of [1e-7, 0.0123, 0.5, 1, 7.77, 99.9, 119.5, 1023, 3601, 123456, 1e6, 3e9 + 7, 2 ** 40])
+      for (const part of [1, 0.3, 0.01, 0.001])
+        for (const stack of [false, true]) {
+          const { values, step } = ticks(axisRange(at * (1 - part), at, { unit, stack }), unit);
+          const labels = values.map((v) => valueLabel(v, step, unit));
+          expect(new Set(labels).size, `${unit} ${at} ${part}: ${labels.join(', ')}`).toBe(labels.length);
+          for (const l of labels) expect(l.length, l).toBeLessThan(18);
+        }
+});
+
+test('edges of buckets that differ look different', () => {
+  expect(apart([0.005, 0.01, 2.5, 10])).toEqual(['0.005', '0.01', '2.5', '10']);
+  expect(apart([0.012207, 0.012453, 0.0127])).toEqual(['0.0122', '0.0125', '0.0127']);
+  expect(apart([1, 1])).toEqual(['1', '1']);
 });
 
 test('neighbours on the axis have different labels', () => {
@@ -101,9 +185,23 @@ test('days with 23 and 25 hours begin at midnight and keep round hours', () => {
     expect(timeLabels(days, 86400, false)).toEqual(['Oct 24', 'Oct 25', 'Oct 26', 'Oct 27', 'Oct 28']);
     expect(days.map((t, i) => (i ? (t - days[i - 1]!) / 3600 : 24))).toEqual([24, 24, 25, 24, 24]);
     const spring = timeSplits(utc('2026-03-28T23:00:00'), utc('2026-03-29T10:00:00'), 10800, false);
-    expect(timeLabels(spring, 10800, false)).toEqual(['Mar 29', '03:00', '06:00', '09:00', '12:00']);
+    expect(timeLabels(spring, 10800, false)).toEqual(['Mar 29 CET', '03:00 CEST', '06:00', '09:00', '12:00']);
     const minutes = timeSplits(utc('2026-03-29T00:30:00'), utc('2026-03-29T01:30:00'), 1800, false);
-    expect(timeLabels(minutes, 1800, false)).toEqual(['01:30', '03:00', '03:30']);
+    expect(timeLabels(minutes, 1800, false)).toEqual(['01:30 CET', '03:00 CEST', '03:30']);
+  } finally {
+    if (zone === undefined) delete process.env.TZ;
+    else process.env.TZ = zone;
+  }
+});
+
+test('hours that come twice are told apart by the zone', () => {
+  const zone = process.env.TZ;
+  process.env.TZ = 'America/New_York';
+  try {
+    const s = timeSplits(utc('2026-11-01T05:00:00'), utc('2026-11-01T07:00:00'), 1800, false);
+    expect(timeLabels(s, 1800, false)).toEqual(['01:00 EDT', '01:30', '01:00 EST', '01:30', '02:00']);
+    const days = timeSplits(utc('2026-10-30T12:00:00'), utc('2026-11-03T12:00:00'), 86400, false);
+    expect(timeLabels(days, 86400, false)).toEqual(['Oct 31', 'Nov 1', 'Nov 2', 'Nov 3']);
   } finally {
     if (zone === undefined) delete process.env.TZ;
     else process.env.TZ = zone;

@@ -1,7 +1,7 @@
 // What a chart computes, apart from drawing.
 import type { Labels } from '../api/types/query';
-import { format, type Unit } from './format';
-import { clock, date, fields } from './time';
+import { format, scaleOf, trimmed, type Unit } from './format';
+import { clock, date, fields, offset, zoneName } from './time';
 
 export interface Line {
   name: string;
@@ -50,7 +50,17 @@ export const dash = (i: number): number[] | undefined =>
 // exprFor fills in $step and $rate, the window of a rate: at least four scrapes
 // and at least a step, so that no sample is left out.
 export function exprFor(expr: string, step: number, scrape = 15): string {
-  return expr.replaceAll('$rate', `${Math.max(4 * scrape, step)}s`).replaceAll('$step', `${step}s`);
+  return expr.replaceAll('$rate', `${rateWindow(step, scrape)}s`).replaceAll('$step', `${step}s`);
+}
+
+const rateWindow = (step: number, scrape: number) => Math.max(4 * scrape, step);
+
+// lookbackFor is how many seconds a gauge counts after its last sample. A rate ends
+// when its window holds one sample only; a gauge ends with it, or a chart of both
+// would show a machine that is half gone. What rules write comes once a minute.
+export function lookbackFor(expr: string, step: number, scrape = 15): number {
+  const rules = /\w:\w|\bALERTS\b/.test(expr.replace(/"(?:[^"\\]|\\.)*"/g, '').replace(/\[[^\]]*\]/g, ''));
+  return Math.max(rateWindow(step, scrape) - scrape, rules ? 150 : 0);
 }
 
 // The label by which the series of a combined query find back to their query.
@@ -87,6 +97,44 @@ export function stackFrame(
   });
 }
 
+// continued makes one line of those of a name that follow each other: the series of
+// a machine that was replaced have other labels, and mean the same. Where both have a
+// value, as they do for up to overlap points, the newer one's counts. Lines of one
+// name that do not follow each other are told apart by the labels that differ.
+export function continued(lines: Line[], overlap: number): Line[] {
+  const byName = new Map<string, Line[]>();
+  for (const l of lines) {
+    const key = `${l.query} ${l.name}`;
+    byName.set(key, [...(byName.get(key) ?? []), l]);
+  }
+  const last = (l: Line) => l.values.findLastIndex((v) => v !== null);
+  return [...byName.values()].flatMap((same) => {
+    if (same.length === 1) return same;
+    const joined: Line[] = [];
+    for (const l of same.sort((a, b) => last(a) - last(b))) {
+      const before = joined.find(
+        (j) => j.values.filter((v, i) => v !== null && l.values[i] !== null).length <= overlap,
+      );
+      if (!before) joined.push(l);
+      else joined[joined.indexOf(before)] = { ...l, values: l.values.map((v, i) => v ?? before.values[i] ?? null) };
+    }
+    if (joined.length === 1) return joined;
+    const differing = Object.keys(Object.assign({}, ...joined.map((l) => l.labels)) as Labels).filter((k) =>
+      joined.some((l) => l.labels[k] !== joined[0]!.labels[k]),
+    );
+    return joined.map((l) => {
+      const told = differing.flatMap((k) => (l.labels[k] ? [l.labels[k]] : []));
+      return told.length ? { ...l, name: `${l.name} (${told.join(', ')})` } : l;
+    });
+  });
+}
+
+// lastIndex is the last of n points at which a line has a value.
+export function lastIndex(lines: Line[], n: number): number | null {
+  for (let i = n - 1; i >= 0; i--) if (lines.some((l) => l.values[i] != null)) return i;
+  return null;
+}
+
 // alone are the points without a neighbour, which no line would show.
 export function alone(values: ArrayLike<number | null | undefined>): number[] {
   const out: number[] = [];
@@ -109,7 +157,8 @@ export function seriesName(metric: Labels, common: Labels = {}): string {
 
 const isBytes = (u: Unit | undefined) => u === 'bytes' || u === 'bytesps';
 const tens = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
-const twos = [1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024];
+// Memory and disks come in quarters of powers of two.
+const twos = [1, ...Array.from({ length: 10 }, (_, i) => [1.25, 1.5, 1.75, 2].map((m) => m * 2 ** i)).flat()];
 
 // roundUp gives the next number at which an axis looks well to end.
 export function roundUp(v: number, unit?: Unit): number {
@@ -121,6 +170,14 @@ export function roundUp(v: number, unit?: Unit): number {
   return (isBytes(unit) ? twos : tens).find((x) => x >= m - 1e-9)! * size;
 }
 
+// endOf is where an axis ends that has to hold v: a little above it, but at it
+// where it is a round number of bytes, such as the size of a memory.
+function endOf(v: number, unit: Unit | undefined): number {
+  if (!isBytes(unit)) return roundUp(v * 1.04, unit);
+  const exact = roundUp(v, unit);
+  return exact - v < v * 1e-6 ? exact : roundUp(v * 1.01, unit);
+}
+
 export type Bounds = [number, number];
 
 // axisRange is what the axis of values spans: round numbers, and the old ones
@@ -128,21 +185,26 @@ export type Bounds = [number, number];
 export function axisRange(
   lo: number | null,
   hi: number | null,
-  o: { min?: number | undefined; max?: number | undefined; unit?: Unit | undefined; old?: Bounds | undefined } = {},
+  o: {
+    min?: number | undefined;
+    max?: number | undefined;
+    unit?: Unit | undefined;
+    stack?: boolean | undefined; // areas say by their height how much there is, so they stand on zero
+    old?: Bounds | undefined;
+  } = {},
 ): Bounds {
   const least = Math.min(lo ?? 0, o.min ?? Infinity);
   let most = Math.max(hi ?? 0, o.max ?? -Infinity);
   if (o.unit === 'ratio' && most > 0.7 && most < 1.06) most = 1; // shares come to a little over 1 where scrapes are not on time
   let next: Bounds;
-  if (least > 0 && least > most * 0.6 && o.min === undefined) {
+  if (least > 0 && least > most * 0.6 && o.min === undefined && !o.stack) {
     // Far from zero: temperatures, clocks.
     const span = Math.max(most - least, most * 0.02);
     const grid = roundUp(span / 4, o.unit);
     next = [Math.max(0, Math.floor((least - span * 0.1) / grid) * grid), Math.ceil((most + span * 0.1) / grid) * grid];
   } else {
-    const up =
-      most > 0 ? (most === o.max || (o.unit === 'ratio' && most === 1) ? most : roundUp(most * 1.04, o.unit)) : 0;
-    const down = least < 0 ? -roundUp(-least * 1.04, o.unit) : 0;
+    const up = most > 0 ? (most === o.max || (o.unit === 'ratio' && most === 1) ? most : endOf(most, o.unit)) : 0;
+    const down = least < 0 ? -endOf(-least, o.unit) : 0;
     next = up === 0 && down === 0 ? [0, 1] : [down, up];
   }
   const { old } = o;
@@ -180,13 +242,33 @@ export function valueSteps(unit: Unit | undefined): number[] {
 }
 
 // valueLabel writes a number beside the axis, with as many digits as it takes
-// to tell neighbours apart.
+// to tell neighbours, which are a step apart, from each other.
 export function valueLabel(v: number, step: number, unit: Unit | undefined): string {
-  if (unit !== 'ratio') return format(Math.abs(v) < step / 1e6 ? 0 : v, unit);
-  const s = step * 100;
-  let d = 0;
-  while (d < 6 && Math.abs(s * 10 ** d - Math.round(s * 10 ** d)) > 1e-6 * 10 ** d) d++;
-  return `${(v * 100).toFixed(d)} %`;
+  const x = Math.abs(v) < step / 1e6 ? 0 : v;
+  if (unit === 'ratio') return `${(x * 100).toFixed(decimalsOf(step * 100))} %`;
+  if (x === 0 || (unit === 'count' && Number.isInteger(x) && Math.abs(x) < 1e6)) return format(x, unit);
+  const { size, suffix } = scaleOf(x, unit);
+  const digits = decimalsOf(step / size);
+  if (digits <= 7) return trimmed((x / size).toFixed(digits)) + suffix;
+  return (x / size).toExponential(Math.max(0, Math.ceil(Math.log10(Math.abs(x) / step) - 1e-9))) + suffix;
+}
+
+// decimalsOf is how many decimal places write multiples of step exactly, or, where
+// that takes more than two more, at least differently.
+function decimalsOf(step: number): number {
+  const least = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9));
+  for (let d = least; d <= least + 2; d++) if (Math.abs(step * 10 ** d - Math.round(step * 10 ** d)) < 1e-6) return d;
+  return least + 1;
+}
+
+// apart writes numbers so that neighbours that differ look different.
+export function apart(values: number[]): string[] {
+  for (let digits = 2; ; digits++) {
+    const out = values.map((v) =>
+      digits === 2 || !Number.isFinite(v) ? format(v) : String(Number(v.toPrecision(digits))),
+    );
+    if (digits === 15 || out.every((t, i) => i === 0 || t !== out[i - 1] || values[i] === values[i - 1])) return out;
+  }
 }
 
 // Time. A month is written as 30 days among the steps.
@@ -272,10 +354,14 @@ export function timeSplits(min: number, max: number, step: number, utc: boolean)
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-// timeLabels names them: the hour, and the day where another one begins.
+// timeLabels names them: the hour, and the day where another one begins. Where the
+// clock is put forward or back among them, the zone is named, or hours would
+// seem to come twice.
 export function timeLabels(splits: number[], step: number, utc: boolean): string[] {
   let before = '';
+  const moves = !utc && step < DAY && splits.some((t) => offset(t) !== offset(splits[0]!));
   return splits.map((t, i) => {
+    const zone = moves && (i === 0 || offset(t) !== offset(splits[i - 1]!)) ? ` ${zoneName(t)}` : '';
     const f = fields(t, utc);
     const day = `${months[f.mo - 1]} ${f.d}`;
     const d = date(t, utc);
@@ -285,6 +371,6 @@ export function timeLabels(splits: number[], step: number, utc: boolean): string
     if (step >= MONTH) return f.mo === 1 ? String(f.y) : months[f.mo - 1]!;
     if (step >= DAY) return day;
     const time = clock(t, utc, step < 60);
-    return anotherDay ? (f.h || f.m ? `${day} ${time}` : day) : time;
+    return (anotherDay ? (f.h || f.m ? `${day} ${time}` : day) : time) + zone;
   });
 }

@@ -26,15 +26,14 @@ function missing(v: number | null | undefined): v is null | undefined {
 function digits(v: number): string {
   const a = Math.abs(v);
   if (a >= 100 || a === 0) return v.toFixed(0);
-  if (a >= 10) return trim(v.toFixed(1));
-  if (a >= 1) return trim(v.toFixed(2));
-  if (a >= 0.001) return trim(v.toPrecision(2));
+  if (a >= 10) return trimmed(v.toFixed(1));
+  if (a >= 1) return trimmed(v.toFixed(2));
+  if (a >= 0.001) return trimmed(v.toPrecision(2));
   return v.toExponential(1);
 }
 
-function trim(s: string): string {
-  return s.includes('.') ? s.replace(/\.?0+$/, '') : s;
-}
+// trimmed leaves zeros at the end of decimal places off.
+export const trimmed = (s: string): string => (s.includes('.') ? s.replace(/\.?0+$/, '') : s);
 
 const decimal: [number, string][] = [
   [1e18, 'E'],
@@ -51,15 +50,50 @@ const binary: [number, string][] = [
   [2 ** 20, 'Mi'],
   [2 ** 10, 'Ki'],
 ];
+// From which value on, which size, and its name.
+const times: [number, number, string][] = [
+  [172800, 86400, 'd'],
+  [7200, 3600, 'h'],
+  [120, 60, 'min'],
+  [1, 1, 's'],
+  [1e-3, 1e-3, 'ms'],
+  [1e-6, 1e-6, 'µs'],
+];
+const FIXED: Partial<Record<Unit, string>> = { celsius: '°C', volts: 'V', watts: 'W', rpm: 'rpm' };
 
-function scaled(v: number, steps: [number, string][], unit: string): string {
-  for (const [size, prefix] of steps) if (Math.abs(v) >= size * 0.9995) return `${digits(v / size)} ${prefix}${unit}`;
-  return unit ? `${digits(v)} ${unit}` : digits(v);
-}
-
-function decimalNumber(v: number): string {
-  for (const [size, prefix] of decimal) if (Math.abs(v) >= size * 0.9995) return `${digits(v / size)} ${prefix}`;
-  return digits(v);
+// scaleOf is what v is written in: a size in the unit itself, and what stands
+// behind the number.
+export function scaleOf(v: number, unit: Unit = 'none'): { size: number; suffix: string } {
+  const a = Math.abs(v);
+  const prefixed = (steps: [number, string][], name: string) => {
+    const [size, prefix] = steps.find(([n]) => a >= n * 0.9995) ?? [1, ''];
+    return { size, suffix: prefix || (name && !name.startsWith('/')) ? ` ${prefix}${name}` : name };
+  };
+  switch (unit) {
+    case 'ratio':
+      return { size: 0.01, suffix: ' %' };
+    case 'bytes':
+      return prefixed(binary, 'B');
+    case 'bytesps':
+      return prefixed(binary, 'B/s');
+    case 'bitsps':
+      return prefixed(decimal, 'bit/s');
+    case 'hertz':
+      return prefixed(decimal, 'Hz');
+    case 'perSecond':
+      return prefixed(decimal, '/s');
+    case 'seconds': {
+      if (a === 0) return { size: 1, suffix: ' s' };
+      const [, size, name] = times.find(([from]) => a >= from) ?? [0, 1e-9, 'ns'];
+      return { size, suffix: ` ${name}` };
+    }
+    case 'count':
+      return Number.isInteger(v) && a < 1e6 ? { size: 1, suffix: '' } : prefixed(decimal, '');
+    case 'none':
+      return prefixed(decimal, '');
+    default:
+      return { size: 1, suffix: ` ${FIXED[unit]}` };
+  }
 }
 
 // format renders v in its unit: ratio as percent, bytes in powers of two, bits
@@ -67,34 +101,10 @@ function decimalNumber(v: number): string {
 export function format(v: number | null | undefined, unit: Unit = 'none'): string {
   if (missing(v)) return DASH;
   if (!Number.isFinite(v)) return v > 0 ? '+Inf' : '-Inf';
-  switch (unit) {
-    case 'ratio':
-      return percent(v);
-    case 'bytes':
-      return scaled(v, binary, 'B');
-    case 'bytesps':
-      return scaled(v, binary, 'B/s');
-    case 'bitsps':
-      return scaled(v, decimal, 'bit/s');
-    case 'seconds':
-      return seconds(v);
-    case 'celsius':
-      return `${digits(v)} °C`;
-    case 'perSecond':
-      return `${decimalNumber(v)}/s`;
-    case 'hertz':
-      return scaled(v, decimal, 'Hz');
-    case 'volts':
-      return `${digits(v)} V`;
-    case 'watts':
-      return `${digits(v)} W`;
-    case 'rpm':
-      return `${digits(v)} rpm`;
-    case 'count':
-      return Number.isInteger(v) && Math.abs(v) < 1e6 ? v.toLocaleString('en') : decimalNumber(v);
-    default:
-      return decimalNumber(v);
-  }
+  if (unit === 'ratio') return percent(v);
+  if (unit === 'count' && Number.isInteger(v) && Math.abs(v) < 1e6) return v.toLocaleString('en');
+  const { size, suffix } = scaleOf(v, unit);
+  return digits(v / size) + suffix;
 }
 
 export function percent(v: number | null | undefined): string {
@@ -102,22 +112,11 @@ export function percent(v: number | null | undefined): string {
   const p = v * 100;
   const a = Math.abs(p);
   if (a < 0.005) return '0 %'; // below what matters; exact values are in Explore
-  return `${a >= 10 ? p.toFixed(0) : a >= 0.1 ? trim(p.toFixed(1)) : trim(p.toFixed(2))} %`;
+  return `${a >= 10 ? p.toFixed(0) : a >= 0.1 ? trimmed(p.toFixed(1)) : trimmed(p.toFixed(2))} %`;
 }
 
 // seconds renders a short time: 1.2 ms, 35 s, 4.5 min, 3 h, 12 d.
-export function seconds(v: number | null | undefined): string {
-  if (missing(v)) return DASH;
-  const a = Math.abs(v);
-  if (a === 0) return '0 s';
-  if (a < 1e-6) return `${digits(v * 1e9)} ns`;
-  if (a < 1e-3) return `${digits(v * 1e6)} µs`;
-  if (a < 1) return `${digits(v * 1e3)} ms`;
-  if (a < 120) return `${digits(v)} s`;
-  if (a < 7200) return `${digits(v / 60)} min`;
-  if (a < 172800) return `${digits(v / 3600)} h`;
-  return `${digits(v / 86400)} d`;
-}
+export const seconds = (v: number | null | undefined): string => format(v, 'seconds');
 
 // ago renders an age of v seconds coarsely, in at most two units: 8 s, 4 min,
 // 2 h 10 min, 3 d 4 h, 212 d.

@@ -109,6 +109,26 @@ export function clock(t: number, utc: boolean, withSeconds = true): string {
   return `${two(f.h)}:${two(f.m)}${withSeconds ? `:${two(f.s)}` : ''}`;
 }
 
+// offset is how many minutes local time is ahead of UTC at t.
+export const offset = (t: number): number => -new Date(t * 1000).getTimezoneOffset();
+
+// zoneName is what local time is called at t: CEST, EDT, GMT+9. Each region names
+// only its own zones by letters.
+export function zoneName(t: number): string {
+  const names = ['en-GB', 'en-US', 'en-AU', 'en-CA', 'en-IN', 'en-NZ'].map(
+    (l) =>
+      new Intl.DateTimeFormat(l, { timeZoneName: 'short' })
+        .formatToParts(new Date(t * 1000))
+        .find((p) => p.type === 'timeZoneName')?.value ?? '',
+  );
+  return names.find((n) => n && !/^(GMT|UTC)[+-]/.test(n)) ?? names[0]!;
+}
+
+// zoneOf is the name of the zone with a blank before it where the clock is put
+// forward or back between from and to, else nothing.
+export const zoneOf = (t: number, r: { from: number; to: number }, utc: boolean): string =>
+  !utc && offset(r.from) !== offset(r.to) ? ` ${zoneName(t)}` : '';
+
 export function date(t: number, utc: boolean): string {
   const f = fields(t, utc);
   return `${f.y}-${two(f.mo)}-${two(f.d)}`;

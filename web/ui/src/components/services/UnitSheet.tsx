@@ -370,14 +370,15 @@ function HistoryOf({ h }: { h: History }) {
 }
 
 function Resources({ sel, type }: { sel: string; type: string }) {
-  const dark = { height: 120, hideEmpty: true };
+  const dark = { height: 120, hideEmpty: true, level: 3 as const };
   const task = { expr: `{__name__=~"(node_)?systemd_unit_tasks_current",${sel}}`, name: () => 'tasks' };
   if (type === 'timer' || type === 'path' || type === 'socket' || type === 'target') return null;
   return (
     <>
       <Chart
         {...dark}
-        title="CPU, of one"
+        title="CPU"
+        note="100 % is one core"
         unit="ratio"
         min={0}
         stack

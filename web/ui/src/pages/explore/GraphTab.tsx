@@ -4,15 +4,16 @@ import { noticesOf, request } from '../../api/client';
 import { rangeData, vector } from '../../api/prom';
 import type { MatrixSeries, QueryData } from '../../api/types/query';
 import { exemplarsOf, type Exemplar, type ExemplarSeries } from '../../lib/exemplars';
-import { Plot } from '../../components/Chart';
+import { Legend, useHidden } from '../../components/chart/Legend';
+import { atText, Plot } from '../../components/chart/Plot';
 import { Empty, Time } from '../../components/bits';
 import { Table } from '../../components/Table';
-import { colour, dash, seriesName, type Dot, type Line } from '../../lib/chart';
+import { colour, lastIndex, seriesName, type Dot, type Line } from '../../lib/chart';
 import { POINTS, type Density, type Mode, type Query } from '../../lib/explore';
 import { heatOf, isClassic, isNative } from '../../lib/heatmap';
 import { format } from '../../lib/format';
 import { RangeCache, type Grid } from '../../lib/rangeCache';
-import { aligned, clock, date, dateTime, durationText, parseDuration, stepFor } from '../../lib/time';
+import { aligned, dateTime, durationText, parseDuration, stepFor } from '../../lib/time';
 import { frozen, range } from '../../state/clock';
 import { isUTC } from '../../state/prefs';
 import { Notices, QueryError, RunLine, TRUNCATED } from './bits';
@@ -198,7 +199,7 @@ export function GraphTab({
         <p class="note">
           These are native histograms.{' '}
           <button type="button" class="btn" onClick={() => setMode('heatmap')}>
-            Draw them as a heatmap
+            Show them as a heatmap
           </button>
         </p>
       )}
@@ -206,7 +207,7 @@ export function GraphTab({
         <p class="dim runline">
           These are the buckets of a histogram.{' '}
           <button type="button" class="btn" onClick={() => setMode('heatmap')}>
-            Draw as a heatmap
+            Show as heatmap
           </button>
         </p>
       )}
@@ -360,7 +361,7 @@ function Lines({
   i: number;
   stale: boolean;
 }) {
-  const [off, setOff] = useState<ReadonlySet<string>>(new Set());
+  const hidden = useHidden();
   const [cursor, setCursor] = useState<number | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
   const { step } = a.grid;
@@ -369,25 +370,15 @@ function Lines({
     [a, lines],
   );
   useEffect(() => {
-    setOff(new Set());
+    hidden.clear();
     setCursor(null);
   }, [q.expr]);
-  const at = cursor ?? lastWith(lines, times.length);
+  const at = cursor ?? lastIndex(lines, times.length);
   // Columns as wide as the longest name and its value, so that both stand together.
   const wide = useMemo(
     () => Math.min(90, lines.slice(0, LEGEND).reduce((n, l) => Math.max(n, l.name.length), 12) + 14),
     [lines],
   );
-  const toggle = (name: string, only: boolean) =>
-    setOff((o) => {
-      if (only) {
-        const others = lines.map((l) => l.name).filter((n) => n !== name);
-        return others.every((n) => o.has(n)) && !o.has(name) ? new Set() : new Set(others);
-      }
-      const n = new Set(o);
-      if (!n.delete(name)) n.add(name);
-      return n;
-    });
   return (
     <div class="chart">
       <div class="graphtime">
@@ -409,17 +400,12 @@ function Lines({
             ))}
           </span>
         )}
-        <span class="at">
-          {at !== null &&
-            times[at] !== undefined &&
-            `${date(times[at]!, isUTC())} ${clock(times[at]!, isUTC(), step < 60)}`}
-        </span>
+        <span class="at">{at !== null && times[at] !== undefined && atText(times[at]!, data)}</span>
       </div>
       <Plot
         title={`Query ${i + 1}`}
-        queries={[]}
         data={data}
-        off={off}
+        off={hidden.off}
         onCursor={setCursor}
         onFocus={setFocus}
         stale={stale}
@@ -432,31 +418,22 @@ function Lines({
         class="legend explorelegend"
         style={{ gridTemplateColumns: `repeat(auto-fill, minmax(min(100%, ${wide}ch), 1fr))` }}
       >
-        {lines.slice(0, LEGEND).map((l, k) => (
-          <button
-            type="button"
-            key={l.name}
-            class={focus === l.name ? 'focus' : ''}
-            aria-pressed={!off.has(l.name)}
-            title={`${seriesName(l.labels)}\nClick to show or hide, with Shift only this one`}
-            onClick={(e) => toggle(l.name, e.shiftKey)}
-          >
-            <span class={`swatch${dash(k) ? ' dashed' : ''}`} style={{ color: l.colour }} />
-            <span class="name mono">{l.name}</span>
-            <span class="value">{at === null ? '' : format(l.values[at])}</span>
-          </button>
-        ))}
+        <Legend
+          lines={lines.slice(0, LEGEND)}
+          at={at}
+          stack={q.mode === 'stacked'}
+          focus={focus}
+          off={hidden.off}
+          onToggle={(name, only) => hidden.toggle(name, only, lines)}
+          titleOf={(l) => seriesName(l.labels)}
+          mono
+        />
         {lines.length > LEGEND && (
           <span class="dim">and {(lines.length - LEGEND).toLocaleString('en')} more, all drawn</span>
         )}
       </div>
     </div>
   );
-}
-
-function lastWith(lines: Line[], n: number): number | null {
-  for (let i = n - 1; i >= 0; i--) if (lines.some((l) => l.values[i] !== null)) return i;
-  return null;
 }
 
 function HeatPart({ a, stale, toLines }: { a: Answer; stale: boolean; toLines: () => void }) {
@@ -469,7 +446,7 @@ function HeatPart({ a, stale, toLines }: { a: Answer; stale: boolean; toLines: (
         why="A heatmap needs series with the label le, such as sum by (le) (rate(…_bucket[5m])), or native histograms."
       >
         <button type="button" class="btn" onClick={toLines}>
-          Draw lines
+          Show as lines
         </button>
       </Empty>
     );

@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { format } from '../../lib/format';
 import type { Heat } from '../../lib/heatmap';
-import { timeLabels, timeSplits, timeSteps } from '../../lib/chart';
+import { apart, timeLabels, timeSplits, timeSteps } from '../../lib/chart';
 import { clock, date } from '../../lib/time';
 import { dragging, setAbsolute } from '../../state/clock';
 import { dark, isUTC, zone } from '../../state/prefs';
@@ -28,6 +28,7 @@ export function Heatmap({ heat, step, stale }: { heat: Heat; step: number; stale
       ticks: { stroke: css('--grid'), width: 1, size: 4 },
     };
     const rows = heat.rows.length;
+    const edges = apart([...heat.rows.map((r) => r.low), heat.rows[rows - 1]!.high]);
     const fill = css('--series-1');
     const u = new uPlot(
       {
@@ -56,14 +57,7 @@ export function Heatmap({ heat, step, stale }: { heat: Heat; step: number; stale
             size: 74,
             space: 26,
             incrs: [1, 2, 5, 10, 20, 50],
-            values: (_u, splits) =>
-              splits.map((s) =>
-                s === rows
-                  ? edge(heat.rows[rows - 1]!.high)
-                  : Number.isInteger(s) && heat.rows[s]
-                    ? edge(heat.rows[s]!.low)
-                    : '',
-              ),
+            values: (_u, splits) => splits.map((s) => (Number.isInteger(s) ? (edges[s] ?? '') : '')),
           },
         ],
         series: [{}, { paths: () => null, points: { show: false } }],
@@ -73,15 +67,15 @@ export function Heatmap({ heat, step, stale }: { heat: Heat; step: number; stale
               const { ctx } = u;
               ctx.save();
               ctx.fillStyle = fill;
-              const edges = heat.times.map((t) => Math.round(u.valToPos(t - step / 2, 'x', true)));
-              edges.push(Math.round(u.valToPos(heat.times.at(-1)! + step / 2, 'x', true)));
+              const sides = heat.times.map((t) => Math.round(u.valToPos(t - step / 2, 'x', true)));
+              sides.push(Math.round(u.valToPos(heat.times.at(-1)! + step / 2, 'x', true)));
               heat.cells.forEach((cells, r) => {
                 const top = Math.round(u.valToPos(r + 1, 'y', true));
                 const h = Math.max(1, Math.round(u.valToPos(r, 'y', true)) - top);
                 cells.forEach((c, i) => {
                   if (!c) return;
                   ctx.globalAlpha = 0.1 + 0.9 * Math.sqrt(c / heat.max);
-                  ctx.fillRect(edges[i]!, top, Math.max(1, edges[i + 1]! - edges[i]!), h);
+                  ctx.fillRect(sides[i]!, top, Math.max(1, sides[i + 1]! - sides[i]!), h);
                 });
               });
               ctx.restore();

@@ -258,6 +258,7 @@ function TopUnits() {
       {cpu && (
         <Chart
           title="Units by CPU"
+          note="100 % is one core"
           unit="ratio"
           stack
           min={0}
@@ -295,6 +296,7 @@ function Processes() {
     <>
       <Chart
         title="CPU of its programs"
+        note="100 % is one core"
         unit="ratio"
         min={0}
         queries={[{ expr: `rate(process_cpu_seconds_total{${m}}[$rate])`, name: (l) => l.job ?? l.instance ?? '' }]}
