@@ -1,87 +1,45 @@
 // What a first start looks like: a list that fills in by itself, in place of
-// empty tables. It goes away once figures are there and somebody is told.
+// empty tables. It goes away once values are there and alerts are sent somewhere.
 import { useEffect, useState } from 'preact/hooks';
 import type { ReceiverState } from '../api/types/alerts';
-import type { Discovery, Machine } from '../api/types/machines';
+import type { Discovery } from '../api/types/machines';
 import { reachesNobody } from '../lib/alerts';
+import { FIGURES, type FleetRow } from '../lib/fleet';
 import { refresh } from '../state/clock';
 import { recall, remember } from '../state/prefs';
-import { Panel, Snippet } from './bits';
+import { Ago, Panel, Snippet } from './bits';
 import { Icon } from './icons';
 
+const plural = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
+
 export function FirstSteps({
-  found,
+  rows,
   discovery,
-  seen,
-  told,
+  started,
+  receivers,
 }: {
-  found: Machine[];
+  rows: FleetRow[];
   discovery: Discovery | undefined;
-  seen: boolean;
-  told: ReceiverState[] | undefined;
+  started: number;
+  receivers: ReceiverState[] | undefined;
 }) {
   const [gone, setGone] = useState(() => recall('firststeps.gone', false));
+  const scraped = rows.some((r) => (r.up ?? 0) > 0);
+  const values = rows.some((r) => FIGURES.some((f) => r[f] !== undefined));
+  // What was seen before this start is not new: the store has its history.
+  const seen = values || rows.some((r) => r.lastSeen);
   const incomplete = !gone && !seen;
   useEffect(() => {
-    // Somebody is waiting for the first figures: do not let them wait for a tick.
+    // Somebody is waiting for the first values: do not let them wait for a tick.
     if (!incomplete) return;
     const timer = setInterval(() => {
       if (!document.hidden) refresh();
     }, 5000);
     return () => clearInterval(timer);
   }, [incomplete]);
-  if (gone || !told) return null;
-  const scraped = found.some((m) => m.targets?.some((t) => t.health === 'up'));
-  const channel = told.some((r) => !reachesNobody(r.integration));
-  if (scraped && seen && channel) return null;
-  const methods = discovery?.methods ?? [];
-  const broken = methods.filter((m) => m.error);
-  const sources = [...new Set(found.flatMap((m) => m.sources ?? []))].filter((s) => s !== 'local');
-  const idle = [...new Set(methods.map((m) => m.method))].filter((m) => !sources.includes(m)); // on, and nothing found
-  const steps: [boolean, string, preact.ComponentChildren?][] = [
-    [true, 'Storage is ready'],
-    sources.length || idle.length
-      ? [
-          !broken.length && !idle.length,
-          broken.length
-            ? broken.map((b) => `${b.method}: ${b.error}`).join('; ')
-            : [
-                sources.length && `Machines are found by ${sources.join(', ')}`,
-                idle.length &&
-                  `${idle.join(', ')} ${idle.length === 1 ? 'is' : 'are'} on and ${idle.length === 1 ? 'has' : 'have'} found nothing that answers`,
-              ]
-                .filter(Boolean)
-                .join('; '),
-        ]
-      : [
-          false,
-          found.length
-            ? 'Only this machine is watched. To find others, start the server with a discovery method:'
-            : 'No discovery method is chosen, and no machine is named in the configuration. Start the server with one:',
-          <Snippet text="clanmon server --discovery tailscale" />,
-        ],
-    [
-      found.length > 0,
-      found.length ? `${found.length} machine${found.length === 1 ? '' : 's'} found` : 'No machine found yet',
-    ],
-    [
-      scraped && seen,
-      !found.length
-        ? 'No figures yet'
-        : !scraped
-          ? 'The first scrape is on its way'
-          : seen
-            ? 'First figures are here'
-            : 'The first scrape is done; figures follow with the second one',
-    ],
-    channel
-      ? [true, 'Alerts reach somebody']
-      : [
-          false,
-          'Alerts are only shown here. To be told, name somebody:',
-          <Snippet text={'clanmon server --notify "ntfy://ntfy.sh/TOPIC"'} />,
-        ],
-  ];
+  if (gone || !receivers || !discovery) return null;
+  const channel = receivers.some((r) => !reachesNobody(r.integration));
+  if (seen && channel) return null;
   const hide = (
     <button
       type="button"
@@ -95,17 +53,53 @@ export function FirstSteps({
     </button>
   );
   // All is well but for one thing, which deserves a line and no more.
-  if (scraped && seen) {
+  if (seen) {
     return (
       <div class="note row nowraprow">
         <span class="grow">
-          Nobody is told of alerts: they are only shown here. Start the server with{' '}
-          <code>--notify "ntfy://ntfy.sh/TOPIC"</code>, or an address of mail, Matrix, Slack, Gotify or a webhook.
+          Alerts are not sent anywhere yet. To get notified, add a receiver:{' '}
+          <code>--notify "ntfy://ntfy.sh/TOPIC"</code>, or a URL for mail, Matrix, Slack, Gotify or a webhook.
         </span>
         {hide}
       </div>
     );
   }
+  const methods = discovery.methods.filter((m) => m.method !== 'local');
+  const broken = methods.filter((m) => m.error);
+  const silent = new Set(discovery.waiting?.map((w) => w.machine)).size;
+  const by = [...new Set(methods.map((m) => m.method))].join(', ');
+  const steps: [boolean, string, preact.ComponentChildren?][] = [
+    [true, 'Storage is ready'],
+    broken.length
+      ? [false, broken.map((b) => `${b.method}: ${b.error}`).join('; ')]
+      : methods.length
+        ? [true, `Targets come from ${by}`]
+        : [
+            false,
+            'Only this machine is monitored. To find others, start the server with a discovery method:',
+            <Snippet text="clanmon server --discovery tailscale" />,
+          ],
+    rows.length
+      ? [true, `${plural(rows.length, 'machine')} found`]
+      : [false, silent ? `No machine yet; ${silent} found and not reporting` : 'No machine found yet'],
+    [
+      scraped && values,
+      scraped ? 'The first scrape is done; values follow with the second one' : 'No scrape has succeeded yet',
+      !scraped && started ? (
+        <span class="dim">
+          {' '}
+          (server started <Ago time={started} suffix=" ago" />)
+        </span>
+      ) : undefined,
+    ],
+    channel
+      ? [true, 'Alerts are sent to a receiver']
+      : [
+          false,
+          'Alerts are not sent anywhere yet. To get notified, add a receiver:',
+          <Snippet text={'clanmon server --notify "ntfy://ntfy.sh/TOPIC"'} />,
+        ],
+  ];
   return (
     <Panel title="First steps" tools={hide}>
       <ol class="steps body">

@@ -9,6 +9,9 @@ test('scrape errors without what the reader knows', () => {
   expect(shortError('server returned HTTP status 401 Unauthorized')).toBe(
     'server returned HTTP status 401 Unauthorized',
   );
-  expect(shortError('Get "http://x/metrics": EOF')).toBe('closes the connection without an answer');
+  expect(shortError('Get "http://x/metrics": EOF')).toBe('connection closed (empty reply)');
+  expect(shortError('Get "http://alpha:9100/metrics": dial tcp: lookup alpha on 10.255.255.53:53: no such host')).toBe(
+    'name alpha not found',
+  );
   expect(shortError(undefined)).toBe('');
 });

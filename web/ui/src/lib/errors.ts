@@ -4,7 +4,8 @@ export function shortError(text: string | undefined): string {
   if (!text) return '';
   return text
     .replace(/^(Get|Post) "[^"]*": /, '')
-    .replace(/dial (tcp|udp|unix) [^ ]+: /, '')
+    .replace(/dial (tcp|udp|unix) (?!lookup )[^ ]+: /, '')
+    .replace(/dial (tcp|udp): lookup (\S+?)( on \S+)?: no such host/, 'name $2 not found')
     .replace(/\b(connect|lookup|read|write): (?=\S)/, '')
-    .replace(/^EOF$/, 'closes the connection without an answer');
+    .replace(/^EOF$/, 'connection closed (empty reply)');
 }

@@ -1,6 +1,8 @@
 // The fleet as one table. The server judges each machine and sends rows that
 // changed; here they are put together, filtered and ordered.
 import type { FleetAnswer, FleetRow, Notice, State } from '../api/types/machines';
+import { anyOf, quote } from './quote';
+import { selectorOf } from './selector';
 
 export type { FleetRow, State } from '../api/types/machines';
 
@@ -92,4 +94,32 @@ export function matches(r: FleetRow, text: string): boolean {
     .toLowerCase()
     .split(/\s+/)
     .every((w) => hay.includes(w));
+}
+
+// The figures of a row, which may be of another time than its state.
+export const FIGURES = [
+  'cpu',
+  'memory',
+  'filesystem',
+  'ioStalled',
+  'memoryStalled',
+  'receive',
+  'transmit',
+  'temperature',
+  'unitsFailed',
+] as const;
+
+// sparkQuery asks for the CPU lines of some machines: by the recording rule, and
+// from the series themselves for those that no rule sees.
+export function sparkQuery(rows: FleetRow[]): string {
+  const judged = rows.filter((r) => r.judged !== false);
+  const others = rows.filter((r) => r.judged === false);
+  return [
+    ...(judged.length ? [`machine:cpu_used:ratio{machine=~${quote(anyOf(judged.map((r) => r.name)))}}`] : []),
+    ...others.map((r) => {
+      const sel = selectorOf(r, r.name);
+      const rate = (more: string) => `sum(rate(node_cpu_seconds_total{${sel}${more}}[5m]))`;
+      return `label_replace(1 - ${rate(',mode=~"idle|iowait|steal"')} / ${rate('')}, "machine", ${quote(r.name)}, "", "")`;
+    }),
+  ].join(' or ');
 }

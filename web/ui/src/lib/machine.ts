@@ -3,6 +3,7 @@ import type { VectorSample } from '../api/types/query';
 import type { Mark } from './chart';
 import type { Unit } from './format';
 import type { Frame } from './rangeCache';
+import { parseDuration } from './time';
 
 // File systems and network devices that are no disks and no cables, as in the
 // server's recording rules.
@@ -13,8 +14,10 @@ export const REAL_DISK = 'device!~"(loop|ram|fd|sr)[0-9]+"';
 
 // marksOf finds what happened in the answer to marksQuery: reboots and changes
 // of system by the times that they give, alerts by when they began and ended.
+// Booted is by the server's clock: a clock of the machine that is set moves
+// node_time_seconds and node_boot_time_seconds alike.
 export const marksQuery = (m: string) => [
-  `max by (machine) (node_boot_time_seconds{${m}})`,
+  `max by (machine) (timestamp(node_time_seconds{${m}}) - (node_time_seconds{${m}} - node_boot_time_seconds{${m}}))`,
   `max by (machine) (clanmon_nixos_system_activated_timestamp_seconds{${m}})`,
   `ALERTS{${m},alertstate="firing",severity!="none"}`,
 ];
@@ -27,13 +30,12 @@ export function marksOf(
   const step = (frame.times[1] ?? 0) - first;
   const out: Mark[] = [];
   const once = (time: number, text: string, level: Mark['level']) => {
-    // The time of boot moves by a second or two as the clock is set.
     if (time >= first && time <= last + step && !out.some((m) => m.text === text && Math.abs(m.time - time) < 60))
       out.push({ time, text, ...(level && { level }) });
   };
   for (const s of frame.series) {
     const { query, labels } = splitQuery(s.metric);
-    if (query === 0) for (const v of s.values) if (v) once(v, 'rebooted', 'info');
+    if (query === 0) for (const t of rebootsOf(frame.times, s.values)) once(t, 'rebooted', 'info');
     if (query === 1) for (const v of s.values) if (v) once(v, 'system activated', 'off');
     if (query !== 2) continue;
     const level = labels.severity === 'critical' ? 'crit' : labels.severity === 'warning' ? 'warn' : 'info';
@@ -55,6 +57,44 @@ export function marksOf(
     });
   }
   return out.sort((a, b) => a.time - b.time);
+}
+
+// rebootsOf finds where the uptime fell: a machine that slept, or whose clock was
+// set, goes on counting.
+function rebootsOf(times: number[], booted: (number | null)[]): number[] {
+  const out: number[] = [];
+  let uptime: number | undefined;
+  booted.forEach((b, i) => {
+    if (b === null) return;
+    const now = times[i]! - b;
+    if (uptime === undefined ? b >= times[0]! : now < uptime - 1) out.push(b);
+    uptime = now;
+  });
+  return out;
+}
+
+// When something of a machine last responded: to the minute within a day, to a
+// quarter of an hour within a month. Where nothing is scraped, by its samples.
+export const lastQuery = (m: string) => {
+  const answered = `(timestamp(up{${m}}) and up{${m}} == 1)`;
+  return `max(max_over_time(${answered}[1d:1m])) or max(max_over_time(${answered}[30d:15m]))`;
+};
+
+// When it was first seen, as far as the rules or a month of samples know.
+export const firstQuery = (m: string) =>
+  `min(machine:first_seen:timestamp_seconds{${m}}) or min(min_over_time(timestamp(up{${m}})[30d:1h]))`;
+
+// retentionOf reads the server's text of it, such as "15d or 10GiB".
+export function retentionOf(text: string | undefined): { text: string; seconds: number } | undefined {
+  const by = text?.split(' or ').find((p) => parseDuration(p) !== undefined);
+  return by ? { text: by, seconds: parseDuration(by)! } : undefined;
+}
+
+// joined continues an expression into the time before the machine had the label
+// machine, when its series were told apart by instance alone.
+export function joined(expr: string, own: string, earlier: string): string {
+  const flat = (e: string) => `max without (machine, instance, job, availability) (${e})`;
+  return `${flat(expr)} or ${flat(expr.replaceAll(own, earlier))}`;
 }
 
 export interface Filesystem {
@@ -109,12 +149,13 @@ export function filesystems(samples: VectorSample[]): Filesystem[] {
         break;
     }
   }
-  // One device mounted at several places (NixOS' /nix/store) is one line.
+  // One device mounted at several places (/nix/store, btrfs subvolumes, a bind
+  // mount below /run) is one line, by the shortest path. What is free of it may
+  // have changed between two of them.
   const seen = new Map<string, Filesystem>();
   for (const f of [...by.values()].sort((a, b) => a.mountpoint.length - b.mountpoint.length)) {
-    const key = `${f.device} ${f.size} ${f.avail}`;
-    if (!f.device.startsWith('/dev/') || !seen.has(key))
-      seen.set(f.device.startsWith('/dev/') ? key : `${key} ${f.mountpoint}`, f);
+    const key = f.device.startsWith('/') ? `${f.device} ${f.size}` : `${f.device} ${f.mountpoint}`;
+    if (!seen.has(key)) seen.set(key, f);
   }
   return [...seen.values()].filter((f) => f.size !== 0 || f.error).sort((a, b) => used(b) - used(a));
 }

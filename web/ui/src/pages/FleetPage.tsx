@@ -1,85 +1,66 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { discovery, machines, receivers } from '../api/clanmon';
-import { anyOf, queryRange, quote, vector } from '../api/prom';
-import type { Discovery, Waiting } from '../api/types/machines';
+import { discovery, fleet as fleetOf, receivers as fetchReceivers } from '../api/clanmon';
+import { queryRange } from '../api/prom';
+import type { Discovery } from '../api/types/machines';
 import { Ago, Empty, ErrorNote, Loading, Menu, Overlay, Snippet } from '../components/bits';
 import { FirstSteps } from '../components/FirstSteps';
 import { Icon } from '../components/icons';
-import { LOOK } from '../components/MachineState';
+import { LOOK, MachineState } from '../components/MachineState';
 import { Meter } from '../components/Meter';
+import { Notices } from '../components/Notices';
+import { NotReporting } from '../components/NotReporting';
+import { SilenceTrace, silenceTitle, untilText } from '../components/SilenceTrace';
 import { Spark } from '../components/Spark';
 import { Status, type Level } from '../components/Status';
 import { Table, type Column } from '../components/Table';
+import { lookUp } from '../lib/discovery';
 import {
-  fallbackQuery,
-  factsQuery,
+  FIGURES,
   hasTag,
+  inOrder,
   matches,
-  mergeFleet,
-  recordsQuery,
   shortSystem,
   shows,
-  STATES,
+  sparkQuery,
+  whole,
+  whyOf,
   type FleetRow,
-} from '../lib/oldfleet';
+} from '../lib/fleet';
 import { ago, format } from '../lib/format';
 import { RangeCache } from '../lib/rangeCache';
 import { dateTime } from '../lib/time';
-import { at, now, setRelative, tick, useOld } from '../state/clock';
+import { at, known, now, second, serverNow, setRelative, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
-import { allAlerts, alertsError, alertsTime } from '../state/firing';
+import { useFleet } from '../state/fleet';
 import { href, machinePath, param, setParams, tagFilter } from '../state/location';
 import { phone } from '../state/media';
 import { isUTC, recall, remember } from '../state/prefs';
 import './fleet.css';
 
-const SMALL = 50; // machines up to which the fallback is worth its cost
-
 export default function FleetPage() {
-  const found = useData('machines', machines);
-  const records = useData('fleet records', (s) => vector(recordsQuery, at.value, s));
-  const facts = useData('fleet facts', (s) => vector(factsQuery, at.value, s), 120);
+  const fleet = useFleet();
+  const then = useData(at.value === undefined ? null : 'fleet then', (s) => fleetOf(undefined, at.value, s), 3600);
   const disco = useData('discovery', discovery, 60);
-  const told = useData('receivers', receivers, 60);
-  const incomplete =
-    !!records.data &&
-    !!found.data &&
-    found.data.length > 0 &&
-    found.data.length <= SMALL &&
-    found.data.some(
-      (m) =>
-        m.targets?.some((t) => t.job === 'node' && t.health === 'up') &&
-        !records.data!.some((r) => r.metric.machine === m.machine),
-    );
-  const fallback = useData(incomplete ? 'fleet fallback' : null, (s) => vector(fallbackQuery, at.value, s));
-
+  const receivers = useData('receivers', fetchReceivers, 60);
   const all = useMemo(
-    () =>
-      mergeFleet(
-        found.data ?? [],
-        records.data ?? [],
-        facts.data ?? [],
-        incomplete ? (fallback.data ?? []) : [],
-        allAlerts.value ?? [],
-        at.value !== undefined,
-      ),
-    [at.value, found.data, records.data, facts.data, fallback.data, incomplete, allAlerts.value],
+    () => (at.value === undefined || !fleet.rows ? fleet.rows : asOf(fleet.rows, then.data?.rows ?? [])),
+    [fleet.rows, then.data, at.value],
   );
   const tag = tagFilter.value;
   const show = param('show');
   const text = param('q');
   const rows = useMemo(
-    () => all.filter((r) => hasTag(r, tag) && shows(r, show) && (!text || matches(r, text))),
+    () => (all ?? []).filter((r) => hasTag(r, tag) && shows(r, show) && (!text || matches(r, text))),
     [all, tag, show, text],
   );
-  const tags = useMemo(() => [...new Set(all.flatMap((r) => r.tags))].sort(), [all]);
+  const tags = useMemo(() => [...new Set((all ?? []).flatMap((r) => r.tags ?? []))].sort(), [all]);
   const group = param('group');
   // By tag, a machine stands below each of its tags.
-  const lines = useMemo(
+  const lines = useMemo<Line[]>(
     () =>
       group === 'tag'
         ? rows.flatMap((r) =>
-            (r.tags.length ? r.tags : [NO_TAG]).filter((t) => !tag || t === tag).map((t) => ({ ...r, group: t })),
+            (r.tags?.length ? r.tags : [NO_TAG]).filter((t) => !tag || t === tag).map((t) => ({ ...r, group: t })),
           )
         : rows,
     [rows, group, tag],
@@ -90,17 +71,27 @@ export default function FleetPage() {
   const shownColumns = useMemo(() => columns.filter((c) => !hidden.includes(c.id)), [columns, hidden]);
   // What is left out on purpose, such as phones, is not expected to report.
   const silent = new Set(disco.data?.waiting?.map((w) => w.machine)).size;
-  const old = useOld(found.time);
+  const old = useOld(fleet.time);
 
-  if (!found.data && found.error)
+  if (!all && fleet.error)
     return (
       <>
         <PageHead />
-        <ErrorNote error={found.error} what="The machines could not be loaded" />
+        {known.value ? (
+          <ErrorNote error={fleet.error} what="The machines could not be loaded" />
+        ) : (
+          <div class="panel">
+            <Empty
+              icon="wait"
+              title="The state of the fleet is not known"
+              why="Nothing was loaded from the server yet."
+            />
+          </div>
+        )}
       </>
     );
   // What stands above the table is awaited, so that the table does not jump.
-  if (!found.data || told.loading)
+  if (!all || (receivers.loading && !receivers.error))
     return (
       <>
         <PageHead />
@@ -108,17 +99,13 @@ export default function FleetPage() {
       </>
     );
 
-  // Of which time the oldest of what is shown is, once all of it is there.
-  const whole =
-    allAlerts.value && (records.data || records.error)
-      ? Math.min(found.time, alertsTime.value, records.data ? records.time : Infinity)
-      : undefined;
+  const named = all.find((r) => r.name === param('silenced'));
   return (
     <>
       <PageHead>
-        {old && (
+        {old && known.value && (
           <Status level="warn" badge>
-            last answer <Ago time={found.time} suffix=" ago" />
+            updated <Ago time={fleet.time} suffix=" ago" />
           </Status>
         )}
         {all.length > 0 && (
@@ -169,29 +156,24 @@ export default function FleetPage() {
           </>
         )}
       </PageHead>
-      <FirstSteps
-        found={found.data}
-        discovery={disco.data}
-        seen={at.value !== undefined || !!records.data?.length || !!fallback.data?.length}
-        told={told.data}
-      />
-      <Problems all={all} silent={silent} time={whole} />
+      <Notices list={fleet.notices} />
+      <FirstSteps rows={all} discovery={disco.data} started={fleet.started} receivers={receivers.data} />
+      <Problems all={all} silent={silent} time={fleet.time} started={fleet.started} />
       {at.value !== undefined && all.length > 0 && (
         <p class="note row">
           <span class="grow">
-            {records.data?.length === 0 ? 'There are no figures' : 'The figures are'} of {dateTime(at.value, isUTC())},
-            the end of the chosen range. Status, alerts and what is wrong are of now.
+            Values as of {dateTime(at.value, isUTC())}, the end of the chosen range. Status and what is wrong are
+            current.
           </span>
           <button type="button" class="btn" onClick={() => setRelative('1h')}>
-            Figures of now
+            Show current values
           </button>
         </p>
       )}
       <ErrorNote
-        error={found.error ?? records.error}
-        what={found.error ? 'The last answer failed; this is from before' : 'Figures could not be loaded'}
+        error={fleet.error ?? then.error}
+        what={fleet.error ? 'Could not refresh; showing older data' : 'Values could not be loaded'}
       />
-      <ErrorNote error={alertsError.value} what="Alerts could not be loaded" />
       <section class={`panel fleet${old ? ' stale' : ''}`}>
         <Table
           label="Machines"
@@ -208,21 +190,19 @@ export default function FleetPage() {
           {...(group === 'tag' && { group: byTag, groupHead: (t, n) => <GroupHead tag={t} n={n} rows={rows} /> })}
           empty={
             all.length ? (
-              <Empty
-                icon="filter"
-                title="No machine fits the filter"
-                why={[text && `“${text}”`, tag && `tag ${tag}`, show].filter(Boolean).join(', ')}
-              >
-                <button type="button" class="btn" onClick={() => setParams({ q: null, show: null, tag: null })}>
-                  Show all {all.length}
-                </button>
-              </Empty>
+              <NoMatch text={text} tag={tag} show={show} total={all.length} disco={disco.data} />
             ) : (
               <NoMachines disco={disco.data} silent={silent} />
             )
           }
         />
       </section>
+      {named && (
+        <Overlay kind="dialog" title={`Silences of ${named.name}`} onClose={() => setParams({ silenced: null }, false)}>
+          <SilenceTrace list={named.silenced} />
+          {!named.silenced?.length && <p class="dim">No silence is in force.</p>}
+        </Overlay>
+      )}
       {param('drawer') === 'silent' && disco.data && (
         <NotReporting d={disco.data} onClose={() => setParams({ drawer: null })} />
       )}
@@ -230,12 +210,24 @@ export default function FleetPage() {
   );
 }
 
+type Line = FleetRow & { group?: string }; // the tag below which the row stands
+
+// asOf puts figures of another time into rows that say the state of now.
+const asOf = (rows: FleetRow[], then: FleetRow[]): FleetRow[] => {
+  const by = new Map(then.map((r) => [r.name, r]));
+  return rows.map((r) => {
+    const bare = { ...r };
+    for (const f of FIGURES) delete bare[f];
+    return Object.assign(bare, Object.fromEntries(FIGURES.map((f) => [f, by.get(r.name)?.[f]])));
+  });
+};
+
 const NO_TAG = 'without a tag';
-const byTag = (r: FleetRow) => r.group ?? '';
-const rowKey = (r: FleetRow) => (r.group === undefined ? r.name : `${r.group} ${r.name}`);
+const byTag = (r: Line) => r.group ?? '';
+const rowKey = (r: Line) => (r.group === undefined ? r.name : `${r.group} ${r.name}`);
 
 function GroupHead({ tag, n, rows }: { tag: string; n: number; rows: FleetRow[] }) {
-  const of = rows.filter((r) => (tag === NO_TAG ? !r.tags.length : r.tags.includes(tag)));
+  const of = rows.filter((r) => (tag === NO_TAG ? !r.tags?.length : r.tags?.includes(tag)));
   return (
     <span class="row nowraprow taghead">
       {tag}{' '}
@@ -291,7 +283,7 @@ function TagMenu({ tags, all }: { tags: string[]; all: FleetRow[] }) {
               }}
             >
               <span class="grow">{t}</span>
-              <span class="dim num">{all.filter((r) => r.tags.includes(t)).length}</span>
+              <span class="dim num">{all.filter((r) => r.tags?.includes(t)).length}</span>
             </button>
           ))}
         </>
@@ -300,21 +292,23 @@ function TagMenu({ tags, all }: { tags: string[]; all: FleetRow[] }) {
   );
 }
 
-// Problems counts what is wrong; each count is a filter. It calls machines
-// healthy only when everything that could say otherwise has answered.
-function Problems({ all, silent, time }: { all: FleetRow[]; silent: number; time: number | undefined }) {
+// Problems counts what is wrong; each count is a filter. Healthy is said only of
+// machines that were judged, and only while the server responds.
+function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: number; time: number; started: number }) {
   const show = param('show');
-  const old = useOld(time);
+  const old = useOld(time) || !known.value;
   const count = (s: string) => all.filter((r) => shows(r, s)).length;
-  const [down, critical, warning, offline, waiting, reboot] = [
+  const [down, critical, warning, offline, waiting, unjudged, reboot, silenced] = [
     'down',
     'critical',
     'warning',
     'offline',
     'waiting',
+    'unjudged',
     'reboot',
-  ].map(count) as [number, number, number, number, number, number];
-  const units = all.reduce((n, r) => n + (r.up > 0 ? (r.unitsFailed ?? 0) : 0), 0);
+    'silenced',
+  ].map(count) as [number, number, number, number, number, number, number, number];
+  const units = all.reduce((n, r) => n + ((r.up ?? 0) > 0 ? (r.unitsFailed ?? 0) : 0), 0);
   if (!all.length) return null;
   const filter = (name: string, n: number, level: Level, icon: string, word: string, title: string) =>
     (n > 0 || show === name) && (
@@ -330,31 +324,48 @@ function Problems({ all, silent, time }: { all: FleetRow[]; silent: number; time
       </button>
     );
   const calm = !down && !critical && !warning && !units;
-  const healthy = all.length - offline - waiting;
+  const healthy = all.filter((r) => r.state === 'ok' && !whole(r)).length;
+  const young = waiting > 0 && !!started && second.value - started < 120;
   return (
     <div class="problems" role="group" aria-label="What is wrong">
-      {calm && time === undefined && (
+      {old ? (
         <span class="problem off" role="status">
           <Icon name="wait" />
-          {alertsError.value ? 'Whether alerts fire is not known' : 'Checking'}
-        </span>
-      )}
-      {calm && time !== undefined && healthy === 0 && (
-        <span class="problem off">
-          <Icon name="wait" />
-          {waiting ? 'No machine has answered yet' : 'No machine is on'}
-        </span>
-      )}
-      {calm && time !== undefined && healthy > 0 && (
-        <span class={`problem ${old ? 'off' : 'ok'}`}>
-          <Icon name={old ? 'wait' : 'ok'} />
           <span>
-            {healthy === 1 ? 'The machine is healthy' : `All ${healthy} machines healthy`}, checked{' '}
-            <Ago time={time} suffix=" ago" />
+            Current state not known. Showing data from <Ago time={time} suffix=" ago" />
           </span>
         </span>
+      ) : young ? (
+        <span class="problem off" role="status">
+          <Icon name="wait" />
+          <span>
+            Server started <Ago time={started} suffix=" ago" />; first scrapes are under way
+          </span>
+        </span>
+      ) : (
+        calm &&
+        (healthy > 0 ? (
+          <span class="problem ok">
+            <Icon name="ok" />
+            <span>
+              {all.length === 1
+                ? 'The machine is healthy'
+                : healthy === all.length - offline
+                  ? `All ${healthy} machines healthy`
+                  : `${healthy} of ${all.length} machines healthy`}
+              , checked <Ago time={time} suffix=" ago" />
+            </span>
+          </span>
+        ) : (
+          offline === all.length && (
+            <span class="problem off">
+              <Icon name="off" />
+              No machine is on
+            </span>
+          )
+        ))
       )}
-      {filter('down', down, 'crit', 'down', 'down', 'Machines that do not answer')}
+      {filter('down', down, 'crit', 'down', 'down', 'Machines that do not respond')}
       {filter('critical', critical, 'crit', 'crit', 'critical', 'Machines with a critical alert')}
       {filter('warning', warning, 'warn', 'warn', warning === 1 ? 'warning' : 'warnings', 'Machines with a warning')}
       {filter(
@@ -363,18 +374,20 @@ function Problems({ all, silent, time }: { all: FleetRow[]; silent: number; time
         'warn',
         'services',
         units === 1 ? 'failed unit' : 'failed units',
-        'Machines on which a systemd unit has failed',
+        'Machines with failed systemd units',
       )}
+      {filter('silenced', silenced, 'off', 'silence', 'silenced', 'Machines with an active silence')}
       {filter(
         'reboot',
         reboot,
         'info',
         'refresh',
         reboot === 1 ? 'reboot due' : 'reboots due',
-        'Machines on which another kernel is installed than runs',
+        'Machines with another kernel installed than is running',
       )}
-      {filter('waiting', waiting, 'off', 'wait', 'not scraped yet', 'Machines that were found and not asked yet')}
-      {filter('offline', offline, 'off', 'off', 'offline', 'Intermittent machines that are off, as they may be')}
+      {filter('unjudged', unjudged, 'off', 'info', 'not judged', 'Machines that no built-in rule covers')}
+      {filter('waiting', waiting, 'off', 'wait', 'not scraped yet', 'Machines waiting for their first scrape')}
+      {filter('offline', offline, 'off', 'off', 'offline', 'Intermittent machines that are off')}
       {silent > 0 && (
         <button type="button" class="problem off" onClick={() => setParams({ drawer: 'silent' }, false)}>
           <Icon name="wait" />
@@ -392,17 +405,9 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
     {
       id: 'state',
       title: 'Status',
-      width: '104px',
-      sort: (r) =>
-        STATES.indexOf(r.state) * 1000 - Math.min(999, r.critical * 30 + r.warning * 3 + (r.unitsFailed ?? 0)),
-      cell: (r) => {
-        const l = LOOK[r.state];
-        return (
-          <Status level={l.level} icon={l.icon}>
-            {l.word}
-          </Status>
-        );
-      },
+      width: '112px',
+      sort: inOrder,
+      cell: (r) => <MachineState row={r} />,
     },
     {
       id: 'name',
@@ -410,35 +415,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       class: 'machine',
       min: 230,
       sort: (r) => r.name,
-      cell: (r) => (
-        <span
-          class="namecell"
-          title={[r.why, r.tags.length && `tags: ${r.tags.join(', ')}`].filter(Boolean).join('\n')}
-        >
-          <a class="ellipsis" href={href(machinePath(r.name))}>
-            <b>{r.name}</b>
-          </a>
-          {/* What is wrong needs the room more than tags do; tags that do not fit are left out whole. */}
-          {r.why ? (
-            <span class="dim ellipsis why">{r.why}</span>
-          ) : (
-            <span class="tags">
-              {r.tags.map((t) => (
-                <button
-                  type="button"
-                  class="chip"
-                  key={t}
-                  tabIndex={-1}
-                  title={`Only tag ${t}`}
-                  onClick={() => setParams({ tag: t }, false)}
-                >
-                  {t}
-                </button>
-              ))}
-            </span>
-          )}
-        </span>
-      ),
+      cell: (r) => <NameCell r={r} />,
     },
     {
       id: 'cpu',
@@ -534,7 +511,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
         ) : r.unitsFailed === 0 ? (
           <span class="dim">0</span>
         ) : (
-          '–'
+          <span title="Not known: no exporter reports systemd units">–</span>
         ),
     },
     {
@@ -547,9 +524,9 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       cell: (r) => (
         <span class="uptime">
           {r.reboot && (
-            <span class="status info" title="A reboot is due: another kernel is installed">
+            <span class="status info" title="Reboot due: another kernel is installed than is running">
               <Icon name="refresh" />
-              <span class="sr">A reboot is due. </span>
+              <span class="sr">Reboot due. </span>
             </span>
           )}
           {r.booted ? ago((at.value ?? now.value) - r.booted) : '–'}
@@ -583,26 +560,101 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
   ];
 }
 
+// Since when matters where something is wrong, and comes before what it is.
+function Why({ r }: { r: FleetRow }) {
+  const timed = r.state === 'down' || r.state === 'critical' || r.state === 'warning' || r.state === 'offline';
+  const why = whyOf(r);
+  return (
+    <>
+      {timed && r.since && (
+        <>
+          <Ago time={Date.parse(r.since) / 1000} />
+          {why && ' · '}
+        </>
+      )}
+      {why}
+    </>
+  );
+}
+
+function NameCell({ r }: { r: FleetRow }) {
+  const warned = r.warnings?.length ? r.warnings.map((w) => w.text).join('\n') : '';
+  const why = whyOf(r);
+  return (
+    <span
+      class="namecell"
+      title={[why, warned, r.tags?.length && `tags: ${r.tags.join(', ')}`].filter(Boolean).join('\n')}
+    >
+      <a class="ellipsis" href={href(machinePath(r.name))}>
+        <b>{r.name}</b>
+      </a>
+      {warned && (
+        <span class="status warn">
+          <Icon name="warn" />
+          <span class="sr">{warned}</span>
+        </span>
+      )}
+      {!!r.silenced?.length && (
+        <button
+          type="button"
+          class="chip"
+          tabIndex={-1}
+          title={silenceTitle(r.silenced)}
+          onClick={() => setParams({ silenced: r.name }, false)}
+        >
+          <Icon name="silence" /> {untilText(r.silenced)}
+        </button>
+      )}
+      {/* What is wrong needs the room more than tags do; tags that do not fit are left out whole. */}
+      {why || r.state === 'down' ? (
+        <span class="dim ellipsis why">
+          <Why r={r} />
+        </span>
+      ) : (
+        <span class="tags">
+          {(r.tags ?? []).map((t) => (
+            <button
+              type="button"
+              class="chip"
+              key={t}
+              tabIndex={-1}
+              title={`Only tag ${t}`}
+              onClick={() => setParams({ tag: t }, false)}
+            >
+              {t}
+            </button>
+          ))}
+        </span>
+      )}
+    </span>
+  );
+}
+
 function Card({ r }: { r: FleetRow }) {
-  const l = LOOK[r.state];
+  const why = whyOf(r);
   return (
     <span class="machinecard">
       <span class="row">
         <b class="grow ellipsis">{r.name}</b>
-        <Status level={l.level} icon={l.icon} badge>
-          {l.word}
-        </Status>
+        <MachineState row={r} badge />
       </span>
       <span class="dim ellipsis">
-        {r.why ||
+        {!!r.silenced?.length && (
+          <>
+            <Icon name="silence" /> silenced {untilText(r.silenced)}{' '}
+          </>
+        )}
+        {why || r.state === 'down' ? (
+          <Why r={r} />
+        ) : (
           [
             r.os && shortSystem(r.os),
             r.booted && `up ${ago((at.value ?? now.value) - r.booted)}`,
             r.reboot && 'reboot due',
           ]
             .filter(Boolean)
-            .join(' · ') ||
-          '–'}
+            .join(' · ') || '–'
+        )}
       </span>
       <span class="figures">
         <span>
@@ -626,16 +678,16 @@ function Card({ r }: { r: FleetRow }) {
 const sparkCache = new RangeCache(4);
 function useSparks() {
   const [data, setData] = useState(new Map<string, (number | null)[]>());
-  const names = useRef<string[]>([]);
+  const wanted = useRef<FleetRow[]>([]);
   const timer = useRef(0);
   const abort = useRef<AbortController>();
   const load = useCallback(() => {
     abort.current?.abort();
-    if (!names.current.length) return;
+    if (!wanted.current.length) return;
     const step = 60;
-    const end = Math.floor((at.value ?? Date.now() / 1000) / step) * step;
+    const end = Math.floor((at.value ?? serverNow()) / step) * step;
     const grid = { start: end - 3600, end, step };
-    const expr = `machine:cpu_used:ratio{machine=~${quote(anyOf(names.current))}}`;
+    const expr = sparkQuery(wanted.current);
     const asked = sparkCache.missing(expr, grid);
     const mine = (abort.current = new AbortController());
     queryRange(expr, asked.start, asked.end, step, mine.signal).then(
@@ -652,9 +704,9 @@ function useSparks() {
     ); // the page's own requests tell of a server that is away
   }, []);
   const want = useCallback((rows: FleetRow[]) => {
-    const wanted = [...new Set(rows.map((r) => r.name))].sort();
-    if (wanted.join('\n') === names.current.join('\n')) return;
-    names.current = wanted;
+    const sorted = [...new Map(rows.map((r) => [r.name, r])).values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    if (sorted.map((r) => r.name).join('\n') === wanted.current.map((r) => r.name).join('\n')) return;
+    wanted.current = sorted;
     clearTimeout(timer.current);
     timer.current = window.setTimeout(load, 200);
   }, []);
@@ -673,111 +725,77 @@ function useSparks() {
   return { data, want };
 }
 
+function NoMatch({
+  text,
+  tag,
+  show,
+  total,
+  disco,
+}: {
+  text: string;
+  tag: string;
+  show: string;
+  total: number;
+  disco: Discovery | undefined;
+}) {
+  const found = text ? lookUp(disco, text).slice(0, 5) : [];
+  return (
+    <Empty
+      icon="filter"
+      title="No machine matches the filter"
+      why={[text && `“${text}”`, tag && `tag ${tag}`, show].filter(Boolean).join(', ')}
+    >
+      {found.length > 0 && (
+        <ul class="plain">
+          {found.map((f) => (
+            <li key={`${f.name} ${f.why}`}>
+              <b>{f.name}</b>: {f.why}
+            </li>
+          ))}
+        </ul>
+      )}
+      <span class="row">
+        <button type="button" class="btn" onClick={() => setParams({ q: null, show: null, tag: null })}>
+          Show all {total}
+        </button>
+        {found.length > 0 && (
+          <a class="btn" href={href('/targets', { tab: 'discovery' })}>
+            Discovery
+          </a>
+        )}
+      </span>
+    </Empty>
+  );
+}
+
 function NoMachines({ disco, silent }: { disco: Discovery | undefined; silent: number }) {
-  const methods = disco?.methods ?? [];
+  const methods = (disco?.methods ?? []).filter((m) => m.method !== 'local');
   const broken = methods.filter((m) => m.error);
   return (
     <Empty
       icon="fleet"
-      title="No machines"
+      title="No machines yet"
       why={
-        methods.length
-          ? `Searched by ${methods.map((m) => m.method).join(', ')}${broken.length ? `. ${broken.map((m) => `${m.method}: ${m.error}`).join('. ')}` : silent ? ', which found something that does not answer with metrics' : ', which found nothing'}.`
-          : 'The targets of this server carry no label “machine”, or there are none. Targets and Explore show what is scraped. With NixOS, this finds the machines of a tailnet:'
+        !disco
+          ? undefined
+          : broken.length
+            ? broken.map((m) => `${m.method}: ${m.error}`).join('. ')
+            : methods.length
+              ? 'No target with a label “machine”, and none with metrics of a node or systemd exporter, has responded.'
+              : 'No discovery method is on, and no target is configured.'
       }
     >
-      {!methods.length && (
-        <Snippet text={'services.clanmon.server = {\n  enable = true;\n  discoveryMethod = "tailscale";\n};'} />
-      )}
+      {disco && !methods.length && <Snippet text="clanmon server --discovery tailscale" />}
       <span class="row">
         {silent > 0 && (
           <button type="button" class="btn" onClick={() => setParams({ drawer: 'silent' }, false)}>
-            Not reporting: {silent}
+            {silent} not reporting
           </button>
         )}
-        <a class="btn" href={href('/targets')}>
+        <a class="btn" href={href('/targets', { tab: 'discovery' })}>
           Targets and discovery
         </a>
       </span>
     </Empty>
   );
 }
-
-// What a reason of server/fleet/gate.go means, and what to do about it.
-const HINT: Record<string, string> = {
-  refused: 'Nothing listens there: start an exporter.',
-  timeout: 'Nothing comes back: a firewall or the access rules of the tailnet may be in the way, or it is off.',
-  'no route': 'There is no way to it from here.',
-  'name not found': 'Its name has no address.',
-  'no metrics': 'Something answers that has no metrics.',
-};
-
-const MOST_SILENT = 60;
-
-function NotReporting({ d, onClose }: { d: Discovery; onClose: () => void }) {
-  const by = new Map<string, Waiting[]>();
-  for (const w of d.waiting ?? []) by.set(w.machine, [...(by.get(w.machine) ?? []), w]);
-  const machines = [...by].sort(([a], [b]) => names.compare(a, b));
-  const reasons = new Map<string, string[]>();
-  for (const l of d.leftOut ?? []) reasons.set(l.reason, [...(reasons.get(l.reason) ?? []), l.device]);
-  return (
-    <Overlay kind="sheet" title="Not reporting" onClose={onClose}>
-      <p class="dim">
-        Found, but nothing there has answered with metrics yet. These raise no alert. On a machine that should report:
-      </p>
-      <Snippet text="clanmon exporter" />
-      {machines.slice(0, MOST_SILENT).map(([machine, list]) => (
-        <section class="panel" key={machine}>
-          <div class="body stack silent">
-            <div class="row">
-              <b class="grow">{machine}</b>
-              <span class="dim">found by {[...new Set(list.map((w) => w.method))].join(', ')}</span>
-            </div>
-            {list.map((w) => (
-              <div key={w.instance + w.job}>
-                <div class="row">
-                  <span class="chip">{w.job}</span>
-                  <Status level="off" icon="wait">
-                    {w.reason || 'not asked yet'}
-                  </Status>
-                  {w.attempts > 0 && (
-                    <span class="dim">
-                      asked {w.attempts} {w.attempts === 1 ? 'time' : 'times'}
-                    </span>
-                  )}
-                </div>
-                {w.error && (
-                  <p class="dim wrap" title={w.error}>
-                    {HINT[w.reason] ?? w.error}
-                  </p>
-                )}
-                <Snippet text={`curl -sS http://${w.address}/metrics | head`} />
-              </div>
-            ))}
-          </div>
-        </section>
-      ))}
-      {machines.length > MOST_SILENT && (
-        <p>
-          and {machines.length - MOST_SILENT} more, in <a href={href('/service-discovery')}>discovery</a>
-        </p>
-      )}
-      {reasons.size > 0 && (
-        <details>
-          <summary>{d.leftOut!.length} left out on purpose</summary>
-          {[...reasons].map(([reason, devices]) => (
-            <p key={reason} class="wrap">
-              <b>{reason}</b>:{' '}
-              <span class="dim">
-                {devices.slice(0, 20).join(', ')}
-                {devices.length > 20 && ` and ${devices.length - 20} more`}
-              </span>
-            </p>
-          ))}
-        </details>
-      )}
-    </Overlay>
-  );
-}
-
-const names = new Intl.Collator('en', { numeric: true });

@@ -1,24 +1,32 @@
 import type { ComponentChildren, ComponentType } from 'preact';
-import { useMemo, useRef, useState } from 'preact/hooks';
-import { machines } from '../api/clanmon';
+import { useMemo, useState } from 'preact/hooks';
+import { discovery, machine as fetchMachine } from '../api/clanmon';
+import { request } from '../api/client';
 import type { Alert } from '../api/types/alerts';
-import type { Machine } from '../api/types/machines';
+import type { FleetRow, Machine } from '../api/types/machines';
 import type { VectorSample } from '../api/types/query';
+import type { RuntimeInfo } from '../api/types/status';
 import { metricNames, quote, vector } from '../api/prom';
 import { Ago, Empty, ErrorNote, Loading, Snippet, Time } from '../components/bits';
+import { ForgetMachine } from '../components/Forget';
 import { Icon } from '../components/icons';
 import { MachineState } from '../components/MachineState';
+import { SilenceTrace } from '../components/SilenceTrace';
 import { severityLevel, Status } from '../components/Status';
 import { useCurrentInView } from '../components/Tabs';
 import { combined, split, type Mark } from '../lib/chart';
-import { mergeFleet, hasTag, type FleetRow } from '../lib/oldfleet';
+import { lookUp } from '../lib/discovery';
+import { shortError } from '../lib/errors';
+import { hasTag, whyOf } from '../lib/fleet';
 import { ago } from '../lib/format';
-import { marksOf, marksQuery } from '../lib/machine';
+import { firstQuery, lastQuery, marksOf, marksQuery, retentionOf } from '../lib/machine';
 import { score } from '../lib/search';
+import { machineFinder, selectorOf } from '../lib/selector';
 import { aligned, clock, date, stepFor } from '../lib/time';
-import { at, frozen, now, range, setAbsolute, setRelative } from '../state/clock';
+import { at, frozen, now, range, second, serverNow, setAbsolute, setRelative } from '../state/clock';
 import { useData } from '../state/data';
 import { allAlerts } from '../state/firing';
+import { useFleet } from '../state/fleet';
 import { useKeys } from '../state/keys';
 import { go, href, machinePath, param, tagFilter } from '../state/location';
 import { isUTC } from '../state/prefs';
@@ -49,50 +57,55 @@ export default function MachinePage({ params }: PageProps) {
   return <One key={name} name={name} />;
 }
 
-// What is known of the machine itself, besides its figures.
+// What the server does not say of a machine itself.
 const FACTS =
-  'node_boot_time_seconds|node_os_info|node_uname_info|node_exporter_build_info|clanmon_build_info|clanmon_reboot_required|clanmon_nixos_kernel_current|clanmon_nixos_generation|clanmon_nixos_system_activated_timestamp_seconds|clanmon_tailscale_up|clanmon_tailscale_active_peers|clanmon_tailscale_key_expiry_timestamp_seconds|machine:units_failed:count';
+  'clanmon_nixos_generation|clanmon_nixos_system_activated_timestamp_seconds|clanmon_tailscale_key_expiry_timestamp_seconds';
 const BACKENDS = ['nginx', 'postgres', 'redis'];
 const none: VectorSample[] = [];
 
 function One({ name }: { name: string }) {
-  const m = `machine=${quote(name)}`;
-  const found = useData('machines', machines);
-  const machine = found.data?.find((x) => x.machine === name);
-  const facts = useData(`facts ${name}`, (s) => vector(`{__name__=~"${FACTS}",${m},job!="clanmon"}`, at.value, s), 60);
-  // What the machine said of itself stays, in grey, when it goes away while one
-  // looks at it.
-  const kept = useRef(none);
-  const silent =
-    !!facts.data &&
-    !facts.data.some((f) => f.metric.__name__ === 'node_uname_info' || f.metric.__name__ === 'node_os_info');
-  if (facts.data && !silent) kept.current = facts.data;
-  const said = silent && kept.current.length ? kept.current : (facts.data ?? none);
-  const r = range.value;
-  // Which metrics there were in the range: asked of the index, so that it costs
-  // little and also answers for a machine that is gone.
-  const rangeKey = r.relative ?? `${r.from} ${r.to}`;
-  const known = useData(
-    `metrics ${name} ${rangeKey}`,
-    (s) => metricNames(`{${m}}`, range.peek().from, range.peek().to, s),
-    120,
-  );
-  const metrics = useMemo(() => known.data && new Set(known.data), [known.data]);
-  const marks = useMarks(m);
-  const alerts = (allAlerts.value ?? []).filter((a) => a.labels.machine === name);
-  const gone = !!found.data && !machine;
-  const row = useMemo(
-    () => (machine ? mergeFleet([machine], facts.data ?? none, said, none, alerts)[0] : undefined),
-    [machine, facts.data, said, allAlerts.value],
-  );
-  const away = gone || (!!row && row.up === 0);
-  const last = useData(away ? `last ${name}` : null, (s) => vector(lastQuery(m), undefined, s), 120);
-  const lastSample = last.data?.[0] ? Number(last.data[0].value?.[1]) : undefined;
+  const fleet = useFleet();
+  const row = fleet.rows?.find((r) => r.name === name);
+  const asked = useData(`machine ${name}`, (s) => fetchMachine(name, s));
+  const machine = asked.data ?? undefined;
+  const loaded = asked.data !== undefined;
+  const gone = asked.data === null;
+  const state = machine?.state ?? row?.state;
+  const away = gone || state === 'down' || state === 'offline';
+  const own = selectorOf(machine ?? row, name);
+  const last = useData(gone ? `last ${name}` : null, (s) => vector(lastQuery(own), undefined, s), 120);
+  const seen = gone
+    ? last.data?.[0] && Number(last.data[0].value?.[1])
+    : machine?.lastSeen && Date.parse(machine.lastSeen) / 1000;
+  const lastSample = seen || undefined;
+  // What a machine said of itself stays when it goes away: its tables are of the
+  // time when it was last seen.
+  const when = at.value ?? (away && lastSample ? Math.ceil(lastSample) : undefined);
 
-  const others = (found.data ?? [])
-    .filter((x) => hasTag({ tags: x.tags ?? [] }, tagFilter.value) || x.machine === name)
-    .map((x) => x.machine)
-    .sort(names.compare);
+  const labelled = useNames(loaded ? own : null);
+  const before = useNames(machine?.earlier || null);
+  // Of the time before its series had the label machine there may be others.
+  const older = before.data?.length ? machine!.earlier! : '';
+  const m = older && labelled.data && !labelled.data.length ? older : own;
+  const metrics = useMemo(
+    () =>
+      labelled.data && (before.data || before.error || !machine?.earlier)
+        ? new Set([...labelled.data, ...(before.data ?? [])])
+        : undefined,
+    [labelled.data, before.data, before.error, machine?.earlier],
+  );
+  const facts = useData(
+    loaded ? `facts ${m} ${when ?? ''}` : null,
+    (s) => vector(`{__name__=~"${FACTS}",${m},job!="clanmon"}`, when, s),
+    60,
+  );
+  const marks = useMarks(m);
+  const alerts = useMemo(() => {
+    const of = machineFinder(row ? [row] : []);
+    return (allAlerts.value ?? []).filter((a) => of(a.labels) === name);
+  }, [allAlerts.value, row?.selector, name]);
+
+  const others = (fleet.rows ?? []).filter((x) => hasTag(x, tagFilter.value) || x.name === name).map((x) => x.name);
   const here = others.indexOf(name);
   const tab = param('tab');
   const to = (by: number) =>
@@ -104,19 +117,24 @@ function One({ name }: { name: string }) {
     { keys: 'ArrowRight', what: 'Next machine', run: () => next && go(link(next)) },
   ]);
 
-  const jobs = [...new Set((machine?.targets ?? []).map((t) => t.job))];
+  const targets = machine?.targets ?? [];
+  const jobs = [...new Set(targets.map((t) => t.job))];
   const hasBackends =
     jobs.some((j) => BACKENDS.includes(j)) || ['nginx_up', 'pg_up', 'redis_up'].some((x) => metrics?.has(x));
   const about: About = {
     name,
     m,
+    earlier: m === own ? older : '',
+    when,
     machine,
     metrics,
     marks,
-    scrape: Math.max(15, ...(machine?.targets ?? []).map((t) => t.interval ?? 0)),
+    scrape: Math.max(15, ...targets.map((t) => t.interval ?? 0)),
     jobs,
     away,
   };
+  const shownState = machine ?? row;
+  const fed = !!machine && !targets.length && !!machine.sources?.includes('stored');
 
   const head = (
     <div class="machinehead">
@@ -142,10 +160,10 @@ function One({ name }: { name: string }) {
         >
           <Icon name="right" />
         </a>
-        {row && <MachineState row={row} badge />}
+        {shownState && <MachineState row={shownState} badge />}
         {gone && (
           <Status level="off" icon="off" badge>
-            {lastSample || metrics?.size ? 'Not discovered any more' : 'Unknown'}
+            {lastSample || metrics?.size ? 'Not found any more' : 'Unknown'}
           </Status>
         )}
         {away && lastSample && (
@@ -154,37 +172,56 @@ function One({ name }: { name: string }) {
             Last sample <Ago time={lastSample} suffix=" ago" />
           </span>
         )}
-        {machine?.availability === 'intermittent' && (
-          <span class="chip" title="Not meant to be on all the time: it raises no alert when it is off">
+        {fed && !away && lastSample && (
+          <Status level="off" icon="info" badge>
+            fed by remote write or federation, last sample <Ago time={lastSample} suffix=" ago" />
+          </Status>
+        )}
+        {(machine ? machine.availability === 'intermittent' : row?.intermittent) && (
+          <span class="chip" title="Not meant to be on all the time: no alert is raised when it is off">
             intermittent
           </span>
         )}
-        {(machine?.tags ?? []).map((t) => (
+        {(shownState?.tags ?? []).map((t) => (
           <a class="chip" key={t} href={href('/', { tag: t })} title={`Machines with tag ${t}`}>
             {t}
           </a>
         ))}
         <span class="grow" />
-        {(machine || lastSample) && (
-          <a class="btn" href={href('/silences', { new: true, matcher: m })}>
+        {(machine || row || lastSample) && (
+          <a class="btn" href={href('/silences', { new: true, matcher: own.startsWith('machine=') ? own : null })}>
             <Icon name="silence" />
             Silence
           </a>
         )}
       </div>
-      {row && <Facts row={row} machine={machine!} facts={said} away={away || (said === kept.current && silent)} />}
-      <AlertList alerts={alerts} name={name} />
+      {shownState && <Said of={shownState} alerts={alerts} name={name} />}
+      {machine && <Facts machine={machine} facts={facts.data ?? none} away={away} seen={lastSample} />}
+      <SilenceTrace list={shownState?.silenced} />
+      {machine?.warnings?.map((w) => (
+        <p class="note warn" key={w.text}>
+          {w.text}
+          {w.at && (
+            <span class="dim">
+              {' '}
+              <Time time={Date.parse(w.at) / 1000} />
+            </span>
+          )}{' '}
+          {w.machine && w.machine !== name && <a href={href(machinePath(w.machine))}>{w.machine}</a>}
+        </p>
+      ))}
+      <AlertList alerts={alerts} name={name} muted={machine?.muted ?? []} />
     </div>
   );
 
-  if (!found.data && found.error)
+  if (!loaded && asked.error)
     return (
       <>
         {head}
-        <ErrorNote error={found.error} what="The machines could not be loaded" />
+        <ErrorNote error={asked.error} what="The machine could not be loaded" />
       </>
     );
-  if (!found.data)
+  if (!loaded)
     return (
       <>
         {head}
@@ -195,15 +232,14 @@ function One({ name }: { name: string }) {
     return (
       <>
         {head}
-        <Unknown name={name} all={found.data} />
+        <Unknown name={name} all={fleet.rows ?? []} />
       </>
     );
-
-  if (machine && away && last.data && lastSample === undefined)
+  if (machine && !lastSample && metrics && !metrics.size && !fed)
     return (
       <>
         {head}
-        <Never machine={machine} />
+        <Never machine={machine} started={fleet.started} />
       </>
     );
 
@@ -213,12 +249,13 @@ function One({ name }: { name: string }) {
   return (
     <AboutContext.Provider value={about}>
       {head}
-      {away && lastSample !== undefined && <Away since={lastSample} gone={gone} row={row} />}
+      {away && lastSample !== undefined && <Away seen={lastSample} gone={gone} machine={machine} name={name} />}
+      <Range metrics={metrics} m={own} older={older} />
       <PartTabs name={name} current={current.id}>
         {shown.map((t) => (
           <a key={t.id} href={href(machinePath(name), { tab: t.id })} aria-current={t === current ? 'page' : undefined}>
             {t.title}
-            {t.id === 'services' && !!row?.unitsFailed && (
+            {t.id === 'services' && !away && !!row?.unitsFailed && (
               <span class="count warn">
                 {row.unitsFailed}
                 <span class="sr"> failed</span>
@@ -230,8 +267,8 @@ function One({ name }: { name: string }) {
       <Events marks={marks} />
       {metrics ? (
         <C key={current.id} />
-      ) : known.error ? (
-        <ErrorNote error={known.error} what="What this machine exports could not be asked" />
+      ) : labelled.error ? (
+        <ErrorNote error={labelled.error} what="Its metrics could not be loaded" />
       ) : (
         <Loading lines={5} />
       )}
@@ -248,14 +285,16 @@ function PartTabs({ name, current, children }: { name: string; current: string; 
   );
 }
 
-const names = new Intl.Collator('en', { numeric: true });
-
-// When an exporter of it last answered: to the minute within a day, to a quarter
-// of an hour within a month.
-const lastQuery = (m: string) => {
-  const answered = `(timestamp(up{${m}}) and up{${m}} == 1)`;
-  return `max(max_over_time(${answered}[1d:1m])) or max(max_over_time(${answered}[30d:15m]))`;
-};
+// Which metrics a machine had in the range: asked of the index, so that it costs
+// little and also answers for a machine that is gone.
+function useNames(match: string | null) {
+  const r = range.value;
+  return useData(
+    match && `metrics ${match} ${r.relative ?? `${r.from} ${r.to}`}`,
+    (s) => metricNames(`{${match}}`, range.peek().from, range.peek().to, s),
+    120,
+  );
+}
 
 // Reboots and alerts in the range, drawn into all charts.
 function useMarks(m: string): Mark[] {
@@ -268,24 +307,48 @@ function useMarks(m: string): Mark[] {
   return useMemo(() => (got.data ? marksOf(got.data, split) : []), [got.data]);
 }
 
+// Said is what the server says of the machine, where no alert in the list says it.
+function Said({ of, alerts, name }: { of: Machine | FleetRow; alerts: Alert[]; name: string }) {
+  const listed = alerts.some((a) => a.status.state !== 'suppressed' && a.labels.severity !== 'none');
+  const why = listed && !of.checking ? '' : whyOf(of);
+  const timed = of.since && of.state !== 'ok' && of.state !== 'unjudged' && of.state !== 'waiting';
+  if (!why && !timed && !of.pending) return null;
+  return (
+    <p class="row dim">
+      {why && <span class="wrap">{why}</span>}
+      {timed && (
+        <span class="nowrap">
+          {of.state} for <Ago time={Date.parse(of.since!) / 1000} />
+        </span>
+      )}
+      {!!of.pending && (
+        <a href={href('/alerts', { tab: 'pending', q: name })}>
+          {of.pending} {of.pending === 1 ? 'alert' : 'alerts'} pending
+        </a>
+      )}
+    </p>
+  );
+}
+
 function Facts({
-  row,
   machine,
   facts,
   away,
+  seen,
 }: {
-  row: FleetRow;
   machine: Machine;
   facts: VectorSample[];
   away: boolean;
+  seen: number | undefined;
 }) {
-  const fact = (name: string, labels: Record<string, string> = {}) =>
-    facts.find((f) => f.metric.__name__ === name && Object.entries(labels).every(([k, v]) => f.metric[k] === v));
-  const number = (name: string, labels?: Record<string, string>) => {
-    const f = fact(name, labels);
+  const number = (name: string, labels: Record<string, string> = {}) => {
+    const f = facts.find(
+      (x) => x.metric.__name__ === name && Object.entries(labels).every(([k, v]) => x.metric[k] === v),
+    );
     return f ? Number(f.value?.[1]) : undefined;
   };
-  const generation = number('clanmon_nixos_generation', { which: 'current' });
+  const f = machine.facts ?? {};
+  const generation = number('clanmon_nixos_generation', { which: 'current' }) ?? f.generation;
   const booted = number('clanmon_nixos_generation', { which: 'booted' });
   const activated = number('clanmon_nixos_system_activated_timestamp_seconds');
   const ts = machine.tailscale;
@@ -294,15 +357,17 @@ function Facts({
     (ts?.keyExpiry ? Date.parse(ts.keyExpiry) / 1000 : undefined);
   const time = at.value ?? now.value;
   const list: [string, preact.ComponentChildren][] = [];
+  const os = f.os ?? machine.os;
   if (machine.addresses?.length) list.push(['Address', machine.addresses.join(', ')]);
-  if (row.os) list.push(['System', row.os]);
-  if (row.kernel) list.push(['Kernel', row.kernel]);
-  if (row.booted && !away)
+  if (os) list.push(['System', os]);
+  if (f.kernel) list.push(['Kernel', f.kernel]);
+  if (f.booted && (!away || (seen ?? 0) > f.booted))
     list.push([
       'Uptime',
       <>
-        {ago(time - row.booted)}
-        {row.reboot && (
+        {ago((away ? seen! : time) - f.booted)}
+        {away && <span class="dim">, when last seen</span>}
+        {f.reboot && (
           <>
             {' '}
             <Status level="info" icon="refresh">
@@ -315,7 +380,7 @@ function Facts({
   if (generation !== undefined)
     list.push([
       'NixOS',
-      <span title={activated ? `Installed ${date(activated, isUTC())}` : undefined}>
+      <span title={activated ? `Activated ${date(activated, isUTC())}` : undefined}>
         generation {generation}
         {booted !== undefined && booted !== generation && `, booted ${booted}`}
         {activated && <span class="dim">, {ago(time - activated)} old</span>}
@@ -340,25 +405,34 @@ function Facts({
         ) : null}
       </>,
     ]);
-  if (row.exporter) list.push(['Exporter', row.exporter]);
-  list.push([
-    'Targets',
-    <span class="row" style={{ gap: '2px 10px' }}>
-      {(machine.targets ?? []).map((t) => (
-        <a
-          key={`${t.job} ${t.instance}`}
-          class={`status ${t.health === 'up' ? 'ok' : t.health === 'down' ? (row.intermittent ? 'off' : 'crit') : 'off'}`}
-          href={href('/targets', { q: machine.machine })}
-          title={t.lastError || `${t.address}, ${t.health}`}
-        >
-          <Icon name={t.health === 'up' ? 'ok' : t.health === 'down' ? 'down' : 'wait'} />
-          {t.job}
-          <span class="sr"> {t.health}</span>
-        </a>
-      ))}
-      {!machine.targets?.length && '–'}
-    </span>,
-  ]);
+  if (f.exporter) list.push(['Exporter', f.exporter]);
+  const targets = machine.targets ?? [];
+  if (targets.length)
+    list.push([
+      'Targets',
+      <span class="row" style={{ gap: '2px 10px' }}>
+        {targets.map((t) => (
+          <a
+            key={`${t.job} ${t.instance}`}
+            class={`status ${t.health === 'up' ? 'ok' : t.health === 'down' && machine.availability !== 'intermittent' ? 'crit' : 'off'}`}
+            href={href('/targets', { q: machine.machine })}
+            title={t.lastError || `${t.address}, ${t.health}`}
+          >
+            <Icon name={t.health === 'up' ? 'ok' : t.health === 'down' ? 'down' : 'wait'} />
+            {t.job}
+            <span class="sr"> {t.health}</span>
+          </a>
+        ))}
+      </span>,
+    ]);
+  const as = f.at ? Date.parse(f.at) / 1000 : seen;
+  if (away && as)
+    list.push([
+      'As of',
+      <span class="nowrap">
+        <Ago time={as} suffix=" ago" />
+      </span>,
+    ]);
   return (
     <dl class={`factline${away ? ' stale' : ''}`}>
       {list.map(([k, v]) => (
@@ -371,10 +445,22 @@ function Facts({
   );
 }
 
-function AlertList({ alerts, name }: { alerts: Alert[]; name: string }) {
+// mutedText says by what an alert is muted.
+function mutedText(a: Alert, muted: NonNullable<Machine['muted']>): string {
+  const m = muted.find((x) => x.alert === a.labels.alertname);
+  if (a.status.silencedBy.length) return 'silenced';
+  if (m?.by === 'inhibition' || a.status.inhibitedBy.length)
+    return m?.by === 'inhibition' && m.what ? `inhibited by ${m.what}` : 'inhibited';
+  return m?.what ? `muted by ${m.what}` : 'muted';
+}
+
+function AlertList({ alerts, name, muted }: { alerts: Alert[]; name: string; muted: NonNullable<Machine['muted']> }) {
+  const timed = new Set(muted.filter((m) => m.by === 'time').map((m) => m.alert));
+  const quiet = (a: Alert) => a.status.state === 'suppressed' || timed.has(a.labels.alertname ?? '');
+  const rank = (a: Alert) => (quiet(a) ? 10 : 0) + ['critical', 'warning', 'info'].indexOf(a.labels.severity ?? '');
   const shown = alerts
     .filter((a) => a.labels.severity !== 'none')
-    .sort((a, b) => order(a) - order(b) || a.startsAt.localeCompare(b.startsAt));
+    .sort((a, b) => rank(a) - rank(b) || a.startsAt.localeCompare(b.startsAt));
   const [all, setAll] = useState(false);
   if (!shown.length) return null;
   const most = 3;
@@ -382,9 +468,9 @@ function AlertList({ alerts, name }: { alerts: Alert[]; name: string }) {
     <ul class="alertlist" aria-label="Alerts of this machine">
       {shown.slice(0, all ? undefined : most).map((a) => (
         <li key={a.fingerprint}>
-          {a.status.state === 'suppressed' ? (
+          {quiet(a) ? (
             <Status level="off" icon="silence">
-              {a.status.silencedBy.length ? 'silenced' : 'inhibited'}
+              {mutedText(a, muted)}
             </Status>
           ) : (
             <Status level={severityLevel(a.labels.severity)}>{a.labels.severity ?? 'alert'}</Status>
@@ -395,10 +481,10 @@ function AlertList({ alerts, name }: { alerts: Alert[]; name: string }) {
           <span class="dim nowrap">
             since <Ago time={Date.parse(a.startsAt) / 1000} />
           </span>
-          {a.status.state !== 'suppressed' && (
+          {!quiet(a) && (
             <a
               class="btn plain icon"
-              href={`${href('/silences', { new: true, matcher: `alertname=${quote(a.labels.alertname ?? '')}` })}&matcher=${encodeURIComponent(`machine=${quote(name)}`)}`}
+              href={`${href('/silences', { new: true, matcher: `alertname=${quote(a.labels.alertname ?? '')}` })}${a.labels.machine ? `&matcher=${encodeURIComponent(`machine=${quote(name)}`)}` : ''}`}
               aria-label={`Silence ${a.labels.alertname}`}
               title={`Silence ${a.labels.alertname} of ${name}`}
             >
@@ -417,9 +503,6 @@ function AlertList({ alerts, name }: { alerts: Alert[]; name: string }) {
     </ul>
   );
 }
-
-const order = (a: Alert) =>
-  (a.status.state === 'suppressed' ? 10 : 0) + ['critical', 'warning', 'info'].indexOf(a.labels.severity ?? '');
 
 // Events says in words what the marks in the charts mean.
 function Events({ marks }: { marks: Mark[] }) {
@@ -466,7 +549,7 @@ function Events({ marks }: { marks: Mark[] }) {
                   type="button"
                   class="btn plain"
                   onClick={() =>
-                    setAbsolute(m.time - 900, Math.min(Date.now() / 1000, Math.max(m.time + 900, (m.end ?? 0) + 300)))
+                    setAbsolute(m.time - 900, Math.min(serverNow(), Math.max(m.time + 900, (m.end ?? 0) + 300)))
                   }
                 >
                   Zoom in
@@ -479,65 +562,112 @@ function Events({ marks }: { marks: Mark[] }) {
   );
 }
 
-function Away({ since, gone, row }: { since: number; gone: boolean; row: FleetRow | undefined }) {
+function Away({
+  seen,
+  gone,
+  machine,
+  name,
+}: {
+  seen: number;
+  gone: boolean;
+  machine: Machine | undefined;
+  name: string;
+}) {
   const r = range.value;
-  const outside = since < r.from;
+  const outside = seen < r.from;
+  const off = machine?.state === 'offline';
   return (
-    <p class={`note ${row?.state === 'offline' ? '' : 'warn'}`}>
-      {gone
-        ? 'Discovery does not find this machine any more; these are the figures that were kept.'
-        : row?.state === 'offline'
-          ? 'This machine is off, as it may be.'
-          : `No exporter of this machine answers: ${row?.why ?? ''}.`}{' '}
-      The last sample is of {date(since, isUTC())} {clock(since, isUTC(), false)}.
+    <p class={`note row ${off ? '' : 'warn'}`}>
+      <span class="grow">
+        {gone
+          ? 'No target and no discovery method has this machine any more. Its stored data is shown.'
+          : off
+            ? 'This machine is intermittent and off.'
+            : 'This machine is down. What was last known of it is shown.'}{' '}
+        Last sample: {date(seen, isUTC())} {clock(seen, isUTC(), false)}.{outside && ' It is before the chosen range.'}
+      </span>
       {outside && (
-        <>
-          {' '}
-          It lies before the range that is shown.{' '}
-          <button type="button" class="btn" onClick={() => setAbsolute(since - 3600, since + 300)}>
-            Show its last hour
-          </button>
-        </>
+        <button type="button" class="btn" onClick={() => setAbsolute(seen - 3600, seen + 300)}>
+          Show its last hour
+        </button>
       )}
       {!outside && frozen.value && (
-        <>
-          {' '}
-          <button type="button" class="btn" onClick={() => setRelative('1h')}>
-            Show the last hour
-          </button>
-        </>
+        <button type="button" class="btn" onClick={() => setRelative('1h')}>
+          Show the last hour
+        </button>
       )}
+      {machine && <ForgetMachine name={name} />}
     </p>
   );
 }
 
-function Never({ machine }: { machine: Machine }) {
-  const t = machine.targets?.[0];
+// Range names what a range lacks: what is older than the retention, or than the
+// machine itself.
+function Range({ metrics, m, older }: { metrics: ReadonlySet<string> | undefined; m: string; older: string }) {
+  const r = range.value;
+  const empty = !!metrics && !metrics.size;
+  const runtime = useData('runtime', (s) => request<RuntimeInfo>('/api/v1/status/runtimeinfo', { signal: s }), 600);
+  const first = useData(empty ? `first ${m}` : null, (s) => vector(firstQuery(m), undefined, s), 600);
+  const retention = retentionOf(runtime.data?.storageRetention);
+  const kept = retention ? now.value - retention.seconds : 0;
+  const begun = first.data?.[0] ? Number(first.data[0].value?.[1]) : 0;
+  const lines = [
+    kept > r.from && `Nothing is kept from before ${date(kept, isUTC())} (retention ${retention!.text}).`,
+    begun > r.to &&
+      `The first sample of this machine is of ${date(begun, isUTC())} ${clock(begun, isUTC(), false)}, after the chosen range.`,
+    older &&
+      'This range includes a time before this machine had the label “machine”: for that time, series are selected by its address.',
+  ].filter(Boolean);
+  if (!lines.length) return null;
+  return <p class="note">{lines.join(' ')}</p>;
+}
+
+function Never({ machine, started }: { machine: Machine; started: number }) {
+  const targets = machine.targets ?? [];
+  const t = targets.find((x) => x.health === 'down') ?? targets[0];
+  const asked = targets.some((x) => x.health !== 'unknown');
+  const young = !!started && second.value - started < 300;
+  const unnamed = targets.some((x) => /no such host/.test(x.lastError ?? ''));
   return (
     <div class="panel">
       <Empty
         icon="wait"
-        title="This machine has never answered"
+        title={
+          asked
+            ? young
+              ? 'No response since the server started'
+              : 'No sample of this machine is stored'
+            : 'Not scraped yet'
+        }
         why={
           (machine.availability === 'intermittent' ? 'It is intermittent and may be off. ' : '') +
-          (machine.targets?.map((x) => `${x.job}: ${x.lastError || 'not asked yet'}`).join('; ') ||
-            'Nothing of it is scraped.')
+          (targets.map((x) => `${x.job}: ${shortError(x.lastError) || 'not scraped yet'}`).join('; ') ||
+            'It has no targets.')
         }
       >
-        {t && <Snippet text={`curl -sS http://${t.address}/metrics | head`} />}
+        {t && asked && (
+          <Snippet
+            text={
+              unnamed ? `getent hosts ${t.address.replace(/:\d+$/, '')}` : `curl -sS http://${t.address}/metrics | head`
+            }
+          />
+        )}
         {t?.lastScrape && (
           <p class="dim">
-            Last asked <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />
+            Last scrape <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />
           </p>
         )}
+        {asked && <ForgetMachine name={machine.machine} />}
       </Empty>
     </div>
   );
 }
 
-function Unknown({ name, all }: { name: string; all: Machine[] }) {
+function Unknown({ name, all }: { name: string; all: FleetRow[] }) {
+  const disco = useData('discovery', discovery, 60);
+  const found = lookUp(disco.data, name);
   const like = all
-    .map((x) => ({ n: x.machine, s: score(name, x.machine) || score(x.machine, name) }))
+    .map((x) => ({ n: x.name, s: score(name, x.name) || score(x.name, name) }))
     .filter((x) => x.s > 0)
     .sort((a, b) => b.s - a.s)
     .slice(0, 5);
@@ -545,8 +675,12 @@ function Unknown({ name, all }: { name: string; all: Machine[] }) {
     <div class="panel">
       <Empty
         icon="search"
-        title="There is no machine of this name"
-        why="Discovery does not know it, and it has left no sample within the last 30 days nor in the range that is shown. It may have another name, or the link is an old one."
+        title={found.length ? 'Not scraped' : 'No machine has this name'}
+        why={
+          found.length
+            ? found.map((f) => `${f.name}: ${f.why}`).join('; ')
+            : 'No target and no discovery method has it, and no sample of it is stored from the last 30 days or in the chosen range. It may have another name now.'
+        }
       >
         {like.length > 0 && (
           <p>
@@ -564,7 +698,7 @@ function Unknown({ name, all }: { name: string; all: Machine[] }) {
           <a class="btn" href={href('/')}>
             All machines
           </a>
-          <a class="btn" href={href('/targets')}>
+          <a class="btn" href={href('/targets', { tab: 'discovery' })}>
             Targets and discovery
           </a>
         </span>

@@ -2,7 +2,7 @@ import { vector } from '../../api/prom';
 import type { ComponentChildren } from 'preact';
 import { Empty, ErrorNote, Snippet } from '../../components/bits';
 import { Status } from '../../components/Status';
-import { at } from '../../state/clock';
+import { shortError } from '../../lib/errors';
 import { useData } from '../../state/data';
 import { Chart, has, useAbout } from './context';
 
@@ -14,7 +14,9 @@ const KINDS = [
 
 export function Backends() {
   const a = useAbout();
-  const up = useData(`backends ${a.m}`, (s) => vector(`{__name__=~"nginx_up|pg_up|redis_up",${a.m}}`, at.value, s));
+  const up = useData(`backends ${a.m} ${a.when ?? ''}`, (s) =>
+    vector(`{__name__=~"nginx_up|pg_up|redis_up",${a.m}}`, a.when, s),
+  );
   const shown = KINDS.filter((k) => a.jobs.includes(k.job) || has(a, k.up));
   if (!shown.length)
     return (
@@ -39,7 +41,7 @@ export function Backends() {
         if (target?.health === 'down')
           state = (
             <Status level="crit" icon="down" badge>
-              exporter does not answer
+              exporter does not respond
             </Status>
           );
         else if (dead.length)
@@ -60,7 +62,7 @@ export function Backends() {
               {title} {state}{' '}
               {target?.health === 'down' && (
                 <span class="dim wrap" style={{ fontWeight: 400 }}>
-                  {target.lastError}
+                  {shortError(target.lastError)}
                 </span>
               )}
             </h2>
@@ -154,7 +156,7 @@ function Postgres() {
             name: () => 'read from memory',
           },
         ]}
-        empty={{ title: 'Nothing was read in this range' }}
+        empty={{ title: 'No reads in this range' }}
       />
       <Chart
         title="PostgreSQL size"
@@ -170,7 +172,7 @@ function Postgres() {
         queries={[
           { expr: `max by (machine, datname) (pg_stat_activity_max_tx_duration{${db}})`, name: (l) => l.datname ?? '' },
         ]}
-        empty={{ title: 'No transaction was open' }}
+        empty={{ title: 'No open transactions in this range' }}
       />
       <Chart
         title="PostgreSQL deadlocks and conflicts"
@@ -221,7 +223,7 @@ function Redis() {
             name: () => 'found',
           },
         ]}
-        empty={{ title: 'No key was asked for in this range' }}
+        empty={{ title: 'No lookups in this range' }}
       />
       <Chart
         title="Redis memory"
@@ -252,7 +254,7 @@ function Redis() {
         min={0}
         stack
         queries={[{ expr: `redis_db_keys{${m}} > 0`, name: (l) => l.db ?? '' }]}
-        empty={{ title: 'There are no keys' }}
+        empty={{ title: 'No keys in this range' }}
       />
       <Chart
         title="Redis evicted and expired"

@@ -5,7 +5,6 @@ import { Meter } from '../../components/Meter';
 import { Status } from '../../components/Status';
 import { ago, format } from '../../lib/format';
 import { filesystems, filesystemsQuery, pick, REAL_DISK, REAL_FS, used } from '../../lib/machine';
-import { at } from '../../state/clock';
 import { useData } from '../../state/data';
 import { Chart, has, NoKind, useAbout } from './context';
 
@@ -108,7 +107,7 @@ export function Disks() {
         )}
         {has(a, 'clanmon_disk_io_errors_total') && (
           <Chart
-            title="Errors answered by disks"
+            title="Disk I/O errors"
             unit="count"
             min={0}
             queries={[{ expr: `increase(clanmon_disk_io_errors_total{${m}}[$rate])`, name: (l) => l.device ?? '' }]}
@@ -150,7 +149,7 @@ export function Disks() {
                     name: () => 'hits',
                   },
                 ]}
-                empty={{ title: 'Nothing was read through the ARC' }}
+                empty={{ title: 'No ARC reads in this range' }}
               />
             )}
           </>
@@ -167,8 +166,8 @@ const TABLES =
 function Tables() {
   const a = useAbout();
   const { m } = a;
-  const fs = useData(`filesystems ${m}`, (s) => vector(filesystemsQuery(m), at.value, s));
-  const facts = useData(`disk tables ${m}`, (s) => vector(`{__name__=~"${TABLES}",${m}}`, at.value, s));
+  const fs = useData(`filesystems ${m} ${a.when ?? ''}`, (s) => vector(filesystemsQuery(m), a.when, s));
+  const facts = useData(`disk tables ${m} ${a.when ?? ''}`, (s) => vector(`{__name__=~"${TABLES}",${m}}`, a.when, s));
   const list = useMemo(() => filesystems(fs.data ?? []), [fs.data]);
   const of = (name: string) => pick(facts.data, name);
   const raids = of('node_md_state').filter((s) => s.value === 1);
@@ -212,13 +211,19 @@ function Tables() {
                       <td class="num" style={{ minWidth: '110px' }}>
                         <Meter value={used(f) < 0 ? undefined : used(f)} warn={0.9} crit={0.97} />
                       </td>
-                      <td class="num">{f.files ? format(1 - (f.filesFree ?? 0) / f.files, 'ratio') : '–'}</td>
+                      <td class="num">
+                        {f.files
+                          ? format(f.filesFree === undefined ? undefined : 1 - f.filesFree / f.files, 'ratio')
+                          : '–'}
+                      </td>
                       <td class="num nowrap">
                         {f.left !== undefined && f.left < 730 * 86400 ? `about ${ago(f.left)}` : '–'}
                       </td>
                       <td>
                         {f.error ? (
                           <Status level="crit">cannot be read</Status>
+                        ) : f.readonly === undefined ? (
+                          '–'
                         ) : f.readonly ? (
                           <Status level="off" icon="off">
                             read-only
@@ -302,7 +307,7 @@ function Tables() {
                         </td>
                         <td class="num">{n('node_md_disks', 'failed') ?? '–'}</td>
                         <td class="num">{n('node_md_disks', 'spare') ?? '–'}</td>
-                        <td class="num">{all ? format((done ?? 0) / all, 'ratio') : '–'}</td>
+                        <td class="num">{all ? format(done === undefined ? undefined : done / all, 'ratio') : '–'}</td>
                       </tr>
                     );
                   })}
@@ -355,6 +360,7 @@ function Tables() {
                     const errors = of('node_btrfs_device_errors_total').filter(
                       (e) => e.labels.uuid === uuid && e.value > 0,
                     );
+                    const counted = of('node_btrfs_device_errors_total').some((e) => e.labels.uuid === uuid);
                     return (
                       <tr key={uuid}>
                         <td title={uuid}>{label || uuid}</td>
@@ -363,8 +369,10 @@ function Tables() {
                             <Status level="warn">
                               {errors.map((e) => `${e.labels.device} ${e.labels.type} ${e.value}`).join(', ')}
                             </Status>
-                          ) : (
+                          ) : counted ? (
                             <Status level="ok">none</Status>
+                          ) : (
+                            '–'
                           )}
                         </td>
                         <td class="num">

@@ -5,7 +5,6 @@ import { Empty, ErrorNote, Loading, Panel } from '../../components/bits';
 import { Status } from '../../components/Status';
 import { format, type Unit } from '../../lib/format';
 import { pick } from '../../lib/machine';
-import { at } from '../../state/clock';
 import { useData } from '../../state/data';
 import { Chart, has, NoKind, useAbout } from './context';
 
@@ -15,7 +14,7 @@ const FACTS =
 export function Hardware() {
   const a = useAbout();
   const { m } = a;
-  const got = useData(`hardware ${m}`, (s) => vector(`{__name__=~"${FACTS}",${m}}`, at.value, s));
+  const got = useData(`hardware ${m} ${a.when ?? ''}`, (s) => vector(`{__name__=~"${FACTS}",${m}}`, a.when, s));
   // The name of a sensor: its own, else that of its chip and number.
   const nameOf = useMemo(() => {
     const chips = new Map(pick(got.data, 'node_hwmon_chip_names').map((c) => [c.labels.chip, c.labels.chip_name]));

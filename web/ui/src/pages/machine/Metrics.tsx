@@ -7,7 +7,6 @@ import { seriesName } from '../../lib/chart';
 import { format, raw } from '../../lib/format';
 import { timeOf, unitOf } from '../../lib/machine';
 import { dateTime } from '../../lib/time';
-import { at } from '../../state/clock';
 import { useData } from '../../state/data';
 import { param, setParams } from '../../state/location';
 import { isUTC } from '../../state/prefs';
@@ -29,13 +28,13 @@ export function Metrics() {
   const { m } = a;
   const s = scraped(m);
   const values = useData(
-    `metric values ${m}`,
+    `metric values ${m} ${a.when ?? ''}`,
     (signal) =>
       vector(
         ['count', 'min', 'max']
           .map((f) => `label_replace(${f} by (__name__) ({${s}}), "figure", "${f}", "", "")`)
           .join(' or '),
-        at.value,
+        a.when,
         signal,
       ),
     60,
@@ -200,7 +199,7 @@ const MOST = 200;
 function Sheet({ name, row }: { name: string; row: Row | undefined }) {
   const a = useAbout();
   const sel = `{__name__=${JSON.stringify(name)},${a.m}}`;
-  const got = useData(`series ${sel}`, (s) => vector(sel, at.value, s));
+  const got = useData(`series ${sel} ${a.when ?? ''}`, (s) => vector(sel, a.when, s));
   const list = got.data ?? [];
   return (
     <Overlay kind="sheet" title={name} onClose={() => setParams({ metric: null }, false)}>

@@ -3,7 +3,6 @@ import { ErrorNote, Panel } from '../../components/bits';
 import { Status } from '../../components/Status';
 import { format } from '../../lib/format';
 import { pick } from '../../lib/machine';
-import { at } from '../../state/clock';
 import { useData } from '../../state/data';
 import { Chart, has, NoKind, useAbout } from './context';
 
@@ -11,7 +10,7 @@ export function Network() {
   const a = useAbout();
   const { m } = a;
   if (!has(a, 'node_network_receive_bytes_total', 'node_netstat_Tcp_CurrEstab'))
-    return <NoKind kind="node" metrics="network figures" />;
+    return <NoKind kind="node" metrics="network metrics" />;
   const d = `${m},device!="lo"`;
   const dir = (what: string, mul = '') => [
     {
@@ -129,10 +128,10 @@ export function Network() {
 
 function Interfaces() {
   const a = useAbout();
-  const got = useData(`interfaces ${a.m}`, (s) =>
+  const got = useData(`interfaces ${a.m} ${a.when ?? ''}`, (s) =>
     vector(
       `{__name__=~"node_network_(info|speed_bytes|mtu_bytes|carrier|carrier_changes_total|address_info)|node_nf_conntrack_entries|node_nf_conntrack_entries_limit|node_bonding_.*",${a.m}}`,
-      at.value,
+      a.when,
       s,
     ),
   );

@@ -5,7 +5,7 @@ import { Icon } from '../../components/icons';
 import { Meter } from '../../components/Meter';
 import { ago, format } from '../../lib/format';
 import { filesystems, filesystemsQuery, REAL_DISK, REAL_NET, used, type Filesystem } from '../../lib/machine';
-import { at, range } from '../../state/clock';
+import { frozen, range } from '../../state/clock';
 import { useData } from '../../state/data';
 import { Chart, has, NoKind, useAbout, type About } from './context';
 
@@ -89,17 +89,17 @@ function Node({ a, m }: { a: About; m: string }) {
           queries={[
             {
               expr: `rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate])`,
-              name: () => 'CPU, some wait',
+              name: () => 'CPU waiting',
               colour: () => 'var(--series-1)',
             },
             {
               expr: `rate(node_pressure_memory_stalled_seconds_total{${m}}[$rate])`,
-              name: () => 'memory, all stall',
+              name: () => 'memory stalled',
               colour: () => 'var(--series-2)',
             },
             {
               expr: `rate(node_pressure_io_stalled_seconds_total{${m}}[$rate])`,
-              name: () => 'IO, all stall',
+              name: () => 'IO stalled',
               colour: () => 'var(--series-3)',
             },
           ]}
@@ -108,8 +108,12 @@ function Node({ a, m }: { a: About; m: string }) {
         <Panel title="Pressure" level={3}>
           <Empty
             icon="chart"
-            title="No pressure figures (PSI)"
-            why="The kernel says them if it is built with CONFIG_PSI and booted with psi=1, and if the collector pressure is on."
+            title={frozen.value || a.away ? 'No data in this range' : 'No pressure metrics (PSI)'}
+            why={
+              frozen.value || a.away
+                ? undefined
+                : 'Needs a kernel with CONFIG_PSI and psi=1, and the exporter’s collector pressure.'
+            }
           />
         </Panel>
       )}
@@ -131,8 +135,8 @@ function Node({ a, m }: { a: About; m: string }) {
             },
           ]}
           empty={{
-            title: 'No interface of hardware',
-            why: 'Bridges, tunnels and containers are left out here; the tab Network has all.',
+            title: 'No hardware interface',
+            why: 'Bridges, tunnels and containers are left out here; the tab Network has them.',
           }}
         />
       )}
@@ -178,14 +182,14 @@ function Node({ a, m }: { a: About; m: string }) {
 
 function Filesystems({ wide }: { wide: boolean }) {
   const a = useAbout();
-  const got = useData(`filesystems ${a.m}`, (s) => vector(filesystemsQuery(a.m), at.value, s));
+  const got = useData(`filesystems ${a.m} ${a.when ?? ''}`, (s) => vector(filesystemsQuery(a.m), a.when, s));
   const list = useMemo(() => filesystems(got.data ?? []), [got.data]);
   if (got.data && !list.length && !got.error && !a.away) return null;
   return (
     <div class={wide ? 'all' : ''}>
       <Panel title="File systems" level={3} label="File systems">
         <ErrorNote error={got.error} />
-        {!list.length && got.data && <Empty icon="info" title="No figures now" why="The machine does not answer." />}
+        {!list.length && got.data && <Empty icon="info" title="No current data" />}
         <div class={`scrollbox fsbars${a.away ? ' stale' : ''}`} tabIndex={list.length > 5 ? 0 : undefined}>
           {list.map((f) => (
             <Bar key={`${f.device} ${f.mountpoint}`} f={f} />
@@ -234,12 +238,12 @@ function TopUnits() {
   const w = `${Math.max(120, Math.round(to - from))}s`;
   const units = `${a.m},type!="slice"`;
   const top = useData(
-    `top units ${a.m} ${relative ?? `${from} ${to}`}`,
+    `top units ${a.m} ${relative ?? `${from} ${to}`} ${a.when ?? ''}`,
     (s) =>
       vector(
         `label_replace(topk(10, sum by (name) (rate(systemd_unit_cpu_seconds_total{${units}}[${w}]))), "figure", "cpu", "", "")` +
           ` or label_replace(topk(10, sum by (name) (avg_over_time(systemd_unit_memory_bytes{${units},kind="current"}[${w}]))), "figure", "memory", "", "")`,
-        at.value,
+        a.when,
         s,
       ),
     300,

@@ -5,11 +5,16 @@ import type { Machine } from '../../api/types/machines';
 import { Chart as Plain, type ChartProps } from '../../components/Chart';
 import { Empty, Snippet } from '../../components/bits';
 import type { Mark } from '../../lib/chart';
+import { shortError } from '../../lib/errors';
+import { joined } from '../../lib/machine';
+import { frozen } from '../../state/clock';
 
 export interface About {
   name: string;
-  m: string; // the matcher: machine="alpha"
-  machine: Machine | undefined; // undefined: discovery does not know it any more
+  m: string; // what goes inside {}, as the server says it: machine="alpha"
+  earlier: string; // the same for an older part of the range, or ''
+  when: number | undefined; // of which time tables are: the end of a fixed range, or when it was last seen
+  machine: Machine | undefined; // undefined: nothing knows it any more
   metrics: ReadonlySet<string> | undefined; // names that it had in the range
   marks: Mark[];
   scrape: number; // seconds
@@ -31,40 +36,55 @@ export function has(a: About, ...names: string[]): boolean {
 
 export function Chart(p: ChartProps) {
   const a = useAbout();
-  return <Plain live marks={a.marks} scrape={a.scrape} {...p} />;
+  const queries = a.earlier ? p.queries.map((q) => ({ ...q, expr: joined(q.expr, a.m, a.earlier) })) : p.queries;
+  return <Plain live marks={a.marks} scrape={a.scrape} {...p} queries={queries} />;
 }
 
 // NoKind says why a tab has nothing to show, and what to do about it.
 export function NoKind({ kind, metrics }: { kind: 'node' | 'systemd'; metrics: string }) {
   const a = useAbout();
   const target = a.machine?.targets?.find((t) => t.job === kind);
-  if (target && target.health !== 'up') {
+  if (target && target.health !== 'up' && !frozen.value) {
     return (
       <div class="panel">
         <Empty
-          icon="crit"
+          icon={target.health === 'down' ? 'crit' : 'wait'}
           title={
-            target.health === 'down' ? `The ${kind} exporter does not answer` : `The ${kind} exporter was not asked yet`
+            target.health === 'down'
+              ? `The ${kind} exporter does not respond`
+              : `The ${kind} exporter is not scraped yet`
           }
-          why={target.lastError}
+          why={shortError(target.lastError)}
         >
-          <Snippet text={`curl -sS http://${target.address}/metrics | head`} />
+          {target.health === 'down' && <Snippet text={`curl -sS http://${target.address}/metrics | head`} />}
         </Empty>
       </div>
     );
   }
+  if (frozen.value || a.away || target)
+    return (
+      <div class="panel">
+        <Empty
+          icon="info"
+          title={`No ${metrics} in this range`}
+          why={
+            frozen.value || a.away
+              ? undefined
+              : kind === 'systemd' && !a.machine?.unitsKnown
+                ? 'Its systemd units are not known: the exporter reaches no systemd, or its collector is off or fails.'
+                : 'The exporter responds, but without these. The collector may be off.'
+          }
+        />
+      </div>
+    );
   return (
     <div class="panel">
       <Empty
         icon="info"
-        title={target ? `No ${metrics} in this range` : `No ${kind} exporter is known for this machine`}
-        why={
-          target
-            ? 'The exporter answers, but without these. They may be switched off there, or the range lies before the first sample.'
-            : `Metrics such as ${metrics} come from it. On the machine:`
-        }
+        title={`No ${kind} exporter is known for this machine`}
+        why={`Metrics such as ${metrics} come from it. On the machine, run:`}
       >
-        {!target && <Snippet text={`clanmon exporter --exporter ${kind}`} />}
+        <Snippet text={`clanmon exporter --exporter ${kind}`} />
       </Empty>
     </div>
   );
