@@ -163,6 +163,33 @@ func TestRoutePrefix(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, code)
 }
 
+// All that the rooms mount is compressed and answers conditional requests.
+func TestMountsAreCompressedAndConditional(t *testing.T) {
+	s := servertest.Start(t, "{}", nil)
+	for _, path := range []string{
+		"/api/v2/status", "/api/v2/silences", "/api/clanmon/v1/machines", "/api/clanmon/v1/discovery",
+		"/api/clanmon/v1/receivers", "/api/clanmon/v1/notifications", "/api/clanmon/v1/shipped-rules",
+	} {
+		ask := func(tag string) *http.Response {
+			r, err := http.NewRequest(http.MethodGet, s.URL(path), nil)
+			require.NoError(t, err)
+			r.Header.Set("Accept-Encoding", "gzip")
+			r.Header.Set("If-None-Match", tag)
+			resp, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			resp.Body.Close()
+			return resp
+		}
+		first := ask("")
+		require.Equal(t, http.StatusOK, first.StatusCode, path)
+		require.Contains(t, first.Header.Values("Vary"), "Accept-Encoding", path)
+		require.Equal(t, http.StatusNotModified, ask(first.Header.Get("ETag")).StatusCode, path)
+		if path == "/api/clanmon/v1/shipped-rules" {
+			require.Equal(t, "gzip", first.Header.Get("Content-Encoding"))
+		}
+	}
+}
+
 func TestExternalURL(t *testing.T) {
 	u, err := server.ExternalURL("", "0.0.0.0:9090")
 	require.NoError(t, err)

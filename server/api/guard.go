@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/clanmon/clanmon/server/internal/envelope"
 )
 
 // Nobody logs in here, so what a person may do, every page in that person's
@@ -53,9 +54,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 			return
 		}
 		if !safe(r.Method) && strings.HasPrefix(r.URL.Path, base+"/api/clanmon/") && !isJSON(r) {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusUnsupportedMediaType)
-			_ = json.NewEncoder(w).Encode(map[string]string{"status": "error", "error": "the Content-Type has to be application/json"})
+			envelope.Error(w, http.StatusUnsupportedMediaType, "the Content-Type has to be application/json")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -46,7 +46,7 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 	mux.Handle(base+"/api/v1/", traced(http.StripPrefix(base+"/api/v1", router)))
 	mux.Handle("GET "+base+"/metrics", traced(a.metrics))
 	for path, h := range a.deps.Mounts {
-		handler := traced(count.handler(path, a.whenReady(http.StripPrefix(base+path, h).ServeHTTP)))
+		handler := traced(count.handler(path, encoded(a.whenReady(http.StripPrefix(base+path, h).ServeHTTP))))
 		mux.Handle(base+path+"/", handler)
 		mux.Handle(base+path, handler)
 	}

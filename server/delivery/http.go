@@ -3,11 +3,12 @@ package delivery
 import (
 	"bytes"
 	"encoding/json"
-	"mime"
 	"net/http"
 	"strings"
 
 	"github.com/prometheus/common/route"
+
+	"github.com/clanmon/clanmon/server/internal/envelope"
 )
 
 // handler serves Alertmanager's API, below /api/v2. A silence that has been
@@ -60,32 +61,24 @@ func (d *Delivery) Handler() http.Handler {
 func (d *Delivery) ReceiversHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]any{"status": "success", "data": d.Receivers()})
+		envelope.Success(w, d.Receivers())
 	})
 	mux.HandleFunc("POST /test", func(w http.ResponseWriter, r *http.Request) {
-		fail := func(code int, text string) {
-			answer(w, code, map[string]any{"status": "error", "error": text})
-		}
-		// A page of another site cannot send this type without being asked first.
-		if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
-			fail(http.StatusUnsupportedMediaType, "the Content-Type has to be application/json")
-			return
-		}
 		var ask struct {
 			Receiver string `json:"receiver"`
 		}
 		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
 		body.DisallowUnknownFields()
 		if err := body.Decode(&ask); err != nil {
-			fail(http.StatusBadRequest, "the body has to be JSON such as {\"receiver\": \"people\"}: "+err.Error())
+			envelope.Error(w, http.StatusBadRequest, "the body has to be JSON such as {\"receiver\": \"people\"}: "+err.Error())
 			return
 		}
 		results, err := d.Test(r.Context(), ask.Receiver)
 		if err != nil {
-			fail(http.StatusNotFound, err.Error())
+			envelope.Error(w, http.StatusNotFound, err.Error())
 			return
 		}
-		answer(w, http.StatusOK, map[string]any{"status": "success", "data": results})
+		envelope.Success(w, results)
 	})
 	return mounted(mux)
 }
@@ -97,10 +90,10 @@ func (d *Delivery) NotificationsHandler() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		told, err := d.Notifications(r.Context())
 		if err != nil {
-			answer(w, http.StatusInternalServerError, map[string]any{"status": "error", "error": err.Error()})
+			envelope.Error(w, http.StatusInternalServerError, err.Error())
 			return
 		}
-		answer(w, http.StatusOK, map[string]any{"status": "success", "data": told})
+		envelope.Success(w, told)
 	})
 	return mounted(mux)
 }
@@ -113,10 +106,4 @@ func mounted(mux *http.ServeMux) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
-}
-
-func answer(w http.ResponseWriter, code int, data any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(data)
 }

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 
 	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/server/internal/envelope"
 )
 
 // health is how a target fares.
@@ -33,9 +33,9 @@ type machineAnswer struct {
 // the shape of Prometheus' API: {"status": "success", "data": …}.
 func (f *Fleet) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /machines", func(w http.ResponseWriter, _ *http.Request) { answer(w, f.answer()) })
+	mux.HandleFunc("GET /machines", func(w http.ResponseWriter, _ *http.Request) { envelope.Success(w, f.answer()) })
 	mux.HandleFunc("GET /discovery", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, f.discovery())
+		envelope.Success(w, f.discovery())
 	})
 	return mux
 }
@@ -89,9 +89,4 @@ func (f *Fleet) answer() []machineAnswer {
 		}
 	}
 	return all
-}
-
-func answer(w http.ResponseWriter, data any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": data})
 }

@@ -1,7 +1,6 @@
 package ruler
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -9,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/clanmon/clanmon/server/internal/envelope"
 )
 
 // RuleInfo tells of a shipped rule what it is set to and how to change that.
@@ -140,7 +141,6 @@ func (r *Ruler) ShippedHandler() http.Handler {
 			http.Error(w, "only GET", http.StatusMethodNotAllowed)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": r.ShippedRules()})
+		envelope.Success(w, r.ShippedRules())
 	})
 }
