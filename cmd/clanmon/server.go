@@ -288,6 +288,9 @@ func (c *serverCommand) convert() error {
 		return usageError("--web.external-url %q: %w", c.externalURL, err)
 	}
 	o.Web.RoutePrefix = server.RoutePrefix(o.Web.RoutePrefix, o.Web.ExternalURL.Path)
+	if c.externalURL == "" { // no proxy in between: links and pages need the prefix
+		o.Web.ExternalURL.Path = strings.TrimSuffix(o.Web.RoutePrefix, "/")
+	}
 	for _, name := range o.AllowedHosts {
 		if name == "" || strings.ContainsAny(name, "/: ") {
 			return usageError("--web.allowed-host %q: write a name without scheme and port, such as mon.example.org", name)

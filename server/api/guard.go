@@ -32,6 +32,9 @@ func (a *API) guard(next http.Handler) http.Handler {
 		return isAddress(host) || own.quick(host) || a.deps.KnownHost != nil && a.deps.KnownHost(host) || own.lookUp(host)
 	}
 	anyHost := slices.Contains(a.deps.AllowedHosts, AnyHost)
+	// Load balancers and uptime monitors ask under names of their own, some of them
+	// as a browser. The answer says nothing that a foreign page could use.
+	probe := func(path string) bool { return path == base+"/-/healthy" || path == base+"/-/ready" }
 
 	cross := http.NewCrossOriginProtection()
 	_ = cross.AddTrustedOrigin(origin(a.deps.ExternalURL)) // one without a host has no pages
@@ -45,7 +48,7 @@ func (a *API) guard(next http.Handler) http.Handler {
 	}
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if host := hostOf(r.Host); !anyHost && fromBrowser(r) && !trusted(host) {
+		if host := hostOf(r.Host); !anyHost && fromBrowser(r) && !probe(r.URL.Path) && !trusted(host) {
 			refuse(w, fmt.Sprintf("A browser asked for the host %q, which is no name of this server that it knows of. If it is one, start clanmon with --web.allowed-host=%s, or with the --web.external-url that people use.", host, host))
 			return
 		}

@@ -70,6 +70,21 @@ func ask(t *testing.T, s *httptest.Server, method, host, path string, h http.Hea
 	return answer.StatusCode, string(body)
 }
 
+// Probes of load balancers, orchestrators and uptime monitors use any name.
+func TestProbesAreAnsweredUnderAnyName(t *testing.T) {
+	s := guarded(t, nil)
+	for _, path := range []string{"/mon/-/healthy", "/mon/-/ready"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			code, _ := ask(t, s, method, "uptime.example.net", path, firefox)
+			require.Equal(t, http.StatusOK, code, path)
+		}
+	}
+	for _, path := range []string{"/mon/-/healthy/../reload", "/-/healthy", "/mon/-/healthyx", "/mon/"} {
+		code, _ := ask(t, s, http.MethodGet, "uptime.example.net", path, firefox)
+		require.Equal(t, http.StatusForbidden, code, path)
+	}
+}
+
 func TestNamesThatABrowserMayUse(t *testing.T) {
 	host, err := os.Hostname()
 	require.NoError(t, err)
