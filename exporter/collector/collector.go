@@ -5,8 +5,8 @@
 // itself: in a buffer of its own, under the deadline of the scrape, recovered
 // if it panics, and never twice at the same time. The package knows no exporter
 // kind. There is nothing to stop: a Set owns no goroutine between scrapes, but a
-// collector that hangs keeps those it hangs in, and the Set does not call it
-// again until that run ends.
+// collector that hangs keeps those it hangs in. The Set does not call it again
+// until that run ends, unless the collector is an Overtaker.
 package collector
 
 import (
@@ -29,7 +29,7 @@ import (
 type Collector interface {
 	// Collect sends what it finds to ch and returns. It should give up when ctx
 	// ends; what it sends after that is discarded. Set never calls it while an
-	// earlier call runs.
+	// earlier call runs, unless it is an Overtaker.
 	Collect(ctx context.Context, ch chan<- prometheus.Metric) error
 	// Close releases what the collector holds. No Collect follows.
 	Close() error
@@ -42,6 +42,19 @@ type Backend interface {
 	// what Collect would have found, when the service did not answer in time.
 	Down() []prometheus.Metric
 }
+
+// An Overtaker is a Collector that finds its own way round what hangs: while an
+// earlier call hangs, another one may do better. node_exporter's collector of
+// file systems leaves out a mount in which an earlier call is stuck.
+type Overtaker interface {
+	Collector
+	// Overtakes says that Collect may be called while earlier calls hang.
+	Overtakes() bool
+}
+
+// mostStuck is how many runs of an Overtaker hang at most. Each of them may block
+// a few threads of the process until the kernel lets go of them.
+const mostStuck = 8
 
 // ErrNoData is what a Collector returns when this machine lacks the thing that
 // it reads. It counts as no success, but is not worth a line in the log.
@@ -77,7 +90,14 @@ type member struct {
 
 	mu      sync.Mutex
 	current *run   // nil between runs
+	stuck   int    // runs that hang and were overtaken
 	last    string // signature of the last error, "" after a success
+}
+
+// overtakes says whether a run may begin beside the one that hangs.
+func (m *member) overtakes() bool {
+	o, ok := m.collector.(Overtaker)
+	return ok && o.Overtakes() && m.stuck < mostStuck-1
 }
 
 // run is one call of Collect.
@@ -183,7 +203,8 @@ func (m *member) collect(ctx context.Context) ([]prometheus.Metric, Outcome) {
 	}
 }
 
-// begin waits until no other run is under way and starts one.
+// begin waits until no other run is under way and starts one. A run that hangs is
+// overtaken if the collector allows it.
 func (m *member) begin(ctx context.Context) (*run, error) {
 	for {
 		m.mu.Lock()
@@ -193,10 +214,19 @@ func (m *member) begin(ctx context.Context) (*run, error) {
 			defer m.mu.Unlock()
 			return m.current, nil
 		}
-		m.mu.Unlock()
 		if other.hung.Load() {
+			overtakes := m.overtakes()
+			if overtakes {
+				m.stuck++
+				m.current = nil
+			}
+			m.mu.Unlock()
+			if overtakes {
+				continue
+			}
 			return nil, errHung
 		}
+		m.mu.Unlock()
 		select {
 		case <-other.ended:
 		case <-ctx.Done():
@@ -207,7 +237,11 @@ func (m *member) begin(ctx context.Context) (*run, error) {
 
 func (m *member) end(r *run) {
 	m.mu.Lock()
-	m.current = nil
+	if m.current == r {
+		m.current = nil
+	} else {
+		m.stuck-- // it was overtaken
+	}
 	m.mu.Unlock()
 	close(r.ended)
 }
@@ -253,6 +287,7 @@ func (s *Set) logChange(m *member, o Outcome) {
 	m.mu.Lock()
 	before := m.last
 	m.last = now
+	stuck := m.stuck
 	m.mu.Unlock()
 	if now == before {
 		return
@@ -267,6 +302,9 @@ func (s *Set) logChange(m *member, o Outcome) {
 		}
 		log.Error("Collector failed", "duration", o.Duration, "err", o.Err)
 	case before != signature(ErrNoData):
+		if stuck > 0 {
+			log = log.With("stuck_runs", stuck) // it went round what they hang in
+		}
 		log.Info("Collector works again")
 	}
 }

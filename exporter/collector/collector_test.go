@@ -376,3 +376,89 @@ func TestABackendThatMissesTheDeadlineIsDown(t *testing.T) {
 		require.Equal(t, 2, scrape())
 	})
 }
+
+// overtaker is a Collector that may be called while earlier calls hang.
+type overtaker struct{ collect }
+
+func (overtaker) Overtakes() bool { return true }
+
+// What node_exporter does about a dead mount: the run that met it never ends, and
+// the next one leaves it out.
+func TestTheNextRunGoesRoundWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		dead := make(chan struct{})
+		b := newBench(slog.LevelInfo, map[string]collector.Collector{
+			"mounts": overtaker{func(_ context.Context, ch chan<- prometheus.Metric) error {
+				if calls.Add(1) == 1 {
+					<-dead
+					ch <- metric("late")
+					return nil
+				}
+				ch <- metric("others")
+				return nil
+			}},
+		})
+		scrape := func() map[string]float64 {
+			ctx, cancel := within(3 * time.Second)
+			defer cancel()
+			return b.scrape(ctx)
+		}
+		require.Zero(t, scrape()[success+"{mounts}"])
+		require.Len(t, b.logged(), 1)
+		for range 3 {
+			begin := time.Now()
+			got := scrape()
+			require.Equal(t, 1.0, got[success+"{mounts}"])
+			require.Contains(t, got, "others")
+			require.Zero(t, time.Since(begin))
+		}
+		lines := b.logged()
+		require.Len(t, lines, 1)
+		require.Contains(t, lines[0], "stuck_runs=1")
+
+		close(dead)
+		synctest.Wait()
+		got := scrape()
+		require.Equal(t, 1.0, got[success+"{mounts}"])
+		require.NotContains(t, got, "late")
+	})
+}
+
+// Runs that all hang are not started without end, and go on once they end.
+func TestStuckRunsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		dead := make(chan struct{})
+		b := newBench(slog.LevelInfo, map[string]collector.Collector{
+			"x": overtaker{func(_ context.Context, ch chan<- prometheus.Metric) error {
+				most.Store(max(most.Load(), running.Add(1)))
+				defer running.Add(-1)
+				<-dead
+				ch <- metric("x")
+				return nil
+			}},
+		})
+		for range 20 {
+			ctx, cancel := within(3 * time.Second)
+			require.Zero(t, b.scrape(ctx)[success+"{x}"])
+			cancel()
+		}
+		require.EqualValues(t, 8, most.Load())
+		begin := time.Now()
+		ctx, cancel := within(3 * time.Second)
+		require.Zero(t, b.scrape(ctx)[success+"{x}"])
+		cancel()
+		require.Zero(t, time.Since(begin), "no scrape waits once there are enough of them")
+		require.Len(t, b.logged(), 1)
+
+		close(dead)
+		synctest.Wait()
+		for range 3 {
+			ctx, cancel = within(3 * time.Second)
+			require.Contains(t, b.scrape(ctx), "x")
+			cancel()
+		}
+		require.Zero(t, running.Load())
+	})
+}

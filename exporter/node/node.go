@@ -72,8 +72,7 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	}
 	members := make(map[string]collector.Collector, len(nc.Collectors))
 	for name, c := range nc.Collectors {
-		turn, _ := turns.LoadOrStore(name, new(sync.Mutex))
-		members[name] = adapter{c, turn.(*sync.Mutex)}
+		members[name] = adapter{c, alone[name]}
 	}
 	if _, ok := members[unitsName]; ok {
 		if members[unitsName], err = newUnits(); err != nil {
@@ -104,20 +103,29 @@ func Filter(names []string) error {
 	return err
 }
 
-// turns has a mutex per collector's name: upstream makes each collector once and
-// hands it to all who ask, and not all of them can run twice at a time.
-var turns sync.Map
-
-// adapter makes one of upstream's collectors ours. Upstream's knows no context:
-// a hanging one is left behind by the Set.
-type adapter struct {
-	upstream.Collector
-	turn *sync.Mutex
+// alone are the collectors that cannot run twice at the same time, each with what
+// sees to it: upstream makes each collector once and hands it to all who ask. The
+// others are safe for concurrent use, as upstream needs for concurrent scrapes.
+var alone = map[string]*sync.Mutex{
+	"meminfo_numa": new(sync.Mutex), // writes to a map
+	"perf":         new(sync.Mutex), // shares file descriptors
 }
 
+// adapter makes one of upstream's collectors ours. Upstream's knows no context:
+// a hanging one is left behind by the Set, and overtaken at the next scrape as in
+// node_exporter itself.
+type adapter struct {
+	upstream.Collector
+	turn *sync.Mutex // nil if it may run concurrently
+}
+
+func (a adapter) Overtakes() bool { return a.turn == nil }
+
 func (a adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error {
-	a.turn.Lock()
-	defer a.turn.Unlock()
+	if a.turn != nil {
+		a.turn.Lock()
+		defer a.turn.Unlock()
+	}
 	err := a.Update(ch)
 	if upstream.IsNoDataError(err) {
 		return collector.ErrNoData
