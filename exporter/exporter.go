@@ -8,6 +8,7 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,15 +36,24 @@ type Options struct {
 	// hold for the whole process: upstream keeps them in package variables.
 	UpstreamArgs []string
 
-	// Listen has the addresses of a kind, by its name; ":PORT" of the kind where
-	// there are none. An address is HOST:PORT, unix:PATH or vsock://:PORT.
+	// Listen has the addresses of a kind, by its name. An address is HOST:PORT,
+	// unix:PATH or vsock://:PORT. Where there are none, the first kind listens on
+	// its usual port of all interfaces, and each other kind on its usual port of
+	// the hosts that the first one listens on.
 	Listen        map[string][]string
 	SystemdSocket bool   // listen on the sockets that systemd passes instead
 	WebConfigFile string // TLS and authentication, exporter-toolkit's format
+	TelemetryPath string // "" for /metrics
 
-	TelemetryPath          string // "" for /metrics
-	DisableExporterMetrics bool   // no go_*, process_* and promhttp_* metrics
-	MaxRequests            int    // at one time and kind, 0 for any number
+	// Optional are kinds that nobody asked for by name. One that has no address, or
+	// cannot listen on it, is left out, and the log says so. The first kind never is.
+	Optional []string
+
+	// Web has settings of one kind, by its name, that come before those of all.
+	Web map[string]WebSettings
+
+	DisableExporterMetrics bool // no go_*, process_* and promhttp_* metrics
+	MaxRequests            int  // at one time and kind, 0 for any number
 
 	Version, Commit string                   // of this program
 	ModuleVersion   func(path string) string // of the upstream exporters
@@ -52,6 +62,23 @@ type Options struct {
 	// going to end. Both may be nil.
 	Started, Stopping func()
 	Logger            *slog.Logger
+}
+
+// WebSettings are how a kind is served; "" is what holds for all kinds.
+type WebSettings struct {
+	ConfigFile       string // TLS and authentication, exporter-toolkit's format
+	ConfigFileSource string // where ConfigFile was given, for errors
+	TelemetryPath    string
+}
+
+// web completes the settings of a kind by those of all.
+func (o *Options) web(kind string) WebSettings {
+	w := o.Web[kind]
+	if w.ConfigFile == "" {
+		w.ConfigFile, w.ConfigFileSource = o.WebConfigFile, "--web.config.file"
+	}
+	w.TelemetryPath = cmp.Or(w.TelemetryPath, o.TelemetryPath, "/metrics")
+	return w
 }
 
 // An UnknownError names a word that is none of those known.
@@ -87,8 +114,11 @@ func New(o Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := toolkit.Validate(o.WebConfigFile); err != nil {
-		return nil, fmt.Errorf("--web.config.file %q: %w", o.WebConfigFile, err)
+	for _, s := range e.servers {
+		w := e.opts.web(s.kind.Name)
+		if err := toolkit.Validate(w.ConfigFile); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s %q: %w", w.ConfigFileSource, w.ConfigFile, err), e.Close())
+		}
 	}
 	if err := e.listen(); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -121,9 +151,6 @@ func Check(o Options) error {
 func prepare(o Options) (*Exporter, error) {
 	if o.Kinds == nil {
 		o.Kinds = DefaultKinds()
-	}
-	if o.TelemetryPath == "" {
-		o.TelemetryPath = "/metrics"
 	}
 	if o.ModuleVersion == nil {
 		o.ModuleVersion = func(string) string { return "unknown" }
@@ -184,6 +211,16 @@ func build(o Options) (*Exporter, error) {
 	return e, nil
 }
 
+// Kinds are the names of those that are served: all but the optional ones that
+// could not listen.
+func (e *Exporter) Kinds() []string {
+	kinds := make([]string, len(e.servers))
+	for i, s := range e.servers {
+		kinds[i] = s.kind.Name
+	}
+	return kinds
+}
+
 // Addr is the first address that a kind listens on, nil if it does not run.
 func (e *Exporter) Addr(kind string) net.Addr {
 	for _, s := range e.servers {
@@ -212,7 +249,8 @@ func (e *Exporter) Run(ctx context.Context) error {
 		}
 		servers[i] = srv
 		serving.Go(func() {
-			err := toolkit.ServeMultiple(s.listeners, srv, &toolkit.FlagConfig{WebConfigFile: &e.opts.WebConfigFile}, log)
+			file := e.opts.web(s.kind.Name).ConfigFile
+			err := toolkit.ServeMultiple(s.listeners, srv, &toolkit.FlagConfig{WebConfigFile: &file}, log)
 			if !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("exporter kind %s: %w", s.kind.Name, err)
 			}
@@ -261,16 +299,23 @@ func call(f func()) {
 func (e *Exporter) Close() error {
 	var errs []error
 	for _, s := range e.servers {
-		if s.set != nil {
-			errs = append(errs, s.set.Close())
-		}
-		if s.probes != nil {
-			errs = append(errs, s.probes.Close())
-		}
-		for _, l := range s.listeners {
-			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-				errs = append(errs, err)
-			}
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *kindServer) close() error {
+	var errs []error
+	if s.set != nil {
+		errs = append(errs, s.set.Close())
+	}
+	if s.probes != nil {
+		errs = append(errs, s.probes.Close())
+	}
+	s.set, s.probes = nil, nil
+	for _, l := range s.listeners {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

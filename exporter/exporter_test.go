@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -301,6 +302,74 @@ func TestListenAddresses(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "precious", string(text))
 	})
+}
+
+// portOf changes the usual port of a kind to one that is free, for this test.
+func portOf(t *testing.T, kind string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(freeAddress(t))
+	require.NoError(t, err)
+	port, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == kind })
+	before := kinds[i].Port
+	kinds[i].Port = port
+	t.Cleanup(func() { kinds[i].Port = before })
+	return port
+}
+
+// Who binds the exporter to one address does not get a second port on all.
+func TestOtherKindsListenOnTheHostsOfTheFirst(t *testing.T) {
+	port := portOf(t, "systemd")
+	addresses := func(r *running) []string {
+		var found []string
+		for _, l := range r.servers[1].listeners {
+			found = append(found, l.Addr().String())
+		}
+		return found
+	}
+	r := start(t, Options{Listen: map[string][]string{"node": {"127.0.0.1:0", "[::1]:0", "127.0.0.1:0", "unix:" + filepath.Join(t.TempDir(), "s")}}})
+	require.Equal(t, []string{fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("[::1]:%d", port)}, addresses(r))
+	r.stop()
+	r = start(t, Options{Listen: map[string][]string{"node": {":0"}}})
+	require.Equal(t, []string{fmt.Sprintf("[::]:%d", port)}, addresses(r))
+	r.stop()
+
+	own := freeAddress(t)
+	r = start(t, Options{Listen: map[string][]string{"node": {"[::1]:0"}, "systemd": {own}}})
+	require.Equal(t, []string{own}, addresses(r))
+}
+
+func TestAKindThatNobodyNamedCostsOnlyItself(t *testing.T) {
+	port := portOf(t, "systemd")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	require.NoError(t, err)
+	defer l.Close()
+	for name, node := range map[string]string{
+		"its port is taken":           "127.0.0.1:0",
+		"the first has no host":       "unix:" + filepath.Join(t.TempDir(), "s"),
+		"the first is not of the net": "unix://" + filepath.Join(t.TempDir(), "s"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Options{Listen: map[string][]string{"node": {node}}, Optional: []string{"systemd"}}
+			var log syncBuffer
+			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			r := start(t, o)
+			require.Equal(t, []string{"node"}, r.Kinds())
+			require.Nil(t, r.Addr("systemd"))
+			code, _ := r.get(t, "node", "/metrics?collect[]=loadavg")
+			require.Equal(t, http.StatusOK, code)
+			require.Equal(t, 1, strings.Count(log.String(), `level=WARN msg="Exporter kind is left out" kind=systemd`), log.String())
+			r.stop()
+
+			o.Optional, o.Logger = nil, quiet()
+			_, err := New(o)
+			require.ErrorContains(t, err, "exporter kind systemd", "it was named")
+		})
+	}
+	taken := l.Addr().String()
+	_, err = New(Options{Logger: quiet(), Listen: map[string][]string{"node": {taken}, "systemd": {freeAddress(t)}}, Optional: []string{"node", "systemd"}})
+	require.ErrorContains(t, err, "exporter kind node", "without the first kind there is no exporter")
 }
 
 func freeAddress(t *testing.T) string {

@@ -171,15 +171,16 @@ var telemetryPath = regexp.MustCompile(`^/([^\s{}/?#][^\s{}?#]*)?$`)
 // withLanding serves metrics at their path, probes at theirs, if there are any,
 // and a page that links to the metrics at /.
 func withLanding(o Options, k Kind, metrics, probes http.Handler) (http.Handler, error) {
-	if !telemetryPath.MatchString(o.TelemetryPath) {
-		return nil, fmt.Errorf("--web.telemetry-path %q: it has to be a path such as /metrics, without spaces and braces", o.TelemetryPath)
+	path := o.web(k.Name).TelemetryPath
+	if !telemetryPath.MatchString(path) {
+		return nil, fmt.Errorf("--web.telemetry-path %q: it has to be a path such as /metrics, without spaces and braces", path)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(o.TelemetryPath, metrics)
-	if probes != nil && k.ProbePath != o.TelemetryPath {
+	mux.Handle(path, metrics)
+	if probes != nil && k.ProbePath != path {
 		mux.Handle(k.ProbePath, probes)
 	}
-	if o.TelemetryPath == "/" {
+	if path == "/" {
 		return mux, nil
 	}
 	page, err := toolkit.NewLandingPage(toolkit.LandingConfig{
@@ -187,7 +188,7 @@ func withLanding(o Options, k Kind, metrics, probes http.Handler) (http.Handler,
 		Description: "The metrics of " + k.Upstream + " " + o.ModuleVersion(k.Module) + ", served by clanmon",
 		Version:     o.Version,
 		Profiling:   "false",
-		Links:       []toolkit.LandingLinks{{Address: o.TelemetryPath, Text: "Metrics"}},
+		Links:       []toolkit.LandingLinks{{Address: path, Text: "Metrics"}},
 	})
 	if err != nil {
 		return nil, err

@@ -13,23 +13,41 @@ import (
 	"github.com/mdlayher/vsock"
 )
 
-// listen binds the listeners of all kinds.
+// listen binds the listeners of all kinds. An optional kind that cannot listen is
+// left out: a machine with another systemd_exporter keeps its node metrics.
 func (e *Exporter) listen() error {
 	if e.opts.SystemdSocket {
-		return e.takeSockets()
-	}
-	for _, s := range e.servers {
-		if err := e.bindAll(s); err != nil {
+		if err := e.takeSockets(); err != nil {
 			return err
 		}
 	}
+	var served []*kindServer
+	for i, s := range e.servers {
+		err := e.bindAll(s)
+		switch {
+		case err == nil:
+			served = append(served, s)
+		case i > 0 && slices.Contains(e.opts.Optional, s.kind.Name):
+			e.opts.Logger.Warn("Exporter kind is left out", "kind", s.kind.Name, "err", err)
+			if err := s.close(); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+	e.servers = served
 	return nil
 }
 
+// bindAll binds the addresses of a kind, unless it has a socket of systemd.
 func (e *Exporter) bindAll(s *kindServer) error {
-	addresses := e.opts.Listen[s.kind.Name]
-	if len(addresses) == 0 {
-		addresses = []string{fmt.Sprintf(":%d", s.kind.Port)}
+	if len(s.listeners) > 0 {
+		return nil
+	}
+	addresses, err := e.addresses(s.kind)
+	if err != nil {
+		return fmt.Errorf("exporter kind %s: %w", s.kind.Name, err)
 	}
 	for _, a := range addresses {
 		l, err := bind(a)
@@ -39,6 +57,42 @@ func (e *Exporter) bindAll(s *kindServer) error {
 		s.listeners = append(s.listeners, l)
 	}
 	return nil
+}
+
+// addresses are where a kind listens: on its own addresses, or else on its usual
+// port of the hosts of the first kind. Who binds the first one to 127.0.0.1 does
+// not want the second on all interfaces.
+func (e *Exporter) addresses(k Kind) ([]string, error) {
+	if own := e.opts.Listen[k.Name]; len(own) > 0 {
+		return own, nil
+	}
+	first := e.servers[0].kind.Name
+	port := strconv.Itoa(k.Port)
+	switch {
+	case k.Name == first:
+		return []string{":" + port}, nil
+	case e.opts.SystemdSocket:
+		return nil, fmt.Errorf("systemd passed no socket for it: name one by FileDescriptorName=%s, or give --%s.listen-address", k.Name, k.Name)
+	case len(e.opts.Listen[first]) == 0:
+		return []string{":" + port}, nil
+	}
+	var found []string
+	for _, a := range e.opts.Listen[first] {
+		if strings.HasPrefix(a, "unix:") || strings.HasPrefix(a, "vsock:") {
+			continue
+		}
+		host, _, err := net.SplitHostPort(a)
+		if err != nil {
+			return nil, fmt.Errorf("listen address %q of kind %s: %w", a, first, err)
+		}
+		if at := net.JoinHostPort(host, port); !slices.Contains(found, at) {
+			found = append(found, at)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("kind %s listens on no host and port to take the host of: give --%s.listen-address", first, k.Name)
+	}
+	return found, nil
 }
 
 func bind(address string) (net.Listener, error) {
@@ -70,9 +124,7 @@ func bind(address string) (net.Listener, error) {
 
 // takeSockets gives each kind the sockets that systemd passed under its name
 // (FileDescriptorName=). The others go to the kinds without one, in order, and
-// what is left to the first kind, as to an upstream exporter that is alone. A
-// kind that gets none listens on its address: the socket unit of an upstream
-// exporter has one socket only.
+// what is left to the first kind, as to an upstream exporter that is alone.
 func (e *Exporter) takeSockets() error {
 	var unnamed []net.Listener
 	files := activation.Files(true)
@@ -98,13 +150,8 @@ func (e *Exporter) takeSockets() error {
 		}
 	}
 	e.servers[0].listeners = append(e.servers[0].listeners, unnamed...)
-	for _, s := range e.servers {
-		if len(s.listeners) == 0 {
-			e.opts.Logger.Info("Systemd passed no socket for this kind, listening on its address", "kind", s.kind.Name)
-			if err := e.bindAll(s); err != nil {
-				return err
-			}
-		}
+	if len(e.servers[0].listeners) == 0 && len(e.opts.Listen[e.servers[0].kind.Name]) == 0 {
+		return fmt.Errorf("--web.systemd-socket: systemd passed no socket for the kind %s", e.servers[0].kind.Name)
 	}
 	return nil
 }

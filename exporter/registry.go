@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -43,6 +44,10 @@ type Kind struct {
 	// there are none.
 	Flags func(*Config, *kindflags.Set)
 
+	// Web names the environment variables by which upstream's program is told how
+	// it is served.
+	Web WebVariables
+
 	// New makes the collectors, once the upstream flags are parsed.
 	New func(Config, *slog.Logger) (*collector.Set, error)
 
@@ -77,13 +82,18 @@ var kinds = []Kind{
 		Upstream: "nginx_exporter", Title: "NGINX Exporter", Module: "github.com/nginx/nginx-prometheus-exporter",
 		Process: true,
 		Flags:   func(c *Config, f *kindflags.Set) { c.Nginx.Flags(f) },
-		New:     func(c Config, log *slog.Logger) (*collector.Set, error) { return nginx.New(c.Nginx, log) },
+		Web: WebVariables{
+			ListenAddress: "LISTEN_ADDRESS", TelemetryPath: "TELEMETRY_PATH",
+			ConfigFile: "CONFIG_FILE", SystemdSocket: "SYSTEMD_SOCKET",
+		},
+		New: func(c Config, log *slog.Logger) (*collector.Set, error) { return nginx.New(c.Nginx, log) },
 	},
 	{
 		Name: postgres.Name, Port: 9187,
 		Upstream: "postgres_exporter", Title: "PostgreSQL Exporter", Module: "github.com/prometheus-community/postgres_exporter",
 		Process:   true,
 		Flags:     func(c *Config, f *kindflags.Set) { c.Postgres.Flags(f) },
+		Web:       WebVariables{TelemetryPath: "PG_EXPORTER_WEB_TELEMETRY_PATH"},
 		New:       func(c Config, log *slog.Logger) (*collector.Set, error) { return postgres.New(c.Postgres, log) },
 		ProbePath: "/probe",
 		NewProbe: func(c Config, q url.Values, log *slog.Logger) (*collector.Set, error) {
@@ -97,7 +107,20 @@ var kinds = []Kind{
 		BuildLabels: func(version, commit string) prometheus.Labels {
 			return prometheus.Labels{"version": version, "commit_sha": commit, "build_date": "unknown", "golang_version": runtime.Version()}
 		},
-		Flags:     func(c *Config, f *kindflags.Set) { c.Redis.Flags(f) },
+		Flags: func(c *Config, f *kindflags.Set) { c.Redis.Flags(f) },
+		Web: WebVariables{
+			ListenAddress: "REDIS_EXPORTER_WEB_LISTEN_ADDRESS", TelemetryPath: "REDIS_EXPORTER_WEB_TELEMETRY_PATH",
+			Refused: map[string]Refusal{
+				"REDIS_EXPORTER_BASIC_AUTH_USERNAME":     {Use: "basic_auth_users in the file of --web.config.file"},
+				"REDIS_EXPORTER_BASIC_AUTH_PASSWORD":     {Use: "basic_auth_users in the file of --web.config.file"},
+				"REDIS_EXPORTER_TLS_SERVER_KEY_FILE":     {Use: "tls_server_config in the file of --web.config.file"},
+				"REDIS_EXPORTER_TLS_SERVER_CERT_FILE":    {Use: "tls_server_config in the file of --web.config.file"},
+				"REDIS_EXPORTER_TLS_SERVER_CA_CERT_FILE": {Use: "client_ca_file of tls_server_config in the file of --web.config.file"},
+				"REDIS_EXPORTER_TLS_SERVER_MIN_VERSION":  {Use: "min_version of tls_server_config in the file of --web.config.file"},
+				"REDIS_EXPORTER_LOG_FORMAT":              {Use: "--log.format=json", Harmless: func(v string) bool { return v != "json" }},
+				"REDIS_EXPORTER_DEBUG":                   {Use: "--log.level=debug", Harmless: isNot(true)},
+			},
+		},
 		New:       func(c Config, log *slog.Logger) (*collector.Set, error) { return redis.New(c.Redis, log) },
 		ProbePath: "/scrape",
 		NewProbe: func(c Config, q url.Values, log *slog.Logger) (*collector.Set, error) {
@@ -141,6 +164,19 @@ func (c *Config) Flags(app kindflags.App) (environment func(kinds []string, look
 		}
 		return errors.Join(errs...)
 	}
+}
+
+// KindOfProgram is the kind whose upstream program has this name, also as
+// Debian calls it; false if there is none.
+func KindOfProgram(program string) (string, bool) {
+	name := strings.ReplaceAll(program, "-", "_")
+	name = strings.Replace(name, "prometheus_", "", 1)
+	for _, k := range kinds {
+		if k.Upstream == name {
+			return k.Name, true
+		}
+	}
+	return "", false
 }
 
 func kindNames() []string {

@@ -36,6 +36,7 @@ type exporterCommand struct {
 	opts   exporter.Options
 	log    promslog.Config
 	kinds  []string
+	named  bool // kinds were named on the command line
 	words  []string
 	listen []string
 	byKind map[string]*[]string
@@ -51,16 +52,16 @@ func newExporterCommand(e env) command {
 	c.app = newApp("clanmon exporter", "Expose the metrics of this machine.", e)
 	c.app.Version(fmt.Sprintf("clanmon %s (node_exporter %s, systemd_exporter %s)", buildVersion, moduleVersion(nodeExporterModule), moduleVersion(systemdExporterModule)))
 	a, o := c.app, &c.opts
-	a.Flag("exporter", "Kinds to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).StringsVar(&c.kinds)
+	a.Flag("exporter", "Kinds to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).IsSetByUser(&c.named).StringsVar(&c.kinds)
 	a.Flag("collectors", "Collectors of the kind node to run, instead of the default ones: upstream names or everyday words, comma-separated. Repeatable.").StringsVar(&c.words)
 	a.Flag("list-collectors", "Print the collectors and the words for them.").BoolVar(&c.listCollectors)
 	a.Flag("web.listen-address", "Address of the first kind: HOST:PORT, unix:PATH or vsock://:PORT. Repeatable.").PlaceHolder(":9100").StringsVar(&c.listen)
 	for _, k := range exporter.Kinds() {
-		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", "Address of the kind "+k.Name+". Repeatable.").PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
+		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", fmt.Sprintf("Address of the kind %s. Repeatable. Without it port %d of the hosts of the first kind.", k.Name, k.Port)).PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
 	}
 	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes, each to the kind that its FileDescriptorName= says.").BoolVar(&o.SystemdSocket)
 	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit; for all kinds.").Default("").StringVar(&o.WebConfigFile)
-	a.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&o.TelemetryPath)
+	a.Flag("web.telemetry-path", "Path of the metrics.").PlaceHolder("/metrics").StringVar(&o.TelemetryPath)
 	a.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (promhttp_*, process_*, go_*).").BoolVar(&o.DisableExporterMetrics)
 	a.Flag("web.max-requests", "Most scrapes of a kind at one time, 0 for any number.").Default("40").IntVar(&o.MaxRequests)
 	a.Flag("collector.disable-defaults", "Run only the collectors that are enabled by name.").Default("false").BoolVar(&o.Node.DisableDefaults)
@@ -73,6 +74,21 @@ func newExporterCommand(e env) command {
 	c.environment = o.Config.Flags(a)
 	c.addUpstreamFlags()
 	return c
+}
+
+// exporterNamed are the flags that make the exporter role the upstream exporter
+// that a program is named after: its kind alone, with all of its series. nil if the
+// program has no such name.
+func exporterNamed(program string) []string {
+	kind, ok := exporter.KindOfProgram(program)
+	if !ok {
+		return nil
+	}
+	flags := []string{"--exporter=" + kind}
+	if kind == "systemd" {
+		flags = append(flags, "--systemd.collector.all-series")
+	}
+	return flags
 }
 
 // addUpstreamFlags offers the flags of the embedded collectors as ours. What is
@@ -144,6 +160,16 @@ func (c *exporterCommand) Parse(args []string) error {
 		}
 		o.Listen[first] = c.listen
 	}
+	if !c.named {
+		for _, k := range o.Kinds[1:] {
+			if len(o.Listen[k]) == 0 {
+				o.Optional = append(o.Optional, k)
+			}
+		}
+	}
+	if err := o.Environment(os.LookupEnv); err != nil {
+		return usageError("%w", err)
+	}
 	return nil
 }
 
@@ -200,13 +226,15 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 	runtime.MemProfileRate = 0 // sampling costs, and nobody can ask this role for a profile
 	discovery.Forget()
 	systemd := newServiceManager(ctx, log)
+	reloads := hangups(ctx) // of unit files with ExecReload=; it would end the process
 
 	o := c.opts
 	o.Version, o.Commit, o.ModuleVersion = buildVersion, orUnknown(buildCommit), moduleVersion
 	o.Logger = log
+	var e *exporter.Exporter
 	o.Started = func() {
 		debug.FreeOSMemory()
-		log.Info("Exporter is ready", "kinds", o.Kinds)
+		log.Info("Exporter is ready", "kinds", e.Kinds())
 		systemd.ready()
 		systemd.watchdog()
 	}
@@ -219,6 +247,16 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return exporterError(err)
 	}
+	go func() {
+		for {
+			select {
+			case <-reloads:
+				log.Info("Received SIGHUP: nothing to reload; the file of --web.config.file is read again at each request")
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	return e.Run(ctx)
 }
 

@@ -3,7 +3,8 @@
 //
 // "clanmon exporter" runs on every machine and exposes its metrics. "clanmon
 // server" scrapes, stores, queries and alerts; it is a drop-in for Prometheus,
-// and a binary (or link) named "prometheus" is that role without the word.
+// and a binary (or link) named "prometheus" is that role without the word. One
+// named as an upstream exporter, such as "node_exporter", is that exporter alone.
 //
 // This package knows flags, signals and exit codes and nothing else: each
 // sub-command is one file holding a struct that parses its arguments and runs
@@ -97,11 +98,15 @@ func dispatch(argv []string, e env) error {
 	args := argv[1:]
 	// An existing unit file or container command keeps working when only the
 	// program's file is exchanged.
-	switch strings.TrimSuffix(filepath.Base(argv[0]), ".exe") {
+	switch name := strings.TrimSuffix(filepath.Base(argv[0]), ".exe"); name {
 	case "prometheus":
 		args = append([]string{"server"}, args...)
 	case "promtool":
 		return promtool(args, e)
+	default:
+		if like := exporterNamed(name); like != nil {
+			args = slices.Concat([]string{"exporter"}, like, args)
+		}
 	}
 	if len(args) == 0 {
 		usage(e.stderr)

@@ -49,6 +49,16 @@ func (s *Set) Flag(name, env, help string) *kingpin.FlagClause {
 	return clause
 }
 
+// Variables are the names of the environment variables that flags were declared
+// with.
+func (s *Set) Variables() []string {
+	names := make([]string, len(s.variables))
+	for i, v := range s.variables {
+		names[i] = v.name
+	}
+	return names
+}
+
 // Refuse declares a flag of upstream that is not offered here, and why.
 func (s *Set) Refuse(name, why string) {
 	s.app.Flag(name, "Not offered: "+why+".").Hidden().SetValue(refused(why))
