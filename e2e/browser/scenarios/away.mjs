@@ -9,10 +9,10 @@ export default async function away(browser, { signal }) {
   writeFileSync(`${signal}.stop`, '');
   await until(() => existsSync(`${signal}.stopped`));
   await page.p.keyboard.press('r');
-  await page.see(/has not answered/, 'box'); // what was known stays
+  await page.see(/has not responded/, 'box'); // what was known stays
   await page.p.keyboard.press('g');
   await page.p.keyboard.press('t');
-  await page.see(/has not answered/);
+  await page.see(/has not responded/);
   await page.p.waitForFunction(() => document.querySelector('main').innerText.trim().length > 10); // not white
   writeFileSync(`${signal}.start`, '');
   await until(() => existsSync(`${signal}.started`));

@@ -19,7 +19,7 @@ export default async function pages(browser, { base }) {
   await page.goto('/m/gone');
   await page.see(/connection refused/, /curl/);
   await page.goto('/m/nobody');
-  await page.see('There is no machine of this name');
+  await page.see('No machine has this name');
 
   // The unit that failed, as systemd says it.
   await page.goto('/services');

@@ -26,7 +26,7 @@ export function nextTheme(): void {
 
 bind([
   ...shown.map((r) => ({ keys: `g ${r.nav}`, what: `Go to ${r.title}`, run: () => go(href(r.path)) })),
-  { keys: 'ctrl+k', what: 'Search pages, machines, units', run: () => (paletteOpen.value = true) },
+  { keys: 'ctrl+k', what: 'Search pages, machines, units, metrics', run: () => (paletteOpen.value = true) },
   {
     keys: '/',
     what: 'Filter this page',

@@ -1,13 +1,20 @@
 // The command palette and the list of shortcuts.
 import { signal } from '@preact/signals';
 import { useMemo, useState } from 'preact/hooks';
-import { machines } from '../api/clanmon';
+import { discovery } from '../api/clanmon';
+import { request } from '../api/client';
+import { metricNames } from '../api/metadata';
 import { vector } from '../api/prom';
-import { score } from '../lib/search';
+import type { RuleGroup } from '../api/rules';
+import { lookUp } from '../lib/discovery';
+import { found, type Item } from '../lib/palette';
+import { typeOf } from '../lib/services';
 import { routes } from '../routes';
 import { refresh } from '../state/clock';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
+import { allAlerts } from '../state/firing';
+import { useFleet } from '../state/fleet';
 import { shortcuts } from '../state/keys';
 import { go, href, machinePath } from '../state/location';
 import { zone } from '../state/prefs';
@@ -18,10 +25,9 @@ import { nextTheme } from './Layout';
 export const paletteOpen = signal(false);
 export const helpOpen = signal(false);
 
-interface Entry {
+interface Entry extends Item {
   icon: string;
-  text: string;
-  kind: string;
+  note?: string; // in place of the kind
   run: () => void;
 }
 
@@ -46,42 +52,90 @@ const actions: Entry[] = [
 export function Palette({ onClose }: { onClose: () => void }) {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
-  const found = useData(agent ? null : 'palette machines', (s) => machines(s), 60);
+  const { rows } = useFleet(!agent);
   const units = useData(
     agent ? null : 'palette units',
-    (s) => vector('count by (name) (systemd_unit_info or systemd_unit_state{state="active"})', undefined, s),
+    (s) => vector('count by (name) ({__name__=~"(node_)?systemd_unit_state",state="active"})', undefined, s),
     300,
   );
-  const all = useMemo<Entry[]>(
-    () => [
+  const rules = useData(
+    agent ? null : 'palette rules',
+    (s) =>
+      request<{ groups: RuleGroup[] }>('/api/v1/rules', { params: { exclude_alerts: 'true' }, signal: s }).then((d) =>
+        d.groups.flatMap((g) => g.rules),
+      ),
+    300,
+  );
+  const metrics = useData(agent ? null : 'palette metrics', () => metricNames(), 300);
+  const disco = useData(agent ? null : 'discovery', discovery, 60);
+  const all = useMemo<Entry[]>(() => {
+    const firing = new Map<string, number>();
+    for (const a of allAlerts.value ?? []) {
+      const name = a.labels.alertname ?? '';
+      firing.set(name, (firing.get(name) ?? 0) + 1);
+    }
+    const ruleNames = new Set((rules.data ?? []).map((r) => r.name));
+    return [
       ...pages,
-      ...(found.data ?? []).map((m) => ({
+      ...(rows ?? []).map((m) => ({
         icon: 'fleet',
-        text: m.machine,
+        text: m.name,
         kind: 'machine',
-        run: () => go(href(machinePath(m.machine))),
+        run: () => go(href(machinePath(m.name))),
       })),
       ...actions,
-      ...(units.data ?? []).map((u) => ({
-        icon: 'services',
-        text: u.metric.name ?? '',
-        kind: 'unit',
-        run: () => go(href('/services', { view: 'units', q: u.metric.name })),
+      ...(units.data ?? []).map((u) => {
+        const name = u.metric.name ?? '';
+        return {
+          icon: 'services',
+          text: name,
+          kind: 'unit',
+          run: () => go(href('/services', { view: 'units', type: typeOf(name), q: name })),
+        };
+      }),
+      ...[...firing].map(([name, n]) => ({
+        icon: 'alerts',
+        text: name,
+        kind: 'alert',
+        note: `alert, ${n} firing`,
+        run: () => go(href('/alerts', { q: name })),
       })),
-    ],
-    [found.data, units.data],
-  );
-  const hits = useMemo(() => {
+      ...[...ruleNames].map((name) => ({
+        icon: 'list',
+        text: name,
+        kind: 'rule',
+        run: () => go(href('/rules', { q: name })),
+      })),
+      ...(metrics.data ?? [])
+        .filter((name) => !ruleNames.has(name))
+        .map((name) => ({
+          icon: 'chart',
+          text: name,
+          kind: 'metric',
+          run: () => go(href('/explore', { 'g0.expr': name })),
+        })),
+    ];
+  }, [rows, units.data, rules.data, metrics.data, allAlerts.value]);
+  const hits = useMemo<Entry[]>(() => {
     const q = text.trim();
     if (!q) return all.slice(0, 40);
-    const found = all
-      .map((e) => ({ e, s: score(q, e.text) }))
-      .filter((x) => x.s > 0)
-      .sort((a, b) => b.s - a.s)
-      .slice(0, 40)
-      .map((x) => x.e);
-    return [...found, { icon: 'chart', text: q, kind: 'query', run: () => go(href('/explore', { 'g0.expr': q })) }];
-  }, [all, text]);
+    const missing = lookUp(disco.data, q)
+      .filter((f) => !rows?.some((r) => r.name === f.name))
+      .slice(0, 5)
+      .map((f) => ({
+        icon: 'wait',
+        text: f.name,
+        kind: 'not listed',
+        note: f.why,
+        run: () => go(href('/targets', { tab: 'discovery' })),
+      }));
+    // A word is a query only where a metric has this name, and then it is above.
+    const query = /[(){}[\]<>=!+*/]/.test(q)
+      ? [{ icon: 'chart', text: q, kind: 'query', run: () => go(href('/explore', { 'g0.expr': q })) }]
+      : [];
+    return [...found(all, q), ...missing, ...query];
+  }, [all, text, disco.data, rows]);
+  const loading = !agent && (!rows || units.loading || metrics.loading);
   const choose = (e: Entry | undefined) => {
     if (e) {
       onClose();
@@ -103,7 +157,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     }
   };
   return (
-    <Overlay kind="dialog" title="Go to" onClose={onClose}>
+    <Overlay kind="dialog" title="Search" onClose={onClose}>
       <input
         class="field"
         data-autofocus
@@ -112,8 +166,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
         aria-expanded="true"
         aria-controls="palette"
         aria-activedescendant={hits.length ? `palette-${at}` : undefined}
-        aria-label="Page, machine, unit or query"
-        placeholder="Page, machine, unit; or a query"
+        aria-label="Page, machine, unit, alert, rule or metric"
+        placeholder="Page, machine, unit, alert, metric, PromQL"
         value={text}
         onInput={(e) => {
           setText(e.currentTarget.value);
@@ -128,6 +182,11 @@ export function Palette({ onClose }: { onClose: () => void }) {
         class="menu"
         style={{ position: 'static', border: 0, boxShadow: 'none', padding: 0, maxHeight: '50vh' }}
       >
+        {!hits.length && (
+          <p class="dim" role="status">
+            {loading ? 'Loading…' : 'Nothing has this name, and discovery does not know it.'}
+          </p>
+        )}
         {hits.map((e, i) => (
           <button
             type="button"
@@ -143,7 +202,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           >
             <Icon name={e.icon} />
             <span class="grow ellipsis">{e.text}</span>
-            <span class="dim">{e.kind}</span>
+            <span class="dim ellipsis">{e.note ?? e.kind}</span>
           </button>
         ))}
       </div>

@@ -14,12 +14,7 @@ export function Toolbar() {
   const r = range.value;
   return (
     <div class="tools">
-      <button
-        type="button"
-        class="btn opt"
-        onClick={() => (paletteOpen.value = true)}
-        title="Search pages, machines, units (Ctrl K)"
-      >
+      <button type="button" class="btn opt" onClick={() => (paletteOpen.value = true)} title="Search (Ctrl K)">
         <Icon name="search" />
         <span class="dim">Search</span>
         <span class="kbd">Ctrl K</span>
@@ -37,7 +32,7 @@ export function Toolbar() {
           type="button"
           class="btn icon"
           onClick={refresh}
-          title={frozen.value ? 'The range ends at a fixed time (r asks again)' : 'Refresh (r)'}
+          title={frozen.value ? 'The range ends at a fixed time (r refreshes)' : 'Refresh (r)'}
           aria-label="Refresh"
         >
           <Icon name="refresh" />
@@ -54,7 +49,7 @@ export function Toolbar() {
                   close();
                 }}
               >
-                {i === 'off' ? 'Do not refresh' : `Every ${i}`}
+                {i === 'off' ? 'Off' : `Every ${i}`}
               </button>
             ))
           }
@@ -94,12 +89,12 @@ export function Toolbar() {
                   close();
                   void copy(
                     window.location.origin + hereWith({ range: null, from: Math.round(r.from), to: Math.round(r.to) }),
-                    'Link to this very time copied',
+                    'Link with fixed time copied',
                   );
                 }}
               >
                 <Icon name="link" />
-                Copy link to this very time
+                Copy link (fixed time)
               </button>
             )}
             <hr />
@@ -163,7 +158,7 @@ function RangeForm({ close }: { close: () => void }) {
     const f = parseDateTime(from, utc);
     const t = parseDateTime(to, utc);
     if (f === undefined || t === undefined) return setError('Write times as 2026-11-25 03:10');
-    if (t <= f) return setError('The end has to be after the begin');
+    if (t <= f) return setError('End must be after start');
     setAbsolute(f, t);
     close();
   };
@@ -193,7 +188,7 @@ function RangeForm({ close }: { close: () => void }) {
         </button>
         <button type="button" style={{ justifyContent: 'center' }} title="Zoom out (z)" onClick={zoomOut}>
           <Icon name="zoomout" />
-          Wider
+          Zoom out
         </button>
         <button
           type="button"
@@ -221,7 +216,7 @@ function RangeForm({ close }: { close: () => void }) {
           </span>
         )}
         <button class="btn primary" style={{ justifyContent: 'center' }}>
-          Show
+          Apply
         </button>
       </form>
     </div>

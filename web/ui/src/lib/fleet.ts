@@ -118,8 +118,8 @@ export function sparkQuery(rows: FleetRow[]): string {
     ...(judged.length ? [`machine:cpu_used:ratio{machine=~${quote(anyOf(judged.map((r) => r.name)))}}`] : []),
     ...others.map((r) => {
       const sel = selectorOf(r, r.name);
-      const rate = (more: string) => `sum(rate(node_cpu_seconds_total{${sel}${more}}[5m]))`;
-      return `label_replace(1 - ${rate(',mode=~"idle|iowait|steal"')} / ${rate('')}, "machine", ${quote(r.name)}, "", "")`;
+      const rate = (more: string) => `sum(rate(node_cpu_seconds_total{${sel}${more}}[4m]))`;
+      return `label_replace(${rate(',mode!~"idle|iowait|steal"')} / ${rate('')}, "machine", ${quote(r.name)}, "", "")`;
     }),
   ].join(' or ');
 }

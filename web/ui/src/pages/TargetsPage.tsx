@@ -2,6 +2,7 @@ import { useMemo } from 'preact/hooks';
 import { discovery } from '../api/clanmon';
 import { request } from '../api/client';
 import { vector } from '../api/prom';
+import type { DiscoveryMethod, FleetRow } from '../api/types/machines';
 import type { RelabelStep, Target, Targets } from '../api/types/targets';
 import {
   Ago,
@@ -16,18 +17,28 @@ import {
   Snippet,
   safeLink,
 } from '../components/bits';
+import { ForgetTarget } from '../components/Forget';
 import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
 import { Tabs } from '../components/Tabs';
 import { shortError } from '../lib/errors';
+import { hasTag } from '../lib/fleet';
 import { format, seconds } from '../lib/format';
+import { machineFinder } from '../lib/selector';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
+import { useFleet } from '../state/fleet';
 import { hereWith, href, location, machinePath, param, setParams, tagFilter } from '../state/location';
 
 const several = (n: number, what: string) => `${n.toLocaleString('en')} ${what}${n === 1 ? '' : 's'}`;
 const keyOf = (t: Target) => `${t.scrapePool} ${t.scrapeUrl}`;
-const machineOf = (t: Target) => t.labels.machine ?? t.labels.instance ?? t.scrapeUrl;
+
+// The machine of a target, by its labels or, where it has no label machine, by
+// its instance; a target of none goes by what it has.
+const finder = (rows: FleetRow[] | undefined) => {
+  const find = machineFinder(rows ?? []);
+  return (t: Target) => find(t.labels);
+};
 
 // A machine that is off now and then is no trouble while it is.
 const away = (t: Target) => t.health === 'down' && t.labels.availability === 'intermittent';
@@ -36,7 +47,7 @@ function TargetHealth({ t }: { t: Target }) {
   return t.health === 'up' ? (
     <Status level="ok">up</Status>
   ) : away(t) ? (
-    <span title="Its machine is intermittent: it may be off">
+    <span title="Its machine is intermittent and may be off">
       <Status level="off" icon="down">
         down
       </Status>
@@ -80,7 +91,7 @@ export default function TargetsPage() {
       />
       <ErrorNote
         error={asked.error}
-        what={asked.data ? 'The last answer failed; this is from before' : 'The targets could not be loaded'}
+        what={asked.data ? 'Could not refresh; showing older data' : 'The targets could not be loaded'}
       />
       {!asked.data ? (
         !asked.error && <Loading lines={5} />
@@ -99,11 +110,9 @@ function TargetList({ all }: { all: Target[] }) {
     (s) => vector('scrape_samples_post_metric_relabeling', undefined, s),
     60,
   );
-  const machines = useData(
-    agent || !tagFilter.value ? null : 'target machines',
-    (s) => request<{ machine: string; tags: string[] | null }[]>('/api/clanmon/v1/machines', { signal: s }),
-    60,
-  );
+  const { rows: fleet } = useFleet(!agent);
+  const machine = useMemo(() => finder(fleet), [fleet]);
+  const machineOf = (t: Target) => machine(t) ?? t.labels.instance ?? t.scrapeUrl;
   const count = useMemo(
     () => new Map((samples.data ?? []).map((v) => [`${v.metric.job} ${v.metric.instance}`, Number(v.value?.[1])])),
     [samples.data],
@@ -116,10 +125,10 @@ function TargetList({ all }: { all: Target[] }) {
   const grouped = param('group') === 'machine';
   const tagged = useMemo(
     () =>
-      machines.data
-        ? new Set(machines.data.filter((m) => m.tags?.includes(tagFilter.value)).map((m) => m.machine))
+      fleet && tagFilter.value
+        ? new Set(fleet.filter((r) => hasTag(r, tagFilter.value)).map((r) => r.name))
         : undefined,
-    [machines.data, tagFilter.value],
+    [fleet, tagFilter.value],
   );
   const rows = useMemo(
     () =>
@@ -127,7 +136,7 @@ function TargetList({ all }: { all: Target[] }) {
         (t) =>
           (!pool || t.scrapePool === pool) &&
           (!healths.length || healths.includes(t.health)) &&
-          (!tagged || tagged.has(t.labels.machine ?? '')) &&
+          (!tagged || tagged.has(machine(t) ?? '')) &&
           (!text ||
             text
               .toLowerCase()
@@ -140,7 +149,7 @@ function TargetList({ all }: { all: Target[] }) {
                   .includes(w),
               )),
       ),
-    [all, text, pool, healths.join(), tagged],
+    [all, text, pool, healths.join(), tagged, machine],
   );
   const pools = [...new Set(all.map((t) => t.scrapePool))].sort();
   const open = param('target');
@@ -160,9 +169,9 @@ function TargetList({ all }: { all: Target[] }) {
       min: 130,
       sort: (t) => `${machineOf(t)} ${t.scrapePool}`,
       cell: (t) =>
-        t.labels.machine && !agent ? (
-          <a href={href(machinePath(t.labels.machine))}>
-            <b>{t.labels.machine}</b>
+        machine(t) && !agent ? (
+          <a href={href(machinePath(machine(t)!))}>
+            <b>{machine(t)}</b>
           </a>
         ) : (
           <b>{machineOf(t)}</b>
@@ -324,7 +333,7 @@ function TargetList({ all }: { all: Target[] }) {
           )}
           empty={
             all.length ? (
-              <Empty icon="filter" title="No target fits the filter">
+              <Empty icon="filter" title="No target matches the filter">
                 <button
                   type="button"
                   class="btn"
@@ -339,7 +348,7 @@ function TargetList({ all }: { all: Target[] }) {
               <Empty
                 icon="list"
                 title="Nothing is scraped"
-                why="No scrape configuration and no discovery method has a target. What was found and has not answered is under Discovery."
+                why="No scrape configuration and no discovery method has a target. Devices that were found and do not respond are under Discovery."
               >
                 <a class="btn" href={hereWith({ tab: 'discovery' })}>
                   Discovery
@@ -349,12 +358,18 @@ function TargetList({ all }: { all: Target[] }) {
           }
         />
       </section>
-      {opened && <TargetSheet t={opened} samples={count.get(`${opened.labels.job} ${opened.labels.instance}`)} />}
+      {opened && (
+        <TargetSheet
+          t={opened}
+          machine={machine(opened)}
+          samples={count.get(`${opened.labels.job} ${opened.labels.instance}`)}
+        />
+      )}
     </>
   );
 }
 
-function TargetSheet({ t, samples }: { t: Target; samples: number | undefined }) {
+function TargetSheet({ t, machine, samples }: { t: Target; machine: string | undefined; samples: number | undefined }) {
   const steps = useData(
     `relabel ${keyOf(t)}`,
     (s) =>
@@ -367,10 +382,14 @@ function TargetSheet({ t, samples }: { t: Target; samples: number | undefined })
   const url = safeLink(t.globalUrl);
   const local = t.scrapeUrl.includes('.in-process.invalid');
   return (
-    <Overlay kind="sheet" title={`${machineOf(t)}: ${t.scrapePool}`} onClose={() => setParams({ target: null })}>
+    <Overlay
+      kind="sheet"
+      title={`${machine ?? t.labels.instance ?? t.scrapeUrl}: ${t.scrapePool}`}
+      onClose={() => setParams({ target: null })}
+    >
       <div class="row">
         <TargetHealth t={t} />
-        {t.labels.machine && !agent && <a href={href(machinePath(t.labels.machine))}>Machine</a>}
+        {machine && !agent && <a href={href(machinePath(machine))}>Machine</a>}
         {!agent && (
           <a
             href={href('/explore', {
@@ -380,13 +399,21 @@ function TargetSheet({ t, samples }: { t: Target; samples: number | undefined })
             Explore
           </a>
         )}
+        {machine && !agent && t.health !== 'up' && (
+          <ForgetTarget
+            machine={machine}
+            job={t.scrapePool}
+            instance={t.labels.instance ?? ''}
+            done={() => setParams({ target: null })}
+          />
+        )}
       </div>
       {t.lastError && <p class="note crit">{t.lastError}</p>}
       <dl class="facts">
         <dt>Address</dt>
         <dd>
           {local ? (
-            'inside this process'
+            'in this process'
           ) : url ? (
             <a href={url} target="_blank" rel="noreferrer">
               {t.scrapeUrl}
@@ -398,7 +425,7 @@ function TargetSheet({ t, samples }: { t: Target; samples: number | undefined })
         <dt>Last scrape</dt>
         <dd>
           {t.health === 'unknown' ? (
-            'none yet'
+            'not scraped yet'
           ) : (
             <>
               <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />, took {seconds(t.lastScrapeDuration)}
@@ -461,12 +488,39 @@ function TargetSheet({ t, samples }: { t: Target; samples: number | undefined })
 interface Source {
   method: string;
   error: string;
+  never: boolean; // it has not succeeded since the start
+  since: number; // when it began to fail, Unix seconds
   jobs: string[];
-  good: number;
-} // good: the oldest of the last successes, Unix seconds; 0 if one had none
+  good: number; // the oldest of the last successes, Unix seconds; 0 if one had none
+}
+
+const SOURCE: Record<string, string> = { config: 'configuration file', local: 'local (this machine)' };
+
+const time = (t: string | undefined) => (t ? Date.parse(t) / 1000 : 0);
+
+// Methods that find machines by looking; the others only list what they were told.
+const LISTS = ['static', 'local', 'config'];
+
+function sources(methods: DiscoveryMethod[]): Source[] {
+  // One line for what fares alike.
+  const by = new Map<string, Source>();
+  for (const m of methods) {
+    const key = `${m.method} ${m.error ?? ''}`;
+    const others = by.get(key);
+    by.set(key, {
+      method: m.method,
+      error: m.error ?? '',
+      never: !!m.never || !!others?.never,
+      since: Math.min(others?.since || Infinity, time(m.failingSince) || Infinity),
+      jobs: [...new Set([...(others?.jobs ?? []), ...(m.jobs ?? (m.config ? [m.config] : []))])],
+      good: others ? Math.min(others.good, time(m.lastSuccess)) : time(m.lastSuccess),
+    });
+  }
+  return [...by.values()];
+}
 
 function DiscoveryTab({ t }: { t: Targets }) {
-  const found = useData(agent ? null : 'discovery', discovery);
+  const found = useData(agent ? null : 'discovery', discovery, 60);
   const pools = useMemo(() => {
     const names = new Set([
       ...t.activeTargets.map((x) => x.scrapePool),
@@ -482,38 +536,15 @@ function DiscoveryTab({ t }: { t: Targets }) {
   }, [t]);
   const open = param('pool');
   const pool = pools.find((p) => p.name === open);
-  const methods = useMemo(() => {
-    // One line for what fares alike.
-    const by = new Map<string, Source>();
-    for (const m of found.data?.methods ?? []) {
-      const key = `${m.method} ${m.error ?? ''}`;
-      const good = m.lastSuccess ? Date.parse(m.lastSuccess) / 1000 : 0;
-      const others = by.get(key);
-      by.set(key, {
-        method: m.method,
-        error: m.error ?? '',
-        jobs: [...(others?.jobs ?? []), ...(m.jobs ?? [m.config ?? ''])],
-        good: others ? Math.min(others.good, good) : good,
-      });
-    }
-    return [...by.values()];
-  }, [found.data]);
+  const methods = useMemo(() => sources(found.data?.methods ?? []), [found.data]);
+  const looking = methods.some((m) => !LISTS.includes(m.method));
+  const down = t.activeTargets.filter((x) => x.health !== 'up').length;
   const waiting = found.data?.waiting ?? [];
   const left = found.data?.leftOut ?? [];
+  const refused = found.data?.refused ?? [];
   return (
     <>
       <ErrorNote error={found.error} what="Discovery could not be loaded" />
-      {found.data && methods.length === 0 && (
-        <Panel title="Sources">
-          <Empty
-            icon="search"
-            title="Nothing looks for machines"
-            why="Targets come from the configuration file only. A method that finds machines is switched on by a flag, such as:"
-          >
-            <Snippet text="clanmon server --discovery tailscale" />
-          </Empty>
-        </Panel>
-      )}
       {methods.length > 0 && (
         <Panel title="Sources">
           <Table
@@ -526,28 +557,65 @@ function DiscoveryTab({ t }: { t: Targets }) {
                 id: 'state',
                 title: 'State',
                 width: '120px',
-                cell: (m) => (m.error ? <Status level="crit">fails</Status> : <Status level="ok">works</Status>),
+                cell: (m) =>
+                  m.error ? (
+                    <Status level="crit">failing</Status>
+                  ) : m.never ? (
+                    <Status level="off" icon="wait">
+                      not yet run
+                    </Status>
+                  ) : (
+                    <Status level="ok">OK</Status>
+                  ),
               },
-              { id: 'method', title: 'Method', cell: (m) => <b>{m.method}</b> },
-              { id: 'job', title: 'Jobs', cell: (m) => <span class="wrap">{m.jobs.join(', ')}</span> },
+              { id: 'method', title: 'Method', cell: (m) => <b>{SOURCE[m.method] ?? m.method}</b> },
+              { id: 'job', title: 'Jobs', cell: (m) => <span class="wrap">{m.jobs.join(', ') || '–'}</span> },
               {
                 id: 'good',
                 title: 'Last refresh that succeeded',
                 head: 'Last refresh',
                 num: true,
-                cell: (m) => <Ago time={m.good} suffix=" ago" />,
+                cell: (m) =>
+                  LISTS.includes(m.method) ? (
+                    <span class="dim">–</span>
+                  ) : m.never ? (
+                    'never'
+                  ) : (
+                    <Ago time={m.good} suffix=" ago" />
+                  ),
               },
               ...(methods.some((m) => m.error)
                 ? [
                     {
                       id: 'error',
-                      title: 'What is wrong, and what to do',
-                      cell: (m: Source) => <span class="wrap">{m.error}</span>,
+                      title: 'Error',
+                      cell: (m: Source) => (
+                        <span class="wrap">
+                          {m.error}
+                          {m.error && Number.isFinite(m.since) && (
+                            <span class="dim">
+                              {' '}
+                              (for <Ago time={m.since} />)
+                            </span>
+                          )}
+                        </span>
+                      ),
                     },
                   ]
                 : []),
             ]}
           />
+        </Panel>
+      )}
+      {found.data && !looking && (
+        <Panel title="Discovery methods">
+          <Empty
+            icon="search"
+            title="No discovery method is on"
+            why="Machines are only those listed above. A method that finds others is switched on by a flag, such as:"
+          >
+            <Snippet text="clanmon server --discovery tailscale" />
+          </Empty>
         </Panel>
       )}
       <Panel title="Jobs">
@@ -580,11 +648,11 @@ function DiscoveryTab({ t }: { t: Targets }) {
                 ),
             },
           ]}
-          empty={<Empty icon="list" title="No job has found anything" />}
+          empty={<Empty icon="list" title="No job has targets" />}
         />
       </Panel>
-      {!agent && methods.length + waiting.length > 0 && (
-        <Panel title={`Found, but not reporting${waiting.length ? `: ${waiting.length}` : ''}`}>
+      {!agent && (looking || waiting.length > 0) && (
+        <Panel title={`Not reporting${waiting.length ? `: ${waiting.length}` : ''}`}>
           <Table
             label="Not reporting"
             rows={waiting}
@@ -600,17 +668,50 @@ function DiscoveryTab({ t }: { t: Targets }) {
                 id: 'reason',
                 title: 'Reason',
                 sort: (w) => w.reason,
-                cell: (w) => <span title={w.error}>{w.reason || 'not asked yet'}</span>,
+                cell: (w) => <span title={w.error}>{w.reason || 'not tried yet'}</span>,
               },
-              { id: 'attempts', title: 'Asked', num: true, sort: (w) => w.attempts, cell: (w) => w.attempts },
+              { id: 'attempts', title: 'Tried', num: true, sort: (w) => w.attempts, cell: (w) => w.attempts },
             ]}
             empty={
-              <Empty
-                icon="ok"
-                title="Everything that was found reports"
-                why="What tailscale or dns find becomes a target once it has answered; until then it would be listed here, and raises no alert."
-              />
+              methods.some((m) => m.error || m.never) ? (
+                <Empty
+                  icon="info"
+                  title="Not known"
+                  why="A method fails or has not run yet: what it would find is not known."
+                />
+              ) : down ? (
+                <Empty
+                  icon="info"
+                  title="No device is waiting for its first response"
+                  why={`${several(down, 'target')} of those that were found ${down === 1 ? 'does' : 'do'} not respond now.`}
+                >
+                  <a class="btn" href={href('/targets', { health: 'down' })}>
+                    Targets that are down
+                  </a>
+                </Empty>
+              ) : (
+                <Empty
+                  icon="ok"
+                  title="Everything that was found reports"
+                  why="A device becomes a target once it has responded with metrics. Until then it is listed here, and raises no alert."
+                />
+              )
             }
+          />
+        </Panel>
+      )}
+      {refused.length > 0 && (
+        <Panel title={`Refused: ${refused.length}`}>
+          <Table
+            label="Refused"
+            rows={refused}
+            rowKey={(r) => `${r.method} ${r.entry}`}
+            listKeys={false}
+            columns={[
+              { id: 'entry', title: 'Entry', cell: (r) => <b>{r.entry}</b> },
+              { id: 'method', title: 'Method', cell: (r) => r.method },
+              { id: 'reason', title: 'Why', cell: (r) => <span class="wrap">{r.reason}</span> },
+            ]}
           />
         </Panel>
       )}

@@ -15,7 +15,41 @@ function read(): Location {
 }
 
 export const location = signal<Location>(read());
-window.addEventListener('popstate', () => (location.value = read()));
+
+// Where each entry of the history was scrolled to, by a number that it carries:
+// Back leads to the row that one came from. The browser cannot restore it itself,
+// since the page is drawn after it has tried.
+const places = new Map<number, number>();
+const entry = () => (window.history.state as { entry?: number } | null)?.entry ?? 0;
+let entries = entry();
+window.history.scrollRestoration = 'manual';
+let moved = 0;
+window.addEventListener(
+  'scroll',
+  () => {
+    clearTimeout(moved);
+    const [id, y] = [entry(), window.scrollY];
+    moved = window.setTimeout(() => places.set(id, y), 100);
+  },
+  { passive: true },
+);
+
+// scrollTo waits for a page that is not as long yet, for a second at most.
+function scrollTo(y: number, until = performance.now() + 1000): void {
+  const id = entry();
+  window.scrollTo(0, y);
+  if (Math.abs(window.scrollY - y) > 2 && performance.now() < until)
+    requestAnimationFrame(() => {
+      if (entry() === id) scrollTo(y, until);
+    });
+}
+
+window.addEventListener('popstate', () => {
+  clearTimeout(moved);
+  const before = location.value.path;
+  location.value = read();
+  if (location.value.path !== before) scrollTo(places.get(entry()) ?? 0);
+});
 
 // Parameters that go along from page to page.
 const carried = ['range', 'from', 'to', 'tag'];
@@ -51,7 +85,9 @@ export function hereWith(params: Params): string {
 export function go(address: string, replace = false): void {
   if (address === window.location.pathname + window.location.search) return;
   const samePage = new URL(address, window.location.href).pathname === window.location.pathname;
-  window.history[replace ? 'replaceState' : 'pushState'](null, '', address);
+  if (!replace) places.set(entry(), window.scrollY);
+  clearTimeout(moved);
+  window.history[replace ? 'replaceState' : 'pushState']({ entry: replace ? entry() : ++entries }, '', address);
   location.value = read();
   if (!samePage) {
     window.scrollTo(0, 0);

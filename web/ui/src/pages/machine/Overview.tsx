@@ -35,7 +35,8 @@ export function Overview() {
 }
 
 function Node({ a, m }: { a: About; m: string }) {
-  const cores = `on (machine) group_left count by (machine) (node_cpu_seconds_total{${m},mode="idle"})`;
+  const cpu = (modes: string) =>
+    `sum by (machine, mode) (rate(node_cpu_seconds_total{${m},${modes}}[$rate])) / on (machine) group_left () sum by (machine) (rate(node_cpu_seconds_total{${m}}[$rate]))`;
   const arc = has(a, 'node_zfs_arc_size');
   const cap = 'node_memory_MemTotal_bytes';
   return (
@@ -48,8 +49,16 @@ function Node({ a, m }: { a: About; m: string }) {
         max={1}
         queries={[
           {
-            expr: `sum by (machine, mode) (rate(node_cpu_seconds_total{${m},mode!="idle"}[$rate])) / ${cores}`,
+            expr: cpu('mode!~"idle|iowait|steal"'),
             name: (l) => l.mode ?? '',
+            colour: (l) => `var(--series-${MODES[l.mode ?? ''] ?? 6})`,
+          },
+          // Time in which it could have run and did not is no work: Fleet's value
+          // is the top of the stack.
+          {
+            expr: `${cpu('mode=~"iowait|steal"')} > 0`,
+            name: (l) => (l.mode === 'steal' ? 'stolen' : 'waiting for I/O'),
+            line: true,
             colour: (l) => `var(--series-${MODES[l.mode ?? ''] ?? 6})`,
           },
         ]}
