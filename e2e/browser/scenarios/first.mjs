@@ -1,11 +1,11 @@
 // The first minute of a server that nobody has configured.
 export default async function first(browser) {
   const page = await browser.open('/');
-  await page.see(/First steps|not sent anywhere/); // depends on how fast the figures come
+  await page.see(/First steps|Nobody is told/); // depends on how fast the figures come
   await page.see(/healthy|Warning|Critical/, /CPU/, /Memory/);
   await page.p.locator('main .meter').first().waitFor(); // figures
   await page.goto('/alerts');
-  await page.see('--notify'); // the server's log is nobody
+  await page.see('No notifications configured', '--notify'); // the server's log is nobody
   await page.goto('/targets');
   await page.see(/3 targets in 3 jobs/);
   await page.goto('/status');

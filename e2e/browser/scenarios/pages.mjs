@@ -56,7 +56,7 @@ export default async function pages(browser, { base }) {
   await page.shoot('silences');
   const mine = page.p.locator('li, tr', { hasText: 'seen it' }).last();
   await mine.getByRole('button', { name: 'Expire' }).click();
-  await mine.getByRole('button', { name: 'Really expire' }).click();
+  await mine.getByRole('button', { name: 'Expire now?' }).click();
   await page.p.locator('main', { hasNotText: 'seen it' }).waitFor();
   page.check((await (await fetch(`${base}/api/v2/silence/${made.id}`)).json()).status.state === 'expired', 'the silence is not expired');
 

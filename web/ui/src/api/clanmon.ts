@@ -1,4 +1,5 @@
 // clanmon's own endpoints, /api/clanmon/v1, and Alertmanager's, /api/v2.
+import { anyOf } from '../lib/quote';
 import { request } from './client';
 import type {
   Alert,
@@ -36,7 +37,17 @@ export const receivers = (signal?: AbortSignal) =>
 // machines they would be 1,000.
 export const alerts = (signal?: AbortSignal) =>
   request<Alert[]>('/api/v2/alerts', { params: { filter: 'severity!="none"' }, ...(signal && { signal }) });
+// watchdog fires at all times: where it arrives, rules and delivery work.
+export const watchdog = (signal?: AbortSignal) =>
+  request<Alert[]>('/api/v2/alerts', { params: { filter: 'alertname="Watchdog"' }, ...(signal && { signal }) });
+// internalAlerts are those without severity, of some machines or of none.
+export const internalAlerts = (machines: string[], signal?: AbortSignal) =>
+  request<Alert[]>('/api/v2/alerts', {
+    params: { filter: ['severity="none"', `machine=~${JSON.stringify(anyOf(machines))}`] },
+    ...(signal && { signal }),
+  });
 export const silences = (signal?: AbortSignal) => request<Silence[]>('/api/v2/silences', { ...(signal && { signal }) });
+export const oneSilence = (id: string) => request<Silence>(`/api/v2/silence/${encodeURIComponent(id)}`);
 export const notifications = (signal?: AbortSignal) =>
   request<Notifications>('/api/clanmon/v1/notifications', { ...(signal && { signal }) });
 export const deliveryStatus = (signal?: AbortSignal) =>

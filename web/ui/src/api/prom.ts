@@ -1,6 +1,6 @@
 // Prometheus' own API, /api/v1.
 import { request } from './client';
-import type { RuleAlert } from './types/alerts';
+import type { AlertRuleGroup, RuleAlert } from './types/alerts';
 import type { MatrixSeries, QueryData, VectorSample } from './types/query';
 
 // Long queries go by POST, as Grafana does it; the limit is that of proxies.
@@ -59,6 +59,13 @@ export { anyOf, quote } from '../lib/quote';
 
 export const ruleAlerts = (signal?: AbortSignal) =>
   request<{ alerts: RuleAlert[] }>('/api/v1/alerts', { ...(signal && { signal }) }).then((d) => d.alerts);
+
+// alertRules are the alerting rules without their alerts.
+export const alertRules = (signal?: AbortSignal) =>
+  request<{ groups: AlertRuleGroup[] }>('/api/v1/rules', {
+    params: { type: 'alert', exclude_alerts: 'true' },
+    ...(signal && { signal }),
+  }).then((d) => d.groups);
 
 // metricNames are the names that series matched by match had between two times.
 export const metricNames = (match: string, start: number, end: number, signal?: AbortSignal) =>

@@ -5,8 +5,9 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { exprFor, lastIndex, type Line, type Mark } from '../lib/chart';
 import type { Unit } from '../lib/format';
 import { frozen, useOld } from '../state/clock';
+import { useNotKept } from '../state/kept';
 import { param, setParams } from '../state/location';
-import { Ago, Empty, Overlay } from './bits';
+import { Ago, Empty, ErrorNote, Overlay } from './bits';
 import { Legend, useHidden } from './chart/Legend';
 import { atText, Plot } from './chart/Plot';
 import { useLines, type Asking } from './chart/useLines';
@@ -68,6 +69,7 @@ function One(p: ChartProps & { full?: boolean }) {
       : undefined;
   const height = p.height ?? 170;
   const many = !!data && data.lines.length > 8;
+  const kept = useNotKept(empty && !gone);
   const H = `h${p.level ?? 2}` as 'h2';
 
   return (
@@ -108,22 +110,14 @@ function One(p: ChartProps & { full?: boolean }) {
           lines={data?.lines}
         />
       </header>
-      {error && (
-        <p class="note crit" style={{ margin: '8px 12px' }} role="alert">
-          {error.message}
-        </p>
-      )}
+      <ErrorNote error={error} />
       {!data && !error && (
         <div style={{ height: `${height + 34}px`, padding: '12px' }}>
           <div class="skeleton" style={{ height: '100%' }} />
         </div>
       )}
       {empty && !error && (
-        <Empty
-          icon="chart"
-          title={p.empty?.title ?? 'No data in this range'}
-          {...(p.empty?.why && { why: p.empty.why })}
-        />
+        <Empty icon="chart" title={(!kept && p.empty?.title) || 'No data in this range'} why={kept ?? p.empty?.why} />
       )}
       {data && !empty && (
         <>

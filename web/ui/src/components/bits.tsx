@@ -46,7 +46,7 @@ export function Empty({
 }: {
   icon?: string;
   title: ComponentChildren;
-  why?: ComponentChildren;
+  why?: ComponentChildren | undefined;
   children?: ComponentChildren;
 }) {
   return (

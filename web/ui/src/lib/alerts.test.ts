@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Alert, RuleAlert } from '../api/types/alerts';
-import { exprOf, grouped, hasTag, historyOf, mergeAlerts, passes, sections } from './alerts';
+import { exprOf, firesAt, grouped, hasTag, historyOf, mergeAlerts, passes, sections, type State } from './alerts';
 
 const am = (labels: Record<string, string>, more: Partial<Alert['status']> = {}): Alert => ({
   labels,
@@ -89,26 +89,67 @@ test('filters', () => {
   expect(hasTag({ tags: ',web2,' }, 'web')).toBe(false);
 });
 
-test('episodes of the history end at a gap, the last may go on', () => {
-  const s = {
-    metric: { __name__: 'ALERTS', alertname: 'A', alertstate: 'firing', machine: 'x' },
-    values: [
-      [0, '1'],
-      [10, '1'],
-      [40, '1'],
-      [50, '1'],
-    ] as [number, string][],
-  };
-  expect(historyOf([s], 50, 10)[0]).toMatchObject({
-    episodes: [
-      { from: 0, to: 20 },
-      { from: 40, to: 50 },
-    ],
-    total: 30,
-    last: 40,
+const fired = (labels: Record<string, string>, times: number[]) => ({
+  metric: { __name__: 'ALERTS', alertstate: 'firing', ...labels },
+  values: times.map((t) => [t, '1'] as [number, string]),
+});
+
+test('each point of the history tells of the step before it', () => {
+  const s = fired({ alertname: 'A', machine: 'x' }, [10, 20, 50]);
+  expect(historyOf([s], { start: 0, end: 50, step: 10, to: 53 })).toMatchObject([
+    {
+      episodes: [
+        { from: 0, to: 20 },
+        { from: 40, to: 50 },
+      ],
+      total: 30,
+      last: 40,
+      ongoing: false,
+    },
+  ]);
+});
+
+test('what fires now goes on until now, since the second at which it began', () => {
+  const s = fired({ alertname: 'A', machine: 'x' }, [600, 900]);
+  const grid = { start: 0, end: 900, step: 300, to: 1000 };
+  const now = (since: number, state: State = 'firing') => [
+    { labels: { alertname: 'A', machine: 'x', tags: ',web,' }, since, state },
+  ];
+  expect(historyOf([s], grid, now(450))[0]).toMatchObject({
+    episodes: [{ from: 450, to: 1000 }],
     ongoing: true,
+    total: 550,
   });
-  expect(historyOf([s], 90, 10)[0]).toMatchObject({ ongoing: false, total: 40 });
+  expect(historyOf([s], grid, now(450, 'silenced'))[0]!.ongoing).toBe(true);
+  expect(historyOf([s], grid, now(450, 'pending'))[0]!.ongoing).toBe(false);
+  // One that ended, and began again within the last step.
+  expect(historyOf([s], grid, now(960))[0]!.episodes).toEqual([
+    { from: 300, to: 900 },
+    { from: 960, to: 1000 },
+  ]);
+});
+
+test('an alert younger than a step is in the history', () => {
+  const row = historyOf([], { start: 0, end: 900, step: 300, to: 1000 }, [
+    { labels: { alertname: 'B', machine: 'y' }, since: 930, state: 'firing' },
+  ])[0];
+  expect(row).toMatchObject({ name: 'B', episodes: [{ from: 930, to: 1000 }], total: 70, ongoing: true });
+});
+
+test('internal alerts are shown nowhere', () => {
+  const labels = { alertname: 'Watchdog', severity: 'none' };
+  expect(mergeAlerts([am(labels)], [rule(labels, '1'), rule(labels, '1', 'pending')])).toEqual([]);
+  expect(mergeAlerts(undefined, [rule(labels, '1')])).toEqual([]);
+});
+
+test('when a pending alert fires is known from its rule', () => {
+  const r = { name: 'A', labels: { alertname: 'A', severity: 'warning', machine: 'x' }, since: 1000 };
+  const of = (duration: number, labels = {}) => ({ name: 'A', query: '', health: 'ok' as const, duration, labels });
+  expect(firesAt(r, [of(300)])).toBe(1300);
+  expect(firesAt(r, [of(300, { severity: 'critical' }), of(600, { severity: 'warning' })])).toBe(1600);
+  expect(firesAt(r, [of(300, { severity: '{{ $labels.page }}' })])).toBe(1300);
+  expect(firesAt(r, [of(300), of(600)])).toBeUndefined();
+  expect(firesAt(r, [])).toBeUndefined();
 });
 
 test('the expression comes out of the link of the rule', () => {

@@ -1,6 +1,6 @@
 // Alerts as one list: what the rules say (pending, firing, value) and what
 // delivery makes of it (silenced, inhibited, told to whom).
-import type { Alert, RuleAlert } from '../api/types/alerts';
+import type { Alert, AlertRule, RuleAlert } from '../api/types/alerts';
 import type { Labels, MatrixSeries } from '../api/types/query';
 
 export type State = 'firing' | 'pending' | 'silenced';
@@ -23,7 +23,11 @@ export interface AlertRow {
   mutedBy: string[]; // names of time intervals
 }
 
-export const SEVERITIES = ['critical', 'warning', 'info', 'none'];
+export const SEVERITIES = ['critical', 'warning', 'info'];
+
+// internal alerts drive the alerting itself, as Watchdog does: people see none.
+export const internal = (l: Labels): boolean => l.severity === 'none';
+
 export const severityRank = (s: string): number => {
   const i = SEVERITIES.indexOf(s);
   return i < 0 ? 1.5 : i;
@@ -69,7 +73,7 @@ export function mergeAlerts(
   rules: RuleAlert[],
   quiet: ReadonlyMap<string, string[]> = new Map(),
 ): AlertRow[] {
-  const firing = rules.filter((a) => a.state === 'firing');
+  const firing = rules.filter((a) => a.state === 'firing' && !internal(a.labels));
   const exact = new Map(firing.map((a) => [idOf(a.labels), a]));
   const byName = new Map<string, RuleAlert[]>();
   for (const a of firing) {
@@ -77,26 +81,28 @@ export function mergeAlerts(
     byName.set(n, [...(byName.get(n) ?? []), a]);
   }
   const within = (a: RuleAlert, l: Labels) => Object.entries(a.labels).every(([k, v]) => l[k] === v);
-  const rows: AlertRow[] = (delivered ?? []).map((a) => {
-    const r = exact.get(idOf(a.labels)) ?? byName.get(a.labels.alertname ?? '')?.find((x) => within(x, a.labels));
-    const s = a.status;
-    const mutedBy = s.mutedBy?.length ? s.mutedBy : (quiet.get(a.fingerprint) ?? []);
-    return {
-      ...row(a.labels, a.annotations),
-      key: a.fingerprint,
-      since: Date.parse(a.startsAt) / 1000,
-      state: s.state === 'suppressed' || mutedBy.length ? ('silenced' as const) : ('firing' as const),
-      ...(r && { value: Number(r.value) }),
-      ...(a.generatorURL && { generatorURL: a.generatorURL }),
-      receivers: a.receivers.map((x) => x.name),
-      silencedBy: s.silencedBy,
-      inhibitedBy: s.inhibitedBy,
-      mutedBy,
-    };
-  });
+  const rows: AlertRow[] = (delivered ?? [])
+    .filter((a) => !internal(a.labels))
+    .map((a) => {
+      const r = exact.get(idOf(a.labels)) ?? byName.get(a.labels.alertname ?? '')?.find((x) => within(x, a.labels));
+      const s = a.status;
+      const mutedBy = s.mutedBy?.length ? s.mutedBy : (quiet.get(a.fingerprint) ?? []);
+      return {
+        ...row(a.labels, a.annotations),
+        key: a.fingerprint,
+        since: Date.parse(a.startsAt) / 1000,
+        state: s.state === 'suppressed' || mutedBy.length ? ('silenced' as const) : ('firing' as const),
+        ...(r && { value: Number(r.value) }),
+        ...(a.generatorURL && { generatorURL: a.generatorURL }),
+        receivers: a.receivers.map((x) => x.name),
+        silencedBy: s.silencedBy,
+        inhibitedBy: s.inhibitedBy,
+        mutedBy,
+      };
+    });
   for (const a of rules) {
     if (a.state !== 'pending' && delivered) continue;
-    if (a.state === 'inactive') continue;
+    if (a.state === 'inactive' || internal(a.labels)) continue;
     rows.push({
       ...row(a.labels, a.annotations),
       key: hash(idOf(a.labels)),
@@ -171,35 +177,81 @@ export interface HistoryRow {
   ongoing: boolean;
 }
 
-// historyOf reads when each alert fired from a range query of ALERTS.
-export function historyOf(series: MatrixSeries[], end: number, step: number): HistoryRow[] {
-  const rows = series.map((s): HistoryRow => {
+// firesAt is when a pending alert will fire, by the rule that it is of; undefined
+// where several rules of the name wait for different times.
+export function firesAt(r: Pick<AlertRow, 'name' | 'labels' | 'since'>, rules: AlertRule[]): number | undefined {
+  const named = rules.filter((x) => x.name === r.name);
+  const fitting = named.filter((x) =>
+    Object.entries(x.labels ?? {}).every(([k, v]) => v.includes('{{') || r.labels[k] === v),
+  );
+  const durations = new Set((fitting.length ? fitting : named).map((x) => x.duration));
+  return durations.size === 1 ? r.since + [...durations][0]! : undefined;
+}
+
+// historyQuery asks whether each alert fired at any time within the step before.
+export const historyQuery = (step: number) => `max_over_time(ALERTS{alertstate="firing",severity!="none"}[${step}s])`;
+
+// HistoryGrid is what was asked: points from start to end, of a range that goes on
+// until to.
+export interface HistoryGrid {
+  start: number;
+  end: number;
+  step: number;
+  to: number;
+}
+
+// historyOf reads when each alert fired from the answer to historyQuery, each point of
+// which tells of the step before it. now has the alerts that fire at the range's end,
+// if that is now: of these it is known to the second since when, also of those that
+// are younger than a step.
+export function historyOf(
+  series: MatrixSeries[],
+  { start, end, step, to }: HistoryGrid,
+  now: Pick<AlertRow, 'labels' | 'since' | 'state'>[] = [],
+): HistoryRow[] {
+  const firing = now.filter((r) => r.state !== 'pending');
+  const seen = new Set<(typeof firing)[number]>();
+  const rows = series.map((s) => {
     const { __name__: _n, alertstate: _s, ...labels } = s.metric;
     const episodes: Episode[] = [];
     for (const [t, v] of s.values ?? []) {
       if (v !== '1') continue;
       const last = episodes[episodes.length - 1];
-      if (last && t - last.to < step / 2) last.to = t + step;
-      else episodes.push({ from: t, to: t + step });
+      if (last && t - step - last.to < step / 2) last.to = t;
+      else episodes.push({ from: Math.max(start, t - step), to: t });
     }
-    const ongoing = (episodes[episodes.length - 1]?.to ?? 0) > end;
-    for (const e of episodes) e.to = Math.min(e.to, end);
-    return {
-      key: idOf(labels),
-      name: labels.alertname ?? '',
-      severity: labels.severity ?? '',
-      machine: labels.machine ?? '',
-      where: labels.machine || labels.instance || '',
-      labels,
-      episodes,
-      ongoing,
-      total: episodes.reduce((n, e) => n + e.to - e.from, 0),
-      last: episodes[episodes.length - 1]?.from ?? 0,
-    };
+    // Delivery adds labels to those of the rule.
+    const fires = firing.find((r) => Object.entries(labels).every(([k, v]) => r.labels[k] === v));
+    if (fires) {
+      seen.add(fires);
+      const last = episodes[episodes.length - 1];
+      if (last && last.to > end - step / 2 && last.to > fires.since) {
+        last.to = to;
+        if (fires.since - last.from < step) last.from = Math.max(last.from, fires.since);
+      } else episodes.push({ from: Math.max(start, fires.since), to });
+    }
+    return historyRow(labels, episodes, !!fires);
   });
+  for (const r of firing)
+    if (!seen.has(r) && r.since <= to) rows.push(historyRow(r.labels, [{ from: Math.max(start, r.since), to }], true));
   return rows
     .filter((r) => r.episodes.length > 0)
     .sort((a, b) => b.last - a.last || severityRank(a.severity) - severityRank(b.severity) || (a.key < b.key ? -1 : 1));
+}
+
+function historyRow(labels: Labels, episodes: Episode[], ongoing: boolean): HistoryRow {
+  return {
+    key: idOf(labels),
+    name: labels.alertname ?? '',
+    severity: labels.severity ?? '',
+    machine: labels.machine ?? '',
+    where: labels.machine || labels.instance || '',
+    labels,
+    episodes,
+    ongoing,
+    total: episodes.reduce((n, e) => n + e.to - e.from, 0),
+    last: episodes[episodes.length - 1]?.from ?? 0,
+  };
 }
 
 // exprOf is the expression of the rule, out of the link that it sent along.

@@ -1,7 +1,18 @@
 import { expect, test } from 'vitest';
 import type { Silence } from '../api/types/alerts';
 import { matcher } from './alertMatchers';
-import { bySoonest, fieldOf, muted, narrowing, prefilled, readEnd, tomorrowAtNine } from './silences';
+import {
+  bySoonest,
+  fieldOf,
+  filled,
+  muted,
+  narrowing,
+  prefilled,
+  reach,
+  readEnd,
+  refusal,
+  tomorrowAtNine,
+} from './silences';
 
 test('until tomorrow is nine in the morning of the next day, by the clock that is shown', () => {
   const late = Date.UTC(2026, 10, 30, 23, 59) / 1000;
@@ -60,4 +71,46 @@ test('an answer of the server is shown at its field', () => {
   expect(fieldOf('start time must not be after end time')).toBe('end');
   expect(fieldOf('createdBy in body is required')).toBe('author');
   expect(fieldOf('no space left on device')).toBe('form');
+});
+
+test('a row without a value is never sent', () => {
+  const severity = matcher('severity', 'warning');
+  expect(filled([matcher('machine', ''), severity, matcher('', ''), matcher('name', '.*', '=~')])).toEqual([
+    severity,
+    matcher('name', '.*', '=~'),
+  ]);
+  expect(refusal([severity])).toBe('');
+  expect(refusal([])).toContain('Add a matcher');
+  expect(refusal([matcher('machine', '')])).toContain('machine has no value');
+  expect(refusal([matcher('machine', ''), severity])).toContain('machine has no value');
+  expect(refusal([matcher('', 'x'), severity])).toContain('label name');
+  expect(refusal([matcher('', ''), severity])).toBe('');
+  // One that a silence had already is kept, but for machine="", which mutes nothing.
+  const none = matcher('severity', '');
+  expect(refusal([none, matcher('alertname', 'A')])).toContain('severity has no value');
+  expect(refusal([none, matcher('alertname', 'A')], [none])).toBe('');
+  expect(refusal([matcher('machine', ''), severity], [matcher('machine', '')])).toContain('machine has no value');
+  expect(refusal([matcher('machine', '.*', '=~')])).toContain('match everything');
+});
+
+test('what a silence covers is known where nothing fires', () => {
+  const fleet = [
+    { name: 'alpha', tags: ['web', 'prod'] },
+    { name: 'beta', tags: null },
+    { name: 'old', labelled: false },
+  ];
+  const rules = ['MachineDown', 'UnitFailed'];
+  expect(reach([matcher('machine', 'beta')], fleet, rules)).toEqual({ machines: ['beta'], narrowed: [], unknown: [] });
+  expect(reach([matcher('tags', '.*,web,.*', '=~')], fleet, rules).machines).toEqual(['alpha']);
+  expect(reach([matcher('severity', 'warning')], fleet, rules)).toEqual({
+    machines: undefined,
+    narrowed: [matcher('severity', 'warning')],
+    unknown: [],
+  });
+  expect(reach([matcher('machine', 'bta')], fleet, rules).unknown).toEqual(['No machine matches machine="bta".']);
+  expect(reach([matcher('machine', 'old')], fleet, rules).machines).toEqual([]);
+  expect(reach([matcher('alertname', 'Machine.*', '=~')], fleet, rules).unknown).toEqual([]);
+  expect(reach([matcher('alertname', 'MachineDwn')], fleet, rules).unknown).toEqual([
+    'No rule matches alertname="MachineDwn".',
+  ]);
 });

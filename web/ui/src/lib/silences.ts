@@ -1,7 +1,7 @@
 // Silences: for how long, which alerts, in which order.
 import type { Matcher, Silence } from '../api/types/alerts';
 import type { Labels } from '../api/types/query';
-import { matcher, matchesAll } from './alertMatchers';
+import { matcher, matchesAll, printMatcher, problemOf } from './alertMatchers';
 import { durationText, fields, parseDateTime, parseDuration } from './time';
 
 export interface Preset {
@@ -42,6 +42,59 @@ export function narrowing(labels: Labels, list: Matcher[]): Matcher[] {
   return Object.entries(labels)
     .filter(([n, v]) => v && n !== 'tags' && !list.some((m) => m.name === n))
     .map(([n, v]) => matcher(n, v));
+}
+
+// emptyOf names the label of a row that was begun and not filled in. Sent, it would
+// match only alerts without that label: machine="" mutes no machine.
+export const emptyOf = (m: Matcher): boolean => !m.isRegex && m.isEqual && !m.value;
+
+// filled leaves out rows that nobody touched.
+export const filled = (list: Matcher[]): Matcher[] => list.filter((m) => m.name && !emptyOf(m));
+
+// refusal says what is wrong with rows, before the server sees them. given are those
+// that a silence had already, which somebody may have meant as they are.
+export function refusal(list: Matcher[], given: Matcher[] = []): string {
+  if (!list.some((m) => m.name || m.value)) return 'Add a matcher, such as machine="alpha"';
+  if (!filled(list).length && list.every((m) => emptyOf(m)))
+    return `${list[0]!.name || 'The label'} has no value: fill it in`;
+  for (const m of list) {
+    if (!m.name && !m.value) continue;
+    if (!m.name) return `The label name of ${JSON.stringify(m.value)} is missing`;
+    if (emptyOf(m) && (m.name === 'machine' || !given.some((g) => emptyOf(g) && g.name === m.name)))
+      return `${m.name} has no value: fill it in, or remove the row`;
+  }
+  return problemOf(list.filter((m) => m.name));
+}
+
+// Reach is what a silence covers, whether or not something fires there now.
+export interface Reach {
+  machines: string[] | undefined; // undefined: it is not limited to some
+  narrowed: Matcher[]; // what an alert of these has to fit as well
+  unknown: string[]; // what nothing can match, in words
+}
+
+// reach looks for the machines and rules that a silence is about.
+export function reach(
+  list: Matcher[],
+  fleet: { name: string; tags?: string[] | null; labelled?: boolean }[] | undefined,
+  rules: string[] | undefined,
+): Reach {
+  const of = (m: Matcher) => m.name === 'machine' || m.name === 'tags';
+  const about = list.filter(of);
+  const unknown: string[] = [];
+  let machines: string[] | undefined;
+  if (about.length && fleet) {
+    const labels = (r: { name: string; tags?: string[] | null }) => ({
+      machine: r.name,
+      tags: r.tags?.length ? `,${r.tags.join(',')},` : '',
+    });
+    machines = fleet.filter((r) => r.labelled !== false && matchesAll(about, labels(r))).map((r) => r.name);
+    if (!machines.length) unknown.push(`No machine matches ${about.map(printMatcher).join(', ')}.`);
+  }
+  const names = list.filter((m) => m.name === 'alertname');
+  if (names.length && rules?.length && !rules.some((alertname) => matchesAll(names, { alertname })))
+    unknown.push(`No rule matches ${names.map(printMatcher).join(', ')}.`);
+  return { machines, narrowed: list.filter((m) => !of(m)), unknown };
 }
 
 export const muted = <A extends { labels: Labels }>(alerts: A[], list: Matcher[]): A[] =>

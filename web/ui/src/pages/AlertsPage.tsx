@@ -1,16 +1,15 @@
 // Alerts: what fires, will fire, is silenced, and has fired.
 import { useMemo, useState } from 'preact/hooks';
-import { silences as fetchSilences } from '../api/clanmon';
-import { queryRange } from '../api/prom';
+import { receivers as fetchReceivers, silences as fetchSilences, watchdog as fetchWatchdog } from '../api/clanmon';
+import { queryRange, vector } from '../api/prom';
 import type { Matcher, Notifications, ReceiverState, Silence } from '../api/types/alerts';
-import type { Labels } from '../api/types/query';
-import { receivers as fetchReceivers } from '../api/clanmon';
-import { AlertSheet, chartOf, useNotifications, type AlertActions } from '../components/alerts/AlertSheet';
+import type { Labels, MatrixSeries } from '../api/types/query';
+import { AlertSheet, chartOf, FiresIn, useNotifications, type AlertActions } from '../components/alerts/AlertSheet';
 import { NotificationsCard } from '../components/alerts/NotificationsCard';
 import { Severity } from '../components/alerts/Severity';
 import { SilenceForm } from '../components/alerts/SilenceForm';
-import { useAlerts } from '../components/alerts/useAlerts';
-import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, safeLink, Time } from '../components/bits';
+import { useAlertRules, useAlerts, useInhibitors } from '../components/alerts/useAlerts';
+import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, safeLink, Snippet, Time } from '../components/bits';
 import { Icon } from '../components/icons';
 import { Status, severityLevel } from '../components/Status';
 import { Table } from '../components/Table';
@@ -19,9 +18,11 @@ import { Timeline } from '../components/Timeline';
 import { matcher } from '../lib/alertMatchers';
 import {
   exprOf,
+  firesAt,
   grouped,
   hasTag,
   historyOf,
+  historyQuery,
   integrationName,
   passes,
   reachesNobody,
@@ -29,15 +30,20 @@ import {
   SEVERITIES,
   telling,
   type AlertRow,
+  type HistoryGrid,
   type Group,
   type HistoryRow,
   type State,
 } from '../lib/alerts';
+import type { AlertRule, AlertRuleGroup } from '../api/types/alerts';
 import { ago, format } from '../lib/format';
+import { doubts } from '../lib/looked';
 import { prefilled } from '../lib/silences';
 import { stepFor } from '../lib/time';
-import { frozen, range, setRelative } from '../state/clock';
+import { frozen, range, second, setRelative } from '../state/clock';
 import { useData } from '../state/data';
+import { useFleet } from '../state/fleet';
+import { useNotKept } from '../state/kept';
 import { useKeys } from '../state/keys';
 import { href, hereWith, location, machinePath, param, setParams, tagFilter } from '../state/location';
 import '../components/services/services.css';
@@ -80,7 +86,10 @@ export default function AlertsPage() {
   const receivers = useData(delivered ? 'receivers' : null, fetchReceivers);
 
   const filtered = useMemo(() => rows.filter((r) => hasTag(r.labels, tag) && passes(r, text)), [rows, tag, text]);
-  const fits = (r: AlertRow) => (severity ? r.severity === severity : r.severity !== 'none');
+  const groupsOfRules = useAlertRules();
+  const rules = useMemo(() => (groupsOfRules.data ?? []).flatMap((g) => g.rules), [groupsOfRules.data]);
+  const inhibitors = useInhibitors(rows);
+  const fits = (r: AlertRow) => !severity || r.severity === severity;
   const count = (s: State) => filtered.filter((r) => r.state === s && fits(r)).length;
   const here = filtered.filter((r) => r.state === tab);
   const shown = here.filter(fits);
@@ -110,7 +119,7 @@ export default function AlertsPage() {
           New silence
         </button>
       </div>
-      <nav class="tabs" ref={bar} aria-label="Alerts that are">
+      <nav class="tabs" ref={bar} aria-label="States of alerts">
         {TABS.map(([id, title]) => (
           <a
             key={id}
@@ -163,23 +172,23 @@ export default function AlertsPage() {
       </div>
       {frozen.value && tab !== 'history' && (
         <p class="note">
-          These are the alerts of now, not of the chosen time. <a href={hereWith({ tab: 'history' })}>History</a> shows
-          what fired then.
+          These are the current alerts, not those of the selected range.{' '}
+          <a href={hereWith({ tab: 'history' })}>History</a> has those.
         </p>
       )}
       {states.includes('inactive') && !param('tab') && (
         <p class="note">
-          Rules without an alert are under <a href={href('/rules', { type: 'alerting', state: 'ok' })}>Rules</a>.
+          Inactive rules are listed under <a href={href('/rules', { type: 'alerting', state: 'ok' })}>Rules</a>.
         </p>
       )}
       <ErrorNote
         error={error}
-        what={loaded ? 'The last answer failed; these are from before' : 'The alerts could not be loaded'}
+        what={loaded ? 'Could not refresh; showing older data' : 'The alerts could not be loaded'}
       />
       <div class="alertsgrid">
         <div class={`stack alertsmain${error && loaded ? ' stale' : ''}`}>
           {tab === 'history' ? (
-            <History text={text} tag={tag} />
+            <History text={text} tag={tag} now={loaded ? rows : undefined} />
           ) : !loaded ? (
             !error && <Loading lines={5} />
           ) : groups.length ? (
@@ -189,18 +198,23 @@ export default function AlertsPage() {
               told={told.data}
               receivers={receivers.data}
               silences={silences.data}
-              all={rows}
+              rules={rules}
+              inhibitors={inhibitors}
               actions={actions}
               onMute={setMaking}
             />
-          ) : (
-            <Nothing
-              tab={tab as State}
-              rows={rows}
-              here={here}
-              filtered={text !== '' || tag !== '' || severity !== ''}
+          ) : text !== '' || tag !== '' || severity !== '' ? (
+            <Filtered />
+          ) : tab === 'firing' ? (
+            <NothingFires
+              groups={groupsOfRules.data}
+              error={groupsOfRules.error}
+              delivered={delivered}
+              pending={rows.filter((x) => x.state === 'pending').length}
               time={time}
             />
+          ) : (
+            <Nothing tab={tab} />
           )}
         </div>
         <div class="alertside">
@@ -213,7 +227,7 @@ export default function AlertsPage() {
         (open ? (
           <AlertSheet
             r={open}
-            all={rows}
+            inhibitors={inhibitors}
             silences={silences.data}
             told={told.data}
             onClose={() => setParams({ alert: null })}
@@ -221,8 +235,7 @@ export default function AlertsPage() {
           />
         ) : (
           <p class="note" role="status">
-            The alert of this link is over. <a href={hereWith({ alert: null, tab: 'history' })}>History</a> has what
-            fired before.
+            This alert is resolved. <a href={hereWith({ alert: null, tab: 'history' })}>History</a> shows when it fired.
           </p>
         ))}
       {making && (
@@ -249,11 +262,10 @@ function SeverityChips({ rows, severity }: { rows: { severity: string }[]; sever
             key={s}
             class={`problem ${severityLevel(s) === 'info' ? 'info' : severityLevel(s)}`}
             aria-pressed={severity === s}
-            title={s === 'none' ? 'These tell that alerting works, and are left out otherwise' : undefined}
             onClick={() => setParams({ severity: severity === s ? null : s }, false)}
           >
             <Icon name={severityLevel(s)} />
-            <b>{of(s)}</b> {s === 'none' ? 'of no severity' : s}
+            <b>{of(s)}</b> {s}
           </button>
         ))}
     </span>
@@ -267,7 +279,8 @@ interface RowContext {
   told: Notifications | undefined;
   receivers: ReceiverState[] | undefined;
   silences: Silence[] | undefined;
-  all: AlertRow[];
+  rules: AlertRule[];
+  inhibitors: ReadonlyMap<string, AlertRow | string>;
   actions: AlertActions;
 }
 
@@ -316,7 +329,7 @@ function GroupPanel({
           {by === 'machine' && first.machine ? (
             <a href={href(machinePath(first.machine))}>{g.name}</a>
           ) : (
-            g.name || <span class="dim">of no machine</span>
+            g.name || <span class="dim">no machine</span>
           )}
         </h2>
         <span class="dim">{g.rows.length === 1 ? '1 alert' : `${g.rows.length} alerts`}</span>
@@ -351,7 +364,8 @@ function Row({
   told,
   receivers,
   silences,
-  all,
+  rules,
+  inhibitors,
   actions,
 }: { r: AlertRow; by: 'alert' | 'machine' } & RowContext) {
   const expr = exprOf(r.generatorURL);
@@ -392,9 +406,9 @@ function Row({
       </span>
       <span class="told">
         {r.state === 'silenced' ? (
-          <MutedBy r={r} all={all} silences={silences} />
+          <MutedBy r={r} inhibitors={inhibitors} silences={silences} />
         ) : r.state === 'pending' ? (
-          <span class="dim">fires if it stays</span>
+          <FiresIn at={firesAt(r, rules)} />
         ) : (
           <Told r={r} told={told} receivers={receivers} />
         )}
@@ -460,7 +474,7 @@ function Row({
   );
 }
 
-// Told says who knows of an alert, and since when.
+// Told says where an alert was sent, and when.
 function Told({
   r,
   told,
@@ -490,20 +504,26 @@ function Told({
       </span>
     );
   }
-  if (all.length) return <span class="dim">in the log only</span>;
+  if (all.length) return <span class="dim">not sent</span>;
   const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n && !reachesNobody(x.integration)));
-  if (r.receivers.length && receivers && !to.length) return <span class="dim">shown here only</span>;
+  if (r.receivers.length && receivers && !to.length) return <span class="dim">not sent</span>;
   if (!r.receivers.length) return <span class="dim">–</span>;
   return bad.length ? (
     <Status level="crit">{to.join(', ')} fails</Status>
   ) : (
-    <span class="dim">
-      {told ? 'not told yet:' : 'goes to'} {to.join(', ')}
-    </span>
+    <span class="dim">{told ? `sending to ${to.join(', ')}…` : `goes to ${to.join(', ')}`}</span>
   );
 }
 
-function MutedBy({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences: Silence[] | undefined }) {
+function MutedBy({
+  r,
+  inhibitors,
+  silences,
+}: {
+  r: AlertRow;
+  inhibitors: ReadonlyMap<string, AlertRow | string>;
+  silences: Silence[] | undefined;
+}) {
   const id = r.silencedBy[0];
   if (id) {
     const s = silences?.find((x) => x.id === id);
@@ -519,76 +539,123 @@ function MutedBy({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences:
       </a>
     );
   }
-  const o = all.find((x) => x.key === r.inhibitedBy[0]);
-  if (r.inhibitedBy.length)
-    return <span>held back by {o ? <a href={hereWith({ alert: o.key })}>{o.name}</a> : 'another alert'}</span>;
+  if (r.inhibitedBy.length) {
+    const o = inhibitors.get(r.inhibitedBy[0]!);
+    return (
+      <span>
+        muted by {o && typeof o === 'object' ? <a href={hereWith({ alert: o.key })}>{o.name}</a> : o || 'another alert'}
+      </span>
+    );
+  }
   if (r.mutedBy.length) return <span>quiet hours {r.mutedBy.join(', ')}</span>;
   return <span class="dim">–</span>;
 }
 
-function Nothing({
-  tab,
-  rows,
-  here,
-  filtered,
+function Filtered() {
+  return (
+    <div class="panel">
+      <Empty icon="filter" title="No alert matches the filter">
+        <button
+          type="button"
+          class="btn"
+          onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}
+        >
+          Show all
+        </button>
+      </Empty>
+    </div>
+  );
+}
+
+function Nothing({ tab }: { tab: State }) {
+  return (
+    <div class="panel">
+      {tab === 'pending' ? (
+        <Empty
+          title="Nothing is pending"
+          why="An alert is pending while its condition holds, but for less time than its rule asks for."
+        />
+      ) : (
+        <Empty
+          title="Nothing is silenced"
+          why="Alerts that are not sent are listed here: silenced, inhibited by a worse alert, or in quiet hours."
+        />
+      )}
+    </div>
+  );
+}
+
+// How many targets respond: no answer where no sample is younger than five minutes.
+const RESPONDING = 'count(up == 1) or 0 * count(up) or count(target_info)';
+
+// NothingFires is green only where rules look at fresh samples of every machine.
+function NothingFires({
+  groups,
+  error,
+  delivered,
+  pending,
   time,
 }: {
-  tab: State;
-  rows: AlertRow[];
-  here: AlertRow[];
-  filtered: boolean;
+  groups: AlertRuleGroup[] | undefined;
+  error: Error | undefined;
+  delivered: boolean;
+  pending: number;
   time: number;
 }) {
-  if (filtered) {
+  const up = useData('responding', (s) => vector(RESPONDING, undefined, s));
+  const dog = useData(delivered ? 'watchdog' : null, fetchWatchdog, 60);
+  const { rows: fleet } = useFleet();
+  const failed = error ?? up.error;
+  if (!groups || !up.data)
+    return failed ? <ErrorNote error={failed} what="The rules could not be loaded" /> : <Loading />;
+  const all = doubts({
+    groups,
+    responding: up.data.length ? Number(up.data[0]!.value?.[1]) : undefined,
+    fleet,
+    now: second.value,
+  });
+  if (all.length) {
+    const flag = all.find((d) => d.flag)?.flag;
+    const pages = all.flatMap((d) => (d.page ? [d.page] : []));
     return (
       <div class="panel">
-        <Empty icon="filter" title="No alert passes the filter">
-          <button
-            type="button"
-            class="btn"
-            onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}
-          >
-            Show all
-          </button>
+        <Empty
+          icon="warn"
+          title={groups.length ? 'Nothing is firing, but not everything is watched' : 'No alerting rules'}
+          why={all.map((d) => (
+            <span class="doubt" key={d.text}>
+              {d.text}
+            </span>
+          ))}
+        >
+          {flag && <Snippet text={flag} />}
+          <span class="row">
+            {pages
+              .filter((p, i) => pages.findIndex((x) => x.title === p.title) === i)
+              .map((p) => (
+                <a class="btn" key={p.title} href={href(p.path, p.params)}>
+                  {p.title}
+                </a>
+              ))}
+          </span>
         </Empty>
       </div>
     );
   }
-  const watched = rows.some((r) => r.name === 'Watchdog');
-  const texts: Record<State, { title: preact.ComponentChildren; why: preact.ComponentChildren }> = {
-    firing: {
-      title: rows.length ? <span class="status ok">Nothing is firing</span> : 'Nothing is firing',
-      why: (
-        <>
-          Checked <Ago time={time} suffix=" ago" />.
-          {watched
-            ? ' Alerting works: Watchdog arrives.'
-            : rows.length
-              ? ''
-              : ' No rule has an alert, pending or firing; if that surprises you, look at the rules.'}
-        </>
-      ),
-    },
-    pending: {
-      title: 'Nothing is pending',
-      why: 'An alert is pending while its condition is true, but not yet for as long as its rule wants.',
-    },
-    silenced: {
-      title: 'Nothing is silenced',
-      why: 'Here are alerts of which nobody is told: by a silence, while a worse alert fires, or in quiet hours.',
-    },
-  };
   return (
     <div class="panel">
-      <Empty icon={tab === 'firing' && rows.length ? 'ok' : 'info'} title={texts[tab].title} why={texts[tab].why}>
-        {here.length > 0 && (
-          <button type="button" class="btn" onClick={() => setParams({ severity: 'none' })}>
-            Show {here.length} of no severity
-          </button>
-        )}
-        {tab === 'firing' && !rows.length && (
-          <a class="btn" href={href('/rules')}>
-            Rules
+      <Empty
+        icon="ok"
+        title={<span class="status ok">Nothing is firing</span>}
+        why={
+          <>
+            Checked <Ago time={time} suffix=" ago" />.{!!dog.data?.length && ' The alerting pipeline is working.'}
+          </>
+        }
+      >
+        {pending > 0 && (
+          <a class="btn" href={hereWith({ tab: 'pending' })}>
+            {pending} pending
           </a>
         )}
       </Empty>
@@ -596,36 +663,30 @@ function Nothing({
   );
 }
 
-interface Past {
-  rows: HistoryRow[];
-  from: number;
-  to: number;
-  step: number;
+interface Past extends HistoryGrid {
+  series: MatrixSeries[];
 }
 
-function History({ text, tag }: { text: string; tag: string }) {
+function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[] | undefined }) {
   const r = range.value;
   const past = useData<Past>(`alerts history ${r.relative ?? `${r.from} ${r.to}`}`, async (s) => {
     const { from, to } = range.value;
     const step = stepFor(to - from, 15, 500);
     const start = Math.floor(from / step) * step;
     const end = Math.floor(to / step) * step;
-    return {
-      rows: historyOf(await queryRange('ALERTS{alertstate="firing"}', start, end, step, s), end, step),
-      from: start,
-      to: end,
-      step,
-    };
+    return { series: await queryRange(historyQuery(step), start + step, end, step, s), start, end, step, to };
   });
   const severity = param('severity');
+  const fired = useMemo(
+    () => (past.data ? historyOf(past.data.series, past.data, frozen.value ? [] : now) : []),
+    [past.data, now, frozen.value],
+  );
   const all = useMemo(
-    () => (past.data?.rows ?? []).filter((x) => hasTag(x.labels, tag) && passes({ ...x, annotations: {} }, text)),
-    [past.data, tag, text],
+    () => fired.filter((x) => hasTag(x.labels, tag) && passes({ ...x, annotations: {} }, text)),
+    [fired, tag, text],
   );
-  const rows = useMemo(
-    () => all.filter((x) => (severity ? x.severity === severity : x.severity !== 'none')),
-    [all, severity],
-  );
+  const rows = useMemo(() => all.filter((x) => !severity || x.severity === severity), [all, severity]);
+  const kept = useNotKept(past.data !== undefined && !fired.length);
   const wider = (
     <span class="group">
       {['24h', '7d', '30d'].map((x) => (
@@ -637,12 +698,12 @@ function History({ text, tag }: { text: string; tag: string }) {
   );
   if (!past.data)
     return past.error ? <ErrorNote error={past.error} what="The history could not be loaded" /> : <Loading lines={5} />;
-  const { from, to, step } = past.data;
+  const { start: from, to, step } = past.data;
   const strip = (x: HistoryRow) => (
     <Timeline
       from={from}
       to={to}
-      label={`fired ${x.episodes.length} times, for ${ago(x.total)} in all`}
+      label={`fired ${x.episodes.length} times, ${ago(x.total)} in total`}
       spans={x.episodes.map((e) => ({
         ...e,
         level: severityLevel(x.severity) === 'off' ? 'info' : severityLevel(x.severity),
@@ -654,15 +715,15 @@ function History({ text, tag }: { text: string; tag: string }) {
     <>
       <div class="row">
         <span class="dim grow">
-          What fired {r.relative ? `in the last ${r.relative}` : 'in the chosen range'}, in steps of {ago(step)}.
+          Alerts in the {r.relative ? `last ${r.relative}` : 'selected range'} ({ago(step)} resolution)
         </span>
         <SeverityChips rows={all} severity={severity} />
         {wider}
       </div>
-      <ErrorNote error={past.error} what="The last answer failed; this is from before" />
+      <ErrorNote error={past.error} what="Could not refresh; showing older data" />
       <div class={`panel historytable${past.error ? ' stale' : ''}`}>
         <Table<HistoryRow>
-          label="What fired"
+          label="Alerts that fired"
           rows={rows}
           rowKey={(x) => x.key}
           defaultSort="-last"
@@ -713,14 +774,14 @@ function History({ text, tag }: { text: string; tag: string }) {
             },
             {
               id: 'total',
-              title: 'In all',
+              title: 'Total',
               num: true,
               sort: (x) => x.total,
               cell: (x) => <span class="nowrap">{ago(x.total)}</span>,
             },
             {
               id: 'last',
-              title: 'Last began',
+              title: 'Last start',
               num: true,
               sort: (x) => x.last,
               cell: (x) => (
@@ -760,10 +821,10 @@ function History({ text, tag }: { text: string; tag: string }) {
           empty={
             <Empty
               icon="alerts"
-              title={past.data.rows.length ? 'Nothing passes the filter' : 'Nothing fired in this range'}
-              why={past.data.rows.length ? undefined : 'Or there was no server to see it.'}
+              title={fired.length ? 'No alert matches the filter' : 'Nothing fired in this range'}
+              why={fired.length ? undefined : (kept ?? 'Nothing is known of times when the server was not running.')}
             >
-              {past.data.rows.length ? (
+              {fired.length ? (
                 <button
                   type="button"
                   class="btn"

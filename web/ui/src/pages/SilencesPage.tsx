@@ -1,20 +1,21 @@
-// Silences: those in force, to come and over; made, changed and ended here.
+// Silences: active, pending and expired; made, changed and expired here.
 import { useMemo, useState } from 'preact/hooks';
-import { expireSilence, putSilence, silences as fetchSilences } from '../api/clanmon';
+import { expireSilence, oneSilence, putSilence, silences as fetchSilences } from '../api/clanmon';
 import type { Matcher, Silence } from '../api/types/alerts';
 import { Severity } from '../components/alerts/Severity';
-import { SilenceForm } from '../components/alerts/SilenceForm';
-import { useAlerts } from '../components/alerts/useAlerts';
+import { ReachOf, SilenceForm } from '../components/alerts/SilenceForm';
+import { useAlertRules, useAlerts } from '../components/alerts/useAlerts';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, Time } from '../components/bits';
 import { Icon } from '../components/icons';
 import { parseMatchers, printMatcher } from '../lib/alertMatchers';
 import type { AlertRow } from '../lib/alerts';
 import { ago } from '../lib/format';
-import { bySoonest, muted, PRESETS } from '../lib/silences';
+import { bySoonest, muted, PRESETS, reach } from '../lib/silences';
 import { dateTime } from '../lib/time';
-import { refresh, second } from '../state/clock';
+import { refresh, second, serverNow } from '../state/clock';
 import { useData } from '../state/data';
 import { loadAlerts } from '../state/firing';
+import { useFleet } from '../state/fleet';
 import { href, hereWith, location, param, setParams } from '../state/location';
 import { isUTC } from '../state/prefs';
 import { toast } from '../state/toast';
@@ -40,7 +41,7 @@ export default function SilencesPage() {
   );
   const shown = passing.filter((s) => s.status.state === tab);
   const [most, setMost] = useState(50);
-  const making = param('new') === '1';
+  const making = !['', '0', 'false'].includes(param('new'));
   const given = useMemo(() => readGiven(location.value.params.getAll('matcher')), [location.value.params]);
   const close = () => setParams({ new: null, matcher: null });
 
@@ -51,8 +52,8 @@ export default function SilencesPage() {
         <div class="panel">
           <Empty
             icon="silence"
-            title="There are no silences here"
-            why="This server delivers no alerts itself; silence them in the Alertmanagers of its configuration."
+            title="No silences here"
+            why="This server sends its alerts to the Alertmanagers of its configuration file. Silence them there."
           />
         </div>
       </>
@@ -73,7 +74,7 @@ export default function SilencesPage() {
           New silence
         </button>
       </div>
-      <nav class="tabs" aria-label="Silences that are">
+      <nav class="tabs" aria-label="States of silences">
         {TABS.map(([id, title]) => {
           const n = all.filter((s) => s.status.state === id).length;
           return (
@@ -103,10 +104,10 @@ export default function SilencesPage() {
       )}
       <ErrorNote
         error={found.error}
-        what={found.data ? 'The last answer failed; this is from before' : 'The silences could not be loaded'}
+        what={found.data ? 'Could not refresh; showing older data' : 'The silences could not be loaded'}
       />
       {wanted && found.data && !target && (
-        <p class="note">The silence of this link is not there any more: what is over is forgotten after some days.</p>
+        <p class="note">This silence does not exist any more. Expired silences are removed after a few days.</p>
       )}
       {!found.data ? (
         !found.error && <Loading />
@@ -122,19 +123,19 @@ export default function SilencesPage() {
             icon="silence"
             title={
               passing.length < all.length && text
-                ? 'No silence passes the filter'
+                ? 'No silence matches the filter'
                 : tab === 'active'
                   ? 'Nothing is silenced'
                   : tab === 'pending'
-                    ? 'No silence is to come'
-                    : 'No silence is over'
+                    ? 'No pending silences'
+                    : 'No expired silences'
             }
             why={
               tab === 'active'
-                ? 'A silence keeps alerts from being sent for some time: a planned reboot, or something that is known.'
+                ? 'Alerts that match a silence are not sent: for planned work, or a known problem.'
                 : tab === 'pending'
-                  ? 'Silences whose begin lies in the future show here, such as for a maintenance tonight.'
-                  : 'Silences stay here for some days after they ended.'
+                  ? 'Silences that start in the future, for planned maintenance.'
+                  : 'Expired silences are removed after a few days.'
             }
           >
             {text ? (
@@ -167,7 +168,7 @@ export default function SilencesPage() {
           />
           {given.errors.length > 0 && (
             <p class="note crit" role="alert">
-              Of the link could not be read: {given.errors.join('; ')}
+              Matchers of the link that are not valid: {given.errors.join('; ')}
             </p>
           )}
         </>
@@ -214,6 +215,17 @@ function SilenceCard({
   const [open, setOpen] = useState(false);
   const state = s.status.state;
   const hits = useMemo(() => (state === 'expired' ? [] : muted(rows, s.matchers)), [rows, s.matchers, state]);
+  const { rows: fleet } = useFleet();
+  const groups = useAlertRules(state !== 'expired');
+  const covers = useMemo(
+    () =>
+      reach(
+        s.matchers,
+        fleet,
+        groups.data?.flatMap((g) => g.rules.map((r) => r.name)),
+      ),
+    [s.matchers, fleet, groups.data],
+  );
   const done = (text: string) => {
     toast(text);
     setError(undefined);
@@ -231,7 +243,8 @@ function SilenceCard({
         comment: s.comment,
       });
       if (marked && a.silenceID !== s.id) setParams({ silence: a.silenceID });
-      done(`Extended to ${dateTime(end, isUTC())}`);
+      const stored = await oneSilence(a.silenceID).catch(() => undefined);
+      done(stored ? `Extended to ${dateTime(time(stored.endsAt), isUTC())}` : 'Extended');
     } catch (e) {
       setError(e as Error);
     }
@@ -239,7 +252,7 @@ function SilenceCard({
   const expire = async () => {
     try {
       await expireSilence(s.id);
-      done('The silence is over');
+      done('Silence expired');
     } catch (e) {
       setError(e as Error);
     }
@@ -278,17 +291,15 @@ function SilenceCard({
             </>
           ) : (
             <>
-              from <Time time={time(s.startsAt)} /> until <Time time={time(s.endsAt)} />, over for{' '}
-              <Ago time={time(s.endsAt)} />
+              from <Time time={time(s.startsAt)} /> until <Time time={time(s.endsAt)} />, expired{' '}
+              <Ago time={time(s.endsAt)} suffix=" ago" />
             </>
           )}
         </p>
         {state !== 'expired' && (
           <p>
             {hits.length === 0 ? (
-              <span class="dim">
-                {state === 'active' ? 'Mutes nothing that is firing or pending now' : 'Would mute nothing now'}
-              </span>
+              <span class="dim">Nothing that fires or is pending now</span>
             ) : (
               <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}>
                 <Icon name={open ? 'up' : 'down_'} />
@@ -297,6 +308,7 @@ function SilenceCard({
             )}
           </p>
         )}
+        {state !== 'expired' && <ReachOf covers={covers} any />}
         {open && (
           <ul class="hits">
             {hits.slice(0, 30).map((r) => (
@@ -312,7 +324,7 @@ function SilenceCard({
             {hits.length > 30 && <li class="dim">and {hits.length - 30} more</li>}
           </ul>
         )}
-        <ErrorNote error={error} what="Not done" />
+        <ErrorNote error={error} what="Could not change the silence" />
       </div>
       <div class="acts">
         {state === 'expired' ? (
@@ -350,7 +362,7 @@ function SilenceCard({
                   key="tomorrow"
                   onClick={() => {
                     close();
-                    void extend(PRESETS.find((p) => p.id === 'tomorrow')!.end(Date.now() / 1000, isUTC()));
+                    void extend(PRESETS.find((p) => p.id === 'tomorrow')!.end(serverNow(), isUTC()));
                   }}
                 >
                   to tomorrow 09:00
@@ -365,7 +377,7 @@ function SilenceCard({
                 onBlur={() => setSure(false)}
                 ref={(n) => n?.focus()}
               >
-                Really expire
+                Expire now?
               </button>
             ) : (
               <button type="button" class="btn" onClick={() => setSure(true)}>

@@ -60,6 +60,22 @@ export interface RuleAlert {
   value: string;
 }
 
+// Of /api/v1/rules?type=alert&exclude_alerts=true.
+export interface AlertRule {
+  name: string;
+  query: string;
+  duration: number; // seconds for which the condition has to hold
+  keepFiringFor?: number;
+  labels?: Labels;
+  health: 'ok' | 'err' | 'unknown';
+}
+export interface AlertRuleGroup {
+  name: string;
+  interval: number; // seconds
+  lastEvaluation: string;
+  rules: AlertRule[];
+}
+
 // Of /api/clanmon/v1/notifications, by the fingerprint of the alert.
 export type Notifications = Record<string, { receiver: string; integration: string; at: string }[]>;
 

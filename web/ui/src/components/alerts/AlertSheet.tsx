@@ -1,10 +1,10 @@
 // Everything about one alert.
-import { request } from '../../api/client';
 import { notifications as fetchNotifications } from '../../api/clanmon';
 import type { Notifications, Silence } from '../../api/types/alerts';
 import { exprOf, integrationName, reachesNobody, runbookOf, type AlertRow } from '../../lib/alerts';
-import { format } from '../../lib/format';
+import { ago, format } from '../../lib/format';
 import { dateTime } from '../../lib/time';
+import { second } from '../../state/clock';
 import { useData } from '../../state/data';
 import { href, hereWith, machinePath } from '../../state/location';
 import { isUTC } from '../../state/prefs';
@@ -13,6 +13,7 @@ import { Ago, Overlay, safeLink, Snippet, Time } from '../bits';
 import { Icon } from '../icons';
 import { Status } from '../Status';
 import { Severity } from './Severity';
+import { useAlertRules } from './useAlerts';
 
 export const useNotifications = () => useData<Notifications>('notifications', fetchNotifications);
 
@@ -24,39 +25,36 @@ export interface AlertActions {
 // chartOf is where Explore shows the rule's expression, '' if it is not known.
 export const chartOf = (expr: string): string => (expr ? href('/explore', { 'g0.expr': expr, 'g0.tab': '0' }) : '');
 
-interface RuleInfo {
-  name: string;
-  query: string;
-  duration: number;
-  keepFiringFor?: number;
-}
-
 // Several rules may share a name; expr says which one it was.
 function useRule(name: string, expr: string) {
-  return useData(
-    `rule ${name} ${expr}`,
-    (s) =>
-      request<{ groups: { name: string; rules: RuleInfo[] }[] }>('/api/v1/rules', {
-        params: { type: 'alert', 'rule_name[]': [name], exclude_alerts: 'true' },
-        signal: s,
-      }).then((d) => {
-        const all = d.groups.flatMap((g) => g.rules.map((r) => ({ ...r, group: g.name })));
-        return all.find((x) => x.query === expr) ?? all[0];
-      }),
-    300,
+  const groups = useAlertRules();
+  const all = (groups.data ?? []).flatMap((g) =>
+    g.rules.filter((r) => r.name === name).map((r) => ({ ...r, group: g.name })),
+  );
+  return all.find((x) => x.query === expr) ?? all[0];
+}
+
+// FiresIn is how long a pending alert still waits.
+export function FiresIn({ at }: { at: number | undefined }) {
+  if (at === undefined) return <span class="dim">waits for its rule</span>;
+  const left = at - second.value;
+  return (
+    <time class="dim" dateTime={new Date(at * 1000).toISOString()} title={dateTime(at, isUTC(), true)}>
+      {left > 0 ? `fires in ${ago(left)}` : 'about to fire'}
+    </time>
   );
 }
 
 export function AlertSheet({
   r,
-  all,
+  inhibitors,
   silences,
   told,
   onClose,
   actions,
 }: {
   r: AlertRow;
-  all: AlertRow[];
+  inhibitors: ReadonlyMap<string, AlertRow | string>;
   silences: Silence[] | undefined;
   told: Notifications | undefined;
   onClose: () => void;
@@ -64,7 +62,8 @@ export function AlertSheet({
 }) {
   const sentAlong = exprOf(r.generatorURL);
   const rule = useRule(r.name, sentAlong);
-  const expr = sentAlong || rule.data?.query || '';
+  const expr = sentAlong || rule?.query || '';
+  const fires = r.state === 'pending' && rule ? r.since + rule.duration : undefined;
   const runbook = safeLink(runbookOf(r.annotations));
   const sent = told?.[r.key] ?? [];
   return (
@@ -87,6 +86,12 @@ export function AlertSheet({
         <span class="dim">
           {r.state === 'pending' ? 'true' : 'firing'} for <Ago time={r.since} />, since{' '}
           <Time time={r.since} withSeconds />
+          {fires !== undefined && (
+            <>
+              {'; '}
+              <FiresIn at={fires} />
+            </>
+          )}
         </span>
       </div>
       {r.annotations.summary && <p class="summary wrap">{r.annotations.summary}</p>}
@@ -124,7 +129,7 @@ export function AlertSheet({
           <Icon name="copy" />
         </button>
       </div>
-      <Muted r={r} all={all} silences={silences} />
+      <Muted r={r} inhibitors={inhibitors} silences={silences} />
       <dl class="facts">
         {r.machine && (
           <>
@@ -140,12 +145,12 @@ export function AlertSheet({
             <dd title={String(r.value)}>{format(r.value)}</dd>
           </>
         )}
-        {rule.data && rule.data.duration > 0 && (
+        {rule && rule.duration > 0 && (
           <>
             <dt>Fires after</dt>
             <dd>
-              {format(rule.data.duration, 'seconds')} of being true
-              {r.state === 'pending' && <>, at {dateTime(r.since + rule.data.duration, isUTC(), true)}</>}
+              {format(rule.duration, 'seconds')}
+              {fires !== undefined && <>, at {dateTime(fires, isUTC(), true)}</>}
             </dd>
           </>
         )}
@@ -160,12 +165,12 @@ export function AlertSheet({
             <dt>Notified</dt>
             <dd>
               {sent.length === 0 ? (
-                <span class="dim">nobody{told ? '' : ' is known to have been'}</span>
+                <span class="dim">{told ? 'not sent' : 'not known'}</span>
               ) : (
                 sent.map((s) => (
                   <div key={`${s.receiver} ${s.integration}`}>
                     {reachesNobody(s.integration)
-                      ? 'in the log only'
+                      ? 'not sent, logged'
                       : `${s.receiver} by ${integrationName(s.integration)}`}
                     , <Ago time={Date.parse(s.at) / 1000} suffix=" ago" />{' '}
                     <span class="dim">
@@ -219,8 +224,8 @@ export function AlertSheet({
       {expr && (
         <section class="stack" aria-label="Rule">
           <div class="row">
-            <h3 class="grow">Rule{rule.data && <span class="dim"> in group {rule.data.group}</span>}</h3>
-            <a href={href('/rules', { q: r.name })}>All of the rule</a>
+            <h3 class="grow">Rule{rule && <span class="dim"> in group {rule.group}</span>}</h3>
+            <a href={href('/rules', { q: r.name })}>Show rule</a>
           </div>
           <Snippet text={expr} />
         </section>
@@ -229,8 +234,16 @@ export function AlertSheet({
   );
 }
 
-// Muted says why nobody is told: silences, other alerts, quiet hours.
-function Muted({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences: Silence[] | undefined }) {
+// Muted says why an alert is not sent: silences, other alerts, quiet hours.
+function Muted({
+  r,
+  inhibitors,
+  silences,
+}: {
+  r: AlertRow;
+  inhibitors: ReadonlyMap<string, AlertRow | string>;
+  silences: Silence[] | undefined;
+}) {
   if (r.state !== 'silenced') return null;
   return (
     <div class="note">
@@ -250,24 +263,24 @@ function Muted({ r, all, silences }: { r: AlertRow; all: AlertRow[]; silences: S
         );
       })}
       {r.inhibitedBy.map((id) => {
-        const o = all.find((x) => x.key === id);
+        const o = inhibitors.get(id);
         return (
           <p key={id}>
-            Held back while{' '}
-            {o ? (
+            Muted while{' '}
+            {o && typeof o === 'object' ? (
               <a href={hereWith({ alert: id })}>
                 {o.name}
                 {o.where && ` of ${o.where}`}
               </a>
             ) : (
-              'another alert'
+              o || 'another alert'
             )}{' '}
-            fires{o?.annotations.summary && `: ${o.annotations.summary}`}
+            fires{typeof o === 'object' && o.annotations.summary && `: ${o.annotations.summary}`}
           </p>
         );
       })}
       {r.mutedBy.map((name) => (
-        <p key={name}>Quiet hours “{name}” of the configuration</p>
+        <p key={name}>Muted in the quiet hours “{name}” of the configuration</p>
       ))}
     </div>
   );

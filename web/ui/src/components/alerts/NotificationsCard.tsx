@@ -1,5 +1,5 @@
-// How people are told: receivers, how they fare, a test; routes and quiet hours
-// as the configuration has them.
+// Receivers of notifications, whether they work, a test; routes and quiet hours as
+// the configuration has them.
 import { useState } from 'preact/hooks';
 import { deliveryStatus, receivers as fetchReceivers, testReceiver } from '../../api/clanmon';
 import type { ReceiverState, ReceiverTest } from '../../api/types/alerts';
@@ -29,21 +29,21 @@ export function NotificationsCard() {
       {off ? (
         <Empty
           icon="alerts"
-          title="Delivered elsewhere"
-          why="This server sends its alerts to the Alertmanagers of its configuration, and tells nobody itself."
+          title="Sent to other Alertmanagers"
+          why="This server sends its alerts to the Alertmanagers of its configuration file."
         />
       ) : (
         <div class="body stack">
           <ErrorNote
             error={list.error}
-            what={list.data ? 'The last answer failed; this is from before' : 'The receivers could not be loaded'}
+            what={list.data ? 'Could not refresh; showing older data' : 'The receivers could not be loaded'}
           />
           {list.loading && !list.error && <div class="skeleton" />}
           {list.data && !byName.size && (
             <Empty
               icon="alerts"
-              title="Nobody is told"
-              why="Alerts show here and in the log only. Name a way to reach you:"
+              title="No notifications configured"
+              why="Alerts are not sent anywhere yet. Add one of:"
             >
               <Snippet
                 text={
@@ -63,7 +63,7 @@ export function NotificationsCard() {
               </button>
               {open && (
                 <>
-                  <p class="dim">From the configuration; they are changed there. Secrets are masked.</p>
+                  <p class="dim">From the configuration file. Secrets are masked.</p>
                   <div class="config">
                     <Snippet text={config} />
                   </div>
@@ -113,7 +113,7 @@ function Receiver({ name, integrations }: { name: string; integrations: Receiver
               {failing ? (
                 <Status level="crit">fails</Status>
               ) : good ? (
-                <Status level="ok">works</Status>
+                <Status level="ok">OK</Status>
               ) : (
                 <Status level="off" icon="wait">
                   not used yet

@@ -1,21 +1,33 @@
 // The dialog that makes or changes a silence, with a preview of what it mutes.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { putSilence } from '../../api/clanmon';
-import { skew } from '../../api/client';
+import { oneSilence, putSilence } from '../../api/clanmon';
 import type { Matcher, Silence } from '../../api/types/alerts';
 import type { Labels } from '../../api/types/query';
-import { matcher, opOf, OPS, parseMatchers, printMatcher, problemOf, withOp, type Op } from '../../lib/alertMatchers';
-import { fieldOf, lengthText, muted, narrowing, PRESETS, readEnd } from '../../lib/silences';
+import { matcher, opOf, OPS, parseMatchers, printMatcher, withOp, type Op } from '../../lib/alertMatchers';
+import {
+  emptyOf,
+  fieldOf,
+  filled,
+  lengthText,
+  muted,
+  narrowing,
+  PRESETS,
+  reach,
+  readEnd,
+  refusal,
+  type Reach,
+} from '../../lib/silences';
 import { ago } from '../../lib/format';
 import { dateTime, parseDateTime } from '../../lib/time';
-import { refresh } from '../../state/clock';
+import { refresh, serverNow } from '../../state/clock';
 import { loadAlerts } from '../../state/firing';
+import { useFleet } from '../../state/fleet';
 import { isUTC, recall, remember } from '../../state/prefs';
 import { toast } from '../../state/toast';
 import { Overlay } from '../bits';
 import { Icon } from '../icons';
 import { Severity } from './Severity';
-import { useAlerts } from './useAlerts';
+import { useAlertRules, useAlerts } from './useAlerts';
 import './silences.css';
 
 export interface SilenceFormProps {
@@ -51,8 +63,23 @@ export function SilenceForm(p: SilenceFormProps) {
   const [busy, setBusy] = useState(false);
   const [adding, setAdding] = useState('');
   const { rows } = useAlerts();
-  const usable = matchers.filter((m) => m.name);
-  const hits = useMemo(() => muted(rows, usable), [rows, matchers]);
+  const usable = useMemo(
+    () =>
+      matchers.filter((m) => filled([m]).length || p.edit?.matchers.some((g) => printMatcher(g) === printMatcher(m))),
+    [matchers],
+  );
+  const hits = useMemo(() => muted(rows, usable), [rows, usable]);
+  const { rows: fleet } = useFleet();
+  const groups = useAlertRules();
+  const covers = useMemo(
+    () =>
+      reach(
+        usable,
+        fleet,
+        groups.data?.flatMap((g) => g.rules.map((r) => r.name)),
+      ),
+    [usable, fleet, groups.data],
+  );
   const more = p.labels ? narrowing(p.labels, matchers) : [];
   const names = useMemo(() => [...new Set(rows.flatMap((r) => Object.keys(r.labels)))].sort(), [rows]);
   const set = (i: number, m: Matcher) => {
@@ -62,7 +89,7 @@ export function SilenceForm(p: SilenceFormProps) {
   const running = p.edit?.status.state === 'active';
 
   const times = (): { from: number; to: number } | Errors => {
-    const now = Date.now() / 1000;
+    const now = serverNow();
     if (preset !== 'custom') return { from: now, to: PRESETS.find((x) => x.id === preset)!.end(now, utc) };
     // A silence that runs keeps its begin: with another it would be another one.
     // Fields have no seconds; a time that was not changed keeps its own.
@@ -79,23 +106,23 @@ export function SilenceForm(p: SilenceFormProps) {
         : readEnd(end, Math.max(from, running ? now : from), utc);
     if (to === undefined) return { end: 'Write a duration as 2h or 3d, or a time as 2026-11-25 03:10' };
     if (to <= now) return { end: 'The end is in the past' };
-    if (to <= from) return { end: 'The end has to be after the begin' };
+    if (to <= from) return { end: 'End must be after start' };
     return { from, to };
   };
   const t = times();
-  const problem = problemOf(usable);
+  const problem = refusal(matchers, p.edit?.matchers);
 
   const save = async (e: Event) => {
     e.preventDefault();
     const wrong: Errors = { ...('to' in t ? {} : t) };
     if (problem) wrong.matchers = problem;
-    if (!author.trim()) wrong.author = 'Who silences it?';
-    if (!comment.trim()) wrong.comment = 'Why? Others will wonder';
+    if (!author.trim()) wrong.author = 'Add your name';
+    if (!comment.trim()) wrong.comment = 'Add a reason';
     if (Object.values(wrong).some(Boolean) || !('to' in t)) return setErrors(wrong);
     setBusy(true);
-    // The server takes what lies in its past as now; if our clock is ahead of
-    // its, the silence must not begin later.
-    const begin = running || t.from > Date.now() / 1000 ? t.from : t.from + Math.min(0, skew.value) - 2;
+    // The server takes what lies in its past as now. Its clock is known to two
+    // seconds, and the silence must not begin later.
+    const begin = running || t.from > serverNow() ? t.from : t.from - 3;
     try {
       const answer = await putSilence({
         ...(p.edit && !over && { id: p.edit.id }),
@@ -106,7 +133,7 @@ export function SilenceForm(p: SilenceFormProps) {
         comment: comment.trim(),
       });
       remember('silence.author', author.trim());
-      toast(`Silenced until ${dateTime(t.to, utc)}`);
+      toast(await inForce(answer.silenceID, utc));
       void loadAlerts();
       refresh();
       p.onClose();
@@ -120,7 +147,8 @@ export function SilenceForm(p: SilenceFormProps) {
   const add = () => {
     const m = parseMatchers(adding);
     if ('error' in m) return setErrors({ ...errors, matchers: m.error });
-    setMatchers([...matchers.filter((x) => x.name), ...m]);
+    if (!m.length) return;
+    setMatchers([...matchers.filter((x) => x.name && !emptyOf(x)), ...m]);
     setAdding('');
     setErrors({ ...errors, matchers: '' });
   };
@@ -210,7 +238,7 @@ export function SilenceForm(p: SilenceFormProps) {
               Add
             </button>
           </div>
-          <FieldError text={errors.matchers || (problem && matchers.length !== 1 ? problem : '')} />
+          <FieldError text={errors.matchers} />
         </fieldset>
 
         <fieldset>
@@ -247,8 +275,8 @@ export function SilenceForm(p: SilenceFormProps) {
           <FieldError text={errors.start || errors.end || ('to' in t ? '' : t.start || t.end || '')} />
           {'to' in t && (
             <p class="dim">
-              {t.from > Date.now() / 1000 + 60 ? `From ${dateTime(t.from, utc)} until ` : 'Until '}
-              {dateTime(t.to, utc)}, {ago(t.to - Math.max(t.from, Date.now() / 1000) + 30)}
+              {t.from > serverNow() + 60 ? `From ${dateTime(t.from, utc)} until ` : 'Until '}
+              {dateTime(t.to, utc)}, {ago(t.to - Math.max(t.from, serverNow()) + 30)}
             </p>
           )}
         </fieldset>
@@ -290,10 +318,11 @@ export function SilenceForm(p: SilenceFormProps) {
           <header>
             <h3>
               {!hits.length
-                ? 'Mutes nothing that is firing or pending now'
+                ? 'Nothing that fires or is pending now'
                 : `Mutes ${hits.length} of ${rows.length} alerts now`}
             </h3>
           </header>
+          <ReachOf covers={covers} any={usable.length > 0} />
           {hits.length > 0 && (
             <ul>
               {hits.slice(0, 8).map((r) => (
@@ -320,6 +349,62 @@ export function SilenceForm(p: SilenceFormProps) {
         </div>
       </form>
     </Overlay>
+  );
+}
+
+// inForce says what the server has stored, which is what counts.
+async function inForce(id: string, utc: boolean): Promise<string> {
+  try {
+    const s = await oneSilence(id);
+    const until = dateTime(Date.parse(s.endsAt) / 1000, utc);
+    const begins = Date.parse(s.startsAt) / 1000;
+    const when = s.status.state === 'pending' ? `from ${dateTime(begins, utc)} until ${until}` : `until ${until}`;
+    return s.status.state === 'expired'
+      ? 'The silence has expired'
+      : `Silenced ${when}: ${s.matchers.map(printMatcher).join(', ')}`;
+  } catch {
+    return 'Silence stored';
+  }
+}
+
+// ReachOf says what a silence covers also while nothing fires.
+export function ReachOf({ covers, any }: { covers: Reach; any: boolean }) {
+  if (!any) return null;
+  const { machines, narrowed, unknown } = covers;
+  const few = machines?.slice(0, 5) ?? [];
+  const list = (
+    <>
+      {few.map((m, i) => (
+        <>
+          {i > 0 && ', '}
+          <b key={m}>{m}</b>
+        </>
+      ))}
+      {machines && machines.length > few.length && ` and ${machines.length - few.length} more`}
+    </>
+  );
+  return (
+    <div class="reach">
+      {unknown.map((u) => (
+        <p class="status warn" key={u}>
+          <Icon name="warn" />
+          <span>{u}</span>
+        </p>
+      ))}
+      {!unknown.length && (
+        <p class="dim">
+          {machines === undefined ? (
+            'Covers matching alerts of all machines.'
+          ) : narrowed.length ? (
+            <>
+              Covers alerts of {list} with {narrowed.map(printMatcher).join(', ')}.
+            </>
+          ) : (
+            <>Covers every alert of {list}.</>
+          )}
+        </p>
+      )}
+    </div>
   );
 }
 

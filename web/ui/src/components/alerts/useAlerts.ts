@@ -1,9 +1,30 @@
 import { useMemo } from 'preact/hooks';
-import { alertGroups, deliveryStatus } from '../../api/clanmon';
-import { ruleAlerts } from '../../api/prom';
+import { alertGroups, deliveryStatus, internalAlerts } from '../../api/clanmon';
+import { alertRules, ruleAlerts } from '../../api/prom';
 import { mergeAlerts, type AlertRow } from '../../lib/alerts';
 import { useData } from '../../state/data';
 import { alertsError, alertsTime, allAlerts } from '../../state/firing';
+
+// useAlertRules are the alerting rules by group, which change rarely.
+export const useAlertRules = (want = true) => useData(want ? 'alert rules' : null, alertRules, 60);
+
+// useInhibitors names the alerts that inhibit others, by fingerprint. Internal ones
+// are not among the alerts that are shown, so they are asked for where it takes them.
+export function useInhibitors(rows: AlertRow[]): ReadonlyMap<string, AlertRow | string> {
+  const known = useMemo(() => new Map<string, AlertRow | string>(rows.map((r) => [r.key, r])), [rows]);
+  const machines = useMemo(
+    () => [...new Set(rows.filter((r) => r.inhibitedBy.some((k) => !known.has(k))).map((r) => r.machine))].sort(),
+    [rows, known],
+  );
+  const found = useData(machines.length ? `internal alerts ${machines.join(' ')}` : null, (s) =>
+    internalAlerts(machines, s),
+  );
+  return useMemo(() => {
+    const all = new Map(known);
+    for (const a of found.data ?? []) all.set(a.fingerprint, a.labels.alertname ?? '');
+    return all;
+  }, [known, found.data]);
+}
 
 // useAlerts is every alert that is pending, fires or is silenced. delivered says
 // whether this server delivers alerts itself.

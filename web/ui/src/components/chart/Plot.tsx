@@ -22,7 +22,7 @@ import {
 } from '../../lib/chart';
 import type { Unit } from '../../lib/format';
 import { clock, date, zoneOf } from '../../lib/time';
-import { dragging, range, setAbsolute } from '../../state/clock';
+import { dragging, range, serverNow, setAbsolute } from '../../state/clock';
 import { dark, isUTC, zone } from '../../state/prefs';
 
 // Loaded is what there is to draw, all lines at the same times.
@@ -325,7 +325,7 @@ function touches(u: uPlot, view: { current: Bounds | null }, hover: { on: boolea
     pinch = null;
     view.current = null;
     dragging.value = false;
-    if (v && v[1] - v[0] > 15) setAbsolute(v[0], Math.min(v[1], Math.max(range.peek().to, Date.now() / 1000)));
+    if (v && v[1] - v[0] > 15) setAbsolute(v[0], Math.min(v[1], Math.max(range.peek().to, serverNow())));
   };
   u.over.addEventListener('touchstart', touch, { passive: false });
   u.over.addEventListener('touchmove', touch, { passive: false });

@@ -6,7 +6,7 @@ import type { Labels } from '../../api/types/query';
 import { colour, combined, continued, exprFor, lookbackFor, split, type Line } from '../../lib/chart';
 import type { Frame } from '../../lib/rangeCache';
 import { aligned, stepFor } from '../../lib/time';
-import { range, tick } from '../../state/clock';
+import { range, serverNow, tick } from '../../state/clock';
 import { frame } from '../../state/rangeData';
 import type { Loaded } from './Plot';
 
@@ -103,7 +103,7 @@ export function useLines(
           times: got.times,
           lines: lines.slice(0, most).map((l, i) => ({ ...l, colour: l.colour || colour(i) })),
           hiddenSeries: Math.max(0, lines.length - most),
-          time: Date.now() / 1000,
+          time: serverNow(),
           from,
           to,
           step,

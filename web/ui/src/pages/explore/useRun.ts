@@ -3,7 +3,7 @@
 // how long it took, and does not repeat by itself what was expensive.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError } from '../../api/client';
-import { at, tick } from '../../state/clock';
+import { at, serverNow, tick } from '../../state/clock';
 
 export interface Run<T> {
   data: T | undefined;
@@ -63,7 +63,7 @@ export function useRun<T>(
           running: false,
           cancelled: false,
           seconds,
-          time: Date.now() / 1000,
+          time: serverNow(),
           costly: held.current,
         });
       },
