@@ -1,14 +1,24 @@
 import { expect, test } from 'vitest';
+import { machineFinder } from './selector';
 import {
   addFigures,
   commandsFor,
+  countsQuery,
+  coverage,
+  coverageText,
+  forUnits,
+  liveQuery,
   readCounts,
   readHosts,
   readProblems,
   readStates,
+  selectorsOf,
   shell,
   since,
   spansOf,
+  typeIn,
+  typeOf,
+  whereOf,
 } from './services';
 
 const s = (metric: Record<string, string>, v: number | string = 1) => ({
@@ -125,4 +135,94 @@ test('commands can be pasted into a shell', () => {
   expect(commandsFor({ name: 'x.service', type: 'service', state: 'failed' }).map((c) => c.text)).toContain(
     'sudo systemctl reset-failed x.service',
   );
+});
+
+const find = machineFinder([{ name: 'web1', selector: 'instance=~"web1:9100|web1:9558"', labelled: false }]);
+
+test('a unit of a machine without the label is shown under the name of the machine', () => {
+  expect(whereOf({ machine: 'a', instance: 'a:9100' }, find)).toEqual({
+    host: 'a',
+    machine: 'a',
+    selector: 'machine="a"',
+  });
+  expect(whereOf({ instance: 'web1:9558' }, find)).toEqual({
+    host: 'web1',
+    machine: 'web1',
+    instance: 'web1:9558',
+    selector: 'instance="web1:9558"',
+  });
+  expect(whereOf({ instance: 'x:1' }, find)).toEqual({ host: 'x:1', instance: 'x:1', selector: 'instance="x:1"' });
+  const { units } = readProblems([s({ instance: 'web1:9558', name: 'x.service', why: 'failed' })], find);
+  expect(units[0]).toMatchObject({ host: 'web1', name: 'x.service' });
+  const hosts = readHosts(
+    [
+      s({ instance: 'web1:9558', figure: 'systemd', active: '1' }, 30),
+      s({ instance: 'web1:9100', figure: 'node', active: '1' }, 29),
+    ],
+    units,
+    find,
+  );
+  expect(hosts).toMatchObject([{ host: 'web1', services: 30, failed: 1 }]);
+});
+
+test('figures are asked for units with and without the label', () => {
+  const u = (l: Record<string, string>, name: string) => ({
+    key: '',
+    where: whereOf(l, find),
+    host: '',
+    name,
+    type: typeOf(name),
+    state: '',
+  });
+  const a = u({ machine: 'a' }, 'x.service');
+  const b = u({ instance: 'web1:9558' }, 'y.service');
+  expect(forUnits([a])).toBe('machine=~"a",name=~"x\\\\.service"');
+  expect(forUnits([b])).toBe('instance=~"web1:9558",name=~"y\\\\.service"');
+  expect(forUnits([a, b])).toBe('name=~"x\\\\.service|y\\\\.service"');
+  expect(
+    liveQuery('unlabelled')
+      .match(/\{[^{}]*(state|total|seconds)[^{}]*\}/g)
+      ?.every((x) => x.includes('machine=""')),
+  ).toBe(true);
+  expect(selectorsOf([{ name: 'a' }, { name: 'web1', selector: 'instance="web1:9100"', labelled: false }])).toEqual([
+    'machine=~"a"',
+    'machine="",instance="web1:9100"',
+  ]);
+  expect(countsQuery('timer', ['machine=~"a"'])).toContain('type="timer",machine=~"a"');
+});
+
+test('timers have their last result, and when they run next', () => {
+  const l = { machine: 'a', name: 'backup.timer' };
+  const known = addFigures(readStates([s({ ...l, state: 'active' })]), [
+    s({ ...l, __name__: 'systemd_timer_last_trigger_seconds' }, 1000),
+    s({ ...l, __name__: 'clanmon_systemd_timer_next_elapse_timestamp_seconds' }, 2000),
+    s({ ...l, __name__: 'clanmon_systemd_timer_overdue_seconds' }, 0),
+    s({ ...l, __name__: 'clanmon_systemd_timer_last_result', unit: 'backup.service', result: 'exit-code' }),
+  ]);
+  expect([...known.values()][0]).toMatchObject({ lastRun: 1000, nextRun: 2000, overdue: 0, result: 'exit-code' });
+});
+
+test('units are known only of machines where somebody looked', () => {
+  const row = (name: string, state: string, unitsFailed?: number) => ({
+    name,
+    state,
+    ...(unitsFailed !== undefined && { unitsFailed }),
+  });
+  expect(coverageText(coverage([row('a', 'ok', 0), row('b', 'warning', 2)], new Set()))).toBe('');
+  const c = coverage(
+    [row('alpha', 'down', 0), row('beta', 'down'), row('vm', 'ok'), row('nas', 'unjudged'), row('laptop', 'offline')],
+    new Set(['vm']),
+  );
+  expect(c).toMatchObject({ known: 0, total: 5, off: ['laptop'] });
+  expect(coverageText(c)).toBe(
+    'Units of 0 of 4 machines are known (alpha, beta: down; vm: systemd cannot be read; nas: no systemd exporter).',
+  );
+  expect(coverageText(coverage([row('laptop', 'offline')], new Set()))).toBe('');
+});
+
+test('the type of unit that a text names', () => {
+  expect(typeIn('backup.timer')).toBe('timer');
+  expect(typeIn(' user@1000.service ')).toBe('service');
+  expect(typeIn('backup')).toBeUndefined();
+  expect(typeIn('a.conf')).toBeUndefined();
 });

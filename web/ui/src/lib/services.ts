@@ -3,20 +3,31 @@
 import type { Labels, MatrixSeries, VectorSample } from '../api/types/query';
 import { anyOf, quote } from './quote';
 
-// Where a unit runs: a machine, or an instance where targets have no such label.
+// Where a unit runs.
 export interface Where {
-  machine?: string;
-  instance?: string;
+  host: string; // what people call it: the machine, or the instance where that is not known
+  selector: string; // what goes inside {}
+  machine?: string; // has a page of its own
+  instance?: string; // its series have no label machine
 }
 
-export const whereOf = (l: Labels): Where => (l.machine ? { machine: l.machine } : { instance: l.instance ?? '' });
-export const hostOf = (l: Labels | Where): string => l.machine || l.instance || '';
+// Find tells which machine a series belongs to.
+export type Find = (l: Labels) => string | undefined;
+const byLabel: Find = (l) => l.machine;
 
-// selector is the inside of the braces for one machine, or nothing for all.
-export function selector(w: Where, more = ''): string {
-  const own = w.machine ? `machine=${quote(w.machine)}` : w.instance ? `instance=${quote(w.instance)}` : '';
-  return [own, more].filter(Boolean).join(',');
+export function whereOf(l: Labels, find: Find = byLabel): Where {
+  if (l.machine) return { host: l.machine, machine: l.machine, selector: `machine=${quote(l.machine)}` };
+  const instance = l.instance ?? '';
+  const machine = find(l);
+  return {
+    host: machine ?? instance,
+    selector: `instance=${quote(instance)}`,
+    instance,
+    ...(machine !== undefined && { machine }),
+  };
 }
+
+const idOf = (l: Labels) => l.machine || l.instance || '';
 
 export const STATES = ['failed', 'activating', 'deactivating', 'reloading', 'active', 'inactive'];
 
@@ -46,13 +57,16 @@ export interface Unit {
   tasksMax?: number;
   cpu?: number; // of one CPU
   memory?: number; // bytes
-  lastRun?: number; // of a timer
+  lastRun?: number; // of a timer, Unix seconds
+  nextRun?: number;
+  overdue?: number; // seconds
+  result?: string; // how the last run of a timer's unit ended, as systemd says it
 }
 
 const names = new Intl.Collator('en', { numeric: true });
 
 const unitKey = (host: string, name: string) => `${host}\n${name}`;
-export const keyOf = (l: Labels) => unitKey(hostOf(l), l.name ?? '');
+export const keyOf = (l: Labels) => unitKey(idOf(l), l.name ?? '');
 
 // since is when a unit came into the state in which it is.
 export function since(u: Unit): number | undefined {
@@ -65,11 +79,12 @@ const named = (expr: string, label: string, value: string) => `label_replace(${e
 
 // stateQuery is the state of every unit of one machine, figuresQuery what is
 // known of the units that sel selects.
-export const stateQuery = (w: Where) => `{__name__=~"(node_)?systemd_unit_state",${selector(w)}} == 1`;
+export const stateQuery = (sel: string) => `{__name__=~"(node_)?systemd_unit_state",${sel}} == 1`;
 
 export function figuresQuery(sel: string): string {
   return [
     `{__name__=~"(node_)?systemd_(unit_(active_enter_time_seconds|inactive_enter_time_seconds|start_time_seconds|tasks_current|tasks_max)|timer_last_trigger_seconds)",${sel}}`,
+    `{__name__=~"clanmon_systemd_timer_(overdue_seconds|next_elapse_timestamp_seconds|last_result)",${sel}}`,
     `systemd_unit_memory_bytes{kind="current",${sel}}`,
     named(`sum by (machine, instance, name) (rate(systemd_unit_cpu_seconds_total{${sel}}[5m]))`, 'figure', 'cpu'),
     named(
@@ -80,13 +95,15 @@ export function figuresQuery(sel: string): string {
   ].join(' or ');
 }
 
-// forUnits selects some units, of which there must not be too many.
+// forUnits selects some units, of which there must not be too many. Where some have
+// the label machine and others do not, it is for the names alone to select.
 export function forUnits(units: Unit[]): string {
-  const machines = [...new Set(units.map((u) => u.where.machine ?? ''))].sort();
-  const instances = [...new Set(units.map((u) => u.where.instance ?? ''))].sort();
-  const names = [...new Set(units.map((u) => u.name))].sort();
-  const of = machines.some(Boolean) ? `machine=~${quote(anyOf(machines))}` : `instance=~${quote(anyOf(instances))}`;
-  return `${of},name=~${quote(anyOf(names))}`;
+  const distinct = (all: string[]) => quote(anyOf([...new Set(all)].sort()));
+  const names = `name=~${distinct(units.map((u) => u.name))}`;
+  const without = units.filter((u) => u.where.instance !== undefined);
+  if (!without.length) return `machine=~${distinct(units.map((u) => u.where.machine ?? ''))},${names}`;
+  if (without.length < units.length) return names;
+  return `instance=~${distinct(without.map((u) => u.where.instance!))},${names}`;
 }
 
 const FIGURES: Record<string, keyof Unit> = {
@@ -97,24 +114,27 @@ const FIGURES: Record<string, keyof Unit> = {
   systemd_unit_tasks_max: 'tasksMax',
   systemd_unit_memory_bytes: 'memory',
   systemd_timer_last_trigger_seconds: 'lastRun',
+  clanmon_systemd_timer_next_elapse_timestamp_seconds: 'nextRun',
+  clanmon_systemd_timer_overdue_seconds: 'overdue',
   cpu: 'cpu',
   restarts: 'restarts',
 };
 
-function unit(all: Map<string, Unit>, l: Labels): Unit {
+function unit(all: Map<string, Unit>, l: Labels, find: Find): Unit {
   const key = keyOf(l);
   let u = all.get(key);
   if (!u) {
     const name = l.name ?? '';
-    all.set(key, (u = { key, where: whereOf(l), host: hostOf(l), name, type: typeOf(name), state: '' }));
+    const where = whereOf(l, find);
+    all.set(key, (u = { key, where, host: where.host, name, type: typeOf(name), state: '' }));
   }
   return u;
 }
 
 // readStates makes a unit of each sample of stateQuery.
-export function readStates(samples: VectorSample[]): Map<string, Unit> {
+export function readStates(samples: VectorSample[], find: Find = byLabel): Map<string, Unit> {
   const all = new Map<string, Unit>();
-  for (const s of samples) if (s.metric.name) unit(all, s.metric).state = s.metric.state ?? '';
+  for (const s of samples) if (s.metric.name) unit(all, s.metric, find).state = s.metric.state ?? '';
   return all;
 }
 
@@ -124,10 +144,14 @@ export function addFigures(units: Map<string, Unit>, samples: VectorSample[]): M
   const out = new Map([...units].map(([k, u]) => [k, { ...u }]));
   for (const s of samples) {
     const u = out.get(keyOf(s.metric));
+    if (u && s.metric.__name__ === 'clanmon_systemd_timer_last_result') {
+      if (s.value?.[1] === '1' && s.metric.result) u.result = s.metric.result;
+      continue;
+    }
     const field = FIGURES[s.metric.figure ?? (s.metric.__name__ ?? '').replace(/^node_/, '')];
     const v = Number(s.value?.[1]);
     if (!u || !field || Number.isNaN(v)) continue;
-    if (v === 0 && /Since|lastRun/.test(field)) continue;
+    if (v === 0 && /Since|Run/.test(field)) continue;
     if (field === 'tasksMax' && v > 1e15) continue;
     (u as unknown as Record<string, number>)[field] = v;
   }
@@ -135,36 +159,47 @@ export function addFigures(units: Map<string, Unit>, samples: VectorSample[]): M
 }
 
 // problemsQuery reads what is wrong in the whole fleet: records and alerts of the
-// shipped rules, and what is starting, so that it costs little also with 1,000
+// built-in rules, and what is starting, so that it costs little also with 1,000
 // machines. Its machine:units_failed:count says which machines
-// the rules know; without any, liveQuery reads the states themselves.
-const starting = 'systemd_unit_state{state="activating",type="service"} == 1';
+// the rules know. Of others, liveQuery reads the states themselves.
+const stuck = (sel: string) => {
+  const starting = `systemd_unit_state{state="activating",type="service"${sel}}`;
+  return named(
+    `((${starting} == 1) and (${starting} offset 5m == 1) and (${starting} offset 10m == 1) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`,
+    'why',
+    'stuck',
+  );
+};
 export const problemsQuery = [
   'machine:units_failed:count',
   named('unit:failed', 'why', 'failed'),
   named('ALERTS{alertname="UnitCrashLooping"}', 'why', 'looping'),
   named('ALERTS{alertname="UnitTasksNearLimit"}', 'why', 'tasks'),
   named('unit:restarts:increase1h', 'why', 'restarts'),
-  named(
-    `((${starting}) and (${starting.replace(' ==', ' offset 5m ==')}) and (${starting.replace(' ==', ' offset 10m ==')}) unless on (machine, instance, name) systemd_unit_info{service_type="oneshot"})`,
-    'why',
-    'stuck',
-  ),
+  stuck(',machine!=""'),
   named('timer:overdue:seconds', 'why', 'overdue'),
 ].join(' or ');
 
-export const liveQuery = [
-  named('({__name__=~"(node_)?systemd_unit_state",state="failed"} == 1)', 'why', 'failed'),
-  named(
-    `(${['systemd', 'node_systemd'].map((m) => `((${m}_service_restart_total > 3) - ${m}_service_restart_total offset 15m > 3)`).join(' or ')})`,
-    'why',
-    'looping',
-  ),
-].join(' or ');
+// of is all machines, or those without the label machine, which no built-in rule
+// looks at.
+export function liveQuery(of: 'all' | 'unlabelled'): string {
+  const sel = of === 'unlabelled' ? ',machine=""' : '';
+  const only = sel.slice(1);
+  return [
+    named(`({__name__=~"(node_)?systemd_unit_state",state="failed"${sel}} == 1)`, 'why', 'failed'),
+    named(
+      `(${['systemd', 'node_systemd'].map((m) => `((${m}_service_restart_total{${only}} > 3) - ${m}_service_restart_total{${only}} offset 15m > 3)`).join(' or ')})`,
+      'why',
+      'looping',
+    ),
+    stuck(sel),
+    named(`(clanmon_systemd_timer_overdue_seconds{${only}} > 0)`, 'why', 'overdue'),
+  ].join(' or ');
+}
 
 // readProblems gives each unit that is wrong once, with the worst that is known,
 // and says whether the shipped rules were there to ask.
-export function readProblems(samples: VectorSample[]): { units: Unit[]; rules: boolean } {
+export function readProblems(samples: VectorSample[], find: Find = byLabel): { units: Unit[]; rules: boolean } {
   const all = new Map<string, Unit>();
   let rules = false;
   for (const s of samples) {
@@ -174,7 +209,7 @@ export function readProblems(samples: VectorSample[]): { units: Unit[]; rules: b
       continue;
     }
     if (!s.metric.name) continue;
-    const u = unit(all, s.metric);
+    const u = unit(all, s.metric, find);
     if (u.why && WHYS.indexOf(u.why) <= WHYS.indexOf(why)) continue;
     u.why = why;
     u.state = why === 'failed' ? 'failed' : why === 'stuck' ? 'activating' : u.state;
@@ -201,19 +236,29 @@ export interface UnitCount {
 // countsQuery counts machines by unit name and state. All machines have the
 // series of the state "active", with 0 or 1; of the other states clanmon's
 // exporter sends only the present one.
-export function countsQuery(type: string, machines: string[] | null): string {
-  const m = machines ? `,machine=~${quote(anyOf(machines))}` : '';
+// selectors are of the machines that are meant, null for all.
+export function countsQuery(type: string, selectors: string[] | null): string {
   const ours = type ? `,type=${quote(type)}` : '';
   const nodes = type ? `,name=~${quote(`.+[.]${type}`)}` : '';
+  return (selectors ?? [''])
+    .flatMap((of, i) => {
+      const m = of && `,${of}`;
+      return [
+        [`count_values by (name) ("active", systemd_unit_state{state="active"${ours}${m}})`, 'active'],
+        [`count_values by (name) ("active", node_systemd_unit_state{state="active"${nodes}${m}})`, 'node'],
+        [`count by (name) ({__name__=~"(node_)?systemd_unit_state",state="activating"${nodes}${m}} == 1)`, 'starting'],
+      ].map(([expr, figure]) => named(named(expr!, 'figure', figure!), 'part', String(i)));
+    })
+    .join(' or ');
+}
+
+// selectorsOf are as few selectors as select these machines.
+export function selectorsOf(rows: { name: string; selector?: string; labelled?: boolean }[]): string[] {
+  const labelled = rows.filter((r) => r.labelled !== false).map((r) => r.name);
   return [
-    named(`count_values by (name) ("active", systemd_unit_state{state="active"${ours}${m}})`, 'figure', 'active'),
-    named(`count_values by (name) ("active", node_systemd_unit_state{state="active"${nodes}${m}})`, 'figure', 'node'),
-    named(
-      `count by (name) ({__name__=~"(node_)?systemd_unit_state",state="activating"${nodes}${m}} == 1)`,
-      'figure',
-      'starting',
-    ),
-  ].join(' or ');
+    `machine=~${quote(anyOf(labelled))}`,
+    ...rows.flatMap((r) => (r.labelled === false && r.selector ? [`machine="",${r.selector}`] : [])),
+  ];
 }
 
 export function readCounts(samples: VectorSample[], problems: Unit[]): UnitCount[] {
@@ -225,7 +270,7 @@ export function readCounts(samples: VectorSample[], problems: Unit[]): UnitCount
     let u = all.get(name);
     if (!u) all.set(name, (u = { name, type: typeOf(name), total: 0, active: 0, failed: 0, starting: 0 }));
     if (s.metric.figure === 'starting') {
-      u.starting = v;
+      u.starting += v;
       continue;
     }
     u.total += v;
@@ -265,17 +310,16 @@ export const hostsQuery = [
   ),
 ].join(' or ');
 
-export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[] {
+export function readHosts(samples: VectorSample[], problems: Unit[], find: Find = byLabel): HostCount[] {
   const all = new Map<string, HostCount>();
-  const host = (w: Where) => {
-    const id = hostOf(w);
-    let h = all.get(id);
+  const host = (where: Where) => {
+    let h = all.get(where.host);
     if (!h)
       all.set(
-        id,
+        where.host,
         (h = {
-          where: w,
-          host: id,
+          where,
+          host: where.host,
           services: 0,
           running: 0,
           failed: 0,
@@ -289,10 +333,12 @@ export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[
     return h;
   };
   // Where both exporters tell of a machine, it is counted once.
-  const ours = new Set(samples.filter((s) => s.metric.figure === 'systemd').map((s) => hostOf(s.metric)));
+  const of = (s: VectorSample) => whereOf(s.metric, find);
+  const ours = new Set(samples.filter((s) => s.metric.figure === 'systemd').map((s) => of(s).host));
   for (const s of samples) {
-    if (s.metric.figure === 'node' && ours.has(hostOf(s.metric))) continue;
-    const h = host(whereOf(s.metric));
+    const where = of(s);
+    if (s.metric.figure === 'node' && ours.has(where.host)) continue;
+    const h = host(where);
     const v = Number(s.value?.[1]);
     h.services += v;
     if (s.metric.active === '1') h.running += v;
@@ -305,6 +351,51 @@ export function readHosts(samples: VectorSample[], problems: Unit[]): HostCount[
   }
   return [...all.values()].sort((a, b) => names.compare(a.host, b.host));
 }
+
+// Coverage is of how many machines the units are known, and why not of the others.
+export interface Coverage {
+  known: number;
+  total: number;
+  off: string[]; // intermittent, and switched off: nobody expects to know
+  missing: { names: string[]; why: string }[];
+}
+
+// coverage reads it from the fleet: a row without a count of failed units is one of
+// which nobody knows. failing are the machines whose collector of units fails.
+export function coverage(
+  fleet: { name: string; state: string; unitsFailed?: number; up?: number }[],
+  failing: ReadonlySet<string>,
+): Coverage {
+  const out: Coverage = { known: 0, total: fleet.length, off: [], missing: [] };
+  const because = (why: string, name: string) => {
+    const m = out.missing.find((x) => x.why === why);
+    if (m) m.names.push(name);
+    else out.missing.push({ why, names: [name] });
+  };
+  for (const r of fleet) {
+    if (r.state === 'offline') out.off.push(r.name);
+    else if (r.state === 'down') because('down', r.name);
+    else if (r.state === 'waiting') because('not scraped yet', r.name);
+    else if (r.unitsFailed !== undefined) out.known++;
+    else because(failing.has(r.name) ? 'systemd cannot be read' : 'no systemd exporter', r.name);
+  }
+  return out;
+}
+
+// fewNames writes names as a list of at most three.
+export const fewNames = (all: string[]): string =>
+  all.slice(0, 3).join(', ') + (all.length > 3 ? ` and ${all.length - 3} more` : '');
+
+// coverageText is empty where all are known.
+export function coverageText(c: Coverage): string {
+  if (!c.missing.length) return '';
+  const why = c.missing.map((m) => `${fewNames(m.names)}: ${m.why}`).join('; ');
+  return `Units of ${c.known} of ${c.total - c.off.length} machines are known (${why}).`;
+}
+
+// typeIn is the type of unit that a text names: backup.timer, or *.mount.
+export const typeIn = (text: string): string | undefined =>
+  /\.(service|timer|socket|path|mount|automount|swap|target|slice|scope|device)$/.exec(text.trim())?.[1];
 
 export interface Span {
   from: number;
@@ -348,8 +439,8 @@ export function commandsFor(u: { name: string; type: string; state: string }): {
     { what: 'State and last lines', text: `systemctl status ${n}` },
     { what: 'Journal of this boot', text: `journalctl -b -u ${service} -e` },
     ...(u.type === 'timer' ? [{ what: 'When it runs next', text: `systemctl list-timers ${n}` }] : []),
-    { what: 'Its settings', text: `systemctl cat ${n}` },
-    ...(u.state === 'failed' ? [{ what: 'Forget that it failed', text: `sudo systemctl reset-failed ${n}` }] : []),
+    { what: 'Unit file', text: `systemctl cat ${n}` },
+    ...(u.state === 'failed' ? [{ what: 'Reset failed state', text: `sudo systemctl reset-failed ${n}` }] : []),
     {
       what: u.state === 'active' ? 'Restart' : 'Start',
       text: `sudo systemctl ${u.state === 'active' ? 'restart' : 'start'} ${n}`,

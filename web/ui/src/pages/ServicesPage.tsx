@@ -1,6 +1,5 @@
 // systemd's units over the whole fleet: what is wrong, by unit, by machine.
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { machines } from '../api/clanmon';
 import { vector } from '../api/prom';
 import { Ago, Empty, ErrorNote, Loading, Menu } from '../components/bits';
 import { Icon } from '../components/icons';
@@ -12,6 +11,9 @@ import { Table, type Column } from '../components/Table';
 import {
   addFigures,
   countsQuery,
+  coverage,
+  coverageText,
+  fewNames,
   figuresQuery,
   forUnits,
   hostsQuery,
@@ -21,14 +23,21 @@ import {
   readCounts,
   readHosts,
   readProblems,
+  selectorsOf,
+  typeIn,
+  whereOf,
   WHYS,
+  type Find,
   type HostCount,
   type Unit,
   type UnitCount,
   type Why,
 } from '../lib/services';
-import { at, tick, useOld } from '../state/clock';
+import { machineFinder } from '../lib/selector';
+import type { FleetRow } from '../api/types/machines';
+import { at, frozen, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
+import { useFleet } from '../state/fleet';
 import { href, hereWith, machinePath, param, setParams, tagFilter } from '../state/location';
 
 const VIEWS = [
@@ -40,26 +49,28 @@ const VIEWS = [
 export default function ServicesPage() {
   const view = param('view');
   const of = param('of'); // an instance without a machine, in the view by machine
-  const found = useData('machines', machines, 60);
+  const { rows: fleet } = useFleet();
+  const finder = (fleet ?? []).map((m) => (m.labelled === false ? `${m.name} ${m.selector}` : '')).join('\n');
+  const find = useMemo(() => machineFinder(fleet ?? []), [finder]);
   const asked = useData('unit problems', (s) => vector(problemsQuery, at.value, s));
-  const read = useMemo(() => readProblems(asked.data ?? []), [asked.data]);
-  const needLive = !!asked.data && !read.rules;
-  const live = useData(needLive ? 'unit problems live' : null, (s) => vector(liveQuery, at.value, s));
+  const rules = useMemo(() => readProblems(asked.data ?? []).rules, [asked.data]);
+  // Without the built-in rules the states themselves are asked for; with them, those of
+  // machines that no built-in rule looks at.
+  const need = !asked.data ? null : !rules ? 'all' : finder.trim() ? 'unlabelled' : null;
+  const live = useData(need && `unit problems live ${need}`, (s) => vector(liveQuery(need ?? 'all'), at.value, s));
   const all = useMemo(
-    () => (needLive ? readProblems([...(asked.data ?? []), ...(live.data ?? [])]).units : read.units),
-    [read, live.data, needLive],
+    () => readProblems([...(asked.data ?? []), ...((need && live.data) || [])], find).units,
+    [asked.data, live.data, need, find],
   );
   const tag = tagFilter.value;
-  const tags = useMemo(() => [...new Set((found.data ?? []).flatMap((m) => m.tags ?? []))].sort(), [found.data]);
-  const tagged = useMemo(
-    () => (tag ? new Set((found.data ?? []).filter((m) => m.tags?.includes(tag)).map((m) => m.machine)) : null),
-    [found.data, tag],
-  );
+  const tags = useMemo(() => [...new Set((fleet ?? []).flatMap((m) => m.tags ?? []))].sort(), [fleet]);
+  const mine = useMemo(() => (tag ? (fleet ?? []).filter((m) => m.tags?.includes(tag)) : fleet), [fleet, tag]);
+  const tagged = useMemo(() => (tag ? new Set((mine ?? []).map((m) => m.name)) : null), [mine, tag]);
   const problems = useMemo(() => (tagged ? all.filter((u) => tagged.has(u.where.machine ?? '')) : all), [all, tagged]);
   const error = asked.error ?? live.error;
-  const loaded = !!asked.data && (!needLive || !!live.data);
+  const loaded = !!asked.data && (!need || !!live.data);
   const old = useOld(asked.time);
-  const more = { tags, tagged, problems, time: asked.time };
+  const more = { tags, tagged, problems, fleet: mine, find, time: asked.time };
 
   return (
     <>
@@ -100,7 +111,7 @@ export default function ServicesPage() {
       </nav>
       <ErrorNote
         error={error}
-        what={asked.data ? 'The last answer failed; this is from before' : 'The units could not be loaded'}
+        what={asked.data ? 'Could not refresh; showing older data' : 'The units could not be loaded'}
       />
       {view === 'units' ? (
         <ByUnit {...more} />
@@ -114,25 +125,27 @@ export default function ServicesPage() {
               </a>
               <h2>{of}</h2>
             </div>
-            <ServicesOf key={of} instance={of} />
+            <ServicesOf key={of} where={whereOf({ instance: of }, find)} />
           </>
         ) : (
           <ByMachine {...more} />
         )
       ) : loaded ? (
-        <Problems {...more} rules={read.rules} />
+        <Problems {...more} rules={rules} />
       ) : (
         !error && <Loading lines={5} />
       )}
-      {!of && <UnitSheet />}
+      {!of && <UnitSheet find={find} fleet={fleet} />}
     </>
   );
 }
 
 interface More {
   tags: string[];
-  tagged: Set<string> | null;
+  tagged: Set<string> | null; // the machines that have the tag, null for all
   problems: Unit[];
+  fleet: FleetRow[] | undefined; // with the tag
+  find: Find;
   time: number;
 }
 
@@ -185,7 +198,7 @@ const Search = ({ what }: { what: string }) => (
 
 const words = (text: string) => text.toLowerCase().split(/\s+/).filter(Boolean);
 
-function Problems({ problems, tags, rules, time }: More & { rules: boolean }) {
+function Problems({ problems, tags, rules, fleet, time }: More & { rules: boolean }) {
   const why = param('why');
   const type = param('type');
   const q = param('q');
@@ -202,7 +215,8 @@ function Problems({ problems, tags, rules, time }: More & { rules: boolean }) {
   const { units, want } = useFigures(shown);
   const types = [...new Set(problems.map((u) => u.type))].sort();
   const columns = useMemo(() => problemColumns(), []);
-  if (!problems.length) return <Calm time={time} rules={rules} />;
+  const cover = useCoverage(fleet);
+  if (!problems.length) return <Calm time={time} rules={rules} fleet={fleet} />;
   return (
     <div class="stack services">
       <div class="row">
@@ -255,7 +269,7 @@ function Problems({ problems, tags, rules, time }: More & { rules: boolean }) {
           href={(u) => hereWith(unitParams(u.name, u.where))}
           card={(u) => <UnitCard u={u} host why={<UnitWhy u={u} />} />}
           empty={
-            <Empty icon="services" title="Nothing passes the filter">
+            <Empty icon="services" title="No unit matches the filter">
               <button
                 type="button"
                 class="btn"
@@ -267,50 +281,90 @@ function Problems({ problems, tags, rules, time }: More & { rules: boolean }) {
           }
         />
       </div>
-      {!rules && (
-        <p class="note">
-          The rules that this view reads are off, so it shows what has failed now; units stuck starting and late timers
-          need <code>--rules.builtin</code>.
-        </p>
-      )}
+      {!rules && <RulesOff />}
+      {cover && coverageText(cover) && <p class="note">{coverageText(cover)}</p>}
     </div>
   );
 }
 
-function Calm({ time, rules }: { time: number; rules: boolean }) {
-  const any = useData(
-    'units at all',
-    (s) =>
-      vector(
-        'count(up{job="systemd"} == 1) or count({__name__=~"(node_)?systemd_unit_state",state="active"})',
-        at.value,
-        s,
-      ),
+const RulesOff = () => (
+  <p class="note">
+    Built-in rules are off (<code>--rules.builtin</code>): frequent restarts and task limits are not checked.
+  </p>
+);
+
+// useCoverage is of which machines the units are known; undefined while that is not
+// known itself. Of a time in the past only what was stored is.
+function useCoverage(fleet: FleetRow[] | undefined) {
+  const failing = useData(
+    frozen.value ? null : 'units not read',
+    (s) => vector('clanmon_exporter_collector_success{collector="systemd"} == 0', undefined, s),
     60,
   );
-  if (!any.data) return any.error ? <ErrorNote error={any.error} /> : <Loading />;
-  if (!any.data.length)
+  return useMemo(() => {
+    if (!fleet || !failing.data || frozen.value) return undefined;
+    const find = machineFinder(fleet);
+    return coverage(fleet, new Set(failing.data.flatMap((x) => find(x.metric) ?? [])));
+  }, [fleet, failing.data, frozen.value]);
+}
+
+// Calm is green only where somebody looked at the units of every machine.
+function Calm({ time, rules, fleet }: { time: number; rules: boolean; fleet: FleetRow[] | undefined }) {
+  const cover = useCoverage(fleet);
+  const any = useData(
+    fleet?.length && !frozen.value ? null : 'units at all',
+    (s) =>
+      vector('count by (machine, instance) ({__name__=~"(node_)?systemd_unit_state",state="active"})', at.value, s),
+    60,
+  );
+  if (!cover?.total && !any.data) return any.error ? <ErrorNote error={any.error} /> : <Loading />;
+  const known = cover?.total ? cover.known : (any.data?.length ?? 0);
+  if (!known && !cover?.total)
     return (
       <div class="panel">
         <NoUnits />
       </div>
     );
+  const none = known === 0;
+  const text = cover ? coverageText(cover) : '';
+  const of = text || frozen.value ? ` on ${known} ${known === 1 ? 'machine' : 'machines'}` : '';
+  const what = 'No failed, crash-looping or stuck units';
   return (
-    <div class="panel">
-      <Empty
-        icon="ok"
-        title={<span class="status ok">No unit is failing</span>}
-        why={
-          <>
-            No unit has failed, restarts again and again, hangs while starting{rules && ' or is late'}; checked{' '}
-            <Ago time={time} suffix=" ago" />.
-          </>
-        }
-      >
-        <a class="btn" href={hereWith({ view: 'units' })}>
-          All units
-        </a>
-      </Empty>
+    <div class="stack">
+      <div class="panel">
+        <Empty
+          icon={text && none ? 'warn' : text || none ? 'info' : 'ok'}
+          title={
+            none ? 'No units are known' : text || frozen.value ? `${what}${of}` : <span class="status ok">{what}</span>
+          }
+          why={
+            <>
+              {text || none ? (
+                text
+              ) : frozen.value ? (
+                'At the end of the selected range.'
+              ) : (
+                <>
+                  {rules && 'No timer is overdue. '}Checked <Ago time={time} suffix=" ago" />.
+                </>
+              )}
+              {!!cover?.off.length && ` ${fewNames(cover.off)} ${cover.off.length === 1 ? 'is' : 'are'} offline.`}
+            </>
+          }
+        >
+          {!none && (
+            <a class="btn" href={hereWith({ view: 'units' })}>
+              All units
+            </a>
+          )}
+          {text && (
+            <a class="btn" href={href('/targets')}>
+              Targets
+            </a>
+          )}
+        </Empty>
+      </div>
+      {!rules && <RulesOff />}
     </div>
   );
 }
@@ -394,16 +448,14 @@ function useFigures(rows: Unit[]) {
   return { units, want };
 }
 
-function ByUnit({ tagged, tags, problems }: More) {
-  const type = param('type') || 'service';
+function ByUnit({ tagged, tags, problems, fleet }: More) {
   const q = param('q');
+  // A unit that is named has the type that its name says.
+  const type = param('type') || typeIn(q) || typeIn(param('unit')) || 'service';
   const only = param('state');
-  const key = `unit counts ${type} ${tagged ? [...tagged].join() : ''}`;
-  const counted = useData(
-    key,
-    (s) => vector(countsQuery(type === 'all' ? '' : type, tagged ? [...tagged] : null), at.value, s),
-    60,
-  );
+  const selectors = useMemo(() => (tagged ? selectorsOf(fleet ?? []) : null), [tagged, fleet]);
+  const key = `unit counts ${type} ${selectors ? selectors.join() : ''}`;
+  const counted = useData(key, (s) => vector(countsQuery(type === 'all' ? '' : type, selectors), at.value, s), 60);
   const rows = useMemo(() => readCounts(counted.data ?? [], problems), [counted.data, problems]);
   const shown = useMemo(
     () =>
@@ -434,7 +486,7 @@ function ByUnit({ tagged, tags, problems }: More) {
                 key={t}
                 aria-selected={type === t}
                 onClick={() => {
-                  setParams({ type: t === 'service' ? null : t });
+                  setParams({ type: t === 'service' && !typeIn(q) ? null : t });
                   close();
                 }}
               >
@@ -464,7 +516,7 @@ function ByUnit({ tagged, tags, problems }: More) {
           {shown.length === rows.length ? `${rows.length} units` : `${shown.length} of ${rows.length} units`}
         </span>
       </div>
-      <ErrorNote error={counted.error} what="The last answer failed; this is from before" />
+      <ErrorNote error={counted.error} what="Could not refresh; showing older data" />
       <div class="panel">
         <Table<UnitCount>
           fixed
@@ -491,15 +543,26 @@ function ByUnit({ tagged, tags, problems }: More) {
           )}
           empty={
             rows.length ? (
-              <Empty icon="services" title="Nothing passes the filter">
-                <button type="button" class="btn" onClick={() => setParams({ q: null, state: null, type: null })}>
-                  Show all services
-                </button>
+              <Empty icon="services" title={`No ${type === 'all' ? 'unit' : type} matches the filter`}>
+                <span class="row">
+                  {type !== 'all' && q && (
+                    <button type="button" class="btn primary" onClick={() => setParams({ type: 'all', state: null })}>
+                      Search all types
+                    </button>
+                  )}
+                  <button type="button" class="btn" onClick={() => setParams({ q: null, state: null, type: null })}>
+                    Show all services
+                  </button>
+                </span>
               </Empty>
             ) : type === 'service' ? (
               <NoUnits />
             ) : (
-              <Empty icon="services" title={`No units of type ${type}`} />
+              <Empty icon="services" title={`No units of type ${type}`}>
+                <button type="button" class="btn" onClick={() => setParams({ type: 'all' })}>
+                  Show all types
+                </button>
+              </Empty>
             )
           }
         />
@@ -580,13 +643,14 @@ const countColumns: Column<UnitCount>[] = [
   },
 ];
 
-function ByMachine({ problems, tags, tagged }: More) {
+function ByMachine({ problems, tags, tagged, find, fleet }: More) {
   const q = param('q');
   const counted = useData('unit hosts', (s) => vector(hostsQuery, at.value, s), 60);
   const rows = useMemo(
-    () => readHosts(counted.data ?? [], problems).filter((h) => !tagged || tagged.has(h.where.machine ?? '')),
-    [counted.data, problems, tagged],
+    () => readHosts(counted.data ?? [], problems, find).filter((h) => !tagged || tagged.has(h.where.machine ?? '')),
+    [counted.data, problems, tagged, find],
   );
+  const cover = useCoverage(fleet);
   const shown = useMemo(() => rows.filter((h) => words(q).every((w) => h.host.toLowerCase().includes(w))), [rows, q]);
   if (!counted.data)
     return counted.error ? (
@@ -603,7 +667,7 @@ function ByMachine({ problems, tags, tagged }: More) {
           {shown.length} {shown.length === 1 ? 'machine' : 'machines'}
         </span>
       </div>
-      <ErrorNote error={counted.error} what="The last answer failed; this is from before" />
+      <ErrorNote error={counted.error} what="Could not refresh; showing older data" />
       <div class="panel">
         <Table<HostCount>
           fixed
@@ -638,7 +702,7 @@ function ByMachine({ problems, tags, tagged }: More) {
           )}
           empty={
             rows.length ? (
-              <Empty icon="fleet" title="Nothing passes the filter">
+              <Empty icon="fleet" title="No machine matches the filter">
                 <button type="button" class="btn" onClick={() => setParams({ q: null, tag: null })}>
                   Show all
                 </button>
@@ -649,6 +713,7 @@ function ByMachine({ problems, tags, tagged }: More) {
           }
         />
       </div>
+      {cover && coverageText(cover) && <p class="note">{coverageText(cover)}</p>}
     </div>
   );
 }

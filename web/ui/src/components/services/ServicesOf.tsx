@@ -4,13 +4,12 @@ import { vector } from '../../api/prom';
 import {
   addFigures,
   figuresQuery,
-  hostOf,
   MAIN_TYPES,
   readStates,
-  selector,
   since,
   STATES,
   stateQuery,
+  typeIn,
   type Unit,
   type Where,
 } from '../../lib/services';
@@ -20,29 +19,32 @@ import { useData } from '../../state/data';
 import { hereWith, param, setParams } from '../../state/location';
 import { Ago, Empty, ErrorNote, Loading, Menu, Snippet } from '../bits';
 import { Table, type Column } from '../Table';
-import { UnitState } from './look';
+import { NextRun, RunResult, UnitState } from './look';
 import { UnitSheet, unitParams } from './UnitSheet';
 import './services.css';
 
 // Params of the URL that it uses: q, type, state, sort, unit.
-export function ServicesOf({ machine, instance }: { machine?: string; instance?: string }) {
-  const where: Where = machine ? { machine } : { instance: instance ?? '' };
-  const host = hostOf(where);
-  const states = useData(`units ${host}`, (s) => vector(stateQuery(where), at.value, s));
-  const figures = useData(`unit figures ${host}`, (s) => vector(figuresQuery(selector(where)), at.value, s));
+// time is of when the units are, in Unix seconds, where the machine does not respond.
+export function ServicesOf({ where, time }: { where: Where; time?: number | undefined }) {
+  const { host, selector } = where;
+  const when = time === undefined ? '' : ` of ${Math.round(time)}`;
+  const states = useData(`units ${selector}${when}`, (s) => vector(stateQuery(selector), time ?? at.value, s));
+  const figures = useData(`unit figures ${selector}${when}`, (s) =>
+    vector(figuresQuery(selector), time ?? at.value, s),
+  );
   const all = useMemo(
     () => [...addFigures(readStates(states.data ?? []), figures.data ?? []).values()],
     [states.data, figures.data],
   );
   const text = param('q').toLowerCase();
-  const type = param('type');
+  const type = param('type') || typeIn(text) || typeIn(param('unit')) || '';
   const state = param('state');
   const ofType = all.filter((u) => (type === 'all' ? true : type ? u.type === type : MAIN_TYPES.includes(u.type)));
   const rows = useMemo(
     () => ofType.filter((u) => (!state || u.state === state) && u.name.toLowerCase().includes(text)),
     [all, text, type, state],
   );
-  const columns = useMemo(() => unitColumns(where), [host]);
+  const columns = useMemo(() => unitColumns(where, type), [selector, type]);
 
   if (!states.data)
     return states.error ? (
@@ -82,7 +84,7 @@ export function ServicesOf({ machine, instance }: { machine?: string; instance?:
           )}
         </span>
       </div>
-      <ErrorNote error={states.error ?? figures.error} what="The last answer failed; these are from before" />
+      <ErrorNote error={states.error ?? figures.error} what="Could not refresh; showing older data" />
       <div class="panel">
         <Table<Unit>
           fixed
@@ -93,10 +95,10 @@ export function ServicesOf({ machine, instance }: { machine?: string; instance?:
           defaultSort="state"
           pagewide
           rowClass={() => (states.error ? 'old' : '')}
-          href={(u) => hereWith(unitParams(u.name, machine ? undefined : where))}
+          href={(u) => hereWith(unitParams(u.name, where.instance === undefined ? undefined : where))}
           card={(u) => <UnitCard u={u} />}
           empty={
-            <Empty icon="services" title="No unit passes the filter">
+            <Empty icon="services" title="No unit matches the filter">
               <button type="button" class="btn" onClick={() => setParams({ q: null, type: 'all', state: null })}>
                 Show all
               </button>
@@ -113,13 +115,11 @@ export function NoUnits({ host }: { host?: string }) {
   return (
     <Empty
       icon="services"
-      title={host ? `${host} tells nothing of its units` : 'No machine tells of its units'}
-      why="This page reads systemd_unit_state of clanmon's exporter or systemd_exporter, or node_exporter's own collector of systemd."
+      title={host ? `No systemd units of ${host}` : 'No systemd units'}
+      why="Units come from clanmon's exporter, systemd_exporter, or node_exporter with its systemd collector."
     >
       <Snippet
-        text={
-          'clanmon exporter            # the kind systemd is among those on by default\nnode_exporter --collector.systemd'
-        }
+        text={'clanmon exporter                     # systemd is on by default\nnode_exporter --collector.systemd'}
       />
     </Empty>
   );
@@ -199,7 +199,7 @@ function StateButtons({ units }: { units: Unit[] }) {
   );
 }
 
-function unitColumns(where: Where): Column<Unit>[] {
+function unitColumns(where: Where, type: string): Column<Unit>[] {
   return [
     {
       id: 'state',
@@ -216,14 +216,14 @@ function unitColumns(where: Where): Column<Unit>[] {
       cell: (u) => (
         <a
           class="ellipsis unitname"
-          href={hereWith(unitParams(u.name, where.machine ? undefined : where))}
+          href={hereWith(unitParams(u.name, where.instance === undefined ? undefined : where))}
           title={u.name}
         >
           {u.name}
         </a>
       ),
     },
-    ...figureColumns,
+    ...(type === 'timer' ? timerColumns : figureColumns),
   ];
 }
 
@@ -260,7 +260,7 @@ export const figureColumns: Column<Unit>[] = [
   },
   {
     id: 'cpu',
-    title: 'CPU, of one, over 5 minutes',
+    title: 'CPU over 5 minutes; 100 % is one core',
     head: 'CPU',
     num: true,
     width: '76px',
@@ -310,6 +310,38 @@ export const figureColumns: Column<Unit>[] = [
   },
 ];
 
+const orNever = (t: number | undefined) => (t ? <Ago time={t} suffix=" ago" /> : <span class="dim">never</span>);
+
+// Columns of timers, in place of what only services have.
+export const timerColumns: Column<Unit>[] = [
+  figureColumns[0]!,
+  {
+    id: 'run',
+    title: 'Last run',
+    num: true,
+    width: '136px',
+    sort: (u) => (u.lastRun ? now.value - u.lastRun : undefined),
+    cell: (u) => orNever(u.lastRun),
+  },
+  {
+    id: 'result',
+    title: 'Result of the last run',
+    head: 'Result',
+    width: '130px',
+    rank: 1,
+    sort: (u) => u.result,
+    cell: (u) => <RunResult result={u.result} />,
+  },
+  {
+    id: 'next',
+    title: 'Next run',
+    num: true,
+    width: '170px',
+    sort: (u) => u.nextRun,
+    cell: (u) => <NextRun u={u} />,
+  },
+];
+
 const figure = (v: number | undefined, text: (v: number) => string) =>
   v === undefined ? <span class="dim">–</span> : text(v);
 
@@ -337,6 +369,7 @@ export function UnitCard({ u, host = false, why }: { u: Unit; host?: boolean; wh
         {u.tasks !== undefined && <span>{format(u.tasks, 'count')} tasks</span>}
         {u.type === 'timer' && (
           <span>
+            {u.overdue ? <NextRun u={u} /> : null}{' '}
             {u.lastRun ? (
               <>
                 ran <Ago time={u.lastRun} suffix=" ago" />

@@ -1,10 +1,16 @@
 // The sheet of a unit: on one machine its history, what it uses and what to
 // type; without a machine, the machines that have it.
+import { useMemo } from 'preact/hooks';
 import { queryRange, quote, vector } from '../../api/prom';
+import type { FleetRow } from '../../api/types/machines';
+import { selectorOf } from '../../lib/selector';
 import {
-  hostOf,
+  addFigures,
+  figuresQuery,
   readStates,
-  selector,
+  stateQuery,
+  whereOf,
+  type Find,
   since,
   spansOf,
   commandsFor,
@@ -23,25 +29,32 @@ import { isUTC } from '../../state/prefs';
 import { Ago, Empty, ErrorNote, Loading, Overlay, Snippet, Time } from '../bits';
 import { Chart } from '../Chart';
 import { Icon } from '../icons';
-import { Table } from '../Table';
+import { Table, type Column } from '../Table';
 import { Timeline } from '../Timeline';
-import { stateLevel, UnitState } from './look';
+import { NextRun, RunResult, stateLevel, UnitState } from './look';
 
 // The sheet is open while the URL names a unit; where is given on the page of a
 // machine, else the URL says it.
-export function UnitSheet({ where }: { where?: Where }) {
+export function UnitSheet({ where, find, fleet }: { where?: Where; find?: Find; fleet?: FleetRow[] | undefined }) {
   const name = param('unit');
   if (!name) return null;
   const machine = param('on');
   const instance = param('instance');
-  const w = where ?? (machine ? { machine } : instance ? { instance } : undefined);
+  const row = fleet?.find((r) => r.name === machine);
+  const w =
+    where ??
+    (machine
+      ? { host: machine, machine, selector: selectorOf(row, machine) }
+      : instance
+        ? whereOf({ instance }, find)
+        : undefined);
   const close = () => setParams({ unit: null, on: null, instance: null });
   return (
     <Overlay kind="sheet" title={name} onClose={close}>
       {w ? (
-        <UnitOn key={`${hostOf(w)} ${name}`} name={name} where={w} back={!where} />
+        <UnitOn key={`${w.selector} ${name}`} name={name} where={w} back={!where} />
       ) : (
-        <UnitEverywhere key={name} name={name} />
+        <UnitEverywhere key={name} name={name} find={find} />
       )}
     </Overlay>
   );
@@ -49,31 +62,24 @@ export function UnitSheet({ where }: { where?: Where }) {
 
 export const unitParams = (name: string, w?: Where) => ({
   unit: name,
-  on: w?.machine ?? null,
-  instance: w?.machine ? null : (w?.instance ?? null),
+  on: w && w.instance === undefined ? (w.machine ?? null) : null,
+  instance: w?.instance ?? null,
 });
 
 const hosts = new Intl.Collator('en', { numeric: true });
 
-function UnitEverywhere({ name }: { name: string }) {
-  const states = useData(`unit ${name}`, (s) =>
-    vector(`{__name__=~"(node_)?systemd_unit_state",name=${quote(name)}} == 1`, at.value, s),
+function UnitEverywhere({ name, find }: { name: string; find: Find | undefined }) {
+  const sel = `name=${quote(name)}`;
+  const timer = typeOf(name) === 'timer';
+  const states = useData(`unit ${name}`, (s) => vector(stateQuery(sel), at.value, s));
+  const figures = useData(`unit figures ${sel}`, (s) => vector(figuresQuery(sel), at.value, s));
+  const units = useMemo(
+    () => [...addFigures(readStates(states.data ?? [], find), figures.data ?? []).values()],
+    [states.data, figures.data, find],
   );
-  const times = useData(`unit times ${name}`, (s) =>
-    vector(
-      `{__name__=~"systemd_unit_(in)?active_enter_time_seconds|node_systemd_unit_start_time_seconds",name=${quote(name)}}`,
-      at.value,
-      s,
-    ),
-  );
+  const columns = useMemo(() => everywhereColumns(name, timer), [name, timer]);
   if (!states.data) return states.error ? <ErrorNote error={states.error} /> : <Loading />;
-  const units = readStates(states.data);
-  for (const t of times.data ?? []) {
-    const u = units.get(`${hostOf(t.metric)}\n${name}`);
-    const v = Number(t.value?.[1]);
-    if (u && v) u[t.metric.__name__!.includes('_inactive_') ? 'inactiveSince' : 'activeSince'] = v;
-  }
-  const rows = [...units.values()].sort((a, b) => hosts.compare(a.host, b.host));
+  const rows = units.sort((a, b) => hosts.compare(a.host, b.host));
   const active = rows.filter((u) => u.state === 'active').length;
   return (
     <>
@@ -90,32 +96,50 @@ function UnitEverywhere({ name }: { name: string }) {
           defaultSort="state"
           listKeys={false}
           onOpen={(u) => setParams(unitParams(name, u.where), false)}
-          columns={[
-            {
-              id: 'state',
-              title: 'State',
-              sort: (u) => STATES.indexOf(u.state),
-              cell: (u) => <UnitState state={u.state} />,
-            },
-            {
-              id: 'host',
-              title: 'Machine',
-              sort: (u) => u.host,
-              cell: (u) => <a href={hereWith(unitParams(name, u.where))}>{u.host}</a>,
-            },
-            { id: 'since', title: 'For', num: true, sort: since, cell: (u) => <Ago time={since(u)} /> },
-          ]}
+          columns={columns}
           empty={
             <Empty
               icon="services"
-              title="No machine has it now"
-              why="It may have been stopped and unloaded; choose a range in the past to see it."
+              title="No machine has this unit now"
+              why="It may have been stopped and unloaded. Select a range in the past to see it."
             />
           }
         />
       </div>
     </>
   );
+}
+
+function everywhereColumns(name: string, timer: boolean): Column<Unit>[] {
+  return [
+    {
+      id: 'state',
+      title: 'State',
+      sort: (u) => STATES.indexOf(u.state),
+      cell: (u) => <UnitState state={u.state} />,
+    },
+    {
+      id: 'host',
+      title: 'Machine',
+      sort: (u) => u.host,
+      cell: (u) => <a href={hereWith(unitParams(name, u.where))}>{u.host}</a>,
+    },
+    ...(timer
+      ? ([
+          {
+            id: 'run',
+            title: 'Last run',
+            num: true,
+            sort: (u) => u.lastRun,
+            cell: (u) => (u.lastRun ? <Ago time={u.lastRun} suffix=" ago" /> : <span class="dim">never</span>),
+          },
+          { id: 'result', title: 'Result', sort: (u) => u.result, cell: (u) => <RunResult result={u.result} /> },
+          { id: 'next', title: 'Next run', num: true, sort: (u) => u.nextRun, cell: (u) => <NextRun u={u} /> },
+        ] satisfies Column<Unit>[])
+      : ([
+          { id: 'since', title: 'For', num: true, sort: since, cell: (u) => <Ago time={since(u)} /> },
+        ] satisfies Column<Unit>[])),
+  ];
 }
 
 interface History {
@@ -125,30 +149,26 @@ interface History {
   step: number;
 }
 
-function useHistory(name: string, w: Where) {
+function useHistory(sel: string) {
   const r = range.value;
   const id = r.relative ?? `${r.from} ${r.to}`;
-  return useData<History>(`unit history ${hostOf(w)} ${name} ${id}`, async (s) => {
+  return useData<History>(`unit history ${sel} ${id}`, async (s) => {
     const { from, to } = range.value;
     const step = stepFor(to - from, 15, 400);
     const start = Math.floor(from / step) * step;
     const end = Math.floor(to / step) * step;
-    const series = await queryRange(
-      `{__name__=~"(node_)?systemd_unit_state",${selector(w, `name=${quote(name)}`)}}`,
-      start,
-      end,
-      step,
-      s,
-    );
+    const series = await queryRange(`{__name__=~"(node_)?systemd_unit_state",${sel}}`, start, end, step, s);
     return { spans: spansOf(series, start, end, step), from: start, to: end, step };
   });
 }
 
 function UnitOn({ name, where, back }: { name: string; where: Where; back: boolean }) {
-  const sel = selector(where, `name=${quote(name)}`);
-  const now = useData(`unit all ${sel}`, (s) => vector(`{__name__=~"(node_)?systemd_.+",${sel}}`, at.value, s));
-  const history = useHistory(name, where);
-  const host = hostOf(where);
+  const sel = `${where.selector},name=${quote(name)}`;
+  const now = useData(`unit all ${sel}`, (s) =>
+    vector(`{__name__=~"(node_|clanmon_)?systemd_.+",${sel}}`, at.value, s),
+  );
+  const history = useHistory(sel);
+  const { host } = where;
   const get = (metric: string, label = '', value = '') => {
     const s = now.data?.find(
       (x) => x.metric.__name__?.replace(/^node_/, '') === metric && (!label || x.metric[label] === value),
@@ -171,6 +191,14 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
   const ran = get('systemd_timer_last_trigger_seconds');
   const restarts = get('systemd_service_restart_total');
   const oom = get('systemd_unit_oom_kills_total');
+  const timer: Pick<Unit, 'nextRun' | 'overdue'> = {};
+  const next = get('clanmon_systemd_timer_next_elapse_timestamp_seconds');
+  const overdue = get('clanmon_systemd_timer_overdue_seconds');
+  if (next) timer.nextRun = next;
+  if (overdue) timer.overdue = overdue;
+  const ended = now.data?.find(
+    (x) => x.metric.__name__ === 'clanmon_systemd_timer_last_result' && x.value?.[1] === '1',
+  )?.metric;
   const accepted = get('systemd_socket_accepted_connections_total');
   const memory = get('systemd_unit_memory_bytes', 'kind', 'current');
   const labels = now.data?.[0]?.metric;
@@ -213,8 +241,8 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
       {!now.data && !now.error && <Loading />}
       {gone && (
         <p class="note">
-          {host} tells nothing of this unit now. It may have been unloaded after it stopped, or the machine does not
-          answer. Its history is below.
+          {host} reports no such unit now: it may have been unloaded after it stopped, or the machine is down. Its
+          history is below.
         </p>
       )}
       {now.data && !gone && (
@@ -272,6 +300,33 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
                   'never'
                 )}
               </dd>
+              {ended && (
+                <>
+                  <dt>Result</dt>
+                  <dd>
+                    <RunResult result={ended.result} />
+                    {ended.unit && (
+                      <>
+                        {' '}
+                        of <a href={hereWith(unitParams(ended.unit, where))}>{ended.unit}</a>
+                      </>
+                    )}
+                  </dd>
+                </>
+              )}
+              {(next !== undefined || overdue !== undefined) && (
+                <>
+                  <dt>Next run</dt>
+                  <dd>
+                    <NextRun u={timer} />
+                    {next ? (
+                      <>
+                        , <Time time={next} withSeconds />
+                      </>
+                    ) : null}
+                  </dd>
+                </>
+              )}
             </>
           )}
           {accepted !== undefined && (
@@ -292,7 +347,7 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
           )}
           {labels && (
             <>
-              <dt>Told by</dt>
+              <dt>Source</dt>
               <dd>
                 {labels.job} {labels.instance}
               </dd>
@@ -303,7 +358,7 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
       <section class="panel" aria-label="State history">
         <header>
           <h3>State history</h3>
-          <span class="dim">{range.value.relative ? `last ${range.value.relative}` : 'chosen range'}</span>
+          <span class="dim">{range.value.relative ? `last ${range.value.relative}` : 'selected range'}</span>
         </header>
         <div class="body stack">
           <ErrorNote error={history.error} />
@@ -326,7 +381,7 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
 
 function HistoryOf({ h }: { h: History }) {
   const known = h.spans.filter((s) => s.state);
-  if (!known.length) return <p class="dim">Nothing is known of it in this range.</p>;
+  if (!known.length) return <p class="dim">No data in this range.</p>;
   const changes = known.slice(1).reverse();
   return (
     <>
@@ -344,7 +399,7 @@ function HistoryOf({ h }: { h: History }) {
       />
       {changes.length === 0 ? (
         <p class="dim">
-          {known[0]!.state} all the time{known[0]!.from > h.from ? ' that is known' : ''}.
+          {known[0]!.state} for the whole {known[0]!.from > h.from ? 'time that is known' : 'range'}
         </p>
       ) : (
         <ol class="changes">
@@ -364,7 +419,7 @@ function HistoryOf({ h }: { h: History }) {
           {changes.length > 8 && <li class="dim">and {changes.length - 8} changes before</li>}
         </ol>
       )}
-      <p class="dim small">Seen every {format(h.step, 'seconds')}; what is shorter may be missing.</p>
+      <p class="dim small">{format(h.step, 'seconds')} resolution</p>
     </>
   );
 }

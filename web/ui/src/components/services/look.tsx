@@ -1,6 +1,8 @@
 // How the states of units look.
 import { ago } from '../../lib/format';
 import type { Unit, Why } from '../../lib/services';
+import { second } from '../../state/clock';
+import { Time } from '../bits';
 import { Status, type Level } from '../Status';
 
 const STATE: Record<string, { level: Level; icon: string }> = {
@@ -33,6 +35,24 @@ export const WHY: Record<Why, { level: Level; icon: string; word: string }> = {
   restarts: { level: 'warn', icon: 'refresh', word: 'restarting' },
 };
 
+// RunResult is how the last run of a timer's unit ended, as systemd says it.
+export function RunResult({ result }: { result: string | undefined }) {
+  if (!result) return <span class="dim">–</span>;
+  return <Status level={result === 'success' ? 'ok' : 'crit'}>{result}</Status>;
+}
+
+// NextRun is when a timer runs next, or how late it is.
+export function NextRun({ u }: { u: Pick<Unit, 'nextRun' | 'overdue'> }) {
+  if (u.overdue) return <Status level="warn" icon="clock">{`${ago(u.overdue)} overdue`}</Status>;
+  if (!u.nextRun) return <span class="dim">–</span>;
+  const left = u.nextRun - second.value;
+  return left > 0 ? (
+    <span title={new Date(u.nextRun * 1000).toISOString()}>in {ago(left)}</span>
+  ) : (
+    <Time time={u.nextRun} />
+  );
+}
+
 // UnitWhy says what is wrong, in words.
 export function UnitWhy({ u }: { u: Unit }) {
   if (!u.why) return <UnitState state={u.state} />;
@@ -49,7 +69,7 @@ export function whyText(u: Unit): string {
     case 'restarts':
       return `${Math.round(u.figure ?? 0)} restarts within an hour`;
     case 'overdue':
-      return `${ago(u.figure)} late`;
+      return `${ago(u.figure)} overdue`;
     case 'looping':
       return 'within 15 min';
     case 'stuck':

@@ -7,7 +7,7 @@ export function Services() {
     return <NoKind kind="systemd" metrics="systemd units" />;
   return (
     <div class={a.away ? 'stale' : ''}>
-      <ServicesOf machine={a.name} />
+      <ServicesOf where={{ host: a.name, machine: a.name, selector: a.m }} time={a.when} />
     </div>
   );
 }
