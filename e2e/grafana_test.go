@@ -34,7 +34,7 @@ func TestGrafanaDataSource(t *testing.T) {
 		method, path, form string
 		want               string // what is in the data
 	}{
-		{"GET", "/api/v1/status/buildinfo", "", `"version":"3.15.0"`},
+		{"GET", "/api/v1/status/buildinfo", "", `"version":"3.16.0"`},
 		{"GET", "/api/v1/query?query=1%2B1&time=" + at(0), "", `"2"`},
 		{"POST", "/api/v1/query", "query=1%2B1&time=" + at(0), `"2"`},
 		{"POST", "/api/v1/query", "query=up&time=" + at(0), `"machine":"box"`},

@@ -25,7 +25,7 @@ func (s settings) startTimestamps() {
 	s.loader.ProtobufFirst = true
 }
 
-// featureFlags are the values of --enable-feature of Prometheus 3.15 and what
+// featureFlags are the values of --enable-feature of Prometheus 3.16 and what
 // each one changes.
 var featureFlags = map[string]func(settings){
 	"exemplar-storage":            func(s settings) { s.TSDB.EnableExemplarStorage = true; s.loader.Exemplars = true },
@@ -33,6 +33,7 @@ var featureFlags = map[string]func(settings){
 	"extra-scrape-metrics":        func(s settings) { s.loader.ExtraScrapeMetrics = true },
 	"metadata-wal-records": func(s settings) {
 		s.Scrape.AppendMetadata, s.Web.AppendMetadata = true, true
+		s.TSDB.EnableMetadataWALRecords, s.AgentDB.EnableMetadataWALRecords = true, true
 		s.registry.Enable(features.TSDB, "metadata_wal_records")
 	},
 	"promql-per-step-stats":         func(s settings) { s.Query.perStepStats = true },
@@ -42,7 +43,6 @@ var featureFlags = map[string]func(settings){
 	"created-timestamp-zero-ingestion": func(s settings) {
 		s.startTimestamps()
 		s.Scrape.EnableStartTimestampZeroIngestion = true
-		s.Web.STZeroIngestionEnabled = true
 		s.TSDB.EnableSTAsZeroSample, s.AgentDB.EnableSTAsZeroSample = true, true
 	},
 	"xor2-encoding":          func(s settings) { s.TSDB.FloatChunkEncoding = chunkenc.EncXOR2 },
@@ -57,14 +57,14 @@ var featureFlags = map[string]func(settings){
 		s.TSDB.FloatChunkEncoding = chunkenc.EncXOR2
 		s.TSDB.EnableHistogramSTEncoding = true
 	},
-	"use-start-timestamps":            func(s settings) { s.Query.useStartTimestamps = true },
-	"delayed-compaction":              func(s settings) { s.TSDB.EnableDelayedCompaction = true },
-	"promql-delayed-name-removal":     func(s settings) { s.Query.delayedNameRemoval = true },
-	"promql-extended-range-selectors": func(s settings) { s.Parser.EnableExtendedRangeSelectors = true },
-	"promql-binop-fill-modifiers":     func(s settings) { s.Parser.EnableBinopFillModifiers = true },
-	"otlp-deltatocumulative":          func(s settings) { s.Web.ConvertOTLPDelta = true },
-	"otlp-native-delta-ingestion":     func(s settings) { s.Web.NativeOTLPDeltaIngestion = true },
-	"openmetrics2":                    func(s settings) { s.Scrape.EnableOpenMetrics2 = true },
+	"use-start-timestamps":        func(s settings) { s.Query.useStartTimestamps = true },
+	"delayed-compaction":          func(s settings) { s.TSDB.EnableDelayedCompaction = true },
+	"promql-delayed-name-removal": func(s settings) { s.Query.delayedNameRemoval = true },
+	"promql-unquoted-utf8-names":  func(s settings) { s.Parser.EnableUnquotedUTF8Names = true },
+	"promql-binop-fill-modifiers": func(s settings) { s.Parser.EnableBinopFillModifiers = true },
+	"otlp-deltatocumulative":      func(s settings) { s.Web.ConvertOTLPDelta = true },
+	"otlp-native-delta-ingestion": func(s settings) { s.Web.NativeOTLPDeltaIngestion = true },
+	"openmetrics2":                func(s settings) { s.Scrape.EnableOpenMetrics2 = true },
 	"type-and-unit-labels": func(s settings) {
 		s.Scrape.EnableTypeAndUnitLabels, s.Web.EnableTypeAndUnitLabels = true, true
 	},
@@ -72,13 +72,15 @@ var featureFlags = map[string]func(settings){
 	"use-uncached-io": func(s settings) { s.TSDB.UseUncachedIO = true },
 	"fast-startup":    func(s settings) { s.TSDB.EnableFastStartup = true },
 	"search-api":      func(s settings) { s.Web.EnableSearch = true },
+	"query-cost":      func(s settings) { s.Query.cost, s.Web.EnableQueryCost = true, true },
 
 	// Accepted, and without effect: what they did is always on, or belongs to a
 	// web UI that clanmon does not have.
-	"promql-duration-expr":  nil,
-	"native-histograms":     nil,
-	"ooo-native-histograms": nil,
-	"old-ui":                nil,
+	"promql-duration-expr":            nil,
+	"promql-extended-range-selectors": nil,
+	"native-histograms":               nil,
+	"ooo-native-histograms":           nil,
+	"old-ui":                          nil,
 }
 
 // enableFeatures applies --enable-feature. An unknown name is a warning, as in

@@ -104,6 +104,7 @@ type QueryOptions struct {
 	perStepStats       bool
 	delayedNameRemoval bool
 	useStartTimestamps bool
+	cost               bool
 }
 
 // RuleOptions steer the evaluation of rules.

@@ -4,7 +4,7 @@
 //
 // New reads the configuration, builds everything and binds the listeners, so
 // that it can fail before anything runs; Run does the work until its context
-// ends or a room fails, then unwinds. The server is Prometheus 3.15 made from
+// ends or a room fails, then unwinds. The server is Prometheus 3.16 made from
 // its own packages; what is not in one of them is wiring, and setup.go is the
 // place to read it.
 package server

@@ -191,17 +191,22 @@ func TestMountsAreCompressedAndConditional(t *testing.T) {
 }
 
 func TestExternalURL(t *testing.T) {
-	u, err := server.ExternalURL("", "0.0.0.0:9090")
+	u, err := server.ExternalURL("", "0.0.0.0:9090", "")
 	require.NoError(t, err)
 	require.Equal(t, "9090", u.Port())
-	u, err = server.ExternalURL("https://example.org/mon/", ":1")
+	u, err = server.ExternalURL("https://example.org/mon/", ":1", "")
 	require.NoError(t, err)
 	require.Equal(t, "/mon", u.Path)
+	tls := filepath.Join(t.TempDir(), "web.yml")
+	require.NoError(t, os.WriteFile(tls, []byte("tls_server_config: {cert_file: a.crt, key_file: a.key}"), 0o600))
+	u, err = server.ExternalURL("", ":9090", tls)
+	require.NoError(t, err)
+	require.Equal(t, "https", u.Scheme)
 	for _, raw := range []string{`"http://x"`, "http://x:port", "%"} {
-		_, err = server.ExternalURL(raw, ":1")
+		_, err = server.ExternalURL(raw, ":1", "")
 		require.Error(t, err, raw)
 	}
-	_, err = server.ExternalURL("", "9090")
+	_, err = server.ExternalURL("", "9090", "")
 	require.ErrorContains(t, err, "--web.listen-address")
 }
 

@@ -174,6 +174,7 @@ func New(o Options) (_ *Server, err error) {
 			EnableDelayedNameRemoval: o.Query.delayedNameRemoval,
 			EnableTypeAndUnitLabels:  o.Scrape.EnableTypeAndUnitLabels,
 			UseStartTimestamps:       o.Query.useStartTimestamps,
+			EnableQueryCost:          o.Query.cost,
 			FeatureRegistry:          registry,
 			Parser:                   promqlParser,
 		})
@@ -183,7 +184,7 @@ func New(o Options) (_ *Server, err error) {
 		}
 		s.ruler = ruler.New(rules.ManagerOptions{
 			NameValidationScheme: cfg.GlobalConfig.MetricNameValidationScheme,
-			Appendable:           s.store, Queryable: s.store.Local(),
+			AppendableV2:         s.store, Queryable: s.store.Local(),
 			QueryFunc:   rules.EngineQueryFunc(s.engine, s.store),
 			ExternalURL: o.Web.ExternalURL, Registerer: o.Registerer, Logger: log.With("component", "rule manager"),
 			OutageTolerance: o.Rules.OutageTolerance, ForGracePeriod: o.Rules.ForGracePeriod, ResendDelay: o.Rules.ResendDelay,
@@ -197,7 +198,7 @@ func New(o Options) (_ *Server, err error) {
 	w := o.Web
 	w.Registerer, w.Gatherer, w.FeatureRegistry = o.Registerer, o.Gatherer, registry
 	w.IsAgent, w.AppName, w.Parser = o.Agent, appName, promqlParser
-	w.TSDBDir, w.LookbackDelta = o.Dir, o.Query.Lookback
+	w.TSDBDir, w.LookbackDelta, w.QueryTimeout = o.Dir, o.Query.Lookback, o.Query.Timeout
 	w.TSDBRetentionDuration, w.TSDBMaxBytes, w.TSDBMaxPercentage = cfg.StorageConfig.TSDBConfig.Retention.Time, cfg.StorageConfig.TSDBConfig.Retention.Size, cfg.StorageConfig.TSDBConfig.Retention.Percentage
 	w.LocalStorage, w.Storage, w.ExemplarStorage = s.store.Local(), s.store, s.store.Local()
 	w.QueryEngine, w.ScrapeManager, w.Notifier = s.engine, s.ingest.Scrapes(), s.delivery.Notifier()
@@ -230,6 +231,9 @@ func New(o Options) (_ *Server, err error) {
 		{"query_engine", func(c *upstreamconfig.Config) error {
 			subqueryStep.Store(time.Duration(c.GlobalConfig.EvaluationInterval).Milliseconds())
 			ruleQueryOffset.Store(int64(c.GlobalConfig.RuleQueryOffset))
+			if s.engine != nil && o.Query.cost {
+				s.engine.SetQueryLimits(c.GlobalConfig.QueryMaxSeries, c.GlobalConfig.QueryMaxSamplesRead, time.Duration(c.GlobalConfig.QueryMaxDuration))
+			}
 			return setQueryLog(s.engine, c.GlobalConfig.QueryLogFile)
 		}},
 		{"fleet", s.fleet.ApplyConfig},

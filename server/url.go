@@ -7,11 +7,16 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v2"
 )
 
 // ExternalURL reads --web.external-url. Without one, the server is taken to be
-// reachable under its host name at the port of its first listen address.
-func ExternalURL(raw, listenAddress string) (*url.URL, error) {
+// reachable under its host name at the port of its first listen address, by https
+// if webConfigFile sets up TLS. A file that cannot be read does not; Listen says
+// what is wrong with it.
+func ExternalURL(raw, listenAddress, webConfigFile string) (*url.URL, error) {
 	if raw == "" {
 		host, err := os.Hostname()
 		if err != nil {
@@ -21,7 +26,11 @@ func ExternalURL(raw, listenAddress string) (*url.URL, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--web.listen-address %q: %w; write HOST:PORT or :PORT", listenAddress, err)
 		}
-		raw = fmt.Sprintf("http://%s:%s/", host, port)
+		scheme := "http"
+		if setsUpTLS(webConfigFile) {
+			scheme = "https"
+		}
+		raw = fmt.Sprintf("%s://%s:%s/", scheme, host, port)
 	}
 	if strings.Trim(raw, `'"`) != raw {
 		return nil, errors.New("must not begin or end with quotes")
@@ -35,6 +44,12 @@ func ExternalURL(raw, listenAddress string) (*url.URL, error) {
 		u.Path = "/" + u.Path
 	}
 	return u, nil
+}
+
+func setsUpTLS(webConfigFile string) bool {
+	text, err := os.ReadFile(webConfigFile)
+	var c toolkit.Config
+	return err == nil && yaml.Unmarshal(text, &c) == nil && c.TLSConfig.IsEnabled()
 }
 
 // RoutePrefix is the path that all endpoints share: prefix if given, else that

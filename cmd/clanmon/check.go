@@ -35,7 +35,7 @@ type checkCommand struct {
 }
 
 func newCheckCommand(e env) command {
-	c := &checkCommand{env: e, parser: parser.Options{ExperimentalDurationExpr: true}}
+	c := &checkCommand{env: e}
 	c.checker = check.Checker{Out: e.stdout, Err: e.stderr, In: e.stdin, Log: promslog.New(&promslog.Config{Writer: e.stderr})}
 	c.app = newApp("clanmon check", "Check files without starting anything. Exit code 0: fine, 1: faulty, 3: lint with --lint-fatal.", e)
 	c.app.Flag("query.lookback-delta", "The server's lookback, from which on a scrape interval is too long.").Default("5m").DurationVar(&c.lookback)
@@ -167,11 +167,11 @@ func (c *checkCommand) enableFeatures() {
 			switch f {
 			case "promql-experimental-functions":
 				c.parser.EnableExperimentalFunctions = true
-			case "promql-extended-range-selectors":
-				c.parser.EnableExtendedRangeSelectors = true
+			case "promql-unquoted-utf8-names":
+				c.parser.EnableUnquotedUTF8Names = true
 			case "promql-binop-fill-modifiers":
 				c.parser.EnableBinopFillModifiers = true
-			case "promql-duration-expr", "promql-delayed-name-removal", "":
+			case "promql-duration-expr", "promql-extended-range-selectors", "promql-delayed-name-removal", "":
 				// Always on, or of no concern to a check.
 			default:
 				fmt.Fprintf(c.env.stdout, "  WARNING: Unknown feature passed to --enable-feature: %s", f)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -16,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/discovery"
-	"github.com/prometheus/prometheus/util/logging"
 	"go.uber.org/automaxprocs/maxprocs"
 	"k8s.io/client-go/rest"
 	klogv2 "k8s.io/klog/v2"
@@ -46,9 +47,9 @@ func (p processOptions) apply(log *slog.Logger) error {
 		}
 	}
 	if p.memLimit {
-		_, err := memlimit.SetGoMemLimitWithOpts(
+		_, err := memlimit.Set(
 			memlimit.WithRatio(p.memLimitRatio),
-			memlimit.WithRefreshInterval(time.Duration(p.memLimitRefresh)),
+			memlimit.WithRefreshInterval(context.Background(), time.Duration(p.memLimitRefresh)),
 			memlimit.WithProvider(memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)),
 			memlimit.WithLogger(log.With("component", "automemlimit")),
 		)
@@ -69,9 +70,35 @@ func (p processOptions) apply(log *slog.Logger) error {
 		return err
 	}
 	klogv2.SetSlogLogger(log.With("component", "k8s_client_runtime"))
-	rest.SetDefaultWarningHandlerWithContext(logging.NewDedupDeprecationWarningLogger())
+	rest.SetDefaultWarningHandlerWithContext(&kubeWarnings{})
 
 	// Count the connections of whoever uses the default transport.
 	http.DefaultTransport.(*http.Transport).DialContext = conntrack.NewDialContextFunc(conntrack.DialWithTracing())
 	return nil
+}
+
+// kubeWarnings logs what Kubernetes says of deprecated APIs, each warning once:
+// it comes with every answer.
+type kubeWarnings struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+// kubeWarningsKept bounds memory; there are few deprecated APIs.
+const kubeWarningsKept = 32
+
+// HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
+func (w *kubeWarnings) HandleWarningHeaderWithContext(ctx context.Context, code int, agent, message string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seen[message] {
+		return
+	}
+	if w.seen == nil {
+		w.seen = make(map[string]bool)
+	}
+	if len(w.seen) < kubeWarningsKept {
+		w.seen[message] = true
+	}
+	rest.WarningLogger{}.HandleWarningHeaderWithContext(ctx, code, agent, message)
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/notifier"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/agent"
@@ -36,7 +35,7 @@ import (
 	"github.com/clanmon/clanmon/server"
 )
 
-// serverCommand is "clanmon server": every flag of Prometheus 3.15 with the
+// serverCommand is "clanmon server": every flag of Prometheus 3.16 with the
 // same default, and a few of our own.
 type serverCommand struct {
 	env  env
@@ -89,7 +88,6 @@ func (c *serverCommand) restricted(name, help string, given *[]string) *kingpin.
 func (c *serverCommand) defineFlags() {
 	a, o := c.app, &c.opts
 	o.Scrape = scrape.Options{}
-	o.Parser = parser.Options{ExperimentalDurationExpr: true}
 	o.TSDB.FloatChunkEncoding = chunkenc.EncXOR
 
 	a.Flag("config.file", "Configuration file of Prometheus' format. Without this flag ./prometheus.yml is read if it exists; else the server scrapes itself and this machine.").PlaceHolder("prometheus.yml").IsSetByUser(&c.configFileSet).StringVar(&o.ConfigFile)
@@ -284,7 +282,7 @@ func (c *serverCommand) convert() error {
 	}
 
 	var err error
-	if o.Web.ExternalURL, err = server.ExternalURL(c.externalURL, o.Web.ListenAddresses[0]); err != nil {
+	if o.Web.ExternalURL, err = server.ExternalURL(c.externalURL, o.Web.ListenAddresses[0], o.WebConfigFile); err != nil {
 		return usageError("--web.external-url %q: %w", c.externalURL, err)
 	}
 	o.Web.RoutePrefix = server.RoutePrefix(o.Web.RoutePrefix, o.Web.ExternalURL.Path)

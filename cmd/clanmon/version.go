@@ -75,7 +75,7 @@ func moduleVersion(path string) string {
 }
 
 // prometheusRelease turns the module version of Prometheus into its release:
-// the project tags v3.15.0 as Go module v0.315.0.
+// the project tags v3.16.0 as Go module v0.316.0.
 func prometheusRelease(v string) string {
 	var minor, patch int
 	if n, _ := fmt.Sscanf(v, "0.%d.%d", &minor, &patch); n != 2 || minor < 300 {

@@ -225,7 +225,7 @@ func (a *API) newV1() *apiv1.API {
 	d := a.deps
 	return apiv1.NewAPI(
 		d.Engine, d.Storage,
-		d.Storage, d.Storage, // remote write and OTLP, where enabled
+		d.Storage, // remote write and OTLP, where enabled
 		d.ExemplarStorage,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return d.ScrapeManager },
 		func(context.Context) apiv1.TargetRetriever { return d.ScrapeManager },
@@ -246,11 +246,12 @@ func (a *API) newV1() *apiv1.API {
 		nil, // statistics as upstream renders them
 		d.EnableRemoteWriteReceiver, d.AcceptRemoteWriteProtoMsgs,
 		d.EnableOTLPWriteReceiver, d.ConvertOTLPDelta, d.NativeOTLPDeltaIngestion,
-		d.STZeroIngestionEnabled, d.LookbackDelta, d.EnableTypeAndUnitLabels, d.AppendMetadata,
+		d.LookbackDelta, d.EnableTypeAndUnitLabels, d.AppendMetadata,
 		nil, // error codes as upstream's
 		d.FeatureRegistry,
 		apiv1.OpenAPIOptions{IncludePaths: []string{"none"}}, // built at every start, and at great cost: upstream's handler has it
 		d.Parser,
+		d.EnableQueryCost, d.QueryTimeout,
 	)
 }
 

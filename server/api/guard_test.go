@@ -27,7 +27,7 @@ var (
 	nodeFetch = http.Header{"User-Agent": {"node"}, "Accept": {"*/*"}, "Accept-Language": {"*"}, "Sec-Fetch-Mode": {"cors"}, "Accept-Encoding": {"gzip, deflate"}, "Connection": {"keep-alive"}}
 	curl      = http.Header{"User-Agent": {"curl/8.5"}, "Accept": {"*/*"}}
 	requests  = http.Header{"User-Agent": {"python-requests/2.32"}, "Accept": {"*/*"}, "Accept-Encoding": {"gzip, deflate"}, "Connection": {"keep-alive"}}
-	federate  = http.Header{"User-Agent": {"Prometheus/3.15.0"}, "Accept": {"text/plain"}, "Accept-Encoding": {"gzip"}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"}}
+	federate  = http.Header{"User-Agent": {"Prometheus/3.16.0"}, "Accept": {"text/plain"}, "Accept-Encoding": {"gzip"}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"}}
 )
 
 func with(h http.Header, pairs ...string) http.Header {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/alertmanager/alert"
 	amconfig "github.com/prometheus/alertmanager/config"
@@ -336,10 +337,10 @@ func (b *built) check() error {
 }
 
 func sampleAlert() *alert.Alert {
-	return &alert.Alert{Alert: model.Alert{
+	return alert.New(model.Alert{
 		Labels:      model.LabelSet{"alertname": "Example", "severity": "warning", "machine": "example"},
 		Annotations: model.LabelSet{"summary": "example", "description": "example"},
-	}}
+	}, time.Now(), false)
 }
 
 // Check reads a file as a server does, and returns what is worth a warning. With

@@ -202,10 +202,10 @@ func (l *labelling) convert(alerts []*notifier.Alert, now time.Time) []*alert.Al
 		if !relabel.ProcessBuilder(lb, l.relabel...) {
 			continue
 		}
-		converted = append(converted, &alert.Alert{UpdatedAt: now, Alert: model.Alert{
+		converted = append(converted, alert.New(model.Alert{
 			Labels: labelSet(lb.Labels()), Annotations: labelSet(a.Annotations),
 			StartsAt: a.StartsAt, EndsAt: a.EndsAt, GeneratorURL: a.GeneratorURL,
-		}})
+		}, now, false))
 	}
 	return converted
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/prometheus/alertmanager/eventrecorder"
 	"github.com/prometheus/alertmanager/featurecontrol"
 	"github.com/prometheus/alertmanager/inhibit"
-	"github.com/prometheus/alertmanager/marker"
+	"github.com/prometheus/alertmanager/labelset"
 	"github.com/prometheus/alertmanager/matcher/compat"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/notify"
@@ -56,7 +56,6 @@ type inside struct {
 	silences  *silence.Silences
 	silencer  *silence.Silencer
 	nflog     *nflog.Log
-	groups    marker.GroupMarker
 	api       *api.API
 	mux       http.Handler
 	peer      *cluster.Peer // nil without a cluster
@@ -124,8 +123,8 @@ func newInside(o Options) (_ *inside, err error) {
 	initMatchers(log)
 	in := &inside{
 		opts: o, log: log, born: time.Now(),
-		groups: marker.NewGroupMarker(), metrics: newInsideMetrics(o.Registerer),
-		queue: make(chan []*alert.Alert, 1000),
+		metrics: newInsideMetrics(o.Registerer),
+		queue:   make(chan []*alert.Alert, 1000),
 	}
 	in.receivers.Store(&receiverBook{})
 	// Whatever can be wrong with the configuration is found before anything is
@@ -179,9 +178,9 @@ func newInside(o Options) (_ *inside, err error) {
 	in.pipelines = notify.NewPipelineBuilder(o.Registerer, featurecontrol.NoopFlags{}, recorder)
 	in.dispatch = dispatch.NewDispatcherMetrics(false, o.Registerer, featurecontrol.NoopFlags{})
 	in.api, err = api.New(api.Options{
-		Alerts: in.alerts, Silences: in.silences, GroupMutedFunc: in.groups.Muted, Peer: clusterPeer,
+		Alerts: in.alerts, Silences: in.silences, Peer: clusterPeer,
 		Logger: log.With("part", "api"), Registry: o.Registerer, RequestDuration: in.metrics.requests,
-		GroupFunc: func(ctx context.Context, routes func(*dispatch.Route) bool, alerts func(*alert.Alert, time.Time) bool) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
+		GroupFunc: func(ctx context.Context, routes func(*dispatch.Route) bool, alerts dispatch.AlertFilter) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
 			d := in.dispatcher.Load()
 			if d == nil {
 				return nil, nil, errors.New("delivery is starting")
@@ -260,7 +259,7 @@ func (in *inside) reload(shipped []string) error {
 
 // update tells the API of the configuration.
 func (in *inside) update() {
-	in.api.Update(in.config.Config.Config, func(ctx context.Context, labels model.LabelSet) {
+	in.api.Update(in.config.Config.Config, func(ctx context.Context, labels labelset.LabelSet) {
 		if i := in.inhibitor.Load(); i != nil {
 			i.Mutes(ctx, labels)
 		}
@@ -305,8 +304,9 @@ func (in *inside) startPipeline() {
 	timeout := func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) + wait() }
 
 	inhibitor := inhibit.NewInhibitor(in.alerts, b.InhibitRules, in.log, recorder)
-	pipeline := in.pipelines.New(used, wait, inhibitor, in.silencer, timeinterval.NewIntervener(intervals), in.groups, in.nflog, peer)
-	dispatcher := dispatch.NewDispatcher(in.alerts, routes, pipeline, in.groups, timeout, dispatchMaintenance, nil, in.log, recorder, in.dispatch, b.tmpl)
+	intervener := timeinterval.NewIntervener(intervals)
+	pipeline := in.pipelines.New(used, wait, inhibitor, in.silencer, intervener, in.nflog, peer)
+	dispatcher := dispatch.NewDispatcher(in.alerts, routes, pipeline, intervener, timeout, dispatchMaintenance, nil, in.log, recorder, in.dispatch, b.tmpl)
 	// The inhibitor first, or an alert that it mutes might slip through.
 	go inhibitor.Run()
 	inhibitor.WaitForLoading()

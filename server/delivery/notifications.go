@@ -35,7 +35,9 @@ func (d *Delivery) Notifications(ctx context.Context) (map[string][]Notification
 		return told, nil // nothing has been sent yet
 	}
 	groups, _, err := dispatcher.Groups(ctx, func(*dispatch.Route) bool { return true },
-		func(a *alert.Alert, now time.Time) bool { return !a.ResolvedAt(now) })
+		func(a *alert.Alert, now time.Time) (alert.AlertStatus, bool) {
+			return alert.AlertStatus{}, !a.ResolvedAt(now)
+		})
 	if err != nil {
 		return nil, err
 	}

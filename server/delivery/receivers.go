@@ -66,17 +66,20 @@ func (b *receiverBook) integrations(receiver string) []notify.Integration {
 }
 
 // Notify implements notify.Notifier.
-func (r *recorded) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
-	retry, err := r.inner.Notify(ctx, alerts...)
-	err = r.mask.error(err)
+func (r *recorded) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
+	v := r.inner.Notify(ctx, alerts...)
+	err := r.mask.error(v.Err())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
-		r.failed, r.err = time.Now(), err.Error()
-	} else {
+	if err == nil {
 		r.succeeded = time.Now()
+		return v
 	}
-	return retry, err
+	r.failed, r.err = time.Now(), err.Error()
+	if v.ShouldRetry() {
+		return notify.Retry(v.Delay(), err, v.Reason())
+	}
+	return notify.Unrecoverable(err, v.Reason())
 }
 
 // ReceiverStatus is how one integration of a receiver fares.
@@ -134,7 +137,7 @@ func (b *receiverBook) test(ctx context.Context, receiver string) ([]TestResult,
 			begin := time.Now()
 			ctx, cancel := context.WithTimeout(testContext(ctx, r.receiver, begin), 15*time.Second)
 			defer cancel()
-			_, err := r.Notify(ctx, testAlert(begin))
+			err := r.Notify(ctx, testAlert(begin)).Err()
 			results[i] = TestResult{Receiver: r.receiver, Integration: r.inner.String(), OK: err == nil, Seconds: time.Since(begin).Seconds()}
 			if err != nil {
 				results[i].Error = err.Error()
@@ -146,14 +149,14 @@ func (b *receiverBook) test(ctx context.Context, receiver string) ([]TestResult,
 }
 
 func testAlert(now time.Time) *alert.Alert {
-	return &alert.Alert{UpdatedAt: now, Alert: model.Alert{
+	return alert.New(model.Alert{
 		StartsAt: now, EndsAt: now.Add(5 * time.Minute),
 		Labels: model.LabelSet{"alertname": "Test", "severity": "info"},
 		Annotations: model.LabelSet{
 			"summary":     "Test of clanmon's notifications",
 			"description": "Somebody asked for this message. Nothing is wrong: alerts reach you.",
 		},
-	}}
+	}, now, false)
 }
 
 func testContext(ctx context.Context, receiver string, now time.Time) context.Context {

@@ -72,7 +72,7 @@ func newSim(t testing.TB, o ShippedOptions) *sim {
 	p := parser.NewParser(parser.Options{})
 	s.ruler = New(rules.ManagerOptions{
 		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: p, NameValidationScheme: model.UTF8Validation,
-		Appendable: db, Queryable: db, QueryFunc: rules.EngineQueryFunc(engine, db), OutageTolerance: time.Hour,
+		AppendableV2: db, Queryable: db, QueryFunc: rules.EngineQueryFunc(engine, db), OutageTolerance: time.Hour,
 		ForGracePeriod: 10 * time.Minute, ResendDelay: time.Minute,
 	}, shipped(t, o), s)
 	for _, f := range s.ruler.shipped.files {

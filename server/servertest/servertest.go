@@ -81,7 +81,7 @@ func Options(t testing.TB) (server.Options, *Log) {
 		Query:                       server.QueryOptions{Lookback: 5 * time.Minute, Timeout: time.Minute, Concurrency: 20, MaxSamples: 5e7},
 		Rules:                       server.RuleOptions{OutageTolerance: time.Hour, ForGracePeriod: time.Minute, ResendDelay: time.Minute, MaxConcurrentEvals: 4},
 		MaxNotificationsSubscribers: 4,
-		Parser:                      parser.Options{ExperimentalDurationExpr: true},
+		Parser:                      parser.Options{},
 		Web: web.Options{
 			ListenAddresses: []string{"127.0.0.1:0"}, MaxConnections: 100, ReadTimeout: time.Minute,
 			ExternalURL: &url.URL{Scheme: "http", Host: "test"}, RoutePrefix: "/", CORSOrigin: regexp.MustCompile(".*"),

@@ -131,6 +131,17 @@ func (l *Local) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	return db.AppenderV2(ctx)
 }
 
+// CostSamplingQueryable implements storage.CostSamplingQueryable: what the cost of
+// a query is estimated from. There is none in agent mode and before the database
+// is open.
+func (l *Local) CostSamplingQueryable() (storage.SampleAndChunkQueryable, bool) {
+	db, err := l.openTSDB()
+	if err != nil {
+		return nil, false
+	}
+	return db.CostSamplingQueryable()
+}
+
 // Close closes the database if it is open.
 func (l *Local) Close() error {
 	if db := l.db.Load(); db != nil {
@@ -224,6 +235,10 @@ func (notReadyAppender) Rollback() error { return tsdb.ErrNotReady }
 type notReadyAppenderV2 struct{}
 
 func (notReadyAppenderV2) Append(storage.SeriesRef, labels.Labels, int64, int64, float64, *histogram.Histogram, *histogram.FloatHistogram, storage.AOptions) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppenderV2) AppendExemplars(storage.SeriesRef, labels.Labels, []exemplar.Exemplar) (storage.SeriesRef, error) {
 	return 0, tsdb.ErrNotReady
 }
 

@@ -156,6 +156,14 @@ func (s *Store) ApplyConfig(cfg *config.Config) error {
 	return nil
 }
 
+// CostSamplingQueryable implements storage.CostSamplingQueryable.
+func (s *Store) CostSamplingQueryable() (storage.SampleAndChunkQueryable, bool) {
+	if all, ok := s.Storage.(storage.CostSamplingQueryable); ok {
+		return all.CostSamplingQueryable()
+	}
+	return nil, false
+}
+
 // ApplyRemote hands the remote_write and remote_read sections of cfg to the
 // remote storage.
 func (s *Store) ApplyRemote(cfg *config.Config) error { return s.remote.ApplyConfig(cfg) }

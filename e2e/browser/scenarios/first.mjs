@@ -9,7 +9,7 @@ export default async function first(browser) {
   await page.goto('/targets');
   await page.see(/3 targets in 3 jobs/);
   await page.goto('/status');
-  await page.see('3.15.0');
+  await page.see('3.16.0');
   await page.goto('/config');
   await page.see('job_name: systemd');
   await page.goto('/flags?q=storage.tsdb.path');

@@ -88,7 +88,7 @@ export default async function pages(browser, { base }) {
   await page.goto('/alerts?state=pending');
   await page.see('NotYet');
   await page.goto('/status');
-  await page.see('3.15.0', /Series in memory/);
+  await page.see('3.16.0', /Series in memory/);
   await page.goto('/tsdb-status');
   await page.see(/Series per metric|metric/i);
   await page.goto('/config');

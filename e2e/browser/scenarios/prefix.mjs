@@ -8,7 +8,7 @@ export default async function prefix(browser) {
     await page.settle();
   }
   await page.goto('/mon/status');
-  await page.see('3.15.0');
+  await page.see('3.16.0');
   await page.goto('/mon/graph?g0.expr=vector(7)&g0.tab=1');
   page.check(new URL(page.p.url()).pathname === '/mon/query', `/graph leads to ${page.p.url()}`);
 }

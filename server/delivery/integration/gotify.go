@@ -60,14 +60,14 @@ func NewGotify(c *GotifyConfig, t *template.Template, l *slog.Logger) (notify.No
 	return &gotify{s, c}, err
 }
 
-func (g *gotify) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+func (g *gotify) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
 	title, text, err := g.texts(ctx, alerts)
 	if err != nil {
-		return false, err
+		return failed(err)
 	}
 	token, err := secret(g.conf.Token, g.conf.TokenFile)
 	if err != nil {
-		return false, err
+		return failed(err)
 	}
 	// Its Android app makes a noise from 4 on and pops up from 8 on.
 	priority := map[string]int{"critical": 8, "warning": 5, "info": 2, "": 1}[worst(alerts)]
@@ -81,6 +81,5 @@ func (g *gotify) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, erro
 	if link := g.tmpl.ExternalURL.String(); link != "" {
 		message["extras"] = map[string]any{"client::notification": map[string]any{"click": map[string]any{"url": strings.TrimSuffix(link, "/") + "/alerts"}}}
 	}
-	retry, _, err := g.sendJSON(ctx, http.MethodPost, g.conf.URL+"/message", map[string]string{"X-Gotify-Key": token}, message)
-	return retry, err
+	return g.sendJSON(ctx, http.MethodPost, g.conf.URL+"/message", map[string]string{"X-Gotify-Key": token}, message)
 }

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/prometheus/alertmanager/alert"
 	amcommon "github.com/prometheus/alertmanager/config/common"
@@ -101,38 +102,54 @@ func (s sender) texts(ctx context.Context, alerts []*alert.Alert) (title, messag
 	return title, message, nil
 }
 
-// send makes a request and says whether it may be repeated. 429 may: all three
-// services limit rates, and the answer to that is patience.
-func (s sender) send(req *http.Request) (retry bool, body []byte, err error) {
+// failed is the verdict on a notification for which nothing was sent.
+func failed(err error) notify.NotifyVerdict { return notify.Unrecoverable(err, notify.DefaultReason) }
+
+// about says in a failed verdict what was being done.
+func about(what string, v notify.NotifyVerdict) notify.NotifyVerdict {
+	err := fmt.Errorf("%s: %w", what, v.Err())
+	if v.ShouldRetry() {
+		return notify.Retry(v.Delay(), err, v.Reason())
+	}
+	return notify.Unrecoverable(err, v.Reason())
+}
+
+// send makes a request; the verdict says whether it may be repeated, and when.
+// 429 may: all three services limit rates, and the answer to that is patience.
+func (s sender) send(req *http.Request) (body []byte, v notify.NotifyVerdict) {
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return true, nil, notify.RedactURL(err)
+		return nil, notify.Retry(0, notify.RedactURL(err), notify.DefaultReason)
 	}
 	defer notify.Drain(resp)
+	received := time.Now()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
-		return true, nil, fmt.Errorf("read answer: %w", err)
+		return nil, notify.Retry(0, fmt.Errorf("read answer: %w", err), notify.DefaultReason)
 	}
 	switch {
 	case resp.StatusCode/100 == 2:
-		return false, body, nil
+		return body, notify.Success()
 	case resp.StatusCode/100 == 3:
 		err = fmt.Errorf("answer %s to %q: redirects are not followed, name that address", resp.Status, resp.Header.Get("Location"))
 	default:
 		err = fmt.Errorf("answer %s: %s", resp.Status, strings.TrimSpace(string(body[:min(len(body), 300)])))
 	}
 	reason := notify.GetFailureReasonFromStatusCode(resp.StatusCode)
-	return resp.StatusCode/100 == 5 || resp.StatusCode == http.StatusTooManyRequests, nil, notify.NewErrorWithReason(reason, err)
+	if resp.StatusCode/100 == 5 || resp.StatusCode == http.StatusTooManyRequests {
+		return nil, notify.Retry(notify.ParseRetryAfter(resp.Header, received), err, reason)
+	}
+	return nil, notify.Unrecoverable(err, reason)
 }
 
-func (s sender) sendJSON(ctx context.Context, method, to string, headers map[string]string, message any) (retry bool, answer []byte, err error) {
+func (s sender) sendJSON(ctx context.Context, method, to string, headers map[string]string, message any) notify.NotifyVerdict {
 	text, err := json.Marshal(message)
 	if err != nil {
-		return false, nil, err
+		return failed(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(text))
 	if err != nil {
-		return false, nil, notify.RedactURL(err)
+		return failed(notify.RedactURL(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "clanmon")
@@ -141,7 +158,8 @@ func (s sender) sendJSON(ctx context.Context, method, to string, headers map[str
 			req.Header.Set(name, value)
 		}
 	}
-	return s.send(req)
+	_, v := s.send(req)
+	return v
 }
 
 // secret reads the secret of a receiver.

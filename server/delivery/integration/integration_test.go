@@ -105,11 +105,11 @@ func receivers(t *testing.T, base string) map[string]notify.Notifier {
 }
 
 func firing(name, severity, summary string) *alert.Alert {
-	return &alert.Alert{Alert: model.Alert{
+	return alert.New(model.Alert{
 		StartsAt: time.Now(), EndsAt: time.Now().Add(time.Hour),
 		Labels:      model.LabelSet{"alertname": model.LabelValue(name), "severity": model.LabelValue(severity), "machine": "web1"},
 		Annotations: model.LabelSet{"summary": model.LabelValue(summary), "description": model.LabelValue(summary + " <b>why</b>")},
-	}}
+	}, time.Now(), false)
 }
 
 func resolved(a *alert.Alert) *alert.Alert {
@@ -132,7 +132,7 @@ func TestWhatIsSent(t *testing.T) {
 	all := receivers(t, s.URL)
 	a := firing("UnitFailed", "critical", "web1: nginx.service has failed")
 
-	_, err := all["ntfy"].Notify(notification(t), a)
+	err := all["ntfy"].Notify(notification(t), a).Err()
 	require.NoError(t, err)
 	q := s.got[len(s.got)-1]
 	require.Equal(t, "POST /", q.method+" "+q.path)
@@ -142,7 +142,7 @@ func TestWhatIsSent(t *testing.T) {
 		"priority": 5.0, "tags": []any{"rotating_light"}, "click": "https://mon.example.org/alerts",
 	}, q.body)
 
-	_, err = all["gotify"].Notify(notification(t), a)
+	err = all["gotify"].Notify(notification(t), a).Err()
 	require.NoError(t, err)
 	q = s.got[len(s.got)-1]
 	require.Equal(t, "POST /message", q.method+" "+q.path)
@@ -150,7 +150,7 @@ func TestWhatIsSent(t *testing.T) {
 	require.Equal(t, "Critical: web1: nginx.service has failed", q.body["title"])
 	require.EqualValues(t, 8, q.body["priority"])
 
-	_, err = all["matrix"].Notify(notification(t), a)
+	err = all["matrix"].Notify(notification(t), a).Err()
 	require.NoError(t, err)
 	q = s.got[len(s.got)-1]
 	require.Equal(t, "PUT", q.method)
@@ -164,7 +164,7 @@ func TestTextsOfManyAndOfTheEnd(t *testing.T) {
 	s := newService(t)
 	n := receivers(t, s.URL)["ntfy"]
 	send := func(alerts ...*alert.Alert) map[string]any {
-		_, err := n.Notify(notification(t), alerts...)
+		err := n.Notify(notification(t), alerts...).Err()
 		require.NoError(t, err)
 		return s.got[len(s.got)-1].body
 	}
@@ -189,11 +189,11 @@ func TestAttemptsOfOneNotificationAreOneMatrixMessage(t *testing.T) {
 	m := receivers(t, s.URL)["matrix"]
 	a := firing("A", "warning", "one")
 	for range 2 {
-		_, err := m.Notify(notification(t), a)
+		err := m.Notify(notification(t), a).Err()
 		require.NoError(t, err)
 	}
 	require.Equal(t, s.got[0].path, s.got[1].path)
-	_, err := m.Notify(notify.WithNow(notification(t), time.Unix(2, 0)), a)
+	err := m.Notify(notify.WithNow(notification(t), time.Unix(2, 0)), a).Err()
 	require.NoError(t, err)
 	require.NotEqual(t, s.got[0].path, s.got[2].path, "a later notification is another message")
 }
@@ -205,7 +205,7 @@ func TestMatrixAliasIsLookedUpOnce(t *testing.T) {
 	m, err := NewMatrix(c, texts(t), promslog.NewNopLogger())
 	require.NoError(t, err)
 	for range 2 {
-		_, err = m.Notify(notification(t), firing("A", "warning", "one"))
+		err = m.Notify(notification(t), firing("A", "warning", "one")).Err()
 		require.NoError(t, err)
 	}
 	require.Len(t, s.got, 3)
@@ -218,10 +218,10 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	for name, n := range receivers(t, s.URL) {
 		for code, retry := range map[int]bool{429: true, 500: true, 503: true, 400: false, 401: false, 404: false, 307: false} {
 			s.code = code
-			again, err := n.Notify(notification(t), firing("A", "warning", "one"))
-			require.Error(t, err, "%s %d", name, code)
-			require.Equal(t, retry, again, "%s %d", name, code)
-			require.NotContains(t, err.Error(), token)
+			verdict := n.Notify(notification(t), firing("A", "warning", "one"))
+			require.Error(t, verdict.Err(), "%s %d", name, code)
+			require.Equal(t, retry, verdict.ShouldRetry(), "%s %d", name, code)
+			require.NotContains(t, verdict.Err().Error(), token)
 		}
 	}
 }
@@ -244,11 +244,11 @@ func TestBrokenConnections(t *testing.T) {
 	for _, base := range []string{hangUp.URL, "http://" + silent.Addr().String(), "http://" + gone.Addr().String()} {
 		for name, n := range receivers(t, base) {
 			ctx, cancel := context.WithTimeout(notification(t), 100*time.Millisecond)
-			again, err := n.Notify(ctx, firing("A", "warning", "one"))
+			verdict := n.Notify(ctx, firing("A", "warning", "one"))
 			cancel()
-			require.Error(t, err, name)
-			require.True(t, again, "%s: %v", name, err)
-			require.NotContains(t, err.Error(), token)
+			require.Error(t, verdict.Err(), name)
+			require.True(t, verdict.ShouldRetry(), "%s: %v", name, verdict.Err())
+			require.NotContains(t, verdict.Err().Error(), token)
 		}
 	}
 }
@@ -259,9 +259,9 @@ func TestMissingSecretIsNamedAndNotTriedAgain(t *testing.T) {
 	require.NoError(t, yaml.UnmarshalStrict([]byte("{url: '"+s.URL+"', token_file: /does/not/exist}"), c))
 	n, err := NewGotify(c, texts(t), promslog.NewNopLogger())
 	require.NoError(t, err)
-	again, err := n.Notify(notification(t), firing("A", "warning", "one"))
-	require.ErrorContains(t, err, "/does/not/exist")
-	require.False(t, again)
+	verdict := n.Notify(notification(t), firing("A", "warning", "one"))
+	require.ErrorContains(t, verdict.Err(), "/does/not/exist")
+	require.False(t, verdict.ShouldRetry())
 	require.Empty(t, s.got)
 }
 
@@ -271,7 +271,7 @@ func TestNtfyPassword(t *testing.T) {
 	require.NoError(t, yaml.UnmarshalStrict([]byte("{url: '"+s.URL+"', topic: a, username: me, password: pw}"), c))
 	n, err := NewNtfy(c, texts(t), promslog.NewNopLogger())
 	require.NoError(t, err)
-	_, err = n.Notify(notification(t), firing("A", "warning", "one"))
+	err = n.Notify(notification(t), firing("A", "warning", "one")).Err()
 	require.NoError(t, err)
 	r := &http.Request{Header: s.got[0].header}
 	user, password, ok := r.BasicAuth()
@@ -281,7 +281,7 @@ func TestNtfyPassword(t *testing.T) {
 
 func TestLongMessagesAreCut(t *testing.T) {
 	s := newService(t)
-	_, err := receivers(t, s.URL)["ntfy"].Notify(notification(t), firing("A", "warning", strings.Repeat("ä", 10000)))
+	err := receivers(t, s.URL)["ntfy"].Notify(notification(t), firing("A", "warning", strings.Repeat("ä", 10000))).Err()
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(s.got[0].body["message"].(string)), ntfyMaxBytes)
 }
@@ -290,10 +290,10 @@ func TestHeartbeatBeatsWhileTheAlertFires(t *testing.T) {
 	s := newService(t)
 	h, err := NewHeartbeat(s.URL+"/ping/1", "", texts(t), promslog.NewNopLogger())
 	require.NoError(t, err)
-	_, err = h.Notify(notification(t), firing("Watchdog", "none", "x"))
+	err = h.Notify(notification(t), firing("Watchdog", "none", "x")).Err()
 	require.NoError(t, err)
 	require.Equal(t, "GET /ping/1", s.got[0].method+" "+s.got[0].path)
-	_, err = h.Notify(notification(t), resolved(firing("Watchdog", "none", "x")))
+	err = h.Notify(notification(t), resolved(firing("Watchdog", "none", "x"))).Err()
 	require.NoError(t, err)
 	require.Len(t, s.got, 1, "an alert that ended is no sign of life")
 	_, err = NewHeartbeat("hc.example.org", "", texts(t), promslog.NewNopLogger())
@@ -324,7 +324,7 @@ func TestSecretsAreMaskedWhereAConfigurationIsShown(t *testing.T) {
 
 func TestLog(t *testing.T) {
 	var out bytes.Buffer
-	_, err := NewLog(promslog.New(&promslog.Config{Writer: &out})).Notify(t.Context(), firing("A", "warning", "one burns"))
+	err := NewLog(promslog.New(&promslog.Config{Writer: &out})).Notify(t.Context(), firing("A", "warning", "one burns")).Err()
 	require.NoError(t, err)
 	require.Contains(t, out.String(), "one burns")
 }

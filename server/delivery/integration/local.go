@@ -18,12 +18,12 @@ type logger struct{ log *slog.Logger }
 // NewLog returns a receiver that writes each alert as a line of the log.
 func NewLog(l *slog.Logger) notify.Notifier { return logger{l} }
 
-func (l logger) Notify(_ context.Context, alerts ...*alert.Alert) (bool, error) {
+func (l logger) Notify(_ context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
 	for _, a := range alerts {
 		l.log.Info("Alert", "status", a.Status(), "alertname", a.Name(), "severity", a.Labels["severity"],
 			"machine", a.Labels["machine"], "summary", a.Annotations["summary"], "since", a.StartsAt)
 	}
-	return false, nil
+	return notify.Success()
 }
 
 type heartbeat struct {
@@ -44,23 +44,23 @@ func NewHeartbeat(url, file string, t *template.Template, l *slog.Logger) (notif
 	return &heartbeat{s, url, file}, err
 }
 
-func (h *heartbeat) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+func (h *heartbeat) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
 	if worst(alerts) == "" {
-		return false, nil
+		return notify.Success()
 	}
 	to := h.url
 	if h.file != "" {
 		text, err := os.ReadFile(h.file)
 		if err != nil {
-			return false, err
+			return failed(err)
 		}
 		to = strings.TrimSpace(string(text))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
-		return false, notify.RedactURL(err)
+		return failed(notify.RedactURL(err))
 	}
 	req.Header.Set("User-Agent", "clanmon")
-	retry, _, err := h.send(req)
-	return retry, err
+	_, v := h.send(req)
+	return v
 }

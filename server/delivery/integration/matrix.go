@@ -71,19 +71,19 @@ func NewMatrix(c *MatrixConfig, t *template.Template, l *slog.Logger) (notify.No
 	return &matrix{sender: s, conf: c}, err
 }
 
-func (m *matrix) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+func (m *matrix) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
 	title, text, err := m.texts(ctx, alerts)
 	if err != nil {
-		return false, err
+		return failed(err)
 	}
 	token, err := secret(m.conf.Token, m.conf.TokenFile)
 	if err != nil {
-		return false, err
+		return failed(err)
 	}
 	headers := map[string]string{"Authorization": "Bearer " + token}
-	room, retry, err := m.roomID(ctx, headers)
-	if err != nil {
-		return retry, err
+	room, v := m.roomID(ctx, headers)
+	if v.Err() != nil {
+		return v
 	}
 	sign := map[string]string{"critical": "🚨", "warning": "⚠️", "info": "ℹ️", "": "✅"}[worst(alerts)]
 	formatted := "<strong>" + sign + " " + html.EscapeString(title) + "</strong>"
@@ -94,8 +94,7 @@ func (m *matrix) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, erro
 	}
 	message := map[string]string{"msgtype": m.conf.MsgType, "body": plain, "format": "org.matrix.custom.html", "formatted_body": formatted}
 	path := "/_matrix/client/v3/rooms/" + url.PathEscape(room) + "/send/m.room.message/" + transaction(ctx, room, alerts)
-	retry, _, err = m.sendJSON(ctx, http.MethodPut, m.conf.URL+path, headers, message)
-	return retry, err
+	return m.sendJSON(ctx, http.MethodPut, m.conf.URL+path, headers, message)
 }
 
 // transaction is the same for every attempt of one notification, so that the
@@ -111,32 +110,32 @@ func transaction(ctx context.Context, room string, alerts []*alert.Alert) string
 	return "clanmon-" + hex.EncodeToString(sum.Sum(nil)[:12])
 }
 
-func (m *matrix) roomID(ctx context.Context, headers map[string]string) (id string, retry bool, err error) {
+func (m *matrix) roomID(ctx context.Context, headers map[string]string) (id string, v notify.NotifyVerdict) {
 	if strings.HasPrefix(m.conf.Room, "!") {
-		return m.conf.Room, false, nil
+		return m.conf.Room, notify.Success()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.room != "" {
-		return m.room, false, nil
+		return m.room, notify.Success()
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.conf.URL+"/_matrix/client/v3/directory/room/"+url.PathEscape(m.conf.Room), nil)
 	if err != nil {
-		return "", false, notify.RedactURL(err)
+		return "", failed(notify.RedactURL(err))
 	}
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
-	retry, body, err := m.send(req)
-	if err != nil {
-		return "", retry, fmt.Errorf("look up room %s: %w", m.conf.Room, err)
+	body, v := m.send(req)
+	if v.Err() != nil {
+		return "", about("look up room "+m.conf.Room, v)
 	}
 	var answer struct {
 		ID string `json:"room_id"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.ID == "" {
-		return "", false, fmt.Errorf("look up room %s: the answer has no room_id", m.conf.Room)
+		return "", failed(fmt.Errorf("look up room %s: the answer has no room_id", m.conf.Room))
 	}
 	m.room = answer.ID
-	return m.room, false, nil
+	return m.room, notify.Success()
 }

@@ -73,14 +73,14 @@ func NewNtfy(c *NtfyConfig, t *template.Template, l *slog.Logger) (notify.Notifi
 // ntfy turns longer messages into attachments.
 const ntfyMaxBytes = 4096
 
-func (n *ntfy) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error) {
+func (n *ntfy) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
 	title, text, err := n.texts(ctx, alerts)
 	if err != nil {
-		return false, err
+		return failed(err)
 	}
 	authorization, err := n.authorization()
 	if err != nil {
-		return false, err
+		return failed(err)
 	}
 	priority, tag := 2, "white_check_mark"
 	switch worst(alerts) {
@@ -100,8 +100,7 @@ func (n *ntfy) Notify(ctx context.Context, alerts ...*alert.Alert) (bool, error)
 	if link := n.tmpl.ExternalURL.String(); link != "" {
 		message["click"] = strings.TrimSuffix(link, "/") + "/alerts"
 	}
-	retry, _, err := n.sendJSON(ctx, http.MethodPost, n.conf.URL+"/", map[string]string{"Authorization": authorization}, message)
-	return retry, err
+	return n.sendJSON(ctx, http.MethodPost, n.conf.URL+"/", map[string]string{"Authorization": authorization}, message)
 }
 
 func (n *ntfy) authorization() (string, error) {
