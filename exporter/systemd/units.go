@@ -33,6 +33,7 @@ type unitsCollector struct {
 	manager *units.Manager
 	wanted  func(unit string) bool
 	descs   map[string]*prometheus.Desc
+	timers  *timers
 
 	all      bool // all of upstream's series, also those that say nothing
 	restarts bool
@@ -42,7 +43,7 @@ type unitsCollector struct {
 var fqName = regexp.MustCompile(`fqName: "([^"]+)"`)
 
 func newUnitsCollector(upstream prometheus.Collector, m *units.Manager, wanted func(string) bool) *unitsCollector {
-	c := &unitsCollector{manager: m, wanted: wanted, descs: map[string]*prometheus.Desc{}}
+	c := &unitsCollector{manager: m, wanted: wanted, descs: map[string]*prometheus.Desc{}, timers: newTimers()}
 	described := make(chan *prometheus.Desc)
 	go func() {
 		defer close(described)
@@ -74,6 +75,7 @@ func (c *unitsCollector) Collect(ctx context.Context, ch chan<- prometheus.Metri
 	for _, u := range s.Units {
 		c.unit(u, send)
 	}
+	c.timers.collect(s.Units, ch)
 	return err
 }
 

@@ -56,10 +56,13 @@ const (
 // type of a unit; "" has those of all types.
 var lasting = map[string][]string{
 	"":        {"ActiveEnterTimestamp", "ActiveExitTimestamp", "InactiveEnterTimestamp", "InactiveExitTimestamp"},
-	"service": {"Type", "NRestarts", "TasksMax", "ControlGroup", "IPAccounting"},
+	"service": {"Type", "NRestarts", "TasksMax", "ControlGroup", "IPAccounting", "Result"},
 	"mount":   {"Type"},
-	"timer":   {"LastTriggerUSec"},
-	"socket":  {"Accept", "NAccepted", "NConnections", "NRefused"},
+	"timer": {
+		"LastTriggerUSec", "LastTriggerUSecMonotonic", "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
+		"TimersCalendar", "TimersMonotonic", "AccuracyUSec", "RandomizedDelayUSec", "Unit",
+	},
+	"socket": {"Accept", "NAccepted", "NConnections", "NRefused"},
 }
 
 var (
@@ -71,10 +74,16 @@ var (
 type Unit struct {
 	Name, Type string
 	State      string // its ActiveState
+	Sub        string // its SubState
 
-	sub        string
 	path       dbus.ObjectPath
 	properties map[string]any
+}
+
+// New returns a unit with these properties, which are as the D-Bus library decodes
+// them.
+func New(name, state, sub string, properties map[string]any) *Unit {
+	return &Unit{Name: name, Type: name[strings.LastIndexByte(name, '.')+1:], State: state, Sub: sub, properties: properties}
 }
 
 // Number is a numeric property; false where systemd has not got it.
@@ -100,6 +109,12 @@ func (u *Unit) Limited(property string) (float64, bool) {
 func (u *Unit) Text(property string) (string, bool) {
 	v, ok := u.properties[property].(string)
 	return v, ok
+}
+
+// Rows is a property that is an array of structures.
+func (u *Unit) Rows(property string) [][]any {
+	rows, _ := u.properties[property].([][]any)
+	return rows
 }
 
 // Is is a property that is true or false, false where there is none.
@@ -245,7 +260,7 @@ func (m *Manager) snapshot(ctx context.Context, wanted func(unit string) bool) (
 	for _, l := range listed {
 		s.States[l.ActiveState]++
 		u := m.known[l.Name]
-		if u != nil && (u.State != l.ActiveState || u.sub != l.SubState || u.path != l.Path) {
+		if u != nil && (u.State != l.ActiveState || u.Sub != l.SubState || u.path != l.Path) {
 			u = nil
 		}
 		if u != nil {
@@ -255,7 +270,8 @@ func (m *Manager) snapshot(ctx context.Context, wanted func(unit string) bool) (
 			continue
 		}
 		if u == nil {
-			u = &Unit{Name: l.Name, Type: l.Name[strings.LastIndexByte(l.Name, '.')+1:], State: l.ActiveState, sub: l.SubState, path: l.Path}
+			u = New(l.Name, l.ActiveState, l.SubState, nil)
+			u.path = l.Path
 			ask = append(ask, u)
 		}
 		s.Units = append(s.Units, u)
@@ -319,7 +335,11 @@ func (m *Manager) ask(ctx context.Context, units []*Unit) (left int) {
 			for u := range queue {
 				got := map[string]any{}
 				m.get(ctx, u, "Unit", lasting[""], got)
-				m.get(ctx, u, u.Type, lasting[u.Type], got)
+				if u.Type == "timer" {
+					m.getAll(ctx, u, u.Type, lasting[u.Type], got)
+				} else {
+					m.get(ctx, u, u.Type, lasting[u.Type], got)
+				}
 				if ctx.Err() == nil {
 					u.properties = got
 				}
@@ -339,6 +359,22 @@ func (m *Manager) ask(ctx context.Context, units []*Unit) (left int) {
 	return left
 }
 
+// getAll asks for all properties of a small interface at once, and keeps some.
+func (m *Manager) getAll(ctx context.Context, u *Unit, kind string, names []string, into map[string]any) {
+	var all map[string]dbus.Variant
+	if err := m.conn.Object(name, u.path).CallWithContext(ctx, properties+".GetAll", 0, interfaceOf(kind)).Store(&all); err != nil {
+		return
+	}
+	for _, n := range names {
+		if v, ok := all[n]; ok {
+			into[n] = v.Value()
+		}
+	}
+}
+
+// interfaceOf is the D-Bus interface of a type of units.
+func interfaceOf(kind string) string { return name + "." + strings.ToUpper(kind[:1]) + kind[1:] }
+
 // get asks for properties one by one: all of a unit are hundreds, some of which
 // cost systemd dearly. One that systemd has not got is left out; so are all, if
 // the unit has gone meanwhile.
@@ -347,7 +383,7 @@ func (m *Manager) get(ctx context.Context, u *Unit, kind string, names []string,
 		return
 	}
 	object := m.conn.Object(name, u.path)
-	iface := name + "." + strings.ToUpper(kind[:1]) + kind[1:]
+	iface := interfaceOf(kind)
 	for _, n := range names {
 		if ctx.Err() != nil {
 			return

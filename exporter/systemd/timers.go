@@ -1,0 +1,202 @@
+package systemd
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/clanmon/clanmon/exporter/internal/units"
+)
+
+var (
+	overdueDesc = prometheus.NewDesc("clanmon_systemd_timer_overdue_seconds", "How late an active timer is, by its own schedule: 0 if it is not.", []string{"name"}, nil)
+	elapseDesc  = prometheus.NewDesc("clanmon_systemd_timer_next_elapse_timestamp_seconds", "When the timer is going to trigger its unit.", []string{"name"}, nil)
+	resultDesc  = prometheus.NewDesc("clanmon_systemd_timer_last_result", "How the last run of the unit ended that the timer triggers, as systemd names it; the value is always 1.", []string{"name", "unit", "result"}, nil)
+)
+
+const (
+	// longRun is how long a service may run that a timer is to start again.
+	longRun = 24 * 3600
+	// leeway is for systemd to act, beside a timer's own accuracy and random delay.
+	leeway = 10
+)
+
+// clocks are the clocks by which timers go, in seconds.
+type clocks struct {
+	real      float64 // Unix time
+	monotonic float64 // since boot, without the time asleep
+	asleep    float64 // since boot
+}
+
+func readClocks() clocks {
+	read := func(id int32) float64 {
+		var t unix.Timespec
+		_ = unix.ClockGettime(id, &t) // no kernel lacks these
+		return float64(t.Sec) + float64(t.Nsec)/1e9
+	}
+	monotonic := read(unix.CLOCK_MONOTONIC)
+	return clocks{read(unix.CLOCK_REALTIME), monotonic, read(unix.CLOCK_BOOTTIME) - monotonic}
+}
+
+// timers judges timers by what systemd knows of them. It remembers when the machine
+// last woke up: what was due while it slept is not late.
+type timers struct {
+	clocks func() clocks
+	zone   *time.Location
+
+	asleep float64 // as last seen; negative before
+	woken  float64 // Unix time, 0 if not known to have slept
+}
+
+func newTimers() *timers { return &timers{clocks: readClocks, zone: time.Local, asleep: -1} }
+
+// collect sends the metrics of all timers among the units.
+func (t *timers) collect(all []*units.Unit, ch chan<- prometheus.Metric) {
+	now := t.clocks()
+	if t.asleep >= 0 && now.asleep > t.asleep+1 {
+		t.woken = now.real
+	}
+	t.asleep = now.asleep
+	byName := map[string]*units.Unit{}
+	for _, u := range all {
+		byName[u.Name] = u
+	}
+	send := func(desc *prometheus.Desc, value float64, labels ...string) {
+		if m, err := prometheus.NewConstMetric(desc, prometheus.GaugeValue, value, labels...); err == nil {
+			ch <- m
+		}
+	}
+	for _, u := range all {
+		if u.Type != "timer" || u.State != "active" {
+			continue
+		}
+		if _, known := u.Number("LastTriggerUSec"); !known {
+			continue // there was no time to ask
+		}
+		name, _ := u.Text("Unit")
+		triggered := byName[name]
+		send(overdueDesc, math.Floor(t.overdue(u, triggered, now)), u.Name)
+		if at, ok := nextElapse(u, now); ok {
+			send(elapseDesc, math.Round(at), u.Name)
+		}
+		// Before its first run since boot, and while it runs, it says "success".
+		if result, ok := result(triggered); ok {
+			send(resultDesc, 1, u.Name, name, result)
+		}
+	}
+}
+
+func result(u *units.Unit) (string, bool) {
+	if u == nil || running(u) || seconds(u, "InactiveExitTimestamp") == 0 {
+		return "", false
+	}
+	return u.Text("Result")
+}
+
+func running(u *units.Unit) bool {
+	return u.State == "active" || u.State == "activating" || u.State == "deactivating" || u.State == "reloading"
+}
+
+// seconds is a time, or a span of it, that systemd has in microseconds; 0 if there is
+// none.
+func seconds(u *units.Unit, property string) float64 {
+	v, _ := u.Limited(property)
+	return v / 1e6
+}
+
+// nextElapse is when a timer that waits is to trigger.
+func nextElapse(u *units.Unit, now clocks) (float64, bool) {
+	if u.Sub != "waiting" {
+		return 0, false // what systemd says then is of the past
+	}
+	at := math.Inf(1)
+	if real := seconds(u, "NextElapseUSecRealtime"); real > 0 {
+		at = real
+	}
+	if monotonic := seconds(u, "NextElapseUSecMonotonic"); monotonic > 0 {
+		at = min(at, now.real+monotonic-now.monotonic)
+	}
+	return at, !math.IsInf(at, 1)
+}
+
+// overdue is how many seconds a timer is late: its next elapse has passed, what it
+// triggers does not end, or two runs have been left out.
+func (t *timers) overdue(u, triggered *units.Unit, now clocks) float64 {
+	patience := seconds(u, "AccuracyUSec") + seconds(u, "RandomizedDelayUSec") + leeway
+	var late float64
+	if next, ok := nextElapse(u, now); ok {
+		late = now.real - max(next, t.woken) - patience
+	}
+	second, recurs := t.second(u, triggered, now)
+	if !recurs {
+		return max(late, 0)
+	}
+	late = max(late, now.real-second-patience)
+	if u.Sub == "running" && triggered != nil && running(triggered) {
+		if since := seconds(triggered, "InactiveExitTimestamp"); since > 0 {
+			late = max(late, now.real-max(since, t.woken)-longRun)
+		}
+	}
+	return max(late, 0)
+}
+
+// second is when the timer should have run for the second time since its last run,
+// its activation, or the machine's awakening, whichever was last. A timer that does
+// not recur, or of which that is not known, has none.
+func (t *timers) second(u, triggered *units.Unit, now clocks) (at float64, ok bool) {
+	at = math.Inf(1)
+	begin := max(seconds(u, "ActiveEnterTimestamp"), t.woken)
+	last := max(seconds(u, "LastTriggerUSec"), begin)
+	for _, row := range u.Rows("TimersCalendar") {
+		if len(row) < 2 {
+			continue
+		}
+		text, _ := row[1].(string)
+		c := parseCalendar(text, t.zone)
+		if c == nil {
+			continue
+		}
+		first := c.next(time.Unix(int64(last), 0))
+		if first.IsZero() {
+			continue
+		}
+		if second := c.next(first); !second.IsZero() {
+			at = min(at, float64(second.Unix()))
+		}
+	}
+	// These go by a clock that stands still while the machine sleeps.
+	if monotonic := seconds(u, "LastTriggerUSecMonotonic"); monotonic > 0 {
+		begin = max(begin, now.real-(now.monotonic-monotonic))
+	}
+	gap := math.Inf(1)
+	for _, row := range u.Rows("TimersMonotonic") {
+		if len(row) < 3 {
+			continue
+		}
+		base, _ := row[0].(string)
+		usec, _ := row[1].(uint64)
+		elapse, _ := row[2].(uint64)
+		switch base {
+		case "OnUnitActiveUSec":
+			if triggered != nil { // it may have been started without the timer
+				begin = max(begin, seconds(triggered, "InactiveExitTimestamp"))
+			}
+			gap = min(gap, float64(usec)/1e6)
+		case "OnUnitInactiveUSec":
+			// It counts from the end of a run.
+			if triggered == nil || running(triggered) {
+				continue
+			}
+			begin = max(begin, seconds(triggered, "InactiveEnterTimestamp"))
+			gap = min(gap, float64(usec)/1e6)
+		default: // once after boot, after systemd's start, or after the timer's
+			if elapse != 0 && elapse != math.MaxUint64 {
+				begin = max(begin, now.real+float64(elapse)/1e6-now.monotonic)
+			}
+		}
+	}
+	at = min(at, begin+2*gap)
+	return at, !math.IsInf(at, 1)
+}
