@@ -208,3 +208,49 @@ func TestThousandsOfUnits(t *testing.T) {
 	require.Contains(t, text, fmt.Sprintf(`systemd_unit_state{name=%q,state="active",type="target"} 1`, odd))
 	require.Len(t, families(t, text)["systemd_unit_state"].Metric, strings.Count(text, "\nsystemd_unit_state{"))
 }
+
+// Timers of a real systemd, on a machine that nobody has watched before: one whose
+// service hangs and one that nothing starts are late, the others are not.
+func TestTimersThatAreLate(t *testing.T) {
+	t.Parallel()
+	b := harness.NewBox(t)
+	b.Exec("sh", "-c", `cd /run/systemd/system
+		timer() { printf '[Timer]\nAccuracySec=1us\n%s\n' "$2" > $1.timer; printf '[Service]\nType=oneshot\n%s\n' "$3" > $1.service; }
+		timer hangs 'OnCalendar=*:*:0/1' 'ExecStart=/bin/sleep infinity'
+		timer never 'OnUnitActiveSec=1s' 'ExecStart=/bin/true'
+		timer fails 'OnActiveSec=0' 'ExecStart=/bin/false'
+		timer works 'OnCalendar=*:*:0/1' 'ExecStart=/bin/true'
+		timer waits 'OnCalendar=2099-01-01' 'ExecStart=/bin/true'
+		systemctl daemon-reload; systemctl start hangs.timer never.timer fails.timer works.timer waits.timer`)
+	e := harness.StartKinds(t, []string{"systemd"}, []string{b.Bus()}, "--systemd.collector.disable-resources")
+	metric := func(series string) (float64, error) {
+		return harness.MetricIn(e.Metrics("systemd"), "clanmon_systemd_timer_"+series)
+	}
+	harness.Eventually(t, harness.Patience, func() error {
+		for _, name := range []string{"hangs", "never"} {
+			if late, err := metric(fmt.Sprintf(`overdue_seconds{name="%s.timer"}`, name)); err != nil || late < 2 {
+				return fmt.Errorf("%s is late by %v (%v)", name, late, err)
+			}
+		}
+		return nil
+	})
+	for _, name := range []string{"fails", "works", "waits"} {
+		late, err := metric(fmt.Sprintf(`overdue_seconds{name="%s.timer"}`, name))
+		require.NoError(t, err)
+		require.Zero(t, late, name)
+	}
+	at, err := metric(`next_elapse_timestamp_seconds{name="waits.timer"}`)
+	require.NoError(t, err)
+	require.Equal(t, time.Date(2099, 1, 1, 0, 0, 0, 0, time.Local).Unix(), int64(at))
+	for series, want := range map[string]bool{
+		`last_result{name="fails.timer",result="exit-code",unit="fails.service"}`: true,
+		`last_result{name="waits.timer",result="success",unit="waits.service"}`:   false, // it never ran
+		`last_result{name="hangs.timer",result="success",unit="hangs.service"}`:   false, // nor did its first run end
+	} {
+		_, err := metric(series)
+		require.Equal(t, want, err == nil, series)
+	}
+	b.Exec("systemctl", "stop", "hangs.timer", "hangs.service")
+	_, err = metric(`overdue_seconds{name="hangs.timer"}`)
+	require.Error(t, err, "a stopped timer owes nothing")
+}
