@@ -130,7 +130,9 @@ func New(o Options) (_ *Server, err error) {
 		Local:      func(address string) bool { _, ok := config.LocalJobName(address); return ok },
 		Status:     func() []contract.Status { return discoveryStatus(sdMetrics) },
 		Targets:    func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() },
-		Dir:        o.Dir, HTTPClientOptions: o.Scrape.HTTPClientOptions, Dial: s.local.dial,
+		Query:      s.machineQuery(), Store: s.machineStore(),
+		Alerts: s.machineAlerts, Silences: s.machineSilences, Rules: s.machineRules,
+		Dir: o.Dir, HTTPClientOptions: o.Scrape.HTTPClientOptions, Dial: s.local.dial,
 		Registerer: o.Registerer, Logger: log.With("component", "fleet"),
 	})
 	s.ingest, err = ingest.New(ingest.Options{

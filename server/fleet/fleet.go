@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	commonconfig "github.com/prometheus/common/config"
@@ -29,7 +30,9 @@ import (
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 )
@@ -45,6 +48,15 @@ type Options struct {
 	Status func() []contract.Status
 	// Targets are those that are scraped, by job.
 	Targets func() map[string][]*scrape.Target
+	// Query evaluates PromQL, and Store is what is kept; nil where there is neither,
+	// in an agent.
+	Query func(ctx context.Context, expr string, t time.Time) (promql.Vector, error)
+	Store storage.Queryable
+	// Alerts are those that are pending or fire, Silences those that are active, and
+	// Rules is how the rules fare. Nil is none of them.
+	Alerts   func(context.Context) []Alert
+	Silences func(context.Context) []Silence
+	Rules    func() Rules
 
 	// Dir is the data directory, where is remembered who has answered.
 	Dir string
@@ -60,8 +72,12 @@ type Options struct {
 type Fleet struct {
 	opts Options
 	gate *gate
+	view *view
+	born time.Time
 
 	mu       sync.RWMutex
+	honoring map[string]bool // jobs whose samples say themselves what they are of
+	external labels.Labels
 	jobs     map[string]*config.ScrapeConfig
 	machines map[string]*Machine
 	leftOut  []LeftOut
@@ -109,13 +125,20 @@ type Target struct {
 
 // New returns a Fleet without machines.
 func New(o Options) *Fleet {
-	f := &Fleet{opts: o, gate: newGate(o.Dir, o.HTTPClientOptions, o.Dial, o.Logger), warned: make(map[string]bool)}
+	f := &Fleet{opts: o, gate: newGate(o.Dir, o.HTTPClientOptions, o.Dial, o.Logger), view: newView(), born: time.Now(), warned: make(map[string]bool)}
+	f.opts.fill()
 	o.Registerer.MustRegister(f)
 	return f
 }
 
-// Run asks those that have not answered yet, until ctx ends.
-func (f *Fleet) Run(ctx context.Context) error { return f.gate.Run(ctx) }
+// Run asks those that have not answered yet, and judges the machines, until ctx
+// ends.
+func (f *Fleet) Run(ctx context.Context) error {
+	var judging sync.WaitGroup
+	judging.Go(func() { f.watch(ctx) })
+	defer judging.Wait()
+	return f.gate.Run(ctx)
+}
 
 // Changed holds a message when Merge would give another answer than before.
 func (f *Fleet) Changed() <-chan struct{} { return f.gate.changed }
@@ -131,9 +154,13 @@ func (f *Fleet) ApplyConfig(cfg *config.Config) error {
 	if err := f.gate.applyConfig(jobs); err != nil {
 		return err
 	}
+	honoring := make(map[string]bool)
+	for _, s := range cfg.ScrapeConfigs {
+		honoring[s.JobName] = s.HonorLabels
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.jobs = jobs
+	f.jobs, f.honoring, f.external = jobs, honoring, cfg.GlobalConfig.ExternalLabels
 	return nil
 }
 
@@ -477,7 +504,7 @@ var infoDesc = prometheus.NewDesc("clanmon_machine_info",
 	[]string{"machine", "tags", "os", "source", "tailscale_name"}, nil)
 
 // Describe implements prometheus.Collector.
-func (f *Fleet) Describe(ch chan<- *prometheus.Desc) { ch <- infoDesc }
+func (f *Fleet) Describe(ch chan<- *prometheus.Desc) { ch <- infoDesc; ch <- stateDesc }
 
 // Collect implements prometheus.Collector.
 func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
@@ -489,4 +516,5 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(infoDesc, prometheus.GaugeValue, 1,
 			m.Name, contract.List(m.Tags), m.OS, strings.Join(m.Sources, ","), name)
 	}
+	f.collectStates(ch)
 }

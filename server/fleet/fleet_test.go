@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -232,9 +233,21 @@ func TestHTTP(t *testing.T) {
 		require.Equal(t, 200, w.Code)
 		return w.Body.String()
 	}
-	require.JSONEq(t, `{"status": "success", "data": [{"machine": "web1", "availability": "always", "tags": [], "os": "linux", "sources": ["tailscale"], "addresses": ["100.64.0.1"],
+	var machines struct {
+		Status string
+		Data   []map[string]any
+	}
+	require.NoError(t, json.Unmarshal([]byte(get("/machines")), &machines))
+	require.Equal(t, "success", machines.Status)
+	require.Len(t, machines.Data, 1)
+	delete(machines.Data[0], "since")
+	text, err := json.Marshal(machines.Data[0])
+	require.NoError(t, err)
+	require.JSONEq(t, `{"machine": "web1", "availability": "always", "tags": [], "os": "linux", "sources": ["tailscale"], "addresses": ["100.64.0.1"],
 		"tailscale": {"name": "web1.tn.test", "online": false, "direct": false, "relay": "fra", "lastSeen": "2026-11-20T10:00:00Z"},
-		"targets": [{"job": "node", "instance": "web1:9100", "address": "100.64.0.1:9100", "health": "unknown"}]}]}`, get("/machines"))
+		"selector": "machine=\"web1\"", "labelled": true, "judged": false, "state": "waiting", "why": "not scraped yet",
+		"pending": 0, "critical": 0, "warning": 0, "info": 0, "silenced": [], "muted": [], "unitsKnown": false, "facts": {}, "warnings": [],
+		"targets": [{"job": "node", "instance": "web1:9100", "address": "100.64.0.1:9100", "method": "tailscale", "health": "unknown"}]}`, string(text))
 	require.JSONEq(t, `{"status": "success", "data": {
 		"methods": [{"method": "tailscale", "config": "node", "error": "gone"}],
 		"waiting": [{"job": "node", "machine": "web2", "instance": "web2:9100", "address": "100.64.0.2:9100", "method": "tailscale", "reason": "not asked yet", "attempts": 0}],

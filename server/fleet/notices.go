@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Notice is a line above the table: something that is not about one machine.
+type Notice struct {
+	Level  string `json:"level"` // critical, warning or info
+	Kind   string `json:"kind"`
+	Text   string `json:"text"`
+	Detail string `json:"detail,omitempty"` // what to do, or what it says in full
+	Link   string `json:"link,omitempty"`   // a page of the web UI
+}
+
+// relabelling adds the label machine to the targets of a job of the user's own.
+const relabelling = `relabel_configs:
+  - source_labels: [__address__]
+    regex: '(.+?)(:[0-9]+)?'
+    target_label: machine`
+
+func (f *Fleet) notices(s *snapshot) []Notice {
+	var all []Notice
+	var failing []string // methods
+	for _, m := range f.opts.Status() {
+		if m.Error == "" || slices.Contains(failing, m.Method) {
+			continue
+		}
+		failing = append(failing, m.Method)
+		n := Notice{Level: warning, Kind: "discovery", Text: fmt.Sprintf("Discovery %q fails", m.Method), Detail: m.Error, Link: "/targets?tab=discovery"}
+		if m.LastSuccess.IsZero() {
+			n.Level, n.Text = critical, fmt.Sprintf("Discovery %q has never succeeded", m.Method)
+		}
+		all = append(all, n)
+	}
+	var unlabelled, fed, quiet []string
+	newest := time.Time{}
+	for name, j := range s.machines {
+		if !j.labelled {
+			unlabelled = append(unlabelled, name)
+		}
+		if !j.fedOnly() {
+			continue
+		}
+		fed = append(fed, name)
+		if s.at.Sub(j.seen) > quietAfter {
+			quiet = append(quiet, name)
+		}
+		if j.seen.After(newest) {
+			newest = j.seen
+		}
+	}
+	switch {
+	case len(fed) == 0:
+	case len(quiet) == len(fed):
+		all = append(all, Notice{critical, "fed", fmt.Sprintf("No samples arrive any more of %s", machines(fed)), "The last one was taken at " + stamp(newest), ""})
+	case len(quiet) > 0:
+		all = append(all, Notice{warning, "fed", fmt.Sprintf("No samples arrive any more of %s", machines(quiet)), "", ""})
+	}
+	if !f.opts.Rules().Builtin && len(s.machines) > 0 && f.opts.Query != nil {
+		all = append(all, Notice{info, "rules-off", "Built-in rules are off: no machine is judged", "--rules.builtin=on", "/rules"})
+	}
+	if len(unlabelled) > 0 {
+		all = append(all, Notice{info, "unlabelled", fmt.Sprintf("Built-in rules do not see %s: the label \"machine\" is missing", machines(unlabelled)), relabelling, "/targets"})
+	}
+	return all
+}
+
+// machines are some names, or how many there are.
+func machines(names []string) string {
+	slices.Sort(names)
+	if len(names) > 3 {
+		return fmt.Sprintf("%d machines", len(names))
+	}
+	return strings.Join(names, ", ")
+}

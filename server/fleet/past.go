@@ -1,0 +1,191 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// After a restart nothing is known until targets have been scraped and rules were
+// evaluated, several times where alerts have to hold for a while. Until then what
+// counts is what was known when the server stopped, which the store says: up, and
+// the alerts that fired.
+
+// past is what was known at a moment of the past.
+type past struct {
+	at       time.Time
+	machines map[string]verdict
+	up       map[string][2]int // targets, and how many were up
+	alerts   map[model.Fingerprint]finding
+}
+
+// beforeStart are how far back samples of the time before the start are looked
+// for, the usual case first.
+var beforeStart = []time.Duration{15 * time.Minute, 2 * time.Hour, forgetQuiet}
+
+// alertsKept is how long the server may have been away for the alerts that fired
+// then to count: what Prometheus' rules bridge by default.
+const alertsKept = time.Hour
+
+// lookBack finds out what was known when the server stopped; nil if it never ran.
+func (f *Fleet) lookBack(ctx context.Context) (*past, error) {
+	for _, back := range beforeStart {
+		ups, err := f.newest(ctx, f.born.Add(-back), f.born, eq(labels.MetricName, "up"))
+		if err != nil || len(ups) > 0 {
+			stop := time.Time{}
+			for _, s := range ups {
+				if s.t.After(stop) {
+					stop = s.t
+				}
+			}
+			if err != nil {
+				return nil, err
+			}
+			return f.pastAt(ctx, stop.Add(time.Second), ups)
+		}
+	}
+	return nil, nil
+}
+
+// pastAt judges by what the store says of a moment. ups are samples from before it.
+func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample) (*past, error) {
+	p := &past{at: t, machines: make(map[string]verdict), up: make(map[string][2]int)}
+	all := make(map[string]*subject)
+	var members []member
+	for _, s := range ups {
+		if !s.stale && t.Sub(s.t) < quietAfter {
+			m := fedMember(s)
+			m.fed = time.Time{}
+			members = append(members, m)
+		}
+	}
+	assign(all, members, f.view.known, f.ownName(all))
+	for _, s := range all {
+		s.finish()
+	}
+	rules := f.opts.Rules()
+	var err error
+	if p.alerts, err = f.firedAt(ctx, t, rules.Hold); err != nil {
+		return nil, err
+	}
+	find := newFinder(all)
+	byMachine := make(map[string][]finding)
+	for _, a := range p.alerts {
+		if name := find.alert(a.labels); name != "" {
+			byMachine[name] = append(byMachine[name], a)
+		}
+	}
+	for name, s := range all {
+		e := evidence{name: name, intermittent: s.Availability == contract.Intermittent, judged: s.labelled && rules.Builtin, alerts: byMachine[name], evaluated: true}
+		for _, m := range s.members {
+			e.targets = append(e.targets, evidenceTarget{job: m.Job, health: m.Health})
+			n := p.up[name]
+			n[0]++
+			if m.Health == "up" {
+				n[1]++
+			}
+			p.up[name] = n
+		}
+		p.machines[name] = judge(e)
+	}
+	if time.Since(t) > alertsKept {
+		p.alerts = nil
+	}
+	return p, nil
+}
+
+// firedAt are the alerts that fired at a moment.
+func (f *Fleet) firedAt(ctx context.Context, t time.Time, hold map[string]time.Duration) (map[model.Fingerprint]finding, error) {
+	from := t.Add(-quietAfter - 30*time.Second) // some groups are evaluated every 5 minutes
+	fired, err := f.newest(ctx, from, t, eq(labels.MetricName, "ALERTS"), eq("alertstate", "firing"))
+	if err != nil {
+		return nil, err
+	}
+	active, err := f.newest(ctx, from, t, eq(labels.MetricName, "ALERTS_FOR_STATE"))
+	if err != nil {
+		return nil, err
+	}
+	since := make(map[model.Fingerprint]time.Time)
+	for _, s := range active {
+		if !s.stale {
+			since[f.alertKey(labelSet(s.labels))] = time.Unix(int64(s.v), 0)
+		}
+	}
+	found := make(map[model.Fingerprint]finding)
+	for _, s := range fired {
+		if s.stale {
+			continue
+		}
+		ls := labelSet(s.labels)
+		delete(ls, "alertstate")
+		key := f.alertKey(ls)
+		a := finding{labels: ls, severity: severity(ls), since: since[key], checking: true}
+		if !a.since.IsZero() {
+			a.since = a.since.Add(hold[string(ls[model.AlertNameLabel])])
+		}
+		a.summary = a.name()
+		found[key] = a
+	}
+	return found, nil
+}
+
+func labelSet(ls labels.Labels) model.LabelSet {
+	set := make(model.LabelSet, ls.Len())
+	ls.Range(func(l labels.Label) {
+		if l.Name != labels.MetricName {
+			set[model.LabelName(l.Name)] = model.LabelValue(l.Value)
+		}
+	})
+	return set
+}
+
+// alertKey is the identity of an alert before tags and external labels are added.
+func (f *Fleet) alertKey(ls model.LabelSet) model.Fingerprint {
+	ls = ls.Clone()
+	delete(ls, tagsLabel)
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	f.external.Range(func(l labels.Label) {
+		if string(ls[model.LabelName(l.Name)]) == l.Value {
+			delete(ls, model.LabelName(l.Name))
+		}
+	})
+	return ls.Fingerprint()
+}
+
+// verdict is what was known of a machine, nil if nothing.
+func (p *past) verdict(name string) *verdict {
+	if p == nil {
+		return nil
+	}
+	if v, ok := p.machines[name]; ok {
+		return &v
+	}
+	return nil
+}
+
+// counts are the targets of a machine, and how many of them were up.
+func (p *past) counts(name string) (targets, up int) { return p.up[name][0], p.up[name][1] }
+
+// remember returns the alerts that fired before the start and are not known to
+// have ended: their rule has not been evaluated often enough, or they are pending
+// or fire again. active are the keys of those that are.
+func (p *past) remember(active []model.Fingerprint, settled map[string]bool) map[model.Fingerprint]finding {
+	if p == nil {
+		return nil
+	}
+	still := make(map[model.Fingerprint]finding)
+	for key, a := range p.alerts {
+		if done, known := settled[string(a.labels[model.AlertNameLabel])]; (done || !known) && !slices.Contains(active, key) {
+			delete(p.alerts, key)
+			continue
+		}
+		still[key] = a
+	}
+	return still
+}

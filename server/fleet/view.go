@@ -1,0 +1,821 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amlabels "github.com/prometheus/alertmanager/pkg/labels"
+	"github.com/prometheus/common/model"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// How often the view looks at what costs something. The states are judged every
+// judgeEvery in any case; figures are only read while somebody looks.
+const (
+	judgeEvery   = 5 * time.Second
+	freshFor     = 2 * time.Second // what is younger is not judged again
+	surveyEvery  = 20 * time.Second
+	figuresEvery = 15 * time.Second
+	// figuresShare bounds the time spent on figures: with 1,000 machines that no
+	// recording rule sees they are read less often.
+	figuresShare = 20
+	// quietAfter is when samples that others send are missed.
+	quietAfter = 5 * time.Minute
+	// forgetQuiet is when a machine whose samples stopped coming is not one any more.
+	forgetQuiet = 24 * time.Hour
+	// keepGone is how many machines that are gone a cursor may not know of yet.
+	keepGone = 2000
+)
+
+// Alert is an alert of a rule.
+type Alert struct {
+	Labels, Annotations model.LabelSet
+	// Since is when it began to fire, or will.
+	Since       time.Time
+	Pending     bool
+	SilencedBy  []string // IDs
+	InhibitedBy []string // names of alerts
+	MutedBy     []string // names of time intervals
+}
+
+// Silence is one that is active.
+type Silence struct {
+	ID, By, Comment string
+	Ends            time.Time
+	Matchers        amlabels.MatcherSet
+}
+
+// Rules is how the rules fare.
+type Rules struct {
+	// Builtin: the built-in rules are evaluated.
+	Builtin bool
+	// Evaluated: since the server started, all rules have been but for slow groups.
+	Evaluated bool
+	// Settled are the alerts, by name, that know what they were before the restart.
+	Settled map[string]bool
+	// Hold is how long the condition of an alert has to hold, by name.
+	Hold map[string]time.Duration
+}
+
+// SilencedBy tells of a silence that has to do with a machine.
+type SilencedBy struct {
+	ID      string `json:"id"`
+	Until   string `json:"until"` // RFC 3339
+	By      string `json:"by"`
+	Comment string `json:"comment"`
+	Whole   bool   `json:"whole"` // it covers every alert of the machine
+}
+
+// Warning is a doubt whether a row is one machine.
+type Warning struct {
+	Kind    string `json:"kind"` // same-machine, renamed or replaced
+	Text    string `json:"text"`
+	Machine string `json:"machine,omitempty"` // the other
+	At      string `json:"at,omitempty"`      // RFC 3339
+}
+
+// judged is a machine as it was seen last.
+type judged struct {
+	*subject
+	verdict
+	judgedBy bool // rules see it
+	silenced []SilencedBy
+	seen     time.Time // something of it was up; zero if not known
+	facts    *Facts
+	figures  figures
+	warnings []Warning
+	earlier  string
+}
+
+// view is the fleet as pages see it.
+type view struct {
+	epoch string // of cursors
+
+	mu       sync.Mutex
+	survey   time.Time
+	known    exporters
+	fed      map[fedKey]member
+	ownOnce  map[seriesKey]bool // were scraped by this server
+	past     *past
+	lookedAt bool // past was read
+	figured  time.Time
+	cost     time.Duration
+	figures  map[string]figures
+	facts    map[string]*Facts
+	history  map[string]time.Time // last seen, of machines that do not answer
+	downs    map[string]time.Time
+	starts   map[string]verdict // the state of each machine and since when
+	twins    map[string][]Warning
+	changes  map[string][]Warning
+	earlier  map[string]string
+	identity time.Time // when changes and earlier were looked for
+
+	version uint64
+	rows    map[string]*row
+	gone    []gone
+
+	now atomic.Pointer[snapshot]
+}
+
+type fedKey struct{ machine, job, instance string }
+
+// snapshot is what was seen last; it is not changed any more.
+type snapshot struct {
+	at       time.Time
+	machines map[string]*judged
+	alerts   []Alert
+}
+
+type row struct {
+	Row
+	text    []byte
+	version uint64
+}
+
+type gone struct {
+	name    string
+	version uint64
+}
+
+func newView() *view {
+	epoch := make([]byte, 6)
+	_, _ = rand.Read(epoch)
+	v := &view{
+		epoch: hex.EncodeToString(epoch),
+		known: make(exporters), ownOnce: make(map[seriesKey]bool), fed: make(map[fedKey]member), rows: make(map[string]*row), facts: make(map[string]*Facts),
+		history: make(map[string]time.Time), downs: make(map[string]time.Time), starts: make(map[string]verdict),
+	}
+	v.now.Store(&snapshot{})
+	return v
+}
+
+// watch judges the machines from time to time, so that it is known when a state
+// began, until ctx ends.
+func (f *Fleet) watch(ctx context.Context) {
+	tick := time.NewTicker(judgeEvery)
+	defer tick.Stop()
+	for {
+		f.refresh(ctx, false)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// refresh looks at everything again that is not fresh any more, and returns what
+// it saw.
+func (f *Fleet) refresh(ctx context.Context, figures bool) *snapshot {
+	v := f.view
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	// Whoever asked first may go away; others wait for the same answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	now := time.Now()
+	if old := v.now.Load(); now.Sub(old.at) < freshFor && (!figures || !f.due(now)) {
+		return old
+	}
+	f.surveyStore(ctx, now)
+	all := f.roster(v.known, slices.Collect(maps.Values(v.fed)))
+	s := f.judgeAll(ctx, now, all)
+	if figures && f.due(now) {
+		f.readFigures(ctx, now, s)
+	}
+	for name, j := range s.machines {
+		j.figures, j.facts, j.earlier = v.figures[name], v.facts[name], v.earlier[name]
+		j.warnings = slices.Concat(v.twins[name], v.changes[name])
+	}
+	f.forgetGone(s)
+	v.now.Store(s)
+	return s
+}
+
+func (f *Fleet) due(now time.Time) bool {
+	return f.opts.Query != nil && now.Sub(f.view.figured) >= max(figuresEvery, figuresShare*f.view.cost)
+}
+
+// surveyStore looks for exporters, and for what others send.
+func (f *Fleet) surveyStore(ctx context.Context, now time.Time) {
+	v := f.view
+	if f.opts.Store == nil || now.Sub(v.survey) < surveyEvery && !f.newTargets() {
+		return
+	}
+	fail := func(what string, err error) {
+		if err != nil {
+			f.opts.Logger.Warn("Could not look for machines in the store", "what", what, "err", err)
+		}
+	}
+	if !v.lookedAt {
+		v.lookedAt = true
+		fail("exporters before the start", f.findExporters(ctx, f.born.Add(-forgetQuiet), f.born, v.known))
+		var err error
+		v.past, err = f.lookBack(ctx)
+		fail("the time before the start", err)
+	}
+	v.survey = now
+	fail("exporters", f.findExporters(ctx, now.Add(-quietAfter), now, v.known))
+	fail("samples of others", f.findFed(ctx, now))
+}
+
+// newTargets reports whether a target that responds is not known to be an exporter
+// or something else yet.
+func (f *Fleet) newTargets() bool {
+	return f.view.survey.IsZero()
+}
+
+// findFed looks for targets that somebody else scrapes.
+func (f *Fleet) findFed(ctx context.Context, now time.Time) error {
+	v := f.view
+	own := make(map[seriesKey]bool)
+	feedDown := false
+	for pool, targets := range f.opts.Targets() {
+		for _, t := range targets {
+			own[seriesKey{t.GetValue(model.JobLabel), t.GetValue(model.InstanceLabel)}] = true
+			feedDown = feedDown || f.honors(pool) && t.Health() == "down"
+		}
+	}
+	samples, err := f.newest(ctx, now.Add(-quietAfter), now, eq("__name__", "up"))
+	if err != nil {
+		return err
+	}
+	ended := make(map[fedKey]bool)
+	alive := false
+	for _, s := range samples {
+		key := fedKey{s.labels.Get(contract.MachineLabel), s.labels.Get("job"), s.labels.Get("instance")}
+		if own[seriesKey{key.job, key.instance}] {
+			delete(v.fed, key)
+			continue
+		}
+		if s.stale {
+			ended[key] = true
+			continue
+		}
+		if v.ownOnce[seriesKey{key.job, key.instance}] {
+			continue // it was scraped here, and is not discovered any more
+		}
+		alive = true
+		v.fed[key] = fedMember(s)
+	}
+	for key, m := range v.fed {
+		switch {
+		case own[seriesKey{key.job, key.instance}], now.Sub(m.fed) > forgetQuiet:
+			delete(v.fed, key)
+		case ended[key] && alive && !feedDown:
+			delete(v.fed, key) // its sender does not know it any more
+		}
+	}
+	for key := range own {
+		v.ownOnce[key] = true
+	}
+	return nil
+}
+
+func fedMember(s sample) member {
+	h := "down"
+	if s.v != 0 {
+		h = "up"
+	}
+	return member{
+		health: health{
+			Target: Target{Job: s.labels.Get("job"), Instance: s.labels.Get("instance")}, Method: sourceStored,
+			Health: h, LastScrape: s.t.UTC().Format(time.RFC3339),
+		},
+		series: s.labels.Get("job"), labels: s.labels, fed: s.t,
+	}
+}
+
+// judgeAll judges every machine.
+func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*subject) *snapshot {
+	v := f.view
+	rules := f.opts.Rules()
+	s := &snapshot{at: now, machines: make(map[string]*judged, len(all)), alerts: f.opts.Alerts(ctx)}
+	silences := f.opts.Silences(ctx)
+	find := newFinder(all)
+	findings := f.findings(s.alerts, rules, find)
+	for name, sub := range all {
+		if sub.selfOnly() && len(findings[name]) == 0 {
+			continue
+		}
+		j := &judged{subject: sub, judgedBy: sub.labelled && rules.Builtin}
+		covering, whole := sub.silences(silences, j)
+		e := evidence{
+			name: name, intermittent: sub.Availability == contract.Intermittent, judged: j.judgedBy,
+			alerts: findings[name], evaluated: rules.Evaluated || !rules.Builtin, before: v.past.verdict(name),
+		}
+		for _, m := range sub.members {
+			if m.fed.IsZero() || now.Sub(m.fed) < quietAfter {
+				e.targets = append(e.targets, evidenceTarget{m.Job, m.Health, m.LastError, whole || covering(m)})
+			} else if m.fed.After(e.quiet) {
+				e.quiet = m.fed
+			}
+		}
+		if len(e.targets) > 0 {
+			e.quiet = time.Time{}
+		}
+		j.verdict = judge(e)
+		s.machines[name] = j
+	}
+	f.sinceWhen(ctx, now, s)
+	return s
+}
+
+// selfOnly reports whether a machine is only known because this server scrapes
+// its own metrics: that says nothing on how the machine is.
+func (s *subject) selfOnly() bool {
+	return len(s.members) > 0 && !slices.ContainsFunc(s.members, func(m member) bool { return m.Method != sourceLocal || m.Job != selfJob })
+}
+
+// selfJob is the job of the server's own metrics.
+const selfJob = "clanmon"
+
+// findings sorts the alerts by machine, and adds those that fired before the
+// server started and may still.
+func (f *Fleet) findings(alerts []Alert, rules Rules, find finder) map[string][]finding {
+	found := make(map[string][]finding)
+	add := func(a finding) {
+		if name := find.alert(a.labels); name != "" {
+			found[name] = append(found[name], a)
+		}
+	}
+	keys := make([]model.Fingerprint, len(alerts))
+	for i, a := range alerts {
+		keys[i] = f.alertKey(a.Labels)
+	}
+	remembered := f.view.past.remember(keys, rules.Settled)
+	for i, a := range alerts {
+		x := finding{labels: a.Labels, summary: string(a.Annotations["summary"]), severity: severity(a.Labels), since: a.Since, pending: a.Pending}
+		if before, ok := remembered[keys[i]]; ok {
+			x.checking, x.pending = a.Pending, false
+			if !before.since.IsZero() && before.since.Before(x.since) {
+				x.since = before.since
+			}
+			delete(remembered, keys[i])
+		}
+		name := string(a.Labels[model.AlertNameLabel])
+		for _, id := range a.SilencedBy {
+			x.muted = append(x.muted, Muted{name, bySilence, id})
+		}
+		for _, by := range a.InhibitedBy {
+			x.muted = append(x.muted, Muted{name, byInhibition, by})
+		}
+		for _, by := range a.MutedBy {
+			x.muted = append(x.muted, Muted{name, byTime, by})
+		}
+		add(x)
+	}
+	for _, a := range remembered {
+		add(a)
+	}
+	return found
+}
+
+// silences notes those that have to do with a machine. covering reports whether
+// one covers that a target is down; whole, whether one covers everything.
+func (s *subject) silences(active []Silence, j *judged) (covering func(member) bool, whole bool) {
+	var sets []model.LabelSet
+	base := model.LabelSet{}
+	if s.labelled {
+		base[contract.MachineLabel] = model.LabelValue(s.Name)
+		base[contract.AvailabilityLabel] = model.LabelValue(s.Availability)
+		if tags := contract.List(s.Tags); tags != "" {
+			base[tagsLabel] = model.LabelValue(tags)
+		}
+	}
+	for _, i := range s.instances {
+		ls := maps.Clone(base)
+		ls[model.InstanceLabel] = model.LabelValue(i)
+		sets = append(sets, ls)
+	}
+	if len(sets) == 0 {
+		sets = append(sets, base)
+	}
+	var these []Silence
+	for _, silence := range active {
+		some, all := silence.covers(sets, s.labelled)
+		if !some {
+			continue
+		}
+		whole = whole || all
+		these = append(these, silence)
+		j.silenced = append(j.silenced, SilencedBy{silence.ID, silence.Ends.UTC().Format(time.RFC3339), silence.By, silence.Comment, all})
+	}
+	slices.SortFunc(j.silenced, func(a, b SilencedBy) int { return strings.Compare(a.Until, b.Until) })
+	return func(m member) bool {
+		ls := maps.Clone(base)
+		ls[model.AlertNameLabel], ls["severity"] = "ExporterDown", warning
+		ls[model.JobLabel], ls[model.InstanceLabel] = model.LabelValue(m.series), model.LabelValue(m.Instance)
+		return slices.ContainsFunc(these, func(s Silence) bool { return s.Matchers.Matches(ls) })
+	}, whole
+}
+
+// sinceWhen fills in since when the states are, and what was seen last.
+func (f *Fleet) sinceWhen(ctx context.Context, now time.Time, s *snapshot) {
+	v := f.view
+	var unknown []string
+	for name, j := range s.machines {
+		up := slices.ContainsFunc(j.members, func(m member) bool { return m.Health == "up" })
+		is := j.state == stateDown || j.state == stateOffline
+		if !is || up {
+			delete(v.downs, name)
+			delete(v.history, name)
+		}
+		if is && j.since.IsZero() && v.downs[name].IsZero() {
+			unknown = append(unknown, name)
+		}
+	}
+	f.lookDown(ctx, now, s, unknown)
+	for name, j := range s.machines {
+		before, known := v.starts[name]
+		if j.since.IsZero() {
+			j.since = v.downs[name]
+		}
+		earlier := v.past.verdict(name)
+		switch {
+		case !j.since.IsZero():
+		case known && before.state == j.state:
+			j.since = before.since
+		case !known && earlier != nil && earlier.state == j.state:
+			j.since = earlier.since
+		default:
+			j.since = now
+		}
+		v.starts[name] = verdict{state: j.state, since: j.since}
+		j.seen = v.history[name]
+		if j.fedOnly() {
+			for _, m := range j.members {
+				if m.fed.After(j.seen) {
+					j.seen = m.fed
+				}
+			}
+		}
+	}
+}
+
+// lookDown asks the store since when machines are down, further back only for
+// those of which the last day says nothing.
+func (f *Fleet) lookDown(ctx context.Context, now time.Time, s *snapshot, names []string) {
+	v := f.view
+	if f.opts.Store == nil || len(names) == 0 {
+		for _, name := range names {
+			v.downs[name] = now
+		}
+		return
+	}
+	for _, back := range []time.Duration{2 * time.Hour, 24 * time.Hour, 15 * 24 * time.Hour} {
+		subjects := make(map[string]*subject)
+		for _, name := range names {
+			subjects[name] = s.machines[name].subject
+		}
+		find := newFinder(subjects)
+		since, seen, err := f.downSince(ctx, now.Add(-back), now, find.machine)
+		if err != nil {
+			f.opts.Logger.Warn("Could not look up since when machines are down", "err", err)
+			return
+		}
+		var rest []string
+		for _, name := range names {
+			if t := since[name]; !t.IsZero() {
+				v.downs[name] = t
+			}
+			if t := seen[name]; !t.IsZero() {
+				v.history[name] = t
+			} else {
+				rest = append(rest, name)
+			}
+		}
+		if names = rest; len(names) == 0 {
+			break
+		}
+	}
+	for _, name := range names {
+		if v.downs[name].IsZero() {
+			v.downs[name] = now
+		}
+	}
+}
+
+// readFigures reads figures and facts, those of machines that do not answer from
+// the time when they last did.
+func (f *Fleet) readFigures(ctx context.Context, now time.Time, s *snapshot) {
+	v := f.view
+	begin := time.Now()
+	subjects := make(map[string]*subject, len(s.machines))
+	for name, j := range s.machines {
+		if slices.ContainsFunc(j.members, func(m member) bool { return m.Health == "up" }) && j.state != stateDown {
+			subjects[name] = j.subject
+		}
+	}
+	found, err := f.figuresAt(ctx, now, subjects)
+	if err != nil {
+		f.opts.Logger.Warn("Could not read the figures of the machines", "err", err)
+	}
+	facts, err := f.factsAt(ctx, now, newFinder(subjects))
+	if err != nil {
+		f.opts.Logger.Warn("Could not read the facts of the machines", "err", err)
+	}
+	v.figures = found
+	for name, x := range facts {
+		if old := v.facts[name]; old != nil && abs(old.Booted-x.Booted) <= 30 {
+			x.Booted = old.Booted // a clock that is adjusted a little is no reboot
+		}
+		v.facts[name] = x
+		_, counted := found[name]["unitsFailed"]
+		switch {
+		case !x.units:
+			delete(found[name], "unitsFailed")
+		case !counted && found[name] != nil:
+			found[name]["unitsFailed"] = 0
+		}
+	}
+	v.twins = twins(facts)
+	f.oldFacts(ctx, s)
+	f.identify(ctx, now, s)
+	v.figured, v.cost = now, time.Since(begin)
+}
+
+// identify looks for what changed under a name, which is rare.
+func (f *Fleet) identify(ctx context.Context, now time.Time, s *snapshot) {
+	v := f.view
+	if now.Sub(v.identity) < identityEvery {
+		return
+	}
+	v.identity = now
+	var err error
+	if v.changes, err = f.changes(ctx, now, s); err != nil {
+		f.opts.Logger.Warn("Could not compare machines with what they were", "err", err)
+	}
+	if v.earlier, err = f.olderSeries(ctx, now, s); err != nil {
+		f.opts.Logger.Warn("Could not look for series without the label machine", "err", err)
+	}
+}
+
+func abs(n int64) int64 { return max(n, -n) }
+
+// oldFacts reads what was last known of machines that do not answer.
+func (f *Fleet) oldFacts(ctx context.Context, s *snapshot) {
+	v := f.view
+	byTime := make(map[time.Time]map[string]*subject)
+	for name, j := range s.machines {
+		if v.facts[name] != nil || j.seen.IsZero() {
+			continue
+		}
+		t := j.seen.Truncate(time.Minute).Add(time.Minute)
+		if byTime[t] == nil {
+			byTime[t] = make(map[string]*subject)
+		}
+		byTime[t][name] = j.subject
+	}
+	for t, subjects := range byTime {
+		facts, err := f.factsAt(ctx, t, newFinder(subjects))
+		if err != nil {
+			f.opts.Logger.Warn("Could not read what was last known of machines", "err", err)
+			return
+		}
+		for name := range subjects {
+			if v.facts[name] = facts[name]; facts[name] == nil {
+				v.facts[name] = &Facts{}
+			}
+		}
+	}
+}
+
+// forgetGone drops what is remembered of machines that are not there any more.
+func (f *Fleet) forgetGone(s *snapshot) {
+	v := f.view
+	for name := range v.starts {
+		if s.machines[name] == nil {
+			delete(v.starts, name)
+			delete(v.facts, name)
+			delete(v.downs, name)
+			delete(v.history, name)
+		}
+	}
+}
+
+// Row is a machine in a table. A figure that is missing is not known.
+type Row struct {
+	Name         string       `json:"name"`
+	State        string       `json:"state"`
+	Since        string       `json:"since,omitempty"` // RFC 3339
+	Why          string       `json:"why"`
+	Checking     bool         `json:"checking,omitempty"`
+	Silenced     []SilencedBy `json:"silenced,omitempty"`
+	Judged       bool         `json:"judged"`
+	Labelled     bool         `json:"labelled"`
+	Selector     string       `json:"selector"`
+	Tags         []string     `json:"tags"`
+	Intermittent bool         `json:"intermittent,omitempty"`
+	Up           int          `json:"up"`
+	Targets      int          `json:"targets"`
+	DownJobs     []string     `json:"downJobs,omitempty"`
+	Critical     int          `json:"critical"`
+	Warning      int          `json:"warning"`
+	Info         int          `json:"info"`
+	Pending      int          `json:"pending"`
+
+	CPU           *float64 `json:"cpu,omitempty"`
+	Memory        *float64 `json:"memory,omitempty"`
+	Filesystem    *float64 `json:"filesystem,omitempty"`
+	IOStalled     *float64 `json:"ioStalled,omitempty"`
+	MemoryStalled *float64 `json:"memoryStalled,omitempty"`
+	Receive       *float64 `json:"receive,omitempty"`  // bytes per second
+	Transmit      *float64 `json:"transmit,omitempty"` // the same
+	Temperature   *float64 `json:"temperature,omitempty"`
+	UnitsFailed   *float64 `json:"unitsFailed,omitempty"`
+
+	Booted    int64     `json:"booted,omitempty"` // Unix seconds on the server's clock
+	OS        string    `json:"os,omitempty"`
+	Kernel    string    `json:"kernel,omitempty"`
+	Exporter  string    `json:"exporter,omitempty"`
+	Reboot    bool      `json:"reboot,omitempty"`
+	LastSeen  string    `json:"lastSeen,omitempty"` // RFC 3339; only while nothing responds
+	Addresses []string  `json:"addresses,omitempty"`
+	Warnings  []Warning `json:"warnings,omitempty"`
+}
+
+const maxAddresses = 3
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// newRow is the row of a machine. before is the last one that was sent, nil if
+// none: a figure keeps its value until it differs by more than what is shown.
+func newRow(j *judged, before *Row) Row {
+	r := Row{
+		Name: j.Name, State: j.state, Since: stamp(j.since), Why: j.why, Checking: j.checking, Silenced: j.silenced,
+		Judged: j.judgedBy, Labelled: j.labelled, Selector: selector(j.Name, j.labelled, j.instances), Tags: j.Tags,
+		Intermittent: j.Availability == contract.Intermittent, Targets: len(j.members), DownJobs: j.down,
+		Critical: j.critical, Warning: j.warning, Info: j.info, Pending: j.pending,
+		Addresses: j.Addresses[:min(len(j.Addresses), maxAddresses)], Warnings: j.warnings,
+	}
+	for _, m := range j.members {
+		if m.Health == "up" {
+			r.Up++
+		}
+	}
+	if before == nil {
+		before = &Row{}
+	}
+	if r.Up > 0 && j.state != stateDown {
+		g := j.figures
+		r.CPU = ratio(g, "cpu", before.CPU)
+		r.Memory = ratio(g, "memory", before.Memory)
+		r.Filesystem = ratio(g, "filesystem", before.Filesystem)
+		r.IOStalled = ratio(g, "ioStalled", before.IOStalled)
+		r.MemoryStalled = ratio(g, "memoryStalled", before.MemoryStalled)
+		r.Receive = speed(g, "receive", before.Receive)
+		r.Transmit = speed(g, "transmit", before.Transmit)
+		r.Temperature = steady(g, "temperature", before.Temperature, 1, 0.75)
+		r.UnitsFailed = steady(g, "unitsFailed", nil, 1, 0)
+	} else {
+		r.LastSeen = stamp(j.seen)
+	}
+	r.OS = j.OS
+	if x := j.facts; x != nil {
+		if x.OS != "" {
+			r.OS = x.OS
+		}
+		r.Kernel, r.Exporter, r.Reboot, r.Booted = x.Kernel, x.Exporter, x.Reboot, x.Booted
+	}
+	return r
+}
+
+// steady rounds a figure to multiples of step, and keeps what was sent before
+// while the figure is within slack of it.
+func steady(g figures, name string, before *float64, step, slack float64) *float64 {
+	v, ok := g[name]
+	if !ok {
+		return nil
+	}
+	if before != nil && math.Abs(v-*before) <= slack {
+		return before
+	}
+	v = math.Round(v/step) * step
+	if step < 1 {
+		v = math.Round(v*1e4) / 1e4
+	}
+	return &v
+}
+
+func ratio(g figures, name string, before *float64) *float64 {
+	return steady(g, name, before, 0.01, 0.0075)
+}
+
+// speed has two significant digits.
+func speed(g figures, name string, before *float64) *float64 {
+	v := g[name]
+	step := 1.0
+	if v >= 100 {
+		step = math.Pow(10, math.Floor(math.Log10(v))-1)
+	}
+	return steady(g, name, before, step, max(v*0.08, 100))
+}
+
+// delta is what changed since a cursor.
+type delta struct {
+	cursor uint64
+	full   bool
+	rows   []json.RawMessage
+	gone   []string
+}
+
+// since brings the rows up to date and returns those that changed after
+// version; known is false for a cursor of another life of the server.
+func (v *view) since(version uint64, known bool) delta {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.now.Load()
+	v.version++
+	changed := false
+	for name, j := range s.machines {
+		old := v.rows[name]
+		var before *Row
+		if old != nil {
+			before = &old.Row
+		}
+		r := newRow(j, before)
+		text, err := json.Marshal(r)
+		if err != nil { // a row has nothing that cannot be written
+			continue
+		}
+		if old != nil && bytes.Equal(old.text, text) {
+			continue
+		}
+		v.rows[name] = &row{r, text, v.version}
+		changed = true
+	}
+	for name := range v.rows {
+		if s.machines[name] == nil {
+			delete(v.rows, name)
+			v.gone = append(v.gone, gone{name, v.version})
+			changed = true
+		}
+	}
+	if !changed {
+		v.version--
+	}
+	forgotten := uint64(0)
+	if n := len(v.gone) - keepGone; n > 0 {
+		forgotten = v.gone[n-1].version
+		v.gone = slices.Clone(v.gone[n:])
+	}
+	d := delta{cursor: v.version, full: !known || version > v.version || version < forgotten, rows: []json.RawMessage{}, gone: []string{}}
+	for _, name := range slices.Sorted(maps.Keys(v.rows)) {
+		if r := v.rows[name]; d.full || r.version > version {
+			d.rows = append(d.rows, r.text)
+		}
+	}
+	if !d.full {
+		for _, g := range v.gone {
+			if g.version > version && v.rows[g.name] == nil && !slices.Contains(d.gone, g.name) {
+				d.gone = append(d.gone, g.name)
+			}
+		}
+	}
+	return d
+}
+
+// fill makes what is not given do nothing.
+func (o *Options) fill() {
+	if o.Alerts == nil {
+		o.Alerts = func(context.Context) []Alert { return nil }
+	}
+	if o.Silences == nil {
+		o.Silences = func(context.Context) []Silence { return nil }
+	}
+	if o.Rules == nil {
+		o.Rules = func() Rules { return Rules{} }
+	}
+}
+
+// isDiscovered reports whether discovery made a job.
+func (f *Fleet) isDiscovered(job string) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.jobs[job] != nil
+}
+
+// honors reports whether the samples of a job say themselves which target they
+// are of, as those of a federation do.
+func (f *Fleet) honors(job string) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.honoring[job]
+}
