@@ -281,7 +281,7 @@ func TestBuildInfo(t *testing.T) {
 	s := harness.StartServer(t, harness.ServerOptions{Bare: true})
 	require.Contains(t, s.Get("/api/v1/status/buildinfo").Body, `"version":"3.16.0"`)
 	metrics := s.Get("/metrics").Body
-	require.Regexp(t, `prometheus_build_info\{[^}]*version="3\.15\.0"`, metrics)
+	require.Regexp(t, `prometheus_build_info\{[^}]*version="3\.16\.0"`, metrics)
 	require.Contains(t, metrics, "clanmon_build_info{")
 }
 
