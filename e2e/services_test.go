@@ -456,3 +456,41 @@ func TestEmbeddedExportersLeaveTheServersMetricsAlone(t *testing.T) {
 	s := harness.StartServer(t, harness.ServerOptions{Config: "global: {}\n"})
 	require.NotContains(t, s.Get("/metrics").Body, "postgres_exporter")
 }
+
+// Of several databases one that refuses, one that is not there, and one whose name is
+// not valid UTF-8 cost what is theirs.
+func TestDatabasesThatRefuse(t *testing.T) {
+	t.Parallel()
+	p := harness.NewPostgres(t)
+	p.SQL("postgres", "create database closed")
+	p.SQL("postgres", "revoke connect on database closed from public")
+	dead := "postgres://nobody@127.0.0.1:1/postgres?sslmode=disable"
+	requireSeries := func(e *harness.Kinds, series string, want float64) {
+		t.Helper()
+		got, err := harness.MetricIn(e.Metrics("postgres"), series)
+		require.NoError(t, err)
+		require.Equal(t, want, got, series)
+	}
+	for name, c := range map[string]struct{ env, flag string }{
+		"one of two sources":       {"DATA_SOURCE_NAME=" + p.DSN(p.Password) + "," + dead, "--log.level=info"},
+		"one database of a server": {"DATA_SOURCE_NAME=" + p.DSN(p.Password), "--auto-discover-databases"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := harness.StartKinds(t, []string{"postgres"}, []string{c.env}, c.flag)
+			e.WaitMetric("postgres", "pg_up", 1)
+			requireSeries(e, `clanmon_exporter_collector_success{collector="postgres"}`, 0)
+			require.Contains(t, e.Metrics("postgres"), `pg_database_size_bytes{datname="postgres"}`, "of upstream's newer collectors")
+			require.NotContains(t, e.Metrics("postgres")+e.Log(), p.Password)
+		})
+	}
+
+	p.SQL("postgres", "create database raw encoding 'SQL_ASCII' template template0")
+	p.SQL("raw", "create database \"caf\xe9\" encoding 'SQL_ASCII' template template0")
+	e := harness.StartKinds(t, []string{"postgres", "node"}, []string{"DATA_SOURCE_NAME=" + p.DSN(p.Password)})
+	for range 2 {
+		e.WaitMetric("postgres", "pg_up", 1)
+		requireSeries(e, `pg_scrape_collector_success{collector="replication_slot"}`, 1)
+		require.NotEmpty(t, e.Metrics("node"))
+	}
+	require.False(t, e.Exited())
+}

@@ -73,7 +73,7 @@ func TestServerWithTLSAndPassword(t *testing.T) {
 	t.Parallel()
 	webConfig, alice, stranger := secured(t)
 	s := harness.StartServer(t, harness.ServerOptions{Client: alice, Args: []string{"--web.config.file=" + webConfig}})
-	for _, job := range []string{"clanmon", "node", "systemd"} {
+	for _, job := range harness.LocalJobs() {
 		s.WaitValue(fmt.Sprintf("up{job=%q}", job), 1)
 	}
 	for _, path := range []string{"/api/v1/query?query=up", "/metrics", "/", "/-/healthy", "/federate?match[]=up"} {

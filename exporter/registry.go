@@ -51,6 +51,10 @@ type Kind struct {
 	// New makes the collectors, once the upstream flags are parsed.
 	New func(Config, *slog.Logger) (*collector.Set, error)
 
+	// Present says whether this machine has what the kind looks at; nil if every
+	// machine has it.
+	Present func() bool
+
 	// Filter says whether the collectors of those names can be asked for with
 	// collect[]; nil if the kind has no such parameter. The error text is for
 	// the one who asked.
@@ -75,7 +79,8 @@ var kinds = []Kind{
 	{
 		Name: systemd.Name, Port: 9558,
 		Upstream: "systemd_exporter", Title: "systemd Exporter", Module: "github.com/prometheus-community/systemd_exporter",
-		New: func(c Config, log *slog.Logger) (*collector.Set, error) { return systemd.New(c.Systemd, log) },
+		New:     func(c Config, log *slog.Logger) (*collector.Set, error) { return systemd.New(c.Systemd, log) },
+		Present: systemd.Present,
 	},
 	{
 		Name: nginx.Name, Port: 9113,
@@ -134,6 +139,19 @@ func Kinds() []Kind { return kinds }
 
 // DefaultKinds are the names of those that run when none is chosen.
 func DefaultKinds() []string { return []string{node.Name, systemd.Name} }
+
+// LocalKinds are the default kinds of which this machine has something. A server
+// that scrapes itself has no job "systemd" where there is no systemd: it would be up
+// and know of no failed unit.
+func LocalKinds() []Kind {
+	var local []Kind
+	for _, k := range kinds {
+		if slices.Contains(DefaultKinds(), k.Name) && (k.Present == nil || k.Present()) {
+			local = append(local, k)
+		}
+	}
+	return local
+}
 
 // Config is what the kinds can be told, each in its own words.
 type Config struct {

@@ -297,18 +297,20 @@ func (c *exporterCommand) printCollectors() error {
 // configured. The collectors are made when they are first asked for: a server
 // with a configuration never does.
 func localJobs(log *slog.Logger) []server.LocalJob {
+	kinds := exporter.LocalKinds()
 	handlers := sync.OnceValues(func() (map[string]http.Handler, error) {
-		return exporter.Handlers(exporter.Options{
+		o := exporter.Options{
 			DisableExporterMetrics: true, // the server's own /metrics has them
 			Version:                buildVersion, Commit: orUnknown(buildCommit), ModuleVersion: moduleVersion,
 			Logger: log,
-		})
+		}
+		for _, k := range kinds {
+			o.Kinds = append(o.Kinds, k.Name)
+		}
+		return exporter.Handlers(o)
 	})
 	var jobs []server.LocalJob
-	for _, k := range exporter.Kinds() {
-		if !slices.Contains(exporter.DefaultKinds(), k.Name) {
-			continue
-		}
+	for _, k := range kinds {
 		jobs = append(jobs, server.LocalJob{Name: k.Name, Port: k.Port, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h, err := handlers()
 			if err != nil {

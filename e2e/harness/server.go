@@ -44,6 +44,15 @@ type ServerOptions struct {
 	Files  map[string]string // of the working directory
 }
 
+// LocalJobs are the jobs of a server that nothing configures, on this machine.
+func LocalJobs() []string {
+	jobs := []string{"clanmon", "node"}
+	if exists("/run/systemd/system") || exists("/run/dbus/system_bus_socket") {
+		jobs = append(jobs, "systemd")
+	}
+	return jobs
+}
+
 // StartServer starts a server and waits until it is ready.
 func StartServer(t testing.TB, o ServerOptions) *Server {
 	t.Helper()

@@ -74,9 +74,9 @@ type Set struct {
 	report  func(Outcome) []prometheus.Metric
 }
 
-// errHung is how a collector fares that misses the deadline, and at each scrape
+// ErrHung is how a collector fares that misses the deadline, and at each scrape
 // from then on until that run ends: one error, so that it is logged once.
-var errHung = errors.New("has not ended by the deadline of the scrape")
+var ErrHung = errors.New("has not ended by the deadline of the scrape")
 
 // slow is how long a collector runs at least before it counts as hanging. Who
 // grants it less learns nothing of it, and must not speak for others.
@@ -163,7 +163,7 @@ func (m *member) collect(ctx context.Context) ([]prometheus.Metric, Outcome) {
 	begin := time.Now()
 	fail := func(err error) ([]prometheus.Metric, Outcome) {
 		var down []prometheus.Metric
-		if b, ok := m.collector.(Backend); ok && errors.Is(err, errHung) {
+		if b, ok := m.collector.(Backend); ok && errors.Is(err, ErrHung) {
 			down = b.Down()
 		}
 		return down, Outcome{m.name, time.Since(begin), err}
@@ -224,7 +224,7 @@ func (m *member) begin(ctx context.Context) (*run, error) {
 			if overtakes {
 				continue
 			}
-			return nil, errHung
+			return nil, ErrHung
 		}
 		m.mu.Unlock()
 		select {
@@ -257,7 +257,7 @@ func (r *run) gaveUp(ctx context.Context) error {
 		return errImpatient
 	}
 	r.hung.Store(true)
-	return errHung
+	return ErrHung
 }
 
 // panicError is a panic of a collector.

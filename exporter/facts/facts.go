@@ -48,8 +48,15 @@ const (
 	mostStatus = 64 << 20         // bytes of an answer
 )
 
+// Options say what to look at, as node_exporter's flags do.
+type Options struct {
+	Root  string                   // below which the machine's files are, "/" if they are there
+	Sysfs string                   // where sysfs is
+	Disk  func(device string) bool // whether a disk is looked at, nil for none
+}
+
 type facts struct {
-	root   string // "/" but for tests
+	Options
 	kernel func() string
 
 	mu    sync.Mutex
@@ -57,8 +64,8 @@ type facts struct {
 	tail  []prometheus.Metric
 }
 
-// New returns the collector of the machine whose files are below root.
-func New(root string) collector.Collector { return &facts{root: root, kernel: release} }
+// New returns the collector.
+func New(o Options) collector.Collector { return &facts{Options: o, kernel: release} }
 
 // release is that of the running kernel, as uname -r has it.
 func release() string {
@@ -78,7 +85,7 @@ func (f *facts) Collect(ctx context.Context, ch chan<- prometheus.Metric) error 
 
 func (f *facts) Close() error { return nil }
 
-func (f *facts) path(p string) string { return filepath.Join(f.root, p) }
+func (f *facts) path(p string) string { return filepath.Join(f.Root, p) }
 
 func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
 	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -169,12 +176,15 @@ func (f *facts) reboot(ch chan<- prometheus.Metric) {
 }
 
 func (f *facts) disks(ch chan<- prometheus.Metric) {
-	devices, _ := os.ReadDir(f.path("sys/block"))
+	if f.Disk == nil {
+		return
+	}
+	devices, _ := os.ReadDir(filepath.Join(f.Sysfs, "block"))
 	for _, d := range devices {
-		if !strings.HasPrefix(d.Name(), "sd") {
+		if !strings.HasPrefix(d.Name(), "sd") || !f.Disk(d.Name()) {
 			continue
 		}
-		text, err := os.ReadFile(f.path(filepath.Join("sys/block", d.Name(), "device/ioerr_cnt")))
+		text, err := os.ReadFile(filepath.Join(f.Sysfs, "block", d.Name(), "device/ioerr_cnt"))
 		if err != nil {
 			continue
 		}

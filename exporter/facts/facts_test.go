@@ -23,7 +23,9 @@ type machine struct {
 }
 
 func newMachine(t *testing.T) machine {
-	return machine{t, &facts{root: t.TempDir(), kernel: func() string { return "6.12.1" }}}
+	root := t.TempDir()
+	all := func(string) bool { return true }
+	return machine{t, &facts{Options: Options{Root: root, Sysfs: filepath.Join(root, "sys"), Disk: all}, kernel: func() string { return "6.12.1" }}}
 }
 
 func (m machine) link(path, to string) {
@@ -116,6 +118,16 @@ func TestDisksThatReportErrors(t *testing.T) {
 	m.file("sys/block/sda/device/ioerr_cnt", "0x1f\n")
 	m.file("sys/block/sdb/device/ioerr_cnt", "nonsense\n")
 	m.require(map[string]float64{"clanmon_disk_io_errors_total sda": 31})
+
+	// As node_exporter's flags say.
+	m.file("sys/block/sdc/device/ioerr_cnt", "0x2\n")
+	m.Disk = func(device string) bool { return device != "sda" }
+	m.require(map[string]float64{"clanmon_disk_io_errors_total sdc": 2})
+	m.file("host/sys/block/sdc/device/ioerr_cnt", "0x3\n")
+	m.Sysfs = m.path("host/sys")
+	m.require(map[string]float64{"clanmon_disk_io_errors_total sdc": 3})
+	m.Disk = nil // its collector is off
+	m.require(map[string]float64{})
 }
 
 func TestTailscale(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -80,7 +81,13 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 		}
 	}
 	if !c.NoFacts && !c.DisableDefaults && len(c.Collectors) == 0 {
-		members[factsName] = facts.New(flagbound.Value("path.rootfs"))
+		o := facts.Options{Root: flagbound.Value("path.rootfs"), Sysfs: flagbound.Value("path.sysfs")}
+		if _, ok := members["diskstats"]; ok {
+			if o.Disk, err = devices("collector.diskstats.device-"); err != nil {
+				return nil, err
+			}
+		}
+		members[factsName] = facts.New(o)
 	}
 	return collector.NewSet(members, log, func(o collector.Outcome) []prometheus.Metric {
 		if o.Collector == factsName {
@@ -88,6 +95,22 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 		}
 		return collector.ReportAs(durationDesc, successDesc, o)
 	}), nil
+}
+
+// devices is upstream's filter of devices. flag is the name of its two flags, without
+// "include" and "exclude" at the end.
+func devices(flag string) (wanted func(device string) bool, err error) {
+	var in, out *regexp.Regexp
+	for name, pattern := range map[string]**regexp.Regexp{"include": &in, "exclude": &out} {
+		if text := flagbound.Value(flag + name); text != "" {
+			if *pattern, err = regexp.Compile(text); err != nil {
+				return nil, fmt.Errorf("--%s%s: %w", flag, name, err)
+			}
+		}
+	}
+	return func(device string) bool {
+		return (in == nil || in.MatchString(device)) && (out == nil || !out.MatchString(device))
+	}, nil
 }
 
 // factsName is the collector that is ours; it reports under our names.

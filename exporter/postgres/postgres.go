@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus-community/postgres_exporter/config"
 	upstream "github.com/prometheus-community/postgres_exporter/exporter"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/clanmon/clanmon/exporter/collector"
 	"github.com/clanmon/clanmon/exporter/internal/flagbound"
@@ -267,6 +268,9 @@ func newAdapter(c Config, dsns []string, log *slog.Logger) (*adapter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %s", a.errors.Scrub(err.Error()))
 	}
+	for name, c := range a.stats.Collectors {
+		a.stats.Collectors[name] = recovered(c.Update)
+	}
 	up := prometheus.NewDesc("pg_up", "Whether the last scrape of metrics from PostgreSQL was able to connect to the server (1 for yes, 0 for no).", nil, nil)
 	a.down = []prometheus.Metric{prometheus.MustNewConstMetric(up, prometheus.GaugeValue, 0)}
 	return a, nil
@@ -277,9 +281,9 @@ func (a *adapter) Collect(ctx context.Context, ch chan<- prometheus.Metric) erro
 		ch <- m
 	}
 	_ = a.errors.Take() // left over from a run that was given up
-	a.server.Collect(ch)
+	up := a.collectServer(ch)
 	err := a.errors.Take()
-	if err != nil && strings.Contains(err.Error(), "Error opening connection to database") {
+	if err != nil && !up {
 		return err // the other would fail alike, and say so once more
 	}
 	once := *a.stats
@@ -288,6 +292,58 @@ func (a *adapter) Collect(ctx context.Context, ch chan<- prometheus.Metric) erro
 	}
 	once.Collect(ch)
 	return errors.Join(err, a.errors.Take())
+}
+
+// collectServer runs upstream's older exporter, and says whether it could connect: of
+// several databases to at least one, by its pg_up.
+func (a *adapter) collectServer(ch chan<- prometheus.Metric) bool {
+	found := make(chan prometheus.Metric)
+	up := make(chan bool, 1)
+	go func() {
+		said, connected := false, true // it panics over what the server answered
+		for m := range found {
+			if strings.Contains(m.Desc().String(), `fqName: "pg_up"`) {
+				var d dto.Metric
+				said, connected = true, m.Write(&d) == nil && d.GetGauge().GetValue() == 1
+			}
+			ch <- m
+		}
+		if !said {
+			ch <- prometheus.MustNewConstMetric(a.down[0].Desc(), prometheus.GaugeValue, 1)
+		}
+		up <- connected
+	}()
+	func() {
+		defer close(found)
+		defer func() {
+			if r := recover(); r != nil {
+				a.errors.Put(fmt.Sprintf("panic: %v", r))
+			}
+		}()
+		a.server.Collect(found)
+	}()
+	return <-up
+}
+
+// guarded is a collector of upstream whose panic is an error. Upstream calls each in a
+// goroutine of its own, where a panic ends the process: over the name of a database
+// that is not valid UTF-8, for instance. C is upstream's type of a connection, which
+// has no name here.
+type guarded[C any] struct {
+	update func(context.Context, C, chan<- prometheus.Metric) error
+}
+
+func recovered[C any](update func(context.Context, C, chan<- prometheus.Metric) error) guarded[C] {
+	return guarded[C]{update}
+}
+
+func (g guarded[C]) Update(ctx context.Context, connection C, ch chan<- prometheus.Metric) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return g.update(ctx, connection, ch)
 }
 
 func (a *adapter) Down() []prometheus.Metric { return append(a.down[:1:1], a.always...) }

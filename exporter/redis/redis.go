@@ -231,7 +231,7 @@ func newSet(addr string, o upstream.Options, field string, log *slog.Logger) (*c
 			a.down = append(a.down, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, 0))
 		case strings.Contains(d.String(), `"`+o.Namespace+`_exporter_last_scrape_error"`):
 			a.lastError = d
-			a.down = append(a.down, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, 1, "has not answered by the deadline of the scrape"))
+			a.down = append(a.down, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, 1, collector.ErrHung.Error()))
 		}
 	}
 	return collector.NewSet(map[string]collector.Collector{Name: a}, log, collector.Report), nil
@@ -244,7 +244,9 @@ func (a *adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error 
 		var text string
 		for m := range found {
 			if m.Desc() == a.lastError {
-				text = errorText(m)
+				if text = errorText(m); text != "" {
+					continue // is sent with the reason
+				}
 			}
 			ch <- m
 		}
@@ -258,7 +260,11 @@ func (a *adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error 
 	if text == "" {
 		return nil
 	}
-	return a.why(text)
+	err := a.why(text)
+	if m, err := prometheus.NewConstMetric(a.lastError, prometheus.GaugeValue, 1, strings.ToValidUTF8(err.Error(), "\uFFFD")); err == nil {
+		ch <- m
+	}
+	return err
 }
 
 // errorText is the label of the metric that says whether the scrape failed, ""

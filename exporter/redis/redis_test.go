@@ -25,6 +25,12 @@ func TestDown(t *testing.T) {
 		require.Zero(t, families["redis_up"].Metric[0].Gauge.GetValue(), addr)
 		require.NotContains(t, log.String(), "unknown network", "the reason, not upstream's second attempt")
 		require.Contains(t, log.String(), "connect: ")
+		last := families["redis_exporter_last_scrape_error"]
+		require.Len(t, last.Metric, 1)
+		require.Equal(t, 1.0, last.Metric[0].Gauge.GetValue())
+		reason := last.Metric[0].Label[0].GetValue()
+		require.Contains(t, reason, "connect: ")
+		require.Contains(t, log.String(), strings.ReplaceAll(reason, `"`, `\"`), "the metric says what the log says")
 		require.NotContains(t, log.String()+families["redis_exporter_last_scrape_error"].String(), "hunter2")
 	}
 	s, err := New(Config{Addr: "127.0.0.1:1"}, collectortest.Discard())

@@ -43,15 +43,17 @@ type resources struct {
 	proc     string
 	docker   string // where Docker keeps what it knows of containers
 	wanted   func(unit string) bool
+	user     string            // whose own units these are, by number; "" for those of the machine
 	all      bool              // also of what has done nothing so far, and of what does nothing now
 	readable map[string]string // names of containers by their scope
 	buffer   []byte            // for one file after another
 }
 
-// newResources returns a collector of those units that wanted is true for.
-func newResources(wanted func(string) bool) *resources {
+// newResources returns a collector of those units that wanted is true for. The paths
+// are where the machine's file systems are, as node_exporter's flags name them.
+func newResources(wanted func(string) bool, sysfs, procfs, rootfs string) *resources {
 	return &resources{
-		root: "/sys/fs/cgroup", proc: "/proc", docker: "/var/lib/docker/containers",
+		root: filepath.Join(sysfs, "fs/cgroup"), proc: procfs, docker: filepath.Join(rootfs, "var/lib/docker/containers"),
 		wanted: wanted, readable: map[string]string{}, buffer: make([]byte, 16<<10),
 	}
 }
@@ -73,10 +75,7 @@ func (r *resources) Collect(ctx context.Context, ch chan<- prometheus.Metric) er
 		return collector.ErrNoData
 	}
 	unified := r.exists(filepath.Join(units, "cgroup.controllers"))
-	groups, err := r.groups(ctx, units)
-	if err != nil {
-		return err
-	}
+	groups, failed := r.groups(ctx, units)
 	seen := map[string]bool{}
 	known := map[string]string{}
 	for _, g := range groups {
@@ -91,6 +90,9 @@ func (r *resources) Collect(ctx context.Context, ch chan<- prometheus.Metric) er
 		r.collect(ch, name, g, units, unified)
 	}
 	r.readable = known
+	if failed != nil {
+		return failed
+	}
 	if len(groups) == mostUnits {
 		return fmt.Errorf("more than %d units have cgroups: the others' resources are left out, --systemd.collector.unit-exclude can choose", mostUnits-1)
 	}
@@ -114,17 +116,20 @@ func (r *resources) exists(path string) bool {
 	return err == nil
 }
 
-// groups are the wanted units below dir, in the order of their paths.
+// groups are the wanted units below dir, in the order of their paths. A directory
+// that cannot be read costs what is below it, and is the error.
 func (r *resources) groups(ctx context.Context, dir string) ([]group, error) {
 	var found []group
-	var walk func(path string, ofUser bool) error
-	walk = func(path string, ofUser bool) error {
+	var failed error
+	var walk func(path string, ofUser bool)
+	walk = func(path string, ofUser bool) {
 		entries, err := os.ReadDir(filepath.Join(dir, path))
 		if err != nil {
-			if path != "" && errors.Is(err, os.ErrNotExist) {
-				return nil // stopped meanwhile
+			// One that is not there was stopped meanwhile.
+			if (path == "" || !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENODEV)) && failed == nil {
+				failed = err
 			}
-			return err
+			return
 		}
 		for _, e := range entries {
 			if !e.IsDir() || len(found) == mostUnits || ctx.Err() != nil {
@@ -142,18 +147,20 @@ func (r *resources) groups(ctx context.Context, dir string) ([]group, error) {
 			if running, ok := field(r.read(filepath.Join(dir, g.path, "cgroup.events")), "populated"); ok && running == 0 && !r.all {
 				continue
 			}
-			if r.wanted(unit) && (!ofUser || containerScope.MatchString(unit)) {
+			if r.wanted(unit) && (!ofUser || r.user != "" || containerScope.MatchString(unit)) {
 				found = append(found, g)
 			}
 			if manager := strings.HasPrefix(unit, "user@"); kind == "slice" || manager {
-				if err := walk(g.path, ofUser || manager); err != nil {
-					return err
-				}
+				walk(g.path, ofUser || manager)
 			}
 		}
-		return nil
 	}
-	return found, walk("", false)
+	if r.user != "" {
+		walk(fmt.Sprintf("user.slice/user-%[1]s.slice/user@%[1]s.service", r.user), true)
+	} else {
+		walk("", false)
+	}
+	return found, failed
 }
 
 func (r *resources) collect(ch chan<- prometheus.Metric, name string, g group, units string, unified bool) {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,9 +29,59 @@ func tree(t *testing.T, files map[string]string) *resources {
 	}
 	wanted, err := units.Filter("", ".+", ".+\\.device")
 	require.NoError(t, err)
-	r := newResources(wanted)
-	r.root, r.proc, r.docker = filepath.Join(dir, "cgroup"), filepath.Join(dir, "proc"), filepath.Join(dir, "docker")
+	r := newResources(wanted, filepath.Join(dir, "sys"), filepath.Join(dir, "proc"), dir)
+	r.root, r.docker = filepath.Join(dir, "cgroup"), filepath.Join(dir, "docker")
 	return r
+}
+
+// What is added to upstream's metrics is of the file systems that node_exporter's
+// flags name.
+func TestResourcesOfAHostSeenFromAContainer(t *testing.T) {
+	r := newResources(nil, "/host/sys", "/host/proc", "/host")
+	require.Equal(t, []string{"/host/sys/fs/cgroup", "/host/proc", "/host/var/lib/docker/containers"}, []string{r.root, r.proc, r.docker})
+}
+
+// With --systemd.collector.user it is of the user's own units.
+func TestResourcesOfAUsersUnits(t *testing.T) {
+	r := tree(t, map[string]string{
+		"cgroup/cgroup.controllers":                                                        "",
+		"cgroup/system.slice/a.service/memory.current":                                     "1",
+		"cgroup/user.slice/user-7.slice/user@7.service/app.slice/b.service/memory.current": "2",
+		"cgroup/user.slice/user-8.slice/user@8.service/app.slice/c.service/memory.current": "3",
+	})
+	require.Equal(t, map[string]float64{"systemd_unit_memory_bytes{current a.service}": 1}, series(t, r))
+	r.user = "7"
+	require.Equal(t, map[string]float64{"systemd_unit_memory_bytes{current b.service}": 2}, series(t, r))
+}
+
+// A directory that may not be read, such as another user's, costs what is in it.
+func TestResourcesBesideWhatCannotBeRead(t *testing.T) {
+	r := tree(t, map[string]string{
+		"cgroup/cgroup.controllers":                            "",
+		"cgroup/a.slice/closed.slice/x.service/memory.current": "1",
+		"cgroup/a.slice/z.service/memory.current":              "1",
+		"cgroup/system.slice/b.service/memory.current":         "1",
+	})
+	require.NoError(t, os.Chmod(filepath.Join(r.root, "a.slice/closed.slice"), 0))
+	if os.Geteuid() == 0 {
+		runtime.LockOSThread() // the thread ends with the test
+		require.NoError(t, filepath.WalkDir(filepath.Dir(r.root), func(path string, _ os.DirEntry, err error) error {
+			if err == nil && !strings.HasSuffix(path, "closed.slice") {
+				err = os.Chmod(path, 0o755)
+			}
+			return err
+		}))
+		require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(r.root)), 0o755))
+		require.NoError(t, syscall.Setfsuid(65534))
+		defer func() { require.NoError(t, syscall.Setfsuid(0)) }()
+	}
+	groups, err := r.groups(t.Context(), r.root)
+	require.ErrorIs(t, err, os.ErrPermission)
+	var found []string
+	for _, g := range groups {
+		found = append(found, g.unit)
+	}
+	require.Equal(t, []string{"a.slice", "closed.slice", "z.service", "system.slice", "b.service"}, found)
 }
 
 // series collects and returns the values by name and labels.

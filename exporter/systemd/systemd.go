@@ -12,7 +12,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus-community/systemd_exporter/systemd"
@@ -33,6 +36,20 @@ type Config struct {
 	Resolved    bool // also the statistics of systemd-resolved
 	NoResources bool // not what each unit uses of CPU, memory, ...
 	AllSeries   bool // also what nobody looks at: all of upstream's, and all of ours
+}
+
+// Present says whether this machine was booted with systemd, or has a bus to ask one
+// on, such as the host's in a container.
+func Present() bool { return present("/", os.Getenv) }
+
+func present(root string, getenv func(string) string) bool {
+	if getenv("DBUS_SYSTEM_BUS_ADDRESS") != "" {
+		return true
+	}
+	return slices.ContainsFunc([]string{"run/systemd/system", "run/dbus/system_bus_socket", "run/systemd/private"}, func(path string) bool {
+		_, err := os.Stat(filepath.Join(root, path))
+		return err == nil
+	})
 }
 
 const restartFlag = "systemd.collector.enable-restart-count"
@@ -72,8 +89,11 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 	u.all, u.restarts, u.traffic = c.AllSeries, on(restartFlag), on("systemd.collector.enable-ip-accounting")
 	members := map[string]collector.Collector{"systemd": u}
 	if !c.NoResources {
-		r := newResources(wanted)
+		r := newResources(wanted, flagbound.Value("path.sysfs"), flagbound.Value("path.procfs"), flagbound.Value("path.rootfs"))
 		r.all = c.AllSeries
+		if bus == units.User {
+			r.user = strconv.Itoa(os.Getuid())
+		}
 		members["resources"] = r
 	}
 	if c.Resolved {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -113,4 +114,13 @@ func TestRestartsAreCountedUnlessToldOtherwise(t *testing.T) {
 	require.Equal(t, []string{"--systemd.collector.enable-restart-count"}, Args([]string{"--systemd.collector.private"}))
 	require.Empty(t, Args([]string{"--no-systemd.collector.enable-restart-count"}))
 	require.Empty(t, Args([]string{"--systemd.collector.enable-restart-count"}))
+}
+
+func TestPresent(t *testing.T) {
+	none := func(string) string { return "" }
+	root := t.TempDir()
+	require.False(t, present(root, none))
+	require.True(t, present(root, func(name string) string { return map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/x"}[name] }))
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "run/systemd/system"), 0o755))
+	require.True(t, present(root, none))
 }

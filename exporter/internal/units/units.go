@@ -11,6 +11,7 @@ package units
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -25,6 +26,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/clanmon/clanmon/exporter/internal/flagbound"
 )
 
 // States are those that upstream's exporters have series for; a unit that is
@@ -168,7 +171,7 @@ func Open(bus Bus) *Manager {
 	defer opened.Unlock()
 	m := opened.by[bus]
 	if m == nil {
-		m = &Manager{bus: bus, cgroups: "/sys/fs/cgroup", turn: make(chan struct{}, 1)}
+		m = &Manager{bus: bus, cgroups: filepath.Join(cmp.Or(flagbound.Value("path.sysfs"), "/sys"), "fs/cgroup"), turn: make(chan struct{}, 1)}
 		opened.by[bus] = m
 	}
 	m.users++
