@@ -37,6 +37,7 @@ type Server struct {
 
 	store    *store.Store
 	delivery *delivery.Delivery
+	vitals   *vitals
 	fleet    *fleet.Fleet
 	ingest   *ingest.Ingest
 	engine   *promql.Engine // nil in agent mode
@@ -97,6 +98,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	stages.start("fleet", stopLimit, s.fleet.Run)
 	stages.start("ingest", stopLimit, s.ingest.Run)
 	stages.start("tracing", stopLimit, s.runTracing)
+	stages.start("vitals", stopLimit, s.vitals.Run)
 	if s.ruler != nil {
 		stages.start("ruler", stopLimit, s.ruler.Run)
 	}

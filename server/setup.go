@@ -157,6 +157,7 @@ func New(o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.vitals = newVitals(s.store.Health, func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() }, s.fleet.Tagger(s.delivery))
 	var subqueryStep atomic.Int64 // milliseconds; follows evaluation_interval
 	subqueryStep.Store(time.Duration(upstreamconfig.DefaultGlobalConfig.EvaluationInterval).Milliseconds())
 	var ruleQueryOffset atomic.Int64 // nanoseconds; follows rule_query_offset
@@ -193,7 +194,7 @@ func New(o Options) (_ *Server, err error) {
 			MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
 			DefaultRuleQueryOffset: func() time.Duration { return time.Duration(ruleQueryOffset.Load()) },
 			FeatureRegistry:        registry, Parser: promqlParser,
-		}, shipped, s.fleet.Tagger(s.delivery))
+		}, shipped, s.vitals)
 	}
 
 	// 5. HTTP, which reads from all of them.
@@ -218,6 +219,7 @@ func New(o Options) (_ *Server, err error) {
 		Options: w, Engine: s.engine,
 		UI: ui, UIPaths: uiPaths,
 		AllowedHosts: o.AllowedHosts, KnownHost: s.fleet.Knows,
+		Waiting:       func() string { return s.store.Health().Waiting },
 		Mounts:        s.mounts(),
 		WebConfigFile: o.WebConfigFile, SystemdSocket: o.SystemdSocket,
 		Logger: log.With("component", "web"),
@@ -263,7 +265,7 @@ func New(o Options) (_ *Server, err error) {
 
 // mounts are the parts of the API that the rooms themselves serve.
 func (s *Server) mounts() map[string]http.Handler {
-	m := map[string]http.Handler{"/api/clanmon/v1": s.fleet.Handler()}
+	m := map[string]http.Handler{"/api/clanmon/v1": s.fleet.Handler(), "/api/clanmon/v1/storage": s.storageHandler()}
 	if h := s.delivery.Handler(); h != nil {
 		m["/api/v2"] = h
 		m["/api/clanmon/v1/receivers"] = s.delivery.ReceiversHandler()

@@ -53,6 +53,10 @@ type Deps struct {
 	AllowedHosts []string
 	KnownHost    func(host string) bool
 
+	// Waiting says why the store is not open yet, "" where that is not known; it may
+	// be nil.
+	Waiting func() string
+
 	// Mounts are more parts of the API, by the path below which they are; each is
 	// given the rest of the path.
 	Mounts map[string]http.Handler

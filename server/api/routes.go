@@ -107,6 +107,11 @@ func (a *API) whenReady(h http.HandlerFunc) http.HandlerFunc {
 		w.Header().Set("X-Prometheus-Stopping", fmt.Sprint(status == upstream.Stopping))
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprint(w, "Service Unavailable")
+		if a.deps.Waiting != nil {
+			if why := a.deps.Waiting(); why != "" {
+				fmt.Fprint(w, ": ", why)
+			}
+		}
 	}
 }
 

@@ -3,14 +3,12 @@ package store
 import (
 	"context"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/model/exemplar"
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/agent"
@@ -20,8 +18,12 @@ import (
 // its agent.DB, or neither while the directory is still being opened. It is
 // what the HTTP API calls local storage and what administers the TSDB.
 type Local struct {
-	db    atomic.Pointer[database]
-	stats *tsdb.DBStats // exists before the DB does, for WAL replay progress
+	db      atomic.Pointer[database]
+	applied atomic.Pointer[config.Config]
+	stats   *tsdb.DBStats // exists before the DB does, for WAL replay progress
+
+	gate    gate // those who use db are inside
+	commits commits
 }
 
 // database is an open directory: one of the two is set.
@@ -34,8 +36,16 @@ type database struct {
 
 func newLocal() *Local { return &Local{stats: tsdb.NewDBStats()} }
 
-func (l *Local) setTSDB(db *tsdb.DB, startTimeMargin int64) {
+// setTSDB opens the door to db. A configuration that was applied to the one before
+// it counts for this one too.
+func (l *Local) setTSDB(db *tsdb.DB, startTimeMargin int64) error {
+	if cfg := l.applied.Load(); cfg != nil {
+		if err := db.ApplyConfig(cfg); err != nil {
+			return err
+		}
+	}
 	l.db.Store(&database{Storage: db, tsdb: db, startTimeMargin: startTimeMargin})
+	return nil
 }
 
 func (l *Local) setAgent(db *agent.DB) {
@@ -50,19 +60,41 @@ func (l *Local) open() (*database, error) {
 	return nil, tsdb.ErrNotReady
 }
 
-// openTSDB returns the TSDB; an agent has none.
-func (l *Local) openTSDB() (*tsdb.DB, error) {
-	db, err := l.open()
+// Whoever comes while the database is exchanged waits that long: readers until
+// it should be there again, scrapes until their next one is due.
+const (
+	readerPatience   = 20 * time.Second
+	appenderPatience = 5 * time.Second
+)
+
+// enter returns the database, which is not exchanged until leave is called. leave
+// may be called again.
+func (l *Local) enter(patience time.Duration) (db *database, leave func(), err error) {
+	if !l.gate.enter(patience) {
+		return nil, nil, tsdb.ErrNotReady
+	}
+	if db, err = l.open(); err != nil {
+		l.gate.leave()
+		return nil, nil, err
+	}
+	return db, sync.OnceFunc(l.gate.leave), nil
+}
+
+// enterTSDB is enter for what an agent does not have.
+func (l *Local) enterTSDB() (*tsdb.DB, func(), error) {
+	db, leave, err := l.enter(readerPatience)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if db.tsdb == nil {
-		return nil, agent.ErrUnsupported
+		leave()
+		return nil, nil, agent.ErrUnsupported
 	}
-	return db.tsdb, nil
+	return db.tsdb, leave, nil
 }
 
 func (l *Local) applyConfig(cfg *config.Config) error {
+	l.applied.Store(cfg)
 	if db := l.db.Load(); db != nil && db.tsdb != nil {
 		return db.tsdb.ApplyConfig(cfg)
 	}
@@ -88,58 +120,116 @@ func (l *Local) StartTime() (int64, error) {
 
 // Querier implements storage.Queryable.
 func (l *Local) Querier(mint, maxt int64) (storage.Querier, error) {
-	db, err := l.open()
+	db, leave, err := l.enter(readerPatience)
 	if err != nil {
 		return nil, err
 	}
-	return db.Querier(mint, maxt)
+	q, err := db.Querier(mint, maxt)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return &querier{q, leave}, nil
 }
 
 // ChunkQuerier implements storage.ChunkQueryable.
 func (l *Local) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
-	db, err := l.open()
+	db, leave, err := l.enter(readerPatience)
 	if err != nil {
 		return nil, err
 	}
-	return db.ChunkQuerier(mint, maxt)
+	q, err := db.ChunkQuerier(mint, maxt)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return &chunkQuerier{q, leave}, nil
 }
 
 // ExemplarQuerier implements storage.ExemplarQueryable.
 func (l *Local) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerier, error) {
-	db, err := l.openTSDB()
+	db, leave, err := l.enterTSDB()
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	return db.ExemplarQuerier(ctx)
 }
 
 // Appender implements storage.Appendable.
 func (l *Local) Appender(ctx context.Context) storage.Appender {
-	db, err := l.open()
+	db, _, err := l.enter(appenderPatience)
 	if err != nil {
 		return notReadyAppender{}
 	}
-	return db.Appender(ctx)
+	return &appender{db.Appender(ctx), use{local: l}}
 }
 
 // AppenderV2 implements storage.AppendableV2.
 func (l *Local) AppenderV2(ctx context.Context) storage.AppenderV2 {
-	db, err := l.open()
+	db, _, err := l.enter(appenderPatience)
 	if err != nil {
 		return notReadyAppenderV2{}
 	}
-	return db.AppenderV2(ctx)
+	return &appenderV2{db.AppenderV2(ctx), use{local: l}}
 }
 
 // CostSamplingQueryable implements storage.CostSamplingQueryable: what the cost of
 // a query is estimated from. There is none in agent mode and before the database
 // is open.
 func (l *Local) CostSamplingQueryable() (storage.SampleAndChunkQueryable, bool) {
-	db, err := l.openTSDB()
+	db, leave, err := l.enterTSDB()
 	if err != nil {
 		return nil, false
 	}
-	return db.CostSamplingQueryable()
+	defer leave()
+	source, ok := db.CostSamplingQueryable()
+	if !ok {
+		return nil, false
+	}
+	return &sampled{l, db, source}, true
+}
+
+// sampled reads from one database, as long as that is open.
+type sampled struct {
+	local  *Local
+	db     *tsdb.DB
+	source storage.SampleAndChunkQueryable
+}
+
+func (s *sampled) enter() (leave func(), err error) {
+	db, leave, err := s.local.enterTSDB()
+	if err == nil && db != s.db {
+		leave()
+		return nil, tsdb.ErrNotReady
+	}
+	return leave, err
+}
+
+func (s *sampled) Querier(mint, maxt int64) (storage.Querier, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	q, err := s.source.Querier(mint, maxt)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return &querier{q, leave}, nil
+}
+
+func (s *sampled) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
+	leave, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	q, err := s.source.ChunkQuerier(mint, maxt)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return &chunkQuerier{q, leave}, nil
 }
 
 // Close closes the database if it is open.
@@ -152,37 +242,41 @@ func (l *Local) Close() error {
 
 // CleanTombstones removes deleted data from disk.
 func (l *Local) CleanTombstones() error {
-	db, err := l.openTSDB()
+	db, leave, err := l.enterTSDB()
 	if err != nil {
 		return err
 	}
+	defer leave()
 	return db.CleanTombstones()
 }
 
 // Delete marks the samples of the series that ms select as deleted.
 func (l *Local) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) error {
-	db, err := l.openTSDB()
+	db, leave, err := l.enterTSDB()
 	if err != nil {
 		return err
 	}
+	defer leave()
 	return db.Delete(ctx, mint, maxt, ms...)
 }
 
 // Snapshot writes all blocks, and the head if asked, to dir.
 func (l *Local) Snapshot(dir string, withHead bool) error {
-	db, err := l.openTSDB()
+	db, leave, err := l.enterTSDB()
 	if err != nil {
 		return err
 	}
+	defer leave()
 	return db.Snapshot(dir, withHead)
 }
 
 // Stats returns the cardinality statistics of the head.
 func (l *Local) Stats(byLabel string, limit int) (*tsdb.Stats, error) {
-	db, err := l.openTSDB()
+	db, leave, err := l.enterTSDB()
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	return db.Head().Stats(byLabel, limit), nil
 }
 
@@ -193,54 +287,10 @@ func (l *Local) WALReplayStatus() (tsdb.WALReplayStatus, error) {
 
 // BlockMetas describes the blocks on disk.
 func (l *Local) BlockMetas() ([]tsdb.BlockMeta, error) {
-	db, err := l.openTSDB()
+	db, leave, err := l.enterTSDB()
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	return db.BlockMetas(), nil
 }
-
-// notReadyAppender refuses everything while the database is being opened.
-type notReadyAppender struct{}
-
-func (notReadyAppender) SetOptions(*storage.AppendOptions) {}
-
-func (notReadyAppender) Append(storage.SeriesRef, labels.Labels, int64, float64) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppender) AppendExemplar(storage.SeriesRef, labels.Labels, exemplar.Exemplar) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppender) AppendHistogram(storage.SeriesRef, labels.Labels, int64, *histogram.Histogram, *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppender) AppendHistogramSTZeroSample(storage.SeriesRef, labels.Labels, int64, int64, *histogram.Histogram, *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppender) UpdateMetadata(storage.SeriesRef, labels.Labels, metadata.Metadata) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppender) AppendSTZeroSample(storage.SeriesRef, labels.Labels, int64, int64) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppender) Commit() error   { return tsdb.ErrNotReady }
-func (notReadyAppender) Rollback() error { return tsdb.ErrNotReady }
-
-type notReadyAppenderV2 struct{}
-
-func (notReadyAppenderV2) Append(storage.SeriesRef, labels.Labels, int64, int64, float64, *histogram.Histogram, *histogram.FloatHistogram, storage.AOptions) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppenderV2) AppendExemplars(storage.SeriesRef, labels.Labels, []exemplar.Exemplar) (storage.SeriesRef, error) {
-	return 0, tsdb.ErrNotReady
-}
-
-func (notReadyAppenderV2) Commit() error   { return tsdb.ErrNotReady }
-func (notReadyAppenderV2) Rollback() error { return tsdb.ErrNotReady }

@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,10 +52,19 @@ type Options struct {
 type Store struct {
 	storage.Storage // the fan-out
 
-	opts   Options
-	local  *Local
-	remote *remote.Storage
-	ready  chan struct{}
+	opts     Options
+	local    *Local
+	remote   *remote.Storage
+	registry *registerer // of what is open
+	future   future
+	damaged  damaged
+	ready    chan struct{}
+
+	mu   sync.Mutex
+	wait struct { // why the directory is not opened yet
+		why   string
+		since time.Time
+	}
 
 	retention config.TSDBRetentionConfig // last applied; only ApplyConfig uses it
 }
@@ -61,7 +72,9 @@ type Store struct {
 // New returns a Store that is not open. Upstream's remote storage starts a
 // goroutine in its constructor, so a Store that is never Run has to be Closed.
 func New(o Options) *Store {
-	s := &Store{opts: o, local: newLocal(), ready: make(chan struct{})}
+	s := &Store{opts: o, local: newLocal(), registry: &registerer{Registerer: o.Registerer}, ready: make(chan struct{})}
+	s.damaged.dir, s.damaged.log = o.Dir, o.Logger
+	s.opts.TSDB.BlocksToDelete = s.blocksToDelete
 	s.remote = remote.NewStorage(o.Logger.With("component", "remote"), o.Registerer,
 		s.local.StartTime, o.Dir, o.FlushDeadline, o.Scrapes, o.EnableTypeAndUnitLabels)
 	s.Storage = storage.NewFanout(o.Logger, s.local, s.remote)
@@ -74,45 +87,49 @@ func (s *Store) Local() *Local { return s.local }
 // Ready is closed once the directory is open and the WAL replayed.
 func (s *Store) Ready() <-chan struct{} { return s.ready }
 
-// Run opens the directory and blocks until ctx ends, then flushes and closes.
+// Run opens the directory and blocks until ctx ends, then flushes and closes. Where
+// there is no room to open it, it waits for room.
 func (s *Store) Run(ctx context.Context) error {
-	if err := s.open(); err != nil {
+	open := s.openTSDB
+	if s.opts.Agent {
+		open = s.openAgent
+	}
+	if err := open(ctx); err != nil {
+		if errors.Is(err, context.Canceled) {
+			return s.Close()
+		}
 		return errors.Join(fmt.Errorf("opening storage failed: %w", err), s.Close())
 	}
+	s.registerTimeBounds()
 	close(s.ready)
-	<-ctx.Done()
-	return s.Close()
+	return errors.Join(s.watch(ctx), s.Close())
 }
 
-func (s *Store) open() error {
-	if s.opts.Agent {
-		return s.openAgent()
-	}
-	return s.openTSDB()
-}
-
-func (s *Store) openTSDB() error {
+func (s *Store) openTSDB(ctx context.Context) error {
 	log := s.opts.Logger
 	log.Info("Starting TSDB ...")
-	db, err := tsdb.Open(s.opts.Dir, log.With("component", "tsdb"), s.opts.Registerer, &s.opts.TSDB, s.local.stats)
+	db, err := s.openRepaired(ctx, func() (*tsdb.DB, error) {
+		return tsdb.Open(s.opts.Dir, log.With("component", "tsdb"), s.registry, &s.opts.TSDB, s.local.stats)
+	})
 	if err != nil {
 		return s.locked(err)
 	}
-	registerTimeBounds(s.opts.Registerer, db)
 	s.logFilesystem()
 	log.Info("TSDB started")
 
+	db.SetWriteNotified(s.remote)
 	// Remote write asks where the data begins. Double the block range gives
 	// everything time to spin up before samples are called too old.
-	s.local.setTSDB(db, 2*s.opts.TSDB.MinBlockDuration)
-	db.SetWriteNotified(s.remote)
-	return nil
+	return s.local.setTSDB(db, 2*s.opts.TSDB.MinBlockDuration)
 }
 
-func (s *Store) openAgent() error {
+func (s *Store) openAgent(ctx context.Context) error {
 	log := s.opts.Logger
 	log.Info("Starting WAL storage ...")
-	db, err := agent.Open(log, s.opts.Registerer, s.remote, s.opts.Dir, &s.opts.AgentDB)
+	if err := s.awaitRoom(ctx); err != nil {
+		return err
+	}
+	db, err := agent.Open(log, s.registry, s.remote, s.opts.Dir, &s.opts.AgentDB)
 	if err != nil {
 		return s.locked(err)
 	}
@@ -184,17 +201,25 @@ func CheckDir(dir string) error {
 
 // registerTimeBounds exports the three gauges that upstream's main adds to
 // those of the tsdb package, under upstream's names.
-func registerTimeBounds(reg prometheus.Registerer, db *tsdb.DB) {
-	seconds := func(name, help string, ms func() int64) {
-		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
-			func() float64 { return float64(ms() / 1000) }))
+func (s *Store) registerTimeBounds() {
+	if s.opts.Agent {
+		return
 	}
-	seconds("prometheus_tsdb_lowest_timestamp_seconds", "Lowest timestamp value stored in the database.", func() int64 {
+	seconds := func(name, help string, ms func(*tsdb.DB) int64) {
+		var last atomic.Int64 // for as long as the database is exchanged
+		s.opts.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			if db := s.local.db.Load(); db != nil && db.tsdb != nil {
+				last.Store(ms(db.tsdb) / 1000)
+			}
+			return float64(last.Load())
+		}))
+	}
+	seconds("prometheus_tsdb_lowest_timestamp_seconds", "Lowest timestamp value stored in the database.", func(db *tsdb.DB) int64 {
 		if blocks := db.Blocks(); len(blocks) > 0 {
 			return blocks[0].Meta().MinTime
 		}
 		return db.Head().MinTime()
 	})
-	seconds("prometheus_tsdb_head_min_time_seconds", "Minimum time bound of the head block.", db.Head().MinTime)
-	seconds("prometheus_tsdb_head_max_time_seconds", "Maximum timestamp of the head block.", db.Head().MaxTime)
+	seconds("prometheus_tsdb_head_min_time_seconds", "Minimum time bound of the head block.", func(db *tsdb.DB) int64 { return db.Head().MinTime() })
+	seconds("prometheus_tsdb_head_max_time_seconds", "Maximum timestamp of the head block.", func(db *tsdb.DB) int64 { return db.Head().MaxTime() })
 }

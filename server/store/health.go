@@ -1,0 +1,245 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+)
+
+// Health says whether samples are stored. No rule can say it: rules read what is
+// stored.
+type Health struct {
+	// Storing is false while samples are refused or cannot be written.
+	Storing bool `json:"storing"`
+	// Since is when that began.
+	Since time.Time `json:"since,omitzero"`
+	// Reason is one sentence without a full stop: what is wrong, and what to do.
+	Reason string `json:"reason,omitempty"`
+	// Unsafe means that a restart would lose samples: a write to the WAL failed,
+	// and what is in memory has not been written to a block since.
+	Unsafe bool `json:"unsafe,omitempty"`
+	// Waiting is the reason why the directory is not opened yet, "" once it is.
+	Waiting string `json:"waiting,omitempty"`
+	// Damaged lists what was set aside because it could not be read.
+	Damaged []Damage `json:"damaged,omitempty"`
+}
+
+// commits remembers how writing to the WAL fares. It is safe for concurrent use.
+type commits struct {
+	mu     sync.Mutex
+	failed time.Time // since when nothing could be written; zero while it can
+	err    error
+	unsafe bool
+}
+
+func (c *commits) done(err error, wrote bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err != nil:
+		if c.failed.IsZero() {
+			c.failed = time.Now()
+		}
+		c.err, c.unsafe = err, true
+	case wrote:
+		c.failed, c.err = time.Time{}, nil
+	}
+}
+
+func (c *commits) secured() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsafe = false
+}
+
+// needsSecuring reports whether writing works again after it did not.
+func (c *commits) needsSecuring() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsafe && c.failed.IsZero()
+}
+
+// Health is how storing fares now.
+func (s *Store) Health() Health {
+	h := Health{Storing: true, Damaged: s.damaged.list()}
+	s.local.commits.mu.Lock()
+	h.Unsafe = s.local.commits.unsafe
+	failed, err := s.local.commits.failed, s.local.commits.err
+	s.local.commits.mu.Unlock()
+	waiting, since := s.waiting()
+	switch {
+	case waiting != "":
+		h.Storing, h.Since, h.Reason, h.Waiting = false, since, waiting, waiting
+	case err != nil:
+		h.Storing, h.Since, h.Reason = false, failed, s.why(err)
+	default:
+		if b := s.future.first(); b != nil {
+			h.Storing, h.Since, h.Reason = false, b.seen, b.String()
+		}
+	}
+	return h
+}
+
+// why words an error of writing.
+func (s *Store) why(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Sprintf("disk full: no space left for %q; free some, samples are lost until then", s.opts.Dir)
+	case errors.Is(err, syscall.EDQUOT):
+		return fmt.Sprintf("disk quota exceeded for %q; samples are lost until there is room", s.opts.Dir)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Sprintf("the file system of %q is read-only; mount it writable again", s.opts.Dir)
+	case errors.Is(err, syscall.EIO):
+		return fmt.Sprintf("input/output error in %q: the disk is failing", s.opts.Dir)
+	}
+	return fmt.Sprintf("cannot write to %q: %v", s.opts.Dir, err)
+}
+
+// use is one append: it tells commits how it ends, and leaves the gate then.
+type use struct {
+	local *Local // nil once it has ended; upstream ends some appends twice
+	wrote bool
+}
+
+func (u *use) appended(err error) { u.wrote = u.wrote || err == nil }
+
+func (u *use) commit(commit func() error) error {
+	local := u.local
+	defer u.leave()
+	err := commit()
+	if local != nil {
+		local.commits.done(err, u.wrote)
+	}
+	return err
+}
+
+func (u *use) rollback(rollback func() error) error {
+	defer u.leave()
+	return rollback()
+}
+
+func (u *use) leave() {
+	if u.local != nil {
+		u.local.gate.leave()
+		u.local = nil
+	}
+}
+
+// appender is an append of upstream's first interface.
+type appender struct {
+	storage.Appender
+	use
+}
+
+func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
+	ref, err := a.Appender.Append(ref, l, t, v)
+	a.appended(err)
+	return ref, err
+}
+
+func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	ref, err := a.Appender.AppendHistogram(ref, l, t, h, fh)
+	a.appended(err)
+	return ref, err
+}
+
+func (a *appender) Commit() error   { return a.commit(a.Appender.Commit) }
+func (a *appender) Rollback() error { return a.rollback(a.Appender.Rollback) }
+
+// appenderV2 is an append of upstream's second interface.
+type appenderV2 struct {
+	storage.AppenderV2
+	use
+}
+
+func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AOptions) (storage.SeriesRef, error) {
+	ref, err := a.AppenderV2.Append(ref, l, st, t, v, h, fh, o)
+	a.appended(err)
+	return ref, err
+}
+
+// AppendExemplars implements storage.ExemplarAppenderV2, as upstream's databases do.
+func (a *appenderV2) AppendExemplars(ref storage.SeriesRef, l labels.Labels, es []exemplar.Exemplar) (storage.SeriesRef, error) {
+	if e, ok := a.AppenderV2.(storage.ExemplarAppenderV2); ok {
+		return e.AppendExemplars(ref, l, es)
+	}
+	return 0, errors.ErrUnsupported
+}
+
+func (a *appenderV2) Commit() error   { return a.commit(a.AppenderV2.Commit) }
+func (a *appenderV2) Rollback() error { return a.rollback(a.AppenderV2.Rollback) }
+
+// querier leaves the gate when it is closed.
+type querier struct {
+	storage.Querier
+	leave func()
+}
+
+func (q *querier) Close() error {
+	defer q.leave()
+	return q.Querier.Close()
+}
+
+type chunkQuerier struct {
+	storage.ChunkQuerier
+	leave func()
+}
+
+func (q *chunkQuerier) Close() error {
+	defer q.leave()
+	return q.ChunkQuerier.Close()
+}
+
+// notReadyAppender refuses everything while the database is being opened.
+type notReadyAppender struct{}
+
+func (notReadyAppender) SetOptions(*storage.AppendOptions) {}
+
+func (notReadyAppender) Append(storage.SeriesRef, labels.Labels, int64, float64) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppender) AppendExemplar(storage.SeriesRef, labels.Labels, exemplar.Exemplar) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppender) AppendHistogram(storage.SeriesRef, labels.Labels, int64, *histogram.Histogram, *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppender) AppendHistogramSTZeroSample(storage.SeriesRef, labels.Labels, int64, int64, *histogram.Histogram, *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppender) UpdateMetadata(storage.SeriesRef, labels.Labels, metadata.Metadata) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppender) AppendSTZeroSample(storage.SeriesRef, labels.Labels, int64, int64) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppender) Commit() error   { return tsdb.ErrNotReady }
+func (notReadyAppender) Rollback() error { return tsdb.ErrNotReady }
+
+type notReadyAppenderV2 struct{}
+
+func (notReadyAppenderV2) Append(storage.SeriesRef, labels.Labels, int64, int64, float64, *histogram.Histogram, *histogram.FloatHistogram, storage.AOptions) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppenderV2) AppendExemplars(storage.SeriesRef, labels.Labels, []exemplar.Exemplar) (storage.SeriesRef, error) {
+	return 0, tsdb.ErrNotReady
+}
+
+func (notReadyAppenderV2) Commit() error   { return tsdb.ErrNotReady }
+func (notReadyAppenderV2) Rollback() error { return tsdb.ErrNotReady }

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/prometheus/tsdb/wlog"
+	"golang.org/x/sys/unix"
+)
+
+// spareRoom is what opening needs beyond the repair of a WAL: a new segment, a lock
+// file, and some for everybody else on the disk.
+const spareRoom = 256 << 10
+
+// roomPoll is the time between two looks for room.
+const roomPoll = 2 * time.Second
+
+// awaitRoom waits until there is room to open the directory. Upstream repairs a torn
+// WAL by deleting what is behind the damage and writing a segment anew: on a full
+// disk that deletes all of it. It returns ctx's error if ctx ends before.
+func (s *Store) awaitRoom(ctx context.Context) error {
+	for {
+		need := spareRoom + largestSegment(filepath.Join(s.opts.Dir, "wal")) + largestSegment(filepath.Join(s.opts.Dir, wlog.WblDirName))
+		free, known := freeRoom(s.opts.Dir)
+		if !known || free >= need {
+			s.setWaiting("")
+			return nil
+		}
+		s.setWaiting(fmt.Sprintf("disk full: opening %q needs %s of free space, and there are %s; waiting for it, nothing is lost meanwhile", s.opts.Dir, kibibytes(need), kibibytes(free)))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(roomPoll):
+		}
+	}
+}
+
+// setWaiting notes why the directory is not opened yet; "" is that it is.
+func (s *Store) setWaiting(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why != "" && s.wait.why == "" {
+		s.wait.since = time.Now()
+		s.opts.Logger.Error("The storage is not opened", "reason", why)
+	}
+	if why == "" && s.wait.why != "" {
+		s.opts.Logger.Info("There is room again; opening the storage", "waited", time.Since(s.wait.since).Round(time.Second))
+	}
+	s.wait.why = why
+}
+
+func (s *Store) waiting() (why string, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wait.why, s.wait.since
+}
+
+// largestSegment is the size in bytes of the largest file in a WAL; a repair
+// rewrites at most one.
+func largestSegment(dir string) (largest int64) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && info.Mode().IsRegular() {
+			largest = max(largest, info.Size())
+		}
+	}
+	return largest
+}
+
+// freeRoom is how many bytes this process may still write to dir's file system.
+func freeRoom(dir string) (free int64, known bool) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return 0, false
+	}
+	blocks := st.Bavail
+	if os.Geteuid() == 0 {
+		blocks = st.Bfree // root may use what is reserved
+	}
+	return int64(blocks) * st.Bsize, true
+}
+
+func kibibytes(n int64) string { return fmt.Sprintf("%d KiB", (n+1023)>>10) }
