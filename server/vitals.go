@@ -20,7 +20,7 @@ const (
 	vitalsPeriod = 5 * time.Second
 	// blindAfter is how long nothing is stored before it is an alert: one failed
 	// write is none.
-	blindAfter = 15 * time.Second
+	blindAfter = 5 * time.Second
 	// unsafeAfter is how long securing what is in memory may take.
 	unsafeAfter = time.Minute
 	// silentAfter is how long a machine does not respond before it is down, as in the

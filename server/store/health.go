@@ -107,10 +107,34 @@ func (s *Store) why(err error) string {
 // use is one append: it tells commits how it ends, and leaves the gate then.
 type use struct {
 	local *Local // nil once it has ended; upstream ends some appends twice
+	era   storage.SeriesRef
 	wrote bool
 }
 
-func (u *use) appended(err error) { u.wrote = u.wrote || err == nil }
+// Whoever appends remembers the references of series. Those of one database mean
+// other series in the next one, so that each reference says which one it is from.
+const eraShift = 48 // upstream's references have 40 bits
+
+// in is a reference as the database knows it; 0, which makes it look for the labels,
+// if it is of an earlier one.
+func (u *use) in(ref storage.SeriesRef) storage.SeriesRef {
+	if ref>>eraShift != u.era {
+		return 0
+	}
+	return ref & (1<<eraShift - 1)
+}
+
+func (u *use) out(ref storage.SeriesRef, err error) (storage.SeriesRef, error) {
+	if ref != 0 {
+		ref |= u.era << eraShift
+	}
+	return ref, err
+}
+
+func (u *use) appended(ref storage.SeriesRef, err error) (storage.SeriesRef, error) {
+	u.wrote = u.wrote || err == nil
+	return u.out(ref, err)
+}
 
 func (u *use) commit(commit func() error) error {
 	local := u.local
@@ -141,15 +165,27 @@ type appender struct {
 }
 
 func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
-	ref, err := a.Appender.Append(ref, l, t, v)
-	a.appended(err)
-	return ref, err
+	return a.appended(a.Appender.Append(a.in(ref), l, t, v))
 }
 
 func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	ref, err := a.Appender.AppendHistogram(ref, l, t, h, fh)
-	a.appended(err)
-	return ref, err
+	return a.appended(a.Appender.AppendHistogram(a.in(ref), l, t, h, fh))
+}
+
+func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	return a.out(a.Appender.AppendHistogramSTZeroSample(a.in(ref), l, t, st, h, fh))
+}
+
+func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
+	return a.out(a.Appender.AppendSTZeroSample(a.in(ref), l, t, st))
+}
+
+func (a *appender) AppendExemplar(ref storage.SeriesRef, l labels.Labels, e exemplar.Exemplar) (storage.SeriesRef, error) {
+	return a.out(a.Appender.AppendExemplar(a.in(ref), l, e))
+}
+
+func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, m metadata.Metadata) (storage.SeriesRef, error) {
+	return a.out(a.Appender.UpdateMetadata(a.in(ref), l, m))
 }
 
 func (a *appender) Commit() error   { return a.commit(a.Appender.Commit) }
@@ -162,15 +198,13 @@ type appenderV2 struct {
 }
 
 func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AOptions) (storage.SeriesRef, error) {
-	ref, err := a.AppenderV2.Append(ref, l, st, t, v, h, fh, o)
-	a.appended(err)
-	return ref, err
+	return a.appended(a.AppenderV2.Append(a.in(ref), l, st, t, v, h, fh, o))
 }
 
 // AppendExemplars implements storage.ExemplarAppenderV2, as upstream's databases do.
 func (a *appenderV2) AppendExemplars(ref storage.SeriesRef, l labels.Labels, es []exemplar.Exemplar) (storage.SeriesRef, error) {
 	if e, ok := a.AppenderV2.(storage.ExemplarAppenderV2); ok {
-		return e.AppendExemplars(ref, l, es)
+		return a.out(e.AppendExemplars(a.in(ref), l, es))
 	}
 	return 0, errors.ErrUnsupported
 }

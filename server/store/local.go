@@ -22,7 +22,8 @@ type Local struct {
 	applied atomic.Pointer[config.Config]
 	stats   *tsdb.DBStats // exists before the DB does, for WAL replay progress
 
-	gate    gate // those who use db are inside
+	eras    storage.SeriesRef // databases that have been open; one is opened at a time
+	gate    gate              // those who use db are inside
 	commits commits
 }
 
@@ -31,7 +32,8 @@ type database struct {
 	storage.Storage
 	tsdb            *tsdb.DB
 	agent           *agent.DB
-	startTimeMargin int64 // milliseconds
+	startTimeMargin int64             // milliseconds
+	era             storage.SeriesRef // how many databases were open before it
 }
 
 func newLocal() *Local { return &Local{stats: tsdb.NewDBStats()} }
@@ -44,7 +46,8 @@ func (l *Local) setTSDB(db *tsdb.DB, startTimeMargin int64) error {
 			return err
 		}
 	}
-	l.db.Store(&database{Storage: db, tsdb: db, startTimeMargin: startTimeMargin})
+	l.db.Store(&database{Storage: db, tsdb: db, startTimeMargin: startTimeMargin, era: l.eras})
+	l.eras++
 	return nil
 }
 
@@ -162,7 +165,7 @@ func (l *Local) Appender(ctx context.Context) storage.Appender {
 	if err != nil {
 		return notReadyAppender{}
 	}
-	return &appender{db.Appender(ctx), use{local: l}}
+	return &appender{db.Appender(ctx), use{local: l, era: db.era}}
 }
 
 // AppenderV2 implements storage.AppendableV2.
@@ -171,7 +174,7 @@ func (l *Local) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	if err != nil {
 		return notReadyAppenderV2{}
 	}
-	return &appenderV2{db.AppenderV2(ctx), use{local: l}}
+	return &appenderV2{db.AppenderV2(ctx), use{local: l, era: db.era}}
 }
 
 // CostSamplingQueryable implements storage.CostSamplingQueryable: what the cost of

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 	"golang.org/x/sys/unix"
 )
@@ -87,3 +88,14 @@ func freeRoom(dir string) (free int64, known bool) {
 }
 
 func kibibytes(n int64) string { return fmt.Sprintf("%d KiB", (n+1023)>>10) }
+
+// chunkSegmentSize is how large a file of a block's chunks may become, in bytes.
+// Upstream reserves that much before it writes the first byte, 512 MiB by default,
+// so that a small disk could compact nothing with room for all of it.
+func chunkSegmentSize(dir string) int64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return chunks.DefaultChunkSegmentSize
+	}
+	return min(max(int64(st.Blocks)*st.Bsize/64, 1<<20), chunks.DefaultChunkSegmentSize)
+}

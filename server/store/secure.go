@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 )
 
@@ -64,22 +65,21 @@ func (s *Store) watch(ctx context.Context) error {
 // repair deletes those too, so the database is closed and opened without its WAL.
 func (s *Store) secure(ctx context.Context) error {
 	begin := time.Now()
-	if s.local.db.Load().tsdb.Head().MaxTime()-s.local.db.Load().tsdb.Head().MinTime() > 2*liveMargin.Milliseconds() {
-		// Most of it while appends go on.
-		if err := s.compactHead(time.Now().Add(-liveMargin).UnixMilli()); err != nil {
-			return err
-		}
+	db := s.local.db.Load().tsdb
+	if head := db.Head(); head.MaxTime()-head.MinTime() > 2*liveMargin.Milliseconds() {
+		// Most of it while appends go on. Its WAL cannot be truncated, so an error says
+		// nothing; what is left is written below.
+		_ = db.CompactHead(tsdb.NewRangeHead(head, head.MinTime(), min(head.MaxTime(), time.Now().Add(-liveMargin).UnixMilli())))
 	}
 	if !s.local.gate.close(leaveLimit) {
 		return fmt.Errorf("queries or appends have been under way for %s", leaveLimit)
 	}
 	defer s.local.gate.open()
-	db := s.local.db.Load().tsdb
-	if err := s.compactHead(db.Head().MaxTime()); err != nil {
-		return err
+	if err := s.writeHead(ctx, db); err != nil {
+		return fmt.Errorf("write what is in memory to a block: %w", err)
 	}
-	if err := db.CompactOOOHead(context.Background()); err != nil {
-		return fmt.Errorf("compact out-of-order samples: %w", err)
+	if err := db.CompactOOOHead(ctx); err != nil {
+		return fmt.Errorf("write out-of-order samples to a block: %w", err)
 	}
 	s.local.db.Store(nil)
 	if err := db.Close(); err != nil {
@@ -101,33 +101,24 @@ func (s *Store) secure(ctx context.Context) error {
 	return nil
 }
 
-// compactHead writes the head up to maxt, in milliseconds, to blocks of the usual
-// length.
-func (s *Store) compactHead(maxt int64) error {
-	db := s.local.db.Load().tsdb
-	db.DisableCompactions()
-	defer db.EnableCompactions()
+// writeHead writes the head to blocks of the usual length. The head stays as it is;
+// nobody appends to it any more.
+func (s *Store) writeHead(ctx context.Context, db *tsdb.DB) error {
 	length := s.opts.TSDB.MinBlockDuration
-	maxt = min(maxt, db.Head().MaxTime()) // what is later stays possible
-	for {
-		mint := db.Head().MinTime()
-		if mint > maxt {
-			return nil
-		}
-		end := min(maxt, mint-mint%length+length-1)
-		db.Head().WaitForAppendersOverlapping(end)
-		err := db.CompactHead(tsdb.NewRangeHead(db.Head(), mint, end))
-		if db.Head().MinTime() > end {
-			// Upstream truncates the WAL behind it, which a torn one does not let it.
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("write what is in memory to a block: %w", err)
-		}
-		if db.Head().MinTime() <= mint {
-			return errors.New("the head has not become shorter")
-		}
+	compactor, err := tsdb.NewLeveledCompactorWithOptions(ctx, nil, s.opts.Logger.With("component", "tsdb"), []int64{length}, chunkenc.NewPool(),
+		tsdb.LeveledCompactorOptions{MaxBlockChunkSegmentSize: chunkSegmentSize(s.opts.Dir), EnableOverlappingCompaction: true})
+	if err != nil {
+		return err
 	}
+	head := db.Head()
+	for mint := head.MinTime(); mint <= head.MaxTime(); {
+		maxt := min(head.MaxTime(), mint-mint%length+length-1)
+		if _, err := compactor.Write(s.opts.Dir, tsdb.NewRangeHead(head, mint, maxt), mint, maxt+1, nil); err != nil {
+			return err
+		}
+		mint = maxt + 1
+	}
+	return nil
 }
 
 // beginWAL removes the WAL and the head's chunks, all of which is in blocks. The new

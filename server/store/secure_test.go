@@ -127,6 +127,37 @@ func TestTornWAL(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
+// Who appends remembers references of series, which mean other series in the next
+// database.
+func TestReferencesOfAnEarlierDatabase(t *testing.T) {
+	s, stop := running(t, t.TempDir())
+	defer stop()
+	names := []string{"a", "b", "c"}
+	refs := make(map[string]storage.SeriesRef)
+	put := func(minute int, order ...string) {
+		app := s.AppenderV2(t.Context())
+		for _, name := range order {
+			ref, err := app.Append(refs[name], labels.FromStrings("__name__", name), 0, start.Add(time.Duration(minute)*time.Minute).UnixMilli(), 1, nil, nil, storage.AOptions{})
+			require.NoError(t, err)
+			refs[name] = ref
+		}
+		require.NoError(t, app.Commit())
+	}
+	put(0, names...)
+	before := refs["a"]
+	s.local.commits.done(errors.New("write to WAL"), true)
+	put(1, names...)
+	require.Equal(t, before, refs["a"])
+	require.Eventually(t, func() bool { return !s.Health().Unsafe }, time.Minute, 50*time.Millisecond)
+	put(2, "c", "b") // c is now what a was
+	put(3, names...)
+	put(4, names...)
+	require.NotEqual(t, before, refs["a"])
+	for name, want := range map[string]int{"a": 4, "b": 5, "c": 5} {
+		require.Equal(t, want, samples(t, s, name), name)
+	}
+}
+
 // The exchange of the database waits for a query under way, and a query that comes
 // meanwhile waits for the exchange.
 func TestSecureWaitsForQueries(t *testing.T) {
@@ -196,7 +227,8 @@ func TestDamaged(t *testing.T) {
 			dir := t.TempDir()
 			s, stop := running(t, dir)
 			fill(t, s, "old", 10, 0, 30)
-			require.NoError(t, s.compactHead(start.Add(30*time.Minute).UnixMilli()))
+			head := s.local.db.Load().tsdb.Head()
+			require.NoError(t, s.local.db.Load().tsdb.CompactHead(tsdb.NewRangeHead(head, head.MinTime(), head.MaxTime())))
 			fill(t, s, "new", 10, 40, 30)
 			stop()
 			// Segments before and behind what is going to be harmed.

@@ -108,8 +108,12 @@ func (s *Store) Run(ctx context.Context) error {
 func (s *Store) openTSDB(ctx context.Context) error {
 	log := s.opts.Logger
 	log.Info("Starting TSDB ...")
+	o := s.opts.TSDB
+	if o.MaxBlockChunkSegmentSize == 0 {
+		o.MaxBlockChunkSegmentSize = chunkSegmentSize(s.opts.Dir)
+	}
 	db, err := s.openRepaired(ctx, func() (*tsdb.DB, error) {
-		return tsdb.Open(s.opts.Dir, log.With("component", "tsdb"), s.registry, &s.opts.TSDB, s.local.stats)
+		return tsdb.Open(s.opts.Dir, log.With("component", "tsdb"), s.registry, &o, s.local.stats)
 	})
 	if err != nil {
 		return s.locked(err)
