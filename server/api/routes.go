@@ -57,6 +57,13 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 	}
 	rest := a.proxy() // traces and counts by itself
 	mux.Handle("GET "+base+"/api/v1/openapi.yaml", rest)
+	mux.HandleFunc("GET "+base+"/-/ready", func(w http.ResponseWriter, r *http.Request) {
+		if a.waiting() != "" {
+			a.unavailable(w)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
 	mux.Handle("/", rest)
 	return mux
 }
@@ -104,15 +111,25 @@ func (a *API) whenReady(h http.HandlerFunc) http.HandlerFunc {
 			h(w, r)
 			return
 		}
-		w.Header().Set("X-Prometheus-Stopping", fmt.Sprint(status == upstream.Stopping))
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprint(w, "Service Unavailable")
-		if a.deps.Waiting != nil {
-			if why := a.deps.Waiting(); why != "" {
-				fmt.Fprint(w, ": ", why)
-			}
-		}
+		a.unavailable(w)
 	}
+}
+
+// unavailable answers 503; where the reason is known, it is behind upstream's text.
+func (a *API) unavailable(w http.ResponseWriter) {
+	w.Header().Set("X-Prometheus-Stopping", fmt.Sprint(upstream.ReadyStatus(a.ready.Load()) == upstream.Stopping))
+	w.WriteHeader(http.StatusServiceUnavailable)
+	fmt.Fprint(w, "Service Unavailable")
+	if why := a.waiting(); why != "" {
+		fmt.Fprint(w, ": ", why)
+	}
+}
+
+func (a *API) waiting() string {
+	if a.deps.Waiting == nil {
+		return ""
+	}
+	return a.deps.Waiting()
 }
 
 // logPanics logs a panic of a handler with its stack and lets net/http end the
