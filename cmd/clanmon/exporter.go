@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
@@ -43,6 +44,7 @@ type exporterCommand struct {
 
 	environment func(kinds []string, lookup func(string) (string, bool)) error
 
+	textfileLimit  units.Base2Bytes
 	maxProcs       int
 	listCollectors bool
 }
@@ -66,6 +68,7 @@ func newExporterCommand(e env) command {
 	a.Flag("web.max-requests", "Most scrapes of a kind at one time, 0 for any number.").Default("40").IntVar(&o.MaxRequests)
 	a.Flag("collector.disable-defaults", "Run only the collectors that are enabled by name.").Default("false").BoolVar(&o.Node.DisableDefaults)
 	a.Flag("collector.disable-facts", "Leave out what clanmon adds to node_exporter's default collectors: NixOS generations, reboot required, Tailscale.").BoolVar(&o.Node.NoFacts)
+	a.Flag("collector.textfile.max-file-size", "Maximum size of a text file; a larger one is left out, with node_textfile_scrape_error 1. 0 for no limit.").Default("1MiB").BytesVar(&c.textfileLimit)
 	a.Flag("systemd.collector.enable-resolved", "Also collect the statistics of systemd-resolved.").BoolVar(&o.Systemd.Resolved)
 	a.Flag("systemd.collector.disable-resources", "Leave out what each unit uses of CPU, memory, IO and tasks.").BoolVar(&o.Systemd.NoResources)
 	a.Flag("systemd.collector.all-series", "Every series of systemd_exporter, also those that clanmon's pages and rules do not use: all states, all times, mounts, sockets.").BoolVar(&o.Systemd.AllSeries)
@@ -139,6 +142,9 @@ func (c *exporterCommand) Parse(args []string) error {
 	}
 	o := &c.opts
 	o.Kinds, o.Node.Collectors = splitCommas(c.kinds), splitCommas(c.words)
+	if o.Node.TextfileLimit = int64(c.textfileLimit); c.textfileLimit == 0 {
+		o.Node.TextfileLimit = -1
+	}
 	if len(o.Kinds) == 0 {
 		return usageError("--exporter names no kind; one or more of: %s", strings.Join(kindNames(), ", "))
 	}

@@ -1,6 +1,6 @@
 // Package node exposes the machine: node_exporter's collectors, each run for
-// itself, but for that of systemd's units, which is ours. It is the only importer
-// of node_exporter.
+// itself, but for those of systemd's units and of text files, which are ours. It is the
+// only importer of node_exporter.
 //
 // Upstream keeps its collectors' settings and the collectors themselves in
 // package variables, so all Sets of a process share them. The package reads flags
@@ -8,6 +8,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -33,6 +34,9 @@ type Config struct {
 	// Collectors, if any, are the only ones that run: upstream names or
 	// everyday words (see Words).
 	Collectors []string
+	// TextfileLimit is how many bytes a text file may have: 0 for 1 MiB, negative for
+	// any number.
+	TextfileLimit int64
 	// NoFacts leaves out what package facts adds to the default collectors.
 	NoFacts bool
 }
@@ -79,6 +83,10 @@ func New(c Config, log *slog.Logger) (*collector.Set, error) {
 		if members[unitsName], err = newUnits(); err != nil {
 			return nil, err
 		}
+	}
+	if _, ok := members[textfileName]; ok {
+		limit := cmp.Or(c.TextfileLimit, textfileLimit)
+		members[textfileName] = newTextfiles(flagbound.Values("collector.textfile.directory"), max(limit, 0), log)
 	}
 	if !c.NoFacts && !c.DisableDefaults && len(c.Collectors) == 0 {
 		o := facts.Options{Root: flagbound.Value("path.rootfs"), Sysfs: flagbound.Value("path.sysfs")}

@@ -65,6 +65,20 @@ func Value(name string) string {
 	return f.Model().Value.String()
 }
 
+// Values is what a repeatable flag was set to, or its default, once they are parsed.
+func Values(name string) []string {
+	f := kingpin.CommandLine.GetFlag(name)
+	if f == nil {
+		return nil
+	}
+	if v, ok := f.Model().Value.(kingpin.Getter); ok {
+		if values, ok := v.Get().(*[]string); ok {
+			return slices.Clone(*values)
+		}
+	}
+	return nil
+}
+
 // Construct calls a constructor of an embedded exporter. Those compile the
 // regular expressions of their flags by regexp.MustCompile, so a typing mistake
 // of the user comes as a panic.
