@@ -5,7 +5,7 @@ const now = Date.parse('2026-11-28T12:00:00Z') / 1000;
 const at = (s: number) => new Date((now - s) * 1000).toISOString();
 const rule = (health: 'ok' | 'err' | 'unknown' = 'ok') => ({ name: 'A', query: 'x', health, duration: 60 });
 const good: Looking = {
-  groups: [{ name: 'g', interval: 60, lastEvaluation: at(30), rules: [rule()] }],
+  groups: [{ name: 'g', file: 'rules.yml', interval: 60, lastEvaluation: at(30), rules: [rule()] }],
   responding: 3,
   fleet: [{ name: 'alpha', judged: true }, { name: 'old' }],
   now,

@@ -6,6 +6,7 @@ import { ago } from './format';
 
 export interface Doubt {
   text: string;
+  soon?: boolean; // it goes by itself: the server was just started
   flag?: string; // a command that helps
   page?: { path: string; params: Record<string, string>; title: string }; // where to look
 }
@@ -36,9 +37,14 @@ export function doubts({ groups, responding, fleet, now }: Looking): Doubt[] {
       });
     const late = groups.filter((g) => now - Date.parse(g.lastEvaluation) / 1000 > Math.max(120, 3 * g.interval));
     const never = rules.filter((r) => r.health === 'unknown').length;
-    if (never === rules.length) out.push({ text: 'The rules have not been evaluated yet.', page: rulesPage });
+    if (never === rules.length)
+      out.push({ text: 'The rules have not been evaluated yet.', soon: true, page: rulesPage });
     else if (never)
-      out.push({ text: `${never} of ${rules.length} alerting rules have not been evaluated yet.`, page: rulesPage });
+      out.push({
+        text: `${never} of ${rules.length} alerting rules have not been evaluated yet.`,
+        soon: true,
+        page: rulesPage,
+      });
     const evaluated = late.map((g) => Date.parse(g.lastEvaluation) / 1000).filter((t) => t > 0);
     if (evaluated.length)
       out.push({

@@ -208,16 +208,18 @@ test('units are known only of machines where somebody looked', () => {
     state,
     ...(unitsFailed !== undefined && { unitsFailed }),
   });
-  expect(coverageText(coverage([row('a', 'ok', 0), row('b', 'warning', 2)], new Set()))).toBe('');
+  expect(
+    coverageText(coverage([row('a', 'ok', 0), row('b', 'warning', 2), row('c', 'ok')], new Map([['c', true]]))),
+  ).toBe('');
   const c = coverage(
     [row('alpha', 'down', 0), row('beta', 'down'), row('vm', 'ok'), row('nas', 'unjudged'), row('laptop', 'offline')],
-    new Set(['vm']),
+    new Map([['vm', false]]),
   );
   expect(c).toMatchObject({ known: 0, total: 5, off: ['laptop'] });
   expect(coverageText(c)).toBe(
-    'Units of 0 of 4 machines are known (alpha, beta: down; vm: systemd cannot be read; nas: no systemd exporter).',
+    'Units of 0 of 4 machines are known (alpha, beta: down; vm: systemd cannot be read; nas: no unit data).',
   );
-  expect(coverageText(coverage([row('laptop', 'offline')], new Set()))).toBe('');
+  expect(coverageText(coverage([row('laptop', 'offline')], new Map()))).toBe('');
 });
 
 test('the type of unit that a text names', () => {

@@ -360,11 +360,12 @@ export interface Coverage {
   missing: { names: string[]; why: string }[];
 }
 
-// coverage reads it from the fleet: a row without a count of failed units is one of
-// which nobody knows. failing are the machines whose collector of units fails.
+// coverage reads it from the fleet: of a row without a count of failed units nobody
+// knows, unless collected says that the machine's collector of units works, and only
+// nobody has counted yet.
 export function coverage(
-  fleet: { name: string; state: string; unitsFailed?: number; up?: number }[],
-  failing: ReadonlySet<string>,
+  fleet: { name: string; state: string; unitsFailed?: number }[],
+  collected: ReadonlyMap<string, boolean>,
 ): Coverage {
   const out: Coverage = { known: 0, total: fleet.length, off: [], missing: [] };
   const because = (why: string, name: string) => {
@@ -376,8 +377,8 @@ export function coverage(
     if (r.state === 'offline') out.off.push(r.name);
     else if (r.state === 'down') because('down', r.name);
     else if (r.state === 'waiting') because('not scraped yet', r.name);
-    else if (r.unitsFailed !== undefined) out.known++;
-    else because(failing.has(r.name) ? 'systemd cannot be read' : 'no systemd exporter', r.name);
+    else if (r.unitsFailed !== undefined || collected.get(r.name)) out.known++;
+    else because(collected.has(r.name) ? 'systemd cannot be read' : 'no unit data', r.name);
   }
   return out;
 }

@@ -615,13 +615,20 @@ function NothingFires({
     now: second.value,
   });
   if (all.length) {
+    const soon = all.every((d) => d.soon);
     const flag = all.find((d) => d.flag)?.flag;
     const pages = all.flatMap((d) => (d.page ? [d.page] : []));
     return (
       <div class="panel">
         <Empty
-          icon="warn"
-          title={groups.length ? 'Nothing is firing, but not everything is watched' : 'No alerting rules'}
+          icon={soon ? 'wait' : 'warn'}
+          title={
+            soon
+              ? 'Nothing is firing so far'
+              : groups.length
+                ? 'Nothing is firing, but not everything is watched'
+                : 'No alerting rules'
+          }
           why={all.map((d) => (
             <span class="doubt" key={d.text}>
               {d.text}

@@ -1,6 +1,7 @@
 // systemd's units over the whole fleet: what is wrong, by unit, by machine.
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { vector } from '../api/prom';
+import { useAlertRules } from '../components/alerts/useAlerts';
 import { Ago, Empty, ErrorNote, Loading, Menu } from '../components/bits';
 import { Icon } from '../components/icons';
 import { figureColumns, NoUnits, ServicesOf, UnitCard } from '../components/services/ServicesOf';
@@ -131,7 +132,7 @@ export default function ServicesPage() {
           <ByMachine {...more} />
         )
       ) : loaded ? (
-        <Problems {...more} rules={rules} />
+        <Problems {...more} />
       ) : (
         !error && <Loading lines={5} />
       )}
@@ -198,7 +199,7 @@ const Search = ({ what }: { what: string }) => (
 
 const words = (text: string) => text.toLowerCase().split(/\s+/).filter(Boolean);
 
-function Problems({ problems, tags, rules, fleet, time }: More & { rules: boolean }) {
+function Problems({ problems, tags, fleet, find, time }: More) {
   const why = param('why');
   const type = param('type');
   const q = param('q');
@@ -215,8 +216,9 @@ function Problems({ problems, tags, rules, fleet, time }: More & { rules: boolea
   const { units, want } = useFigures(shown);
   const types = [...new Set(problems.map((u) => u.type))].sort();
   const columns = useMemo(() => problemColumns(), []);
-  const cover = useCoverage(fleet);
-  if (!problems.length) return <Calm time={time} rules={rules} fleet={fleet} />;
+  const rules = useBuiltinRules();
+  const cover = useCoverage(fleet, find);
+  if (!problems.length) return <Calm time={time} fleet={fleet} find={find} />;
   return (
     <div class="stack services">
       <div class="row">
@@ -281,10 +283,17 @@ function Problems({ problems, tags, rules, fleet, time }: More & { rules: boolea
           }
         />
       </div>
-      {!rules && <RulesOff />}
+      {rules === false && <RulesOff />}
       {cover && coverageText(cover) && <p class="note">{coverageText(cover)}</p>}
     </div>
   );
+}
+
+// useBuiltinRules says whether the built-in rules are evaluated, undefined while that
+// is not known.
+function useBuiltinRules(): boolean | undefined {
+  const groups = useAlertRules();
+  return groups.data?.some((g) => g.file.startsWith('clanmon:'));
 }
 
 const RulesOff = () => (
@@ -295,22 +304,28 @@ const RulesOff = () => (
 
 // useCoverage is of which machines the units are known; undefined while that is not
 // known itself. Of a time in the past only what was stored is.
-function useCoverage(fleet: FleetRow[] | undefined) {
-  const failing = useData(
-    frozen.value ? null : 'units not read',
-    (s) => vector('clanmon_exporter_collector_success{collector="systemd"} == 0', undefined, s),
+function useCoverage(fleet: FleetRow[] | undefined, find: Find) {
+  const asking = !frozen.value && !!fleet?.some((r) => r.unitsFailed === undefined);
+  const success = useData(
+    asking ? 'units collected' : null,
+    (s) => vector('clanmon_exporter_collector_success{collector="systemd"}', undefined, s),
     60,
   );
   return useMemo(() => {
-    if (!fleet || !failing.data || frozen.value) return undefined;
-    const find = machineFinder(fleet);
-    return coverage(fleet, new Set(failing.data.flatMap((x) => find(x.metric) ?? [])));
-  }, [fleet, failing.data, frozen.value]);
+    if (!fleet || frozen.value || (asking && !success.data)) return undefined;
+    const collected = new Map<string, boolean>();
+    for (const s of success.data ?? []) {
+      const name = find(s.metric);
+      if (name !== undefined) collected.set(name, s.value?.[1] === '1');
+    }
+    return coverage(fleet, collected);
+  }, [fleet, find, success.data, asking, frozen.value]);
 }
 
 // Calm is green only where somebody looked at the units of every machine.
-function Calm({ time, rules, fleet }: { time: number; rules: boolean; fleet: FleetRow[] | undefined }) {
-  const cover = useCoverage(fleet);
+function Calm({ time, fleet, find }: Pick<More, 'time' | 'fleet' | 'find'>) {
+  const rules = useBuiltinRules();
+  const cover = useCoverage(fleet, find);
   const any = useData(
     fleet?.length && !frozen.value ? null : 'units at all',
     (s) =>
@@ -364,7 +379,7 @@ function Calm({ time, rules, fleet }: { time: number; rules: boolean; fleet: Fle
           )}
         </Empty>
       </div>
-      {!rules && <RulesOff />}
+      {rules === false && <RulesOff />}
     </div>
   );
 }
@@ -650,7 +665,7 @@ function ByMachine({ problems, tags, tagged, find, fleet }: More) {
     () => readHosts(counted.data ?? [], problems, find).filter((h) => !tagged || tagged.has(h.where.machine ?? '')),
     [counted.data, problems, tagged, find],
   );
-  const cover = useCoverage(fleet);
+  const cover = useCoverage(fleet, find);
   const shown = useMemo(() => rows.filter((h) => words(q).every((w) => h.host.toLowerCase().includes(w))), [rows, q]);
   if (!counted.data)
     return counted.error ? (

@@ -71,6 +71,7 @@ export interface AlertRule {
 }
 export interface AlertRuleGroup {
   name: string;
+  file: string; // "clanmon:…" of the built-in rules
   interval: number; // seconds
   lastEvaluation: string;
   rules: AlertRule[];
