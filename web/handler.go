@@ -24,7 +24,8 @@ type Options struct {
 }
 
 // pages are the paths that the UI answers. Those of Prometheus' own UI are among
-// them, so that links and bookmarks keep working.
+// them, so that links and bookmarks keep working. At a path of serverPages an agent
+// says that it is one.
 var (
 	pages       = []string{"/{$}", "/targets", "/status", "/status/{page}", "/config", "/flags", "/service-discovery"}
 	serverPages = []string{"/m/{machine}", "/services", "/alerts", "/silences", "/explore", "/query", "/rules", "/tsdb-status", "/alertmanager-discovery"}
@@ -40,10 +41,11 @@ func Paths(agent bool) []string {
 			paths = append(paths, p)
 		}
 	}
+	paths = append(paths, serverPages...)
 	if agent {
-		return append(paths, agentPages...)
+		paths = append(paths, agentPages...)
 	}
-	return append(paths, serverPages...)
+	return paths
 }
 
 // securityPolicy allows nothing but our own files: no inline script or style,

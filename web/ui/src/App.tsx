@@ -2,6 +2,7 @@ import type { ComponentType } from 'preact';
 import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
 import { Empty, Loading } from './components/bits';
 import { Layout } from './components/Layout';
+import { RemoteWriteTrouble } from './components/RemoteWrite';
 import { match, routes, type PageProps, type Route } from './routes';
 import { agent } from './state/config';
 import { href, location } from './state/location';
@@ -13,7 +14,10 @@ export function App() {
   const m = match(agent && path === '/' ? '/targets' : path);
   return (
     <Layout route={m?.route} params={m?.params ?? {}}>
-      {m ? (
+      {agent && m && ['/', '/targets'].includes(path) && <RemoteWriteTrouble />}
+      {m && agent && !m.route.agent ? (
+        <NotInAgent title={m.route.title} />
+      ) : m ? (
         <Page key={m.route.path} route={m.route} params={m.params} />
       ) : (
         <div class="panel">
@@ -25,6 +29,27 @@ export function App() {
         </div>
       )}
     </Layout>
+  );
+}
+
+// NotInAgent is what links to pages of a server lead to.
+function NotInAgent({ title }: { title: string }) {
+  return (
+    <div class="panel">
+      <Empty
+        title="This is an agent"
+        why={`It scrapes targets and sends the samples by remote write, without queries, rules or alerts. ${title} is on the server that receives the samples.`}
+      >
+        <span class="row">
+          <a class="btn" href={href('/targets')}>
+            Targets
+          </a>
+          <a class="btn" href={href('/status')}>
+            Status
+          </a>
+        </span>
+      </Empty>
+    </div>
   );
 }
 

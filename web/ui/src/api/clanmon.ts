@@ -1,5 +1,6 @@
 // clanmon's own endpoints, /api/clanmon/v1, and Alertmanager's, /api/v2.
 import { anyOf } from '../lib/quote';
+import type { RemoteWrite } from '../lib/remoteWrite';
 import { request } from './client';
 import type {
   Alert,
@@ -37,6 +38,8 @@ export const receivers = (signal?: AbortSignal) =>
 // machines they would be 1,000.
 export const alerts = (signal?: AbortSignal) =>
   request<Alert[]>('/api/v2/alerts', { params: { filter: 'severity!="none"' }, ...(signal && { signal }) });
+export const remoteWrite = (signal?: AbortSignal) =>
+  request<RemoteWrite[]>('/api/clanmon/v1/remote-write', { ...(signal && { signal }) });
 // watchdog fires at all times: where it arrives, rules and delivery work.
 export const watchdog = (signal?: AbortSignal) =>
   request<Alert[]>('/api/v2/alerts', { params: { filter: 'alertname="Watchdog"' }, ...(signal && { signal }) });

@@ -53,6 +53,16 @@ test('evaluated rules and those of the binary that are not', () => {
   expect(new Set(rows.map((r) => r.key)).size).toBe(rows.length);
 });
 
+test('a rule that drives the alerting itself is not among what fires', () => {
+  const [dog] = ruleRows(
+    [group('clanmon:x.yml', 'clanmon-x', [rule('Watchdog', { state: 'firing', labels: { severity: 'none' } })])],
+    [],
+  );
+  expect(dog).toMatchObject({ state: 'internal' });
+  const [bad] = ruleRows([group('x', 'x', [rule('Watchdog', { health: 'err', labels: { severity: 'none' } })])], []);
+  expect(bad).toMatchObject({ state: 'failing' });
+});
+
 test('an expression that is not evaluated can be run', () => {
   expect(filledIn(shipped('Full', 'off', 0.05))).toBe('a < 0.05 and b =~ "a\\"b"');
 });

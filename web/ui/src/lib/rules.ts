@@ -1,13 +1,23 @@
-// Rules as one table: what is evaluated, and what the binary has besides.
+// Rules as one table: those that are evaluated, and built-in ones that are not.
 import type { Rule, RuleGroup, RuleSetting, ShippedRule } from '../api/rules';
 
-export type RuleState = 'failing' | 'firing' | 'pending' | 'waiting' | 'ok' | 'replaced' | 'disabled' | 'off';
+export type RuleState =
+  | 'failing'
+  | 'firing'
+  | 'pending'
+  | 'waiting'
+  | 'ok'
+  | 'internal' // drives the alerting itself: that it fires is no news
+  | 'replaced'
+  | 'disabled'
+  | 'off';
 export const RULE_STATES: RuleState[] = [
   'failing',
   'firing',
   'pending',
   'waiting',
   'ok',
+  'internal',
   'replaced',
   'disabled',
   'off',
@@ -40,6 +50,7 @@ export function ruleRows(groups: RuleGroup[], shipped: ShippedRule[]): RuleRow[]
       const n = (seen.get(r.name) ?? 0) + 1; // several rules may share a name
       seen.set(r.name, n);
       const s = ofBinary(g) ? byName.get(`${g.name} ${r.name}`) : undefined;
+      const severity = severityOf(s, r);
       if (s) evaluated.add(`${g.name} ${r.name}`);
       rows.push({
         key: [g.file, g.name, r.name, ...(n > 1 ? [n] : [])].join(' '),
@@ -52,10 +63,12 @@ export function ruleRows(groups: RuleGroup[], shipped: ShippedRule[]): RuleRow[]
             ? 'failing'
             : r.health === 'unknown'
               ? 'waiting'
-              : r.state === 'firing' || r.state === 'pending'
-                ? r.state
-                : 'ok',
-        severity: severityOf(s, r),
+              : severity === 'none'
+                ? 'internal'
+                : r.state === 'firing' || r.state === 'pending'
+                  ? r.state
+                  : 'ok',
+        severity,
         expr: r.query,
         rule: r,
         inGroup: g,

@@ -30,16 +30,18 @@ const LOOK: Record<RuleState, { level: Level; icon: string; word: string }> = {
   pending: { level: 'info', icon: 'wait', word: 'Pending' },
   waiting: { level: 'off', icon: 'wait', word: 'Waiting' },
   ok: { level: 'ok', icon: 'ok', word: 'OK' },
+  internal: { level: 'ok', icon: 'info', word: 'Internal' },
   replaced: { level: 'info', icon: 'edit', word: 'Replaced' },
   disabled: { level: 'off', icon: 'off', word: 'Disabled' },
   off: { level: 'off', icon: 'off', word: 'Off' },
 };
 
 const MEANING: Partial<Record<RuleState, string>> = {
-  disabled: 'Left out by --rules.disable.',
-  replaced: 'A rule of this name in rule_files takes its place.',
-  off: 'No rule of the binary is evaluated: the server runs with --rules.builtin=off, or with a configuration file of its own and neither --rules.builtin=on nor a --discovery method.',
-  waiting: 'It has not been evaluated yet.',
+  internal: 'Part of the alerting pipeline: it is expected to fire, and is not sent.',
+  disabled: 'Disabled by --rules.disable.',
+  replaced: 'Replaced by a rule of this name in rule_files.',
+  off: 'Built-in rules are off: by --rules.builtin=off, or because of a configuration file without --rules.builtin=on or a --discovery method.',
+  waiting: 'Not evaluated yet.',
 };
 
 export default function RulesPage() {
@@ -99,13 +101,13 @@ export default function RulesPage() {
         </select>
         <select
           class="field"
-          aria-label="Where rules come from"
+          aria-label="Source of rules"
           value={filter.from}
           onChange={(e) => setParams({ from: e.currentTarget.value }, false)}
         >
-          <option value="">From anywhere</option>
-          <option value="shipped">In the binary</option>
-          <option value="user">In rule_files</option>
+          <option value="">All sources</option>
+          <option value="shipped">Built-in</option>
+          <option value="user">From files</option>
         </select>
         <button type="button" class="btn" aria-pressed={grouped} onClick={() => setParams({ group: !grouped })}>
           By group
@@ -114,15 +116,16 @@ export default function RulesPage() {
       </Head>
       <ErrorNote
         error={groups.error}
-        what={groups.data ? 'The last answer failed; this is from before' : 'The rules could not be loaded'}
+        what={groups.data ? 'Could not refresh; showing older data' : 'The rules could not be loaded'}
       />
-      <ErrorNote error={shipped.error} what="The rules in the binary could not be loaded" />
+      <ErrorNote error={shipped.error} what="The built-in rules could not be loaded" />
       <div class="rulestates" role="group" aria-label="States of rules">
         {pick('failing', count('failing'), 'crit', 'crit', count('failing') === 1 ? 'rule fails' : 'rules fail')}
         {pick('firing', count('firing'), 'warn', 'alerts', 'firing')}
         {pick('pending', count('pending'), 'info', 'wait', 'pending')}
         {pick('waiting', count('waiting'), 'off', 'wait', 'not evaluated yet')}
-        {pick('ok', count('ok'), 'ok', 'ok', 'quiet')}
+        {pick('ok', count('ok'), 'ok', 'ok', 'OK')}
+        {pick('internal', count('internal'), 'off', 'info', 'internal')}
         {pick('inactive', inactive, 'off', 'off', 'not evaluated')}
         {pick('changed', rows.filter((r) => r.changed).length, 'info', 'edit', 'with changed settings')}
       </div>
@@ -141,7 +144,7 @@ export default function RulesPage() {
           rowClass={(r) => (['disabled', 'replaced', 'off'].includes(r.state) ? 'old' : '')}
           empty={
             rows.length ? (
-              <Empty icon="filter" title="No rule fits the filter">
+              <Empty icon="filter" title="No rule matches the filter">
                 <button
                   type="button"
                   class="btn"
@@ -153,7 +156,7 @@ export default function RulesPage() {
                 </button>
               </Empty>
             ) : (
-              <Empty icon="list" title="No rules" why="None are in rule_files, and those in the binary are off.">
+              <Empty icon="list" title="No rules" why="rule_files is empty, and the built-in rules are off.">
                 <Snippet text="clanmon server --rules.builtin=on" />
               </Empty>
             )
@@ -165,7 +168,7 @@ export default function RulesPage() {
   );
 }
 
-const groupOf = (r: RuleRow) => (r.shipped ? `In the binary: ${r.group}` : `${r.file}: ${r.group}`);
+const groupOf = (r: RuleRow) => (r.shipped ? `Built-in: ${r.group}` : `${r.file}: ${r.group}`);
 
 function Head({ children }: { children?: preact.ComponentChildren }) {
   return (
@@ -208,7 +211,7 @@ const columns: Column<RuleRow>[] = [
           <b>{r.name}</b>
         </button>
         {r.changed && (
-          <span class="chip" title="Its settings differ from what is shipped">
+          <span class="chip" title="Its settings differ from the defaults">
             changed
           </span>
         )}
@@ -229,10 +232,10 @@ const columns: Column<RuleRow>[] = [
     width: '78px',
     sort: (r) => r.rule?.alerts?.length,
     cell: (r) =>
-      r.rule?.alerts?.length ? (
+      r.rule?.alerts?.length && r.state !== 'internal' ? (
         <a href={href('/alerts', { q: r.name })}>{r.rule.alerts.length}</a>
       ) : (
-        <span class="dim">{r.type === 'alerting' && r.rule ? 0 : '–'}</span>
+        <span class="dim">{r.type === 'alerting' && r.rule ? (r.rule.alerts?.length ?? 0) : '–'}</span>
       ),
   },
   {
@@ -265,7 +268,7 @@ const columns: Column<RuleRow>[] = [
   },
   {
     id: 'duration',
-    title: 'How long it took to evaluate',
+    title: 'Duration of the last evaluation',
     head: 'Took',
     num: true,
     width: '84px',
@@ -357,7 +360,7 @@ function Sheet({ r, onClose }: { r: RuleRow; onClose: () => void }) {
           <Icon name="list" />
           Explain
         </a>
-        {r.type === 'alerting' && (
+        {r.type === 'alerting' && r.state !== 'internal' && (
           <a class="btn" href={href('/alerts', { q: r.name })}>
             <Icon name="alerts" />
             Alerts
@@ -365,9 +368,9 @@ function Sheet({ r, onClose }: { r: RuleRow; onClose: () => void }) {
         )}
       </div>
       <dl class="facts">
-        <dt>Comes from</dt>
+        <dt>Source</dt>
         <dd>
-          {s ? 'this binary' : r.file}, group {r.group}
+          {s ? 'built-in' : r.file}, group {r.group}
         </dd>
         {r.inGroup && (
           <>
@@ -382,8 +385,8 @@ function Sheet({ r, onClose }: { r: RuleRow; onClose: () => void }) {
           <>
             <dt>Fires after</dt>
             <dd>
-              {r.rule.duration > 0 ? durationText(r.rule.duration) : 'at once'}
-              {r.rule.keepFiringFor ? `, and for ${durationText(r.rule.keepFiringFor)} after it ended` : ''}
+              {r.rule.duration > 0 ? durationText(r.rule.duration) : 'immediately'}
+              {r.rule.keepFiringFor ? `, and keeps firing for ${durationText(r.rule.keepFiringFor)}` : ''}
             </dd>
           </>
         )}
@@ -449,7 +452,7 @@ function Settings({ r }: { r: RuleRow }) {
                     Value
                   </th>
                   <th scope="col" class="num">
-                    Shipped as
+                    Default
                   </th>
                 </tr>
               </thead>
@@ -468,18 +471,16 @@ function Settings({ r }: { r: RuleRow }) {
       )}
       {first && (
         <>
-          <h3>To change it</h3>
-          <p class="dim">
-            A flag of the server, or an option of the clan service; with another value in place of this one.
-          </p>
+          <h3>Change a setting</h3>
+          <p class="dim">A flag of the server, or an option of the clan service, with the new value.</p>
           <Snippet text={`--rules.set=${r.name}.${first.name}=${first.value}`} />
           <Snippet text={nixSetting(r.name, first.name, first.value)} />
         </>
       )}
-      <h3>To leave it out</h3>
+      <h3>Disable it</h3>
       <Snippet text={s.disable} />
       <Snippet text={nixDisable(r.name)} />
-      <p class="dim">A rule of the same name in rule_files takes its place.</p>
+      <p class="dim">A rule of the same name in rule_files replaces it.</p>
     </>
   );
 }

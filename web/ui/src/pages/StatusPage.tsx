@@ -4,6 +4,7 @@ import { vector } from '../api/prom';
 import type { Block, BuildInfo, RuntimeInfo, TSDBStat, TSDBStatus } from '../api/types/status';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Panel, Time } from '../components/bits';
 import { Icon } from '../components/icons';
+import { RemoteWritePanel } from '../components/RemoteWrite';
 import { Status } from '../components/Status';
 import { Table } from '../components/Table';
 import { Tabs } from '../components/Tabs';
@@ -55,7 +56,12 @@ export default function StatusPage({ params }: { params: Record<string, string> 
         <Alertmanagers />
       ) : (
         <div class="panel">
-          <Empty title="There is no such tab" />
+          <Empty
+            title={
+              agent && ['storage', 'alertmanagers'].includes(tab) ? 'An agent has no such page' : 'There is no such tab'
+            }
+            why={agent ? 'An agent keeps samples only until they are sent by remote write.' : undefined}
+          />
         </div>
       )}
     </>
@@ -64,7 +70,7 @@ export default function StatusPage({ params }: { params: Record<string, string> 
 
 // Before stands above what is shown although the last answer failed.
 const Before = ({ error }: { error: Error | undefined }) => (
-  <ErrorNote error={error} what="The last answer failed; this is from before" />
+  <ErrorNote error={error} what="Could not refresh; showing older data" />
 );
 
 const when = (text: string | undefined) => {
@@ -81,9 +87,9 @@ const when = (text: string | undefined) => {
   );
 };
 
-const NOT_SCRAPED = 'This server does not scrape itself under the job “clanmon”, so it does not know.';
+const NOT_SCRAPED = 'Not known: this server does not scrape itself under the job “clanmon”.';
 
-// Own health: every figure is of this server's own /metrics, scraped by itself.
+// Health: every figure is of this server's own /metrics, scraped by itself.
 const HEALTH = [
   ['samples', 'sum(rate(prometheus_tsdb_head_samples_appended_total{job="clanmon"}[5m]))'],
   ['series', 'max(prometheus_tsdb_head_series{job="clanmon"})'],
@@ -111,9 +117,10 @@ function Overview() {
     const x = own.data?.find((o) => o.metric.figure === name)?.value?.[1];
     return x === undefined ? undefined : Number(x);
   };
-  const check = (name: string, good: string, bad: (n: number) => string, where?: string) => {
+  // absent is why a server that scrapes itself has no such figure.
+  const check = (name: string, good: string, bad: (n: number) => string, where?: string, absent = 'not known') => {
     const n = v(name);
-    if (n === undefined) return <Status level="off">not known</Status>;
+    if (n === undefined) return <Status level="off">{own.data?.length ? absent : 'not known'}</Status>;
     if (!(n > 0)) return <Status level="ok">{good}</Status>;
     const status = <Status level="warn">{bad(Math.ceil(n))}</Status>;
     return where ? <a href={where}>{status}</a> : status;
@@ -140,7 +147,7 @@ function Overview() {
             <dd>{b?.version ?? '–'}</dd>
             <dt>Revision</dt>
             <dd>{b?.revision || '–'}</dd>
-            <dt>Built</dt>
+            <dt title="Of the commit that it was built from">Commit date</dt>
             <dd>{Date.parse(b?.buildDate ?? '') > 0 ? when(b?.buildDate) : b?.buildDate || '–'}</dd>
             <dt>Go</dt>
             <dd>{b?.goVersion ?? '–'}</dd>
@@ -157,7 +164,7 @@ function Overview() {
               {r.reloadConfigSuccess ? (
                 <Status level="ok">loaded</Status>
               ) : (
-                <Status level="crit">the last reload was refused; the one before is in force</Status>
+                <Status level="crit">the last reload failed; the previous configuration is in force</Status>
               )}{' '}
               {when(r.lastConfigTime)}
             </dd>
@@ -169,14 +176,18 @@ function Overview() {
             <dd>{r.GOMAXPROCS}</dd>
             <dt>Memory limit</dt>
             <dd>{r.GOMEMLIMIT > 2 ** 62 ? 'none' : format(r.GOMEMLIMIT, 'bytes')}</dd>
-            <dt>Retention</dt>
-            <dd>{r.storageRetention}</dd>
+            {!agent && (
+              <>
+                <dt>Retention</dt>
+                <dd>{r.storageRetention}</dd>
+              </>
+            )}
           </dl>
         </Panel>
         {!agent && (
-          <Panel title="Own health">
+          <Panel title="Health">
             <dl class="facts body">
-              <dt>Taking in</dt>
+              <dt>Ingesting</dt>
               <dd>{format(v('samples'), 'none')} samples a second</dd>
               <dt>Series in memory</dt>
               <dd>{format(v('series'), 'count')}</dd>
@@ -191,10 +202,13 @@ function Overview() {
                   'evaluated without failure',
                   (n) => `${n} ${n === 1 ? 'evaluation' : 'evaluations'} failed`,
                   href('/rules', { state: 'failing' }),
+                  'no rules loaded',
                 )}
               </dd>
               <dt>Notifications, last hour</dt>
-              <dd>{check('notify', 'none failed', (n) => `${n} failed`, href('/alerts'))}</dd>
+              <dd>
+                {check('notify', 'none failed', (n) => `${n} failed`, href('/alerts'), 'sent by other Alertmanagers')}
+              </dd>
               <dt>Discovery, last hour</dt>
               <dd>
                 {check(
@@ -202,6 +216,7 @@ function Overview() {
                   'no refresh failed',
                   (n) => `${n} ${n === 1 ? 'refresh' : 'refreshes'} failed`,
                   href('/targets', { tab: 'discovery' }),
+                  'none in use',
                 )}
               </dd>
               <dt>Compaction, last 3 h</dt>
@@ -220,6 +235,7 @@ function Overview() {
           </Panel>
         )}
       </div>
+      <RemoteWritePanel />
     </>
   );
 }
@@ -300,7 +316,7 @@ function Storage() {
       {t || figures.data ? (
         <Before error={tsdb.error ?? figures.error} />
       ) : (
-        <ErrorNote error={tsdb.error ?? figures.error} what="The storage could not be asked" />
+        <ErrorNote error={tsdb.error ?? figures.error} what="The storage status could not be loaded" />
       )}
       <div class="panels">
         <Panel title="On disk">
@@ -309,7 +325,7 @@ function Storage() {
             <dd>
               {[
                 f.blocks === undefined ? '' : format(f.blocks, 'bytes'),
-                blocks.data ? `${(blocks.data.blocks ?? []).length} of them` : '',
+                blocks.data ? `${(blocks.data.blocks ?? []).length} blocks` : '',
               ]
                 .filter(Boolean)
                 .join(', ') || '–'}
@@ -321,7 +337,7 @@ function Storage() {
               {unknown
                 ? '–'
                 : f.growth === undefined
-                  ? 'known after some days'
+                  ? 'known after a few days'
                   : `${format(f.growth * 86400, 'bytes')} a day`}
             </dd>
             <dt>Size limit</dt>
@@ -341,8 +357,8 @@ function Storage() {
                 <dt>Limit reached</dt>
                 <dd>
                   {left === undefined
-                    ? 'not at the present rate'
-                    : `in ${left < 1 ? 'less than a day' : `${Math.round(left)} days`}; the oldest block then makes room`}
+                    ? 'not at the current rate'
+                    : `in ${left < 1 ? 'less than a day' : `${Math.round(left)} days`}; the oldest block is then deleted`}
                 </dd>
               </>
             )}
@@ -387,7 +403,7 @@ function Storage() {
               },
               { id: 'v', title: 'Samples', num: true, cell: (s) => format(Number(s.value?.[1]), 'count') },
             ]}
-            empty={<Empty title="No target has a machine" />}
+            empty={<Empty title="No target has a label machine" />}
           />
         </Panel>
         {per('Series per metric', t?.seriesCountByMetricName, 'count', (n) =>
@@ -499,7 +515,7 @@ function Flags() {
             cell: ([, v]) => <code class="wrap">{v || <span class="dim nowrap">(empty)</span>}</code>,
           },
         ]}
-        empty={<Empty icon="filter" title="No flag fits" />}
+        empty={<Empty icon="filter" title="No flag matches the filter" />}
       />
     </Panel>
   );
@@ -522,7 +538,7 @@ function Alertmanagers() {
     ...a.data.droppedAlertmanagers.map((x) => ({ ...x, active: false })),
   ];
   return (
-    <Panel title="Alertmanagers outside of this server">
+    <Panel title="Other Alertmanagers">
       <Table
         label="Alertmanagers"
         rows={rows}
@@ -540,7 +556,7 @@ function Alertmanagers() {
         empty={
           <Empty
             title="None"
-            why="Alerts are delivered by this server itself. Alertmanagers of the configuration file (alerting:) would be listed here."
+            why="This server sends alerts itself. Alertmanagers of the configuration file (alerting:) are listed here."
           />
         }
       />

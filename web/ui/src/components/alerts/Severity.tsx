@@ -1,6 +1,8 @@
 import { Status, severityLevel } from '../Status';
 
 // Severity is the label as a status; what is not set is said to be so.
+const wordOf = (severity: string) => (severity === 'none' ? 'internal' : severity || 'no severity');
+
 export function Severity({
   severity,
   short = false,
@@ -12,7 +14,7 @@ export function Severity({
 }) {
   return (
     <Status level={severityLevel(severity)} badge={badge}>
-      {short ? <span class="sr">{severity || 'no severity'}</span> : severity || 'no severity'}
+      {short ? <span class="sr">{wordOf(severity)}</span> : wordOf(severity)}
     </Status>
   );
 }
