@@ -2,7 +2,6 @@ import type { ComponentType } from 'preact';
 import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
 import { Empty, Loading } from './components/bits';
 import { Layout } from './components/Layout';
-import { RemoteWriteTrouble } from './components/RemoteWrite';
 import { match, routes, type PageProps, type Route } from './routes';
 import { agent } from './state/config';
 import { href, location } from './state/location';
@@ -14,7 +13,6 @@ export function App() {
   const m = match(agent && path === '/' ? '/targets' : path);
   return (
     <Layout route={m?.route} params={m?.params ?? {}}>
-      {agent && m && ['/', '/targets'].includes(path) && <RemoteWriteTrouble />}
       {m && agent && !m.route.agent ? (
         <NotInAgent title={m.route.title} />
       ) : m ? (

@@ -38,7 +38,10 @@ export function Timeline({
             <span
               key={s.from}
               class={s.level}
-              style={{ left: x(s.from), width: `max(2px, ${((s.to - s.from) / length) * 100}%)` }}
+              style={{
+                left: `min(${x(s.from)}, calc(100% - 3px))`,
+                width: `max(3px, ${((s.to - s.from) / length) * 100}%)`,
+              }}
               title={`${s.label}\n${dateTime(s.from, utc, true)}, for ${ago(s.to - s.from)}`}
             />
           ))}

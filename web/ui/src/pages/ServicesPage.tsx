@@ -302,15 +302,16 @@ const RulesOff = () => (
   </p>
 );
 
+// Every systemd has the unit -.mount; exporters of others do not say whether they could
+// read units.
+const COLLECTED =
+  'clanmon_exporter_collector_success{collector="systemd"} or on (machine, instance) {__name__=~"(node_)?systemd_unit_state",name="-.mount",state="active"} == 1';
+
 // useCoverage is of which machines the units are known; undefined while that is not
 // known itself. Of a time in the past only what was stored is.
 function useCoverage(fleet: FleetRow[] | undefined, find: Find) {
   const asking = !frozen.value && !!fleet?.some((r) => r.unitsFailed === undefined);
-  const success = useData(
-    asking ? 'units collected' : null,
-    (s) => vector('clanmon_exporter_collector_success{collector="systemd"}', undefined, s),
-    60,
-  );
+  const success = useData(asking ? 'units collected' : null, (s) => vector(COLLECTED, undefined, s), 60);
   return useMemo(() => {
     if (!fleet || frozen.value || (asking && !success.data)) return undefined;
     const collected = new Map<string, boolean>();
