@@ -135,8 +135,9 @@ func New(o Options) (_ *Server, err error) {
 		Dir: o.Dir, HTTPClientOptions: o.Scrape.HTTPClientOptions, Dial: s.local.dial,
 		Registerer: o.Registerer, Logger: log.With("component", "fleet"),
 	})
+	arrivals := store.NewArrivals(s.store)
 	s.ingest, err = ingest.New(ingest.Options{
-		Scrape: o.Scrape, Appendable: s.store, Merger: s.fleet,
+		Scrape: o.Scrape, Appendable: arrivals, Merger: s.fleet,
 		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,
 	})
 	if err != nil {
@@ -194,7 +195,7 @@ func New(o Options) (_ *Server, err error) {
 			MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
 			DefaultRuleQueryOffset: func() time.Duration { return time.Duration(ruleQueryOffset.Load()) },
 			FeatureRegistry:        registry, Parser: promqlParser,
-		}, shipped, s.vitals)
+		}, shipped, s.vitals, ruler.Observed{Stored: arrivals.Last, Machines: s.scrapedMachines})
 	}
 
 	// 5. HTTP, which reads from all of them.
@@ -216,7 +217,7 @@ func New(o Options) (_ *Server, err error) {
 		ui, uiPaths = web.DevHandler(o.DevProxy, page), web.DevPaths(o.Agent)
 	}
 	s.api = api.New(api.Deps{
-		Options: w, Engine: s.engine,
+		Options: w, Engine: s.engine, Appendable: arrivals,
 		UI: ui, UIPaths: uiPaths,
 		AllowedHosts: o.AllowedHosts, KnownHost: s.fleet.Knows,
 		Waiting:       func() string { return s.store.Health().Waiting },
@@ -273,6 +274,17 @@ func (s *Server) mounts() map[string]http.Handler {
 		m["/api/clanmon/v1/shipped-rules"] = s.ruler.ShippedHandler()
 	}
 	return m
+}
+
+// scrapedMachines are those that targets of this server belong to.
+func (s *Server) scrapedMachines() map[string]bool {
+	own := make(map[string]bool)
+	for _, targets := range s.ingest.Scrapes().TargetsActive() {
+		for _, t := range targets {
+			own[t.GetValue(contract.MachineLabel)] = true
+		}
+	}
+	return own
 }
 
 // withShippedRules tells whether the rules in the binary are evaluated.

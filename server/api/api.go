@@ -29,6 +29,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/netconnlimit"
 	upstream "github.com/prometheus/prometheus/web"
 	apiv1 "github.com/prometheus/prometheus/web/api/v1"
@@ -43,6 +44,8 @@ type Deps struct {
 	upstream.Options
 
 	Engine promql.QueryEngine // nil in agent mode
+	// Appendable takes what remote write and OTLP bring, where enabled.
+	Appendable storage.AppendableV2
 
 	UI      http.Handler // the web UI, given paths without the route prefix
 	UIPaths []string     // patterns of http.ServeMux, below the route prefix
@@ -229,7 +232,7 @@ func (a *API) newV1() *apiv1.API {
 	d := a.deps
 	return apiv1.NewAPI(
 		d.Engine, d.Storage,
-		d.Storage, // remote write and OTLP, where enabled
+		d.Appendable,
 		d.ExemplarStorage,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return d.ScrapeManager },
 		func(context.Context) apiv1.TargetRetriever { return d.ScrapeManager },

@@ -347,24 +347,25 @@ func TestReloadTakesAnotherReceiver(t *testing.T) {
 func TestInhibitionsOfShippedAlerts(t *testing.T) {
 	h := newWebhook(t)
 	d, _ := start(t, testOptions(t, h.config()))
-	require.NoError(t, d.ApplyAlertmanager([]string{"ExporterDown", "FleetUnreachable", "MachineDown", "MachineNew", "OomKill"}))
+	require.NoError(t, d.ApplyAlertmanager([]string{"ClockWrong", "ExporterDown", "FleetUnreachable", "MachineDown", "MachineNew", "MachineRebooted", "OomKill"}))
 	d.Send(firing("alertname", "FleetUnreachable", "severity", "critical"), firing("alertname", "MachineNew", "machine", "new", "severity", "none"))
 	h.wait(t, 2)
 	d.Send(
 		firing("alertname", "MachineDown", "machine", "a", "severity", "critical"),
 		firing("alertname", "MachineDown", "machine", "b", "severity", "critical"),
-		firing("alertname", "OomKill", "machine", "new", "severity", "warning"),
+		firing("alertname", "MachineRebooted", "machine", "new", "severity", "info"),
+		firing("alertname", "ClockWrong", "machine", "new", "severity", "warning"), // not what a new machine is new by
 		firing("alertname", "OomKill", "machine", "c", "severity", "warning"),
 		firing("alertname", "Mine", "machine", "a", "severity", "warning"),
 	)
-	got := h.wait(t, 4)[2:]
+	got := h.wait(t, 5)[2:]
 	var told []string
 	for _, m := range got {
 		for _, a := range m.Alerts {
 			told = append(told, a.Labels["alertname"]+" "+a.Labels["machine"])
 		}
 	}
-	require.ElementsMatch(t, []string{"OomKill c", "Mine a"}, told)
+	require.ElementsMatch(t, []string{"MachineNew new", "ClockWrong new", "OomKill c", "Mine a"}, told)
 }
 
 func TestShippedAlertsReachOthersOnlyOnRequest(t *testing.T) {

@@ -284,9 +284,13 @@ func shippedInhibitions(shipped []string) ([]byte, error) {
 	return yamlv2.Marshal(m{"inhibit_rules": []m{
 		// It is there to hold others back, and no news to anybody.
 		rule("Watchdog", []string{among("MachineNew")}),
-		rule("MachineNew", []string{but("MachineNew"), `severity=~"warning|info"`}, "machine"),
+		// What is wrong with a new machine is wrong; only its installation is no news.
+		rule("MachineNew", []string{among("MachineRebooted", "MachineFlapping"), `severity=~"warning|info"`}, "machine"),
+		rule("StorageBlind", []string{among("NoFreshSamples", "MachineQuiet")}),
+		rule("NoFreshSamples", []string{among("MachineQuiet")}),
 		rule("FleetUnreachable", []string{among("MachineDown", "ExporterDown", "MachineFlapping")}),
 		rule("MachineDown", []string{but("MachineDown", "FleetUnreachable", "Watchdog")}, "machine"),
+		rule("MachineQuiet", []string{but("MachineQuiet", "MachineDown", "FleetUnreachable", "Watchdog")}, "machine"),
 		rule("FilesystemFull", []string{among("FilesystemAlmostFull", "FilesystemFillingUp")}, "machine", "device"),
 		rule("FilesystemAlmostFull", []string{among("FilesystemFillingUp")}, "machine", "device"),
 		rule("UnitFailed", []string{among("UnitCrashLooping", "UnitStuckStarting")}, "machine", "name"),

@@ -36,13 +36,14 @@ type Ruler struct {
 
 // New returns a Ruler that evaluates nothing until Run. o is upstream's own
 // options; o.NotifyFunc and o.GroupLoader are set here. shipped are the rules
-// that ApplyConfig may add to those of the configuration.
-func New(o rules.ManagerOptions, shipped *Shipped, alerts rules.Sender) *Ruler {
+// that ApplyConfig may add to those of the configuration; they read seen too.
+func New(o rules.ManagerOptions, shipped *Shipped, alerts rules.Sender, seen Observed) *Ruler {
 	r := &Ruler{externalURL: o.ExternalURL.String(), shipped: shipped}
 	r.own.Store(&map[string]bool{})
 	r.ruled.Store(&inForce{})
 	r.loader = &loader{parser: o.Parser, scheme: o.NameValidationScheme, log: o.Logger}
 	o.GroupLoader = r.loader
+	o.QueryFunc = r.query(o.QueryFunc, seen)
 	o.NotifyFunc = rules.SendAlerts(alerts, r.externalURL)
 	o.Context = context.Background() // evaluations end by Stop, which waits for them
 	r.manager = rules.NewManager(&o)

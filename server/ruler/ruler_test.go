@@ -29,7 +29,7 @@ func newRuler(t *testing.T) *Ruler {
 	return New(rules.ManagerOptions{
 		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: parser.NewParser(parser.Options{}),
 		NameValidationScheme: model.UTF8Validation,
-	}, shipped(t, ShippedOptions{}), nobody{})
+	}, shipped(t, ShippedOptions{}), nobody{}, Observed{})
 }
 
 // load is a configuration with one rule file.
@@ -84,7 +84,7 @@ func TestBrokenFileKeepsWhatRuns(t *testing.T) {
 func TestWhatBecameOfEachShippedRule(t *testing.T) {
 	r := New(rules.ManagerOptions{
 		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: parser.NewParser(parser.Options{}), NameValidationScheme: model.UTF8Validation,
-	}, shipped(t, ShippedOptions{Disable: []string{"TooHot"}, Set: []string{"FilesystemFull.threshold=0.2", "OomKill.severity=critical"}}), nobody{})
+	}, shipped(t, ShippedOptions{Disable: []string{"TooHot"}, Set: []string{"FilesystemFull.threshold=0.2", "OomKill.severity=critical"}}), nobody{}, Observed{})
 	infos := func() map[string]RuleInfo {
 		w := httptest.NewRecorder()
 		r.ShippedHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))

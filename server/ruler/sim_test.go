@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -40,6 +41,8 @@ type sim struct {
 	cpu    map[string]time.Duration // by group
 	rules  map[string]time.Duration
 	fired  map[string]string // alert → severity, of all that ever fired
+	stored time.Duration     // when a sample was last written
+	own    map[string]bool   // machines that the server scrapes
 	stock  bool              // machines have the stock systemd_exporter, which has every state of each unit
 }
 
@@ -63,7 +66,7 @@ func newSim(t testing.TB, o ShippedOptions) *sim {
 	t.Cleanup(func() { db.Close() })
 	s := &sim{
 		t: t, db: db, begin: time.Unix(1_700_000_000, 0),
-		due: make(map[*rules.Group]time.Duration), cpu: make(map[string]time.Duration), rules: make(map[string]time.Duration), fired: make(map[string]string),
+		own: make(map[string]bool), due: make(map[*rules.Group]time.Duration), cpu: make(map[string]time.Duration), rules: make(map[string]time.Duration), fired: make(map[string]string),
 	}
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger: promslog.NewNopLogger(), MaxSamples: 5e7, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
@@ -74,7 +77,11 @@ func newSim(t testing.TB, o ShippedOptions) *sim {
 		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: p, NameValidationScheme: model.UTF8Validation,
 		AppendableV2: db, Queryable: db, QueryFunc: rules.EngineQueryFunc(engine, db), OutageTolerance: time.Hour,
 		ForGracePeriod: 10 * time.Minute, ResendDelay: time.Minute,
-	}, shipped(t, o), s)
+	}, shipped(t, o), s, Observed{
+		Stored:   func() time.Time { return s.begin.Add(s.stored) },
+		Machines: func() map[string]bool { return s.own },
+	})
+	s.ruler.ruled.Store(&inForce{on: true})
 	for _, f := range s.ruler.shipped.files {
 		s.ruler.loader.parsed = map[string]parsed{f: {groups: s.ruler.shipped.byID[f]}}
 		groups, errs := s.ruler.manager.LoadGroups(time.Minute, labels.EmptyLabels(), "", nil, false, f)
@@ -124,13 +131,13 @@ func (s *sim) scrape(which func(*simSeries) bool) {
 		}
 		v := x.base + x.rate*s.now.Seconds()
 		if x.value != nil {
-			if v = x.value(s.now); math.IsNaN(v) {
+			if v = x.value(s.now); math.IsNaN(v) && !value.IsStaleNaN(v) {
 				continue
 			}
 		}
 		ref, err := app.Append(x.ref, x.labels, at, v)
 		require.NoError(s.t, err)
-		x.ref = ref
+		x.ref, s.stored = ref, s.now
 	}
 	require.NoError(s.t, app.Commit())
 }
@@ -169,6 +176,7 @@ func (s *sim) evaluate() {
 
 // machine adds the series of an ordinary machine that is well.
 func (s *sim) machine(name, availability string, others int) {
+	s.own[name] = true
 	for _, job := range []string{"node", "systemd"} {
 		instance := name + map[string]string{"node": ":9100", "systemd": ":9558"}[job]
 		add := func(base, rate float64, metric string, ls ...string) {

@@ -1,0 +1,97 @@
+package ruler
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/stretchr/testify/require"
+)
+
+// firing are the alerts that fire now, each "NAME MACHINE".
+func (s *sim) firing() []string {
+	var all []string
+	for _, g := range s.groups {
+		for _, r := range g.AlertingRules() {
+			for _, a := range r.ActiveAlerts() {
+				if a.State == rules.StateFiring {
+					all = append(all, r.Name()+" "+a.Labels.Get("machine"))
+				}
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// idle lets time pass in which nothing is scraped and nothing arrives.
+func (s *sim) idle(d time.Duration) {
+	for end := s.now + d; s.now < end; s.now += simStep {
+		s.evaluate()
+	}
+}
+
+// A heartbeat that goes on although nothing is seen any more says that all is
+// well. What the rules record themselves is no sign of life.
+func TestNothingArrives(t *testing.T) {
+	s := newSim(t, ShippedOptions{})
+	s.machine("m0", "always", 0)
+	s.run(20 * time.Minute)
+	require.Equal(t, []string{"Watchdog "}, s.firing())
+	s.idle(4 * time.Minute)
+	require.Contains(t, s.firing(), "Watchdog ", "a pause in which one would not say that samples have stopped")
+	s.idle(90 * time.Second)
+	require.NotContains(t, s.firing(), "Watchdog ")
+	s.idle(6 * time.Minute)
+	require.Equal(t, []string{"NoFreshSamples "}, s.firing())
+	s.run(time.Minute)
+	require.NotContains(t, s.firing(), "NoFreshSamples ")
+	require.Contains(t, s.firing(), "Watchdog ")
+}
+
+// A rule of the user's that is called as one in the binary is not touched.
+func TestOnlyRulesInTheBinaryAreNarrowed(t *testing.T) {
+	s := newSim(t, ShippedOptions{})
+	s.ruler.ruled.Store(&inForce{on: true, taken: map[string]bool{"Watchdog": true}})
+	s.idle(10 * time.Minute)
+	require.Contains(t, s.firing(), "Watchdog ")
+}
+
+// What this server scraped and does not any more was removed on purpose; what
+// others sent and do not any more has failed.
+func TestQuietIsWhatOthersSent(t *testing.T) {
+	for _, scraped := range []bool{true, false} {
+		s := newSim(t, ShippedOptions{})
+		s.machine("m0", "always", 0)
+		s.machine("other", "always", 0)
+		s.own["other"] = scraped
+		s.run(20 * time.Minute)
+		require.Equal(t, []string{"Watchdog "}, s.firing())
+
+		delete(s.own, "other")
+		ends := s.now
+		for _, x := range s.series {
+			if x.labels.Get("machine") == "other" {
+				base, rate := x.base, x.rate
+				x.value = func(at time.Duration) float64 {
+					switch {
+					case at < ends+time.Minute:
+						return base + rate*at.Seconds() // until the scrapes of it have ended
+					case at == ends+time.Minute:
+						return math.Float64frombits(value.StaleNaN)
+					}
+					return math.NaN()
+				}
+			}
+		}
+		s.run(15 * time.Minute)
+		if scraped {
+			require.Equal(t, []string{"Watchdog "}, s.firing())
+		} else {
+			require.Equal(t, []string{"MachineQuiet other", "Watchdog "}, s.firing())
+		}
+	}
+}
