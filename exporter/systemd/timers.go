@@ -106,6 +106,17 @@ func seconds(u *units.Unit, property string) float64 {
 	return v / 1e6
 }
 
+// since is when something happened, in Unix time, 0 if it never did. systemd has such
+// times by two clocks: that of the day may have been set since, and the other one stands
+// still during sleep, in which no timer can run. The later time counts.
+func since(u *units.Unit, property, monotonicProperty string, now clocks) float64 {
+	at := seconds(u, property)
+	if monotonic := seconds(u, monotonicProperty); monotonic > 0 {
+		at = max(at, now.real-(now.monotonic-monotonic))
+	}
+	return at
+}
+
 // nextElapse is when a timer that waits is to trigger.
 func nextElapse(u *units.Unit, now clocks) (float64, bool) {
 	if u.Sub != "waiting" {
@@ -135,8 +146,9 @@ func (t *timers) overdue(u, triggered *units.Unit, now clocks) float64 {
 	}
 	late = max(late, now.real-second-patience)
 	if u.Sub == "running" && triggered != nil && running(triggered) {
-		if since := seconds(triggered, "InactiveExitTimestamp"); since > 0 {
-			late = max(late, now.real-max(since, t.woken)-longRun)
+		if started := seconds(triggered, "InactiveExitTimestamp"); started > 0 {
+			started = max(started, t.woken, since(u, "LastTriggerUSec", "LastTriggerUSecMonotonic", now))
+			late = max(late, now.real-started-longRun)
 		}
 	}
 	return max(late, 0)
@@ -147,8 +159,7 @@ func (t *timers) overdue(u, triggered *units.Unit, now clocks) float64 {
 // not recur, or of which that is not known, has none.
 func (t *timers) second(u, triggered *units.Unit, now clocks) (at float64, ok bool) {
 	at = math.Inf(1)
-	begin := max(seconds(u, "ActiveEnterTimestamp"), t.woken)
-	last := max(seconds(u, "LastTriggerUSec"), begin)
+	begin := max(t.woken, since(u, "ActiveEnterTimestamp", "ActiveEnterTimestampMonotonic", now), since(u, "LastTriggerUSec", "LastTriggerUSecMonotonic", now))
 	for _, row := range u.Rows("TimersCalendar") {
 		if len(row) < 2 {
 			continue
@@ -158,17 +169,13 @@ func (t *timers) second(u, triggered *units.Unit, now clocks) (at float64, ok bo
 		if c == nil {
 			continue
 		}
-		first := c.next(time.Unix(int64(last), 0))
+		first := c.next(time.Unix(int64(begin), 0))
 		if first.IsZero() {
 			continue
 		}
 		if second := c.next(first); !second.IsZero() {
 			at = min(at, float64(second.Unix()))
 		}
-	}
-	// These go by a clock that stands still while the machine sleeps.
-	if monotonic := seconds(u, "LastTriggerUSecMonotonic"); monotonic > 0 {
-		begin = max(begin, now.real-(now.monotonic-monotonic))
 	}
 	gap := math.Inf(1)
 	for _, row := range u.Rows("TimersMonotonic") {

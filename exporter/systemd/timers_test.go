@@ -156,6 +156,22 @@ func TestTimersAfterBootAndSleep(t *testing.T) {
 	require.Equal(t, 2*hour-70, judge(judged, later, long, slow)["overdue_seconds"], "it does not end")
 }
 
+// A machine without a clock of its own boots with the time of its last shutdown, and is
+// told the right one later.
+func TestTimersWhenTheClockIsSet(t *testing.T) {
+	after := clocks{real: at, monotonic: hour}
+	u := timer("waiting", props{
+		"TimersCalendar": calendarOf("*-*-* *:00:00"), "ActiveEnterTimestamp": at - 11*day, "ActiveEnterTimestampMonotonic": 20.0,
+		"LastTriggerUSec": at - 11*day - hour, "NextElapseUSecRealtime": at + hour,
+	})
+	require.Zero(t, judge(newTimers(), after, u)["overdue_seconds"])
+	running := timer("running", props{
+		"TimersCalendar": calendarOf(daily), "ActiveEnterTimestamp": at - 11*day, "ActiveEnterTimestampMonotonic": 20.0,
+		"LastTriggerUSec": at - 11*day, "LastTriggerUSecMonotonic": 30.0,
+	})
+	require.Zero(t, judge(newTimers(), after, running, service("activating", props{"InactiveExitTimestamp": at - 11*day}))["overdue_seconds"])
+}
+
 func TestWhatIsKnownOfATimer(t *testing.T) {
 	waiting := timer("waiting", props{"TimersCalendar": calendarOf(daily), "LastTriggerUSec": at - day/2, "NextElapseUSecRealtime": at + day/2})
 	failed := service("failed", props{"InactiveExitTimestamp": at - day/2, "InactiveEnterTimestamp": at - day/2 + 5, "Result": "exit-code"})

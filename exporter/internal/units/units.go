@@ -339,6 +339,7 @@ func (m *Manager) ask(ctx context.Context, units []*Unit) (left int) {
 				got := map[string]any{}
 				m.get(ctx, u, "Unit", lasting[""], got)
 				if u.Type == "timer" {
+					m.get(ctx, u, "Unit", []string{"ActiveEnterTimestampMonotonic"}, got)
 					m.getAll(ctx, u, u.Type, lasting[u.Type], got)
 				} else {
 					m.get(ctx, u, u.Type, lasting[u.Type], got)
