@@ -2,6 +2,7 @@
 // machines that no rule sees. Red and amber lines stay; others can be put away.
 import { useState } from 'preact/hooks';
 import type { Notice } from '../api/types/machines';
+import { match } from '../routes';
 import { prefix } from '../state/config';
 import { recall, remember } from '../state/prefs';
 import { Snippet } from './bits';
@@ -22,18 +23,23 @@ export function Notices({ list }: { list: Notice[] }) {
         const look = LOOK[n.level] ?? 'info';
         const lines = n.detail?.includes('\n');
         return (
-          <div key={key(n)} class={`note notice ${look}`} role={look === 'info' ? 'status' : 'alert'}>
+          <div key={key(n)} class={`note stack ${look}`} role={look === 'info' ? 'status' : 'alert'}>
             <div class="row nowraprow">
               <span class={`status ${look}`}>
                 <Icon name={look} />
               </span>
               <span class="grow">
                 {n.text}
-                {n.detail && !lines && <span class="dim"> {n.detail}</span>}
+                {n.detail && !lines && (
+                  <>
+                    {/[.:!?]$/.test(n.text) ? ' ' : ': '}
+                    {n.detail.startsWith('--') ? <code>{n.detail}</code> : n.detail}
+                  </>
+                )}
               </span>
               {n.link && (
                 <a class="btn" href={prefix + n.link}>
-                  Show
+                  {match(n.link.split('?')[0]!)?.route.title ?? 'Show'}
                 </a>
               )}
               {n.level === 'info' && (

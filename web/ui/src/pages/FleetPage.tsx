@@ -605,6 +605,11 @@ function NameCell({ r }: { r: FleetRow }) {
           <Icon name="silence" /> {untilText(r.silenced)}
         </button>
       )}
+      {r.state === 'ok' && !!r.pending && (
+        <span class="dim nowrap" title="Alerts whose condition holds and that will fire if it stays">
+          {r.pending} pending
+        </span>
+      )}
       {/* What is wrong needs the room more than tags do; tags that do not fit are left out whole. */}
       {why || r.state === 'down' ? (
         <span class="dim ellipsis why">

@@ -235,7 +235,10 @@ function One({ name }: { name: string }) {
         <Unknown name={name} all={fleet.rows ?? []} />
       </>
     );
-  if (machine && !lastSample && metrics && !metrics.size && !fed)
+  // What the server says of its scrapes, and what rules make of that, is none of
+  // the machine's own.
+  const silent = !!metrics && ![...metrics].some((x) => !/^(up|scrape_.*|ALERTS.*|clanmon_machine_.*|.*:.*)$/.test(x));
+  if (machine && !lastSample && silent && !fed)
     return (
       <>
         {head}
