@@ -19,13 +19,17 @@ export const LOOK: Record<State, Look> = {
   offline: { level: 'off', icon: 'off', word: 'Offline' },
 };
 
-// Of a machine whose every alert is muted nothing good is known.
-function lookOf(r: Pick<FleetRow, 'state' | 'silenced'>): Look {
+type Shown = Pick<FleetRow, 'state' | 'silenced' | 'checking'>;
+
+// Of a machine whose every alert is muted, or of which the rules have not been
+// evaluated since the start, nothing good is known.
+function lookOf(r: Shown): Look {
+  if (r.state === 'ok' && r.checking) return { level: 'off', icon: 'wait', word: 'Checking' };
   if (r.state === 'ok' && whole(r)) return { level: 'off', icon: 'silence', word: 'Silenced' };
   return LOOK[r.state] ?? LOOK.waiting;
 }
 
-export function MachineState({ row, badge }: { row: Pick<FleetRow, 'state' | 'silenced'>; badge?: boolean }) {
+export function MachineState({ row, badge }: { row: Shown; badge?: boolean }) {
   const l = lookOf(row);
   if (!known.value)
     return (

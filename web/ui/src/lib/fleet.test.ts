@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { apply, inOrder, matches, shortSystem, shows, whole, whyOf, type FleetRow, type Store } from './fleet';
+import { apply, healthy, inOrder, matches, shortSystem, shows, whole, whyOf, type FleetRow, type Store } from './fleet';
 
 const row = (name: string, more: Partial<FleetRow> = {}): FleetRow => ({
   name,
@@ -47,9 +47,18 @@ test('worst first, and of those that are down the newest first', () => {
 });
 
 test('an alert that fired before the restart says that it is being checked', () => {
-  expect(whyOf({ why: '/ is 99 % full', checking: true })).toBe('/ is 99 % full (checking since restart)');
-  expect(whyOf({ why: '/ is 99 % full' })).toBe('/ is 99 % full');
-  expect(whyOf({})).toBe('');
+  expect(whyOf({ state: 'critical', why: '/ is 99 % full', checking: true })).toBe(
+    '/ is 99 % full (checking since restart)',
+  );
+  expect(whyOf({ state: 'critical', why: '/ is 99 % full' })).toBe('/ is 99 % full');
+  expect(whyOf({ state: 'ok', checking: true })).toBe('');
+});
+
+test('healthy is only what was judged and is not muted', () => {
+  expect(healthy(row('a'))).toBe(true);
+  expect(healthy(row('a', { state: 'unjudged' }))).toBe(false);
+  expect(healthy(row('a', { checking: true }))).toBe(false);
+  expect(healthy(row('a', { silenced: [{ id: '1', until: '', by: '', comment: '', whole: true }] }))).toBe(false);
 });
 
 test('filters: what is not known passes none of them', () => {

@@ -39,6 +39,9 @@ const same = <T>(old: T, now: T): T => (JSON.stringify(old) === JSON.stringify(n
 // whole: a silence of every alert of the machine is in force.
 export const whole = (r: { silenced?: FleetRow['silenced'] }) => !!r.silenced?.some((s) => s.whole);
 
+// healthy: judged, and nothing was found, and nothing is muted.
+export const healthy = (r: FleetRow) => r.state === 'ok' && !r.checking && !whole(r);
+
 // shows: which filter of the problem strip a row passes. A machine counts once,
 // by the state that the table says, so that the counts add up to the table.
 export function shows(r: FleetRow, show: string): boolean {
@@ -67,9 +70,9 @@ export const inOrder = (r: FleetRow): number =>
   STATES.indexOf(r.state) * 1e11 - (r.since && r.state !== 'ok' ? Date.parse(r.since) / 1000 : 0);
 
 // whyOf says what is wrong in one line, and that it is not sure yet.
-export function whyOf(r: { why?: string; checking?: boolean }): string {
+export function whyOf(r: { state: State; why?: string; checking?: boolean }): string {
   const why = r.why ?? '';
-  if (!r.checking) return why;
+  if (!r.checking || r.state === 'ok') return why;
   return why ? `${why} (checking since restart)` : 'checking since restart';
 }
 

@@ -17,12 +17,12 @@ import { lookUp } from '../lib/discovery';
 import {
   FIGURES,
   hasTag,
+  healthy,
   inOrder,
   matches,
   shortSystem,
   shows,
   sparkQuery,
-  whole,
   whyOf,
   type FleetRow,
 } from '../lib/fleet';
@@ -324,7 +324,8 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
       </button>
     );
   const calm = !down && !critical && !warning && !units;
-  const healthy = all.filter((r) => r.state === 'ok' && !whole(r)).length;
+  const well = all.filter(healthy).length;
+  const checking = all.filter((r) => r.state === 'ok' && r.checking).length;
   const young = waiting > 0 && !!started && second.value - started < 120;
   return (
     <div class="problems" role="group" aria-label="What is wrong">
@@ -344,15 +345,20 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
         </span>
       ) : (
         calm &&
-        (healthy > 0 ? (
+        (checking > 0 ? (
+          <span class="problem off" role="status">
+            <Icon name="wait" />
+            Checking: rules are not evaluated yet
+          </span>
+        ) : well > 0 ? (
           <span class="problem ok">
             <Icon name="ok" />
             <span>
-              {all.length === 1
+              {all.length === 1 && well === 1
                 ? 'The machine is healthy'
-                : healthy === all.length - offline
-                  ? `All ${healthy} machines healthy`
-                  : `${healthy} of ${all.length} machines healthy`}
+                : well === all.length - offline
+                  ? `All ${well} machines healthy`
+                  : `${well} of ${all.length} machines healthy`}
               , checked <Ago time={time} suffix=" ago" />
             </span>
           </span>

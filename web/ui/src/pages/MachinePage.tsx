@@ -134,7 +134,7 @@ function One({ name }: { name: string }) {
     away,
   };
   const shownState = machine ?? row;
-  const fed = !!machine && !targets.length && !!machine.sources?.includes('stored');
+  const fed = targets.length > 0 && targets.every((t) => t.method === 'stored');
 
   const head = (
     <div class="machinehead">
