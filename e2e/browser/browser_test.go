@@ -8,6 +8,7 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -58,6 +59,9 @@ node_uname_info{release="</td><script>window.pwned=1</script>",nodename="odd"} 1
 node_memory_MemTotal_bytes 8e9
 node_memory_MemAvailable_bytes 6e9
 node_boot_time_seconds 1.7e9
+systemd_unit_state{name="backup.timer",state="active",type="timer"} 1
+systemd_unit_state{name="backup.service",state="active",type="service"} 0
+systemd_unit_state{name="backup.service",state="inactive",type="service"} 1
 demo{text="<img src=x onerror=\"window.pwned=1\">\"'é"} 42
 `
 
@@ -137,7 +141,7 @@ func TestPages(t *testing.T) {
 	t.Parallel()
 	s := house(t)
 	// The last one changes what the others see.
-	for _, scenario := range []string{"every", "keyboard", "links", "hostile", "rebinding", "pages"} {
+	for _, scenario := range []string{"every", "keyboard", "links", "hostile", "rebinding", "trace", "pages"} {
 		t.Run(scenario, func(t *testing.T) {
 			o := options{"pages": pages, "links": []string{"/?show=warning&q=o", "/targets?health=down", "/query?g0.expr=demo&g0.tab=1", "/m/box", "/services", "/alerts", "/rules"}}
 			if scenario == "rebinding" {
@@ -213,16 +217,24 @@ func TestServerGoesAway(t *testing.T) {
 	}
 	s := harness.StartServer(t, o)
 	s.WaitValue(`up{machine="box"}`, 1)
-	// The scenario says by files when it wants the server to be away, and to be back.
-	signal := filepath.Join(t.TempDir(), "server")
+	signal, done := restarts(t, s, o)
+	play(t, s.URL, "away", options{"signal": signal})
+	<-done
+}
+
+// restarts stops and starts a server when the scenario says so by files, to which
+// it answers by others. What it returns first is the beginning of their names.
+func restarts(t *testing.T, s *harness.Server, o harness.ServerOptions) (signal string, done <-chan struct{}) {
+	t.Helper()
+	signal = filepath.Join(t.TempDir(), "server")
 	wanted := func(what string) {
 		for _, err := os.Stat(signal + what); err != nil && t.Context().Err() == nil; _, err = os.Stat(signal + what) {
 			time.Sleep(20 * time.Millisecond) // between two looks
 		}
 	}
-	done := make(chan struct{})
+	finished := make(chan struct{})
 	go func() {
-		defer close(done)
+		defer close(finished)
 		wanted(".stop")
 		s.Kill()
 		harness.WriteFile(t, filepath.Dir(signal), "server.stopped", "")
@@ -230,13 +242,91 @@ func TestServerGoesAway(t *testing.T) {
 		harness.StartServer(t, o)
 		harness.WriteFile(t, filepath.Dir(signal), "server.started", "")
 	}()
-	play(t, s.URL, "away", options{"signal": signal})
-	require.Eventually(t, func() bool {
-		select {
-		case <-done:
-			return true
-		default:
-			return false
+	return signal, finished
+}
+
+// plain is a healthy machine as a node exporter tells of it; full has a disk that
+// is full.
+const plain = `node_os_info{pretty_name="NixOS 26.05",name="NixOS"} 1
+node_uname_info{release="6.12.30",nodename="plain"} 1
+node_memory_MemTotal_bytes 8589934592
+node_memory_MemAvailable_bytes 6442450944
+node_memory_MemFree_bytes 4294967296
+node_load1 0.5
+`
+
+const full = plain + `node_filesystem_size_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 1e11
+node_filesystem_avail_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 1e9
+node_filesystem_readonly{device="/dev/vda1",fstype="ext4",mountpoint="/"} 0
+`
+
+// A configuration as Prometheus' users have it: one target with a label machine,
+// one without, and one where nothing listens.
+func TestOwnConfiguration(t *testing.T) {
+	t.Parallel()
+	// On loopback and without the label it is this machine, under its own name.
+	bare := harness.NewTarget(t, plain).Host()
+	s := harness.StartServer(t, harness.ServerOptions{
+		Config: fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs: [{job_name: hosts, static_configs: [{targets: [%q], labels: {machine: labelled}}, {targets: [%q]}, {targets: [%q], labels: {machine: gone}}]}]\n",
+			harness.NewTarget(t, plain).Host(), bare, harness.Address(t)),
+	})
+	s.WaitValue(`count(node_load1)`, 2)
+	host := struct {
+		Data []struct {
+			Machine  string
+			Labelled bool
 		}
-	}, harness.Patience, 20*time.Millisecond)
+	}{}
+	harness.Eventually(t, harness.Patience, func() error {
+		if err := json.Unmarshal([]byte(s.Get("/api/clanmon/v1/machines").Body), &host); err != nil {
+			return err
+		}
+		if len(host.Data) != 3 {
+			return fmt.Errorf("machines are %v", host.Data)
+		}
+		return nil
+	})
+	name := ""
+	for _, m := range host.Data {
+		if !m.Labelled {
+			name = m.Machine
+		}
+	}
+	require.NotEmpty(t, name, "no machine without the label: %v", host.Data)
+	play(t, s.URL, "own", options{"bare": name})
+}
+
+func TestRestartInAnIncident(t *testing.T) {
+	t.Parallel()
+	o := harness.ServerOptions{
+		Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\n", Listen: harness.Address(t), Data: t.TempDir(),
+		// For so long it is pending again after the restart.
+		Args: []string{"--discovery.static=node=box@" + harness.NewTarget(t, full).Host(), "--rules.set=FilesystemFull.for=30s"},
+	}
+	s := harness.StartServer(t, o)
+	harness.Eventually(t, 4*time.Minute, func() error { // its record is of each minute
+		if a := s.Get("/api/clanmon/v1/machines"); !strings.Contains(a.Body, `"state":"critical"`) {
+			return fmt.Errorf("not critical: %s", a.Body)
+		}
+		return nil
+	})
+	signal, done := restarts(t, s, o)
+	play(t, s.URL, "incident", options{"signal": signal})
+	<-done
+}
+
+func TestTwoMethods(t *testing.T) {
+	t.Parallel()
+	box, off := harness.NewTarget(t, plain).Host(), harness.Address(t)
+	port := func(a string) string { return a[strings.LastIndex(a, ":")+1:] }
+	inventory := harness.WriteFile(t, t.TempDir(), "inventory.json", fmt.Sprintf(
+		`{"machines": {"box": {"addresses": ["127.0.0.1"], "exporters": {"node": %s}}, "lap": {"addresses": ["127.0.0.1"], "availability": "intermittent", "exporters": {"node": %s, "systemd": %s}}}}`,
+		port(box), port(off), port(off)))
+	s := harness.StartServer(t, harness.ServerOptions{
+		Config: "global: {scrape_interval: 1s}\n",
+		Args:   []string{"--discovery.inventory=" + inventory, "--discovery.static=node=box@" + box + ",lap@" + off},
+	})
+	s.WaitValue(`count(up{machine="box",job="node"} == 1)`, 1)
+	s.WaitValue(`count(up{machine="lap",job="node"} == 0)`, 1)
+	play(t, s.URL, "twice", nil)
 }

@@ -9,7 +9,16 @@ export default async function away(browser, { signal }) {
   writeFileSync(`${signal}.stop`, '');
   await until(() => existsSync(`${signal}.stopped`));
   await page.p.keyboard.press('r');
-  await page.see(/has not responded/, 'box'); // what was known stays
+  await page.see(/has not responded/, 'box'); // what was known stays, and says so
+  await page.see(/Current state not known/, /Was /);
+  await page.dontSee('healthy');
+  page.check(await page.p.locator('main .note.crit').count() === 0, 'the page repeats in red what the banner says');
+  const green = () => page.p.locator('.status.ok, .problem.ok').evaluateAll((all) => all.filter((e) => e.getClientRects().length && !/grayscale/.test(getComputedStyle(e).filter)).map((e) => e.outerHTML.slice(0, 120)));
+  page.check((await green()).length === 0, `green while nothing is known: ${await green()}`);
+  await page.p.locator('main a', { hasText: /^box$/ }).first().click();
+  await page.see(/Was /, /has not responded/);
+  page.check(await page.p.locator('main .note.crit').count() === 0, 'the Machine page repeats in red what the banner says');
+  page.check((await green()).length === 0, `green while nothing is known: ${await green()}`);
   await page.p.keyboard.press('g');
   await page.p.keyboard.press('t');
   await page.see(/has not responded/);

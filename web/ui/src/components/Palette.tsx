@@ -130,9 +130,10 @@ export function Palette({ onClose }: { onClose: () => void }) {
         run: () => go(href('/targets', { tab: 'discovery' })),
       }));
     // A word is a query only where a metric has this name, and then it is above.
-    const query = /[(){}[\]<>=!+*/]/.test(q)
-      ? [{ icon: 'chart', text: q, kind: 'query', run: () => go(href('/explore', { 'g0.expr': q })) }]
-      : [];
+    const query =
+      !agent && /[(){}[\]<>=!+*/]/.test(q)
+        ? [{ icon: 'chart', text: q, kind: 'query', run: () => go(href('/explore', { 'g0.expr': q })) }]
+        : [];
     return [...found(all, q), ...missing, ...query];
   }, [all, text, disco.data, rows]);
   const loading = !agent && (!rows || units.loading || metrics.loading);

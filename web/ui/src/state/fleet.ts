@@ -19,13 +19,16 @@ function take(a: FleetAnswer): void {
   failed.value = undefined;
 }
 
+const YOUNG = 10; // seconds in which a page that is opened does not ask again
+
 let flight = false;
 let asked = -1; // the tick in which was asked
 
-async function poll(t: number): Promise<void> {
-  if (agent || flight || (asked === t && store.peek())) return;
+async function poll(): Promise<void> {
+  if (agent || flight) return;
+  if (asked === tick.peek() && store.peek() && serverNow() - arrived.peek() < YOUNG) return;
   flight = true;
-  asked = t;
+  asked = tick.peek();
   try {
     take(await ask(store.peek()?.cursor));
   } catch (e) {
@@ -33,6 +36,8 @@ async function poll(t: number): Promise<void> {
   } finally {
     flight = false;
   }
+  // Somebody wants what is true after that, such as who ended a silence.
+  if (asked !== tick.peek() && !failed.peek()) void poll();
 }
 
 // useFleet follows the fleet while a page shows it. time is when the last answer
@@ -40,7 +45,7 @@ async function poll(t: number): Promise<void> {
 export function useFleet(want = true) {
   const t = tick.value;
   useEffect(() => {
-    if (want) void poll(t);
+    if (want) void poll();
   }, [t, want]);
   const s = store.value;
   return {

@@ -1,0 +1,12 @@
+// A machine that two methods know is one row, intermittent by the one that says
+// so, and Discovery names both methods and their jobs.
+export default async function twice(browser) {
+  const page = await browser.open('/');
+  await page.see('box', 'lap');
+  page.check(await page.p.locator('main tbody tr', { hasText: 'box' }).count() === 1, 'a machine that two methods know has two rows');
+  await page.see('Offline');
+  await page.dontSee(/\bDown\b/);
+  await page.goto('/targets?tab=discovery');
+  await page.see('inventory', 'static', /node, systemd/, /2 targets of those that were found do not respond|1 target of those that were found does not respond/);
+  await page.dontSee('Everything that was found reports', 'Nothing looks for machines');
+}
