@@ -245,19 +245,13 @@ func restarts(t *testing.T, s *harness.Server, o harness.ServerOptions) (signal 
 	return signal, finished
 }
 
-// plain is a healthy machine as a node exporter tells of it; full has a disk that
-// is full.
+// plain is a healthy machine as a node exporter tells of it.
 const plain = `node_os_info{pretty_name="NixOS 26.05",name="NixOS"} 1
 node_uname_info{release="6.12.30",nodename="plain"} 1
 node_memory_MemTotal_bytes 8589934592
 node_memory_MemAvailable_bytes 6442450944
 node_memory_MemFree_bytes 4294967296
 node_load1 0.5
-`
-
-const full = plain + `node_filesystem_size_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 1e11
-node_filesystem_avail_bytes{device="/dev/vda1",fstype="ext4",mountpoint="/"} 1e9
-node_filesystem_readonly{device="/dev/vda1",fstype="ext4",mountpoint="/"} 0
 `
 
 // A configuration as Prometheus' users have it: one target with a label machine,
@@ -299,17 +293,19 @@ func TestOwnConfiguration(t *testing.T) {
 func TestRestartInAnIncident(t *testing.T) {
 	t.Parallel()
 	o := harness.ServerOptions{
-		Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\n", Listen: harness.Address(t), Data: t.TempDir(),
-		// For so long it is pending again after the restart.
-		Args: []string{"--discovery.static=node=box@" + harness.NewTarget(t, full).Host(), "--rules.set=FilesystemFull.for=30s"},
+		Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n", Listen: harness.Address(t), Data: t.TempDir(),
+		// For 30 s it is pending again after the restart.
+		Files: map[string]string{"rules.yml": `groups: [{name: mine, interval: 1s, rules: [{alert: DiskFull, expr: 'node_load1{machine="box"} > 0', for: 30s, labels: {severity: critical}, annotations: {summary: "/ is 99 % full"}}]}]`},
+		Args:  []string{"--discovery.static=node=box@" + harness.NewTarget(t, plain).Host()},
 	}
 	s := harness.StartServer(t, o)
-	harness.Eventually(t, 4*time.Minute, func() error { // its record is of each minute
+	harness.Eventually(t, 2*time.Minute, func() error {
 		if a := s.Get("/api/clanmon/v1/machines"); !strings.Contains(a.Body, `"state":"critical"`) {
 			return fmt.Errorf("not critical: %s", a.Body)
 		}
 		return nil
 	})
+	s.WaitValue(`count_over_time(ALERTS{alertname="DiskFull",alertstate="firing"}[1m]) > bool 1`, 1) // it is in the store
 	signal, done := restarts(t, s, o)
 	play(t, s.URL, "incident", options{"signal": signal})
 	<-done
