@@ -31,7 +31,7 @@ GOTEST := go test -vet=off -ldflags='-s -w'
 
 .DEFAULT_GOAL := help
 
-.PHONY: build run test test-unit test-race oracle ui ui-check lint fmt nix bench help
+.PHONY: build run test test-unit test-race test-long test-upstream oracle ui ui-check lint fmt nix bench help
 
 build: ## build bin/clanmon
 	go build -ldflags '$(LDFLAGS)' -o bin/clanmon ./cmd/clanmon
@@ -65,9 +65,15 @@ test-unit: oracle ## run the tests that need neither root nor packages
 test-race: ## run our own packages under the race detector
 	CGO_ENABLED=1 $(GOTEST) -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
 
+test-long: test-upstream ## run the tests that take long: the suites of upstream
+
+test-upstream: build ## run the suites of Prometheus, Alertmanager and node_exporter against bin/clanmon
+	$(GOTEST) -tags long -timeout 40m -count 1 ./e2e/upstream
+
 lint: ## gofmt, go vet, go mod tidy, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run make fmt'; exit 1; }
 	go vet ./...
+	go vet -tags long ./e2e/upstream
 	go mod tidy -diff
 	go tool staticcheck ./...
 
@@ -83,4 +89,4 @@ bench: build oracle ## measure, and compare with the peers
 	e2e/bench/run.sh $(BENCH)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' Makefile

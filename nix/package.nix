@@ -7,7 +7,8 @@
     version = "1.26";
   },
   buildGoModule,
-  # go.mod asks for Go 1.26; where nixpkgs' default is older, this is not.
+  # go.mod asks for Go 1.26.7; where nixpkgs' default is older, this is not. The
+  # toolchain line of go.mod means nothing here: Nix has GOTOOLCHAIN=local.
   buildGo126Module ? buildGoModule,
   runCommand,
   # No name of a package of nixpkgs, such as version or commit: callPackage would
