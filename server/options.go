@@ -18,6 +18,7 @@ import (
 
 	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/ingest"
 	"github.com/clanmon/clanmon/server/ruler"
 )
 
@@ -49,6 +50,7 @@ type Options struct {
 	RemoteFlushDeadline time.Duration
 
 	Scrape   scrape.Options
+	Limits   ingest.Limits // of what is scraped; New adds which jobs discovery made
 	Notifier notifier.Options
 	Query    QueryOptions
 	Rules    RuleOptions

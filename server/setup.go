@@ -136,8 +136,10 @@ func New(o Options) (_ *Server, err error) {
 		Registerer: o.Registerer, Logger: log.With("component", "fleet"),
 	})
 	arrivals := store.NewArrivals(s.store)
+	limits := o.Limits
+	limits.Discovered = loader.Discovered
 	s.ingest, err = ingest.New(ingest.Options{
-		Scrape: o.Scrape, Appendable: arrivals, Merger: s.fleet,
+		Scrape: o.Scrape, Limits: limits, Appendable: arrivals, Merger: s.fleet,
 		SDMetrics: sdMetrics, Features: registry, Registerer: o.Registerer, Logger: log,
 	})
 	if err != nil {

@@ -195,6 +195,8 @@ func (c *serverCommand) defineFlags() {
 	// Scrapes.
 	a.Flag("scrape.adjust-timestamps", "Move scrape timestamps by up to --scrape.timestamp-tolerance onto their schedule, which compresses better.").Hidden().Default("true").BoolVar(&scrape.AlignScrapeTimestamps)
 	a.Flag("scrape.timestamp-tolerance", "See --scrape.adjust-timestamps.").Hidden().Default("2ms").DurationVar(&scrape.ScrapeTimestampTolerance)
+	a.Flag("scrape.max-body-size", "Maximum size of a scraped response, uncompressed, where a job sets no body_size_limit; limits the number and length of labels, too. 0 sets no limit.").Default("15MiB").BytesVar(&o.Limits.MaxBody)
+	a.Flag("discovery.max-series", "Maximum number of series of a target that --discovery found, where nothing sets a sample_limit. 0 sets no limit.").Default("50000").UintVar(&o.Limits.MaxSeries)
 	a.Flag("scrape.discovery-reload-interval", "Shortest time between two updates of the targets.").Hidden().Default("5s").SetValue(&o.Scrape.DiscoveryReloadInterval)
 
 	// The process.

@@ -24,6 +24,7 @@ import (
 // Options for New. All fields are required.
 type Options struct {
 	Scrape     scrape.Options
+	Limits     Limits
 	Appendable storage.AppendableV2
 
 	// Merger sees every set of targets before it is scraped.
@@ -48,6 +49,7 @@ type Ingest struct {
 	stopDiscovery context.CancelFunc
 	scrapes       *scrape.Manager
 	merger        Merger
+	limits        Limits
 }
 
 // New returns an Ingest that does nothing until Run.
@@ -66,7 +68,7 @@ func New(o Options) (*Ingest, error) {
 		cancel()
 		return nil, err
 	}
-	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s, merger: o.Merger}, nil
+	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s, merger: o.Merger, limits: o.Limits}, nil
 }
 
 // Scrapes gives read access to targets and scrape pools.
@@ -74,7 +76,13 @@ func (i *Ingest) Scrapes() *scrape.Manager { return i.scrapes }
 
 // ApplyScrapes changes the scrape pools. It has to precede ApplyDiscovery, for
 // a pool needs its new configuration when the new targets arrive.
-func (i *Ingest) ApplyScrapes(cfg *config.Config) error { return i.scrapes.ApplyConfig(cfg) }
+func (i *Ingest) ApplyScrapes(cfg *config.Config) error {
+	limited, err := i.limits.apply(cfg)
+	if err != nil {
+		return err
+	}
+	return i.scrapes.ApplyConfig(limited)
+}
 
 // ApplyDiscovery changes where targets come from.
 func (i *Ingest) ApplyDiscovery(cfg *config.Config) error {
