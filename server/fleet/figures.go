@@ -190,15 +190,15 @@ var factSeries = []string{
 
 var collectorSeries = []string{"clanmon_exporter_collector_success", "node_scrape_collector_success"}
 
-// factsAt reads the facts of machines in a window that ends at t. more matchers
-// narrow it.
-func (f *Fleet) factsAt(ctx context.Context, t time.Time, find finder, more ...*labels.Matcher) (map[string]*Facts, error) {
+// factsAt reads the facts of machines in a window that ends at t: those that hold
+// then, or with ended those that held last.
+func (f *Fleet) factsAt(ctx context.Context, t time.Time, find finder, ended bool) (map[string]*Facts, error) {
 	from := t.Add(-factWindow)
-	samples, err := f.newest(ctx, from, t, append(more, among(labels.MetricName, factSeries...), labels.MustNewMatcher(labels.MatchNotEqual, "job", "clanmon"))...)
+	samples, err := f.newest(ctx, from, t, among(labels.MetricName, factSeries...), labels.MustNewMatcher(labels.MatchNotEqual, "job", selfJob))
 	if err != nil {
 		return nil, err
 	}
-	looked, err := f.newest(ctx, from, t, append(more, among(labels.MetricName, collectorSeries...), eq("collector", "systemd"))...)
+	looked, err := f.newest(ctx, from, t, among(labels.MetricName, collectorSeries...), eq("collector", "systemd"))
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +206,9 @@ func (f *Fleet) factsAt(ctx context.Context, t time.Time, find finder, more ...*
 	clocks := make(map[string]sample)
 	for _, s := range append(samples, looked...) {
 		name := find.machine(s.labels)
+		if ended {
+			s.t, s.v, s.stale = s.lastT, s.lastV, s.lastT.UnixMilli() == 0
+		}
 		if name == "" || s.stale {
 			continue
 		}

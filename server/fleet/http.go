@@ -208,7 +208,7 @@ func (f *Fleet) rowsOf(ctx context.Context, t time.Time) ([]json.RawMessage, err
 	if err != nil {
 		return nil, err
 	}
-	facts, err := f.factsAt(ctx, t, newFinder(subjects))
+	facts, err := f.factsAt(ctx, t, newFinder(subjects), false)
 	if err != nil {
 		return nil, err
 	}

@@ -196,7 +196,7 @@ func assign(all map[string]*subject, rest []member, known exporters, own string)
 		s.members = append(s.members, m)
 	}
 	// Where a machine's own exporters are: other targets at the address are its too.
-	at := make(map[string]string)
+	at := make(map[string]string) // "" where it is not clear whose
 	var siblings []member
 	alike := exporterJobs(rest, known)
 	for _, m := range rest {
@@ -212,7 +212,10 @@ func assign(all map[string]*subject, rest []member, known exporters, own string)
 			continue
 		}
 		add(name, labelled, m)
-		if exports && m.Address != "" && at[place(m.Address)] != own {
+		if exports && m.Address != "" {
+			if other, taken := at[place(m.Address)]; taken && other != name {
+				name = ""
+			}
 			at[place(m.Address)] = name
 		}
 	}

@@ -20,6 +20,7 @@ import (
 type past struct {
 	at       time.Time
 	machines map[string]verdict
+	subjects map[string]*subject
 	up       map[string][2]int // targets, and how many were up
 	alerts   map[model.Fingerprint]finding
 }
@@ -54,8 +55,8 @@ func (f *Fleet) lookBack(ctx context.Context) (*past, error) {
 
 // pastAt judges by what the store says of a moment. ups are samples from before it.
 func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample) (*past, error) {
-	p := &past{at: t, machines: make(map[string]verdict), up: make(map[string][2]int)}
 	all := make(map[string]*subject)
+	p := &past{at: t, machines: make(map[string]verdict), subjects: all, up: make(map[string][2]int)}
 	var members []member
 	for _, s := range ups {
 		if !s.stale && t.Sub(s.t) < quietAfter {
@@ -125,8 +126,9 @@ func (f *Fleet) firedAt(ctx context.Context, t time.Time, hold map[string]time.D
 		delete(ls, "alertstate")
 		key := f.alertKey(ls)
 		a := finding{labels: ls, severity: severity(ls), since: since[key], checking: true}
-		if !a.since.IsZero() {
-			a.since = a.since.Add(hold[string(ls[model.AlertNameLabel])])
+		// It may have begun to fire before the window; and rules change.
+		if a.since = a.since.Add(hold[string(ls[model.AlertNameLabel])]); a.since.Unix() <= 0 || a.since.After(s.first) {
+			a.since = s.first
 		}
 		a.summary = a.name()
 		found[key] = a

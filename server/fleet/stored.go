@@ -23,6 +23,9 @@ type sample struct {
 	t      time.Time
 	v      float64
 	stale  bool // the series ended there
+	// lastT and lastV are those of the newest that does not mark an end.
+	lastT time.Time
+	lastV float64
 }
 
 func eq(name, value string) *labels.Matcher {
@@ -45,51 +48,69 @@ func amongExactly(name string, values []string) *labels.Matcher {
 // read calls visit with every series that matches; with index, only with labels,
 // of series that may have samples in the window.
 func (f *Fleet) read(ctx context.Context, from, to time.Time, index bool, visit func(labels.Labels, chunkenc.Iterator), matchers ...*labels.Matcher) error {
-	q, err := f.opts.Store.Querier(from.UnixMilli(), to.UnixMilli())
-	if err != nil {
-		return err
-	}
-	defer q.Close()
 	hints := &storage.SelectHints{Start: from.UnixMilli(), End: to.UnixMilli()}
 	if index {
 		hints.Func = "series"
 	}
+	return f.selectSeries(ctx, hints, func(ls labels.Labels, it chunkenc.Iterator) error {
+		visit(ls, it)
+		return nil
+	}, matchers)
+}
+
+// readUntil is read until visit returns an error.
+func (f *Fleet) readUntil(ctx context.Context, from, to time.Time, visit func(labels.Labels, chunkenc.Iterator) error, matchers ...*labels.Matcher) error {
+	return f.selectSeries(ctx, &storage.SelectHints{Start: from.UnixMilli(), End: to.UnixMilli()}, visit, matchers)
+}
+
+func (f *Fleet) selectSeries(ctx context.Context, hints *storage.SelectHints, visit func(labels.Labels, chunkenc.Iterator) error, matchers []*labels.Matcher) error {
+	q, err := f.opts.Store.Querier(hints.Start, hints.End)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
 	set := q.Select(ctx, false, hints, matchers...)
 	var it chunkenc.Iterator
 	for set.Next() {
 		series := set.At()
-		if index {
-			visit(series.Labels(), nil)
-			continue
+		if hints.Func != "series" {
+			it = series.Iterator(it)
 		}
-		it = series.Iterator(it)
-		visit(series.Labels(), it)
+		if err := visit(series.Labels(), it); err != nil {
+			return err
+		}
 	}
 	return set.Err()
+}
+
+// last reads the last sample of a series, if there is one.
+func last(ls labels.Labels, it chunkenc.Iterator) (sample, bool) {
+	s := sample{labels: ls}
+	var first, last, alive int64
+	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
+		if kind == chunkenc.ValFloat {
+			last, s.v = it.At()
+		} else {
+			last, s.v = it.AtT(), 1 // a histogram: it is there
+		}
+		if first == 0 {
+			first = last
+		}
+		if !value.IsStaleNaN(s.v) {
+			alive, s.lastV = last, s.v
+		}
+	}
+	s.first, s.t, s.stale, s.lastT = time.UnixMilli(first), time.UnixMilli(last), value.IsStaleNaN(s.v), time.UnixMilli(alive)
+	return s, last != 0
 }
 
 // newest is the last sample of each series that matches and has one.
 func (f *Fleet) newest(ctx context.Context, from, to time.Time, matchers ...*labels.Matcher) ([]sample, error) {
 	var all []sample
 	err := f.read(ctx, from, to, false, func(ls labels.Labels, it chunkenc.Iterator) {
-		s := sample{labels: ls}
-		var first, last int64
-		for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
-			if kind == chunkenc.ValFloat {
-				last, s.v = it.At()
-			} else {
-				last, s.v = it.AtT(), 1 // a histogram: it is there
-			}
-			if first == 0 {
-				first = last
-			}
+		if s, ok := last(ls, it); ok {
+			all = append(all, s)
 		}
-		if last == 0 {
-			return
-		}
-		s.first = time.UnixMilli(first)
-		s.t, s.stale = time.UnixMilli(last), value.IsStaleNaN(s.v)
-		all = append(all, s)
 	}, matchers...)
 	return all, err
 }

@@ -16,6 +16,7 @@ import (
 
 	amlabels "github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/scrape"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 )
@@ -25,7 +26,7 @@ import (
 const (
 	judgeEvery   = 5 * time.Second
 	freshFor     = 2 * time.Second // what is younger is not judged again
-	surveyEvery  = 20 * time.Second
+	surveyEvery  = 15 * time.Second
 	figuresEvery = 15 * time.Second
 	// figuresShare bounds the time spent on figures: with 1,000 machines that no
 	// recording rule sees they are read less often.
@@ -106,7 +107,11 @@ type view struct {
 	survey   time.Time
 	known    exporters
 	fed      map[fedKey]member
-	ownOnce  map[seriesKey]bool // were scraped by this server
+	fedCount int
+	fedSaved time.Time
+	wasOwn   map[seriesKey]time.Time // when a target was this server's own last
+	others   map[string]time.Time    // values of a label machine that name no machine, and when that was found
+	own      map[seriesKey]ownTarget // targets that this server scrapes
 	past     *past
 	lookedAt bool // past was read
 	figured  time.Time
@@ -127,8 +132,6 @@ type view struct {
 
 	now atomic.Pointer[snapshot]
 }
-
-type fedKey struct{ machine, job, instance string }
 
 // snapshot is what was seen last; it is not changed any more.
 type snapshot struct {
@@ -153,7 +156,7 @@ func newView() *view {
 	_, _ = rand.Read(epoch)
 	v := &view{
 		epoch: hex.EncodeToString(epoch),
-		known: make(exporters), ownOnce: make(map[seriesKey]bool), fed: make(map[fedKey]member), rows: make(map[string]*row), facts: make(map[string]*Facts),
+		known: make(exporters), own: make(map[seriesKey]ownTarget), fed: make(map[fedKey]member), others: make(map[string]time.Time), wasOwn: make(map[seriesKey]time.Time), rows: make(map[string]*row), facts: make(map[string]*Facts),
 		history: make(map[string]time.Time), downs: make(map[string]time.Time), starts: make(map[string]verdict),
 	}
 	v.now.Store(&snapshot{})
@@ -210,7 +213,8 @@ func (f *Fleet) due(now time.Time) bool {
 // surveyStore looks for exporters, and for what others send.
 func (f *Fleet) surveyStore(ctx context.Context, now time.Time) {
 	v := f.view
-	if f.opts.Store == nil || now.Sub(v.survey) < surveyEvery && !f.newTargets() {
+	news := f.newTargets() || len(v.now.Load().machines) == 0
+	if f.opts.Store == nil || now.Sub(v.survey) < surveyEvery && !news {
 		return
 	}
 	fail := func(what string, err error) {
@@ -224,77 +228,65 @@ func (f *Fleet) surveyStore(ctx context.Context, now time.Time) {
 		var err error
 		v.past, err = f.lookBack(ctx)
 		fail("the time before the start", err)
+		f.recallFed()
 	}
 	v.survey = now
 	fail("exporters", f.findExporters(ctx, now.Add(-quietAfter), now, v.known))
 	fail("samples of others", f.findFed(ctx, now))
+	v.forgetExporters(now, f.born)
+	f.saveFed(now)
 }
 
-// newTargets reports whether a target that responds is not known to be an exporter
-// or something else yet.
+// ownTarget is what is remembered of a target that this server scrapes.
+type ownTarget struct {
+	discovered bool
+	responded  bool // ever
+	feeds      bool // its samples say themselves what they are of
+	down       bool
+	machine    string
+}
+
+// newTargets takes note of the targets of now, and reports whether there are some
+// of the user's own that were not there, or had not responded, the last time.
 func (f *Fleet) newTargets() bool {
-	return f.view.survey.IsZero()
-}
-
-// findFed looks for targets that somebody else scrapes.
-func (f *Fleet) findFed(ctx context.Context, now time.Time) error {
 	v := f.view
-	own := make(map[seriesKey]bool)
-	feedDown := false
+	news := false
+	own := make(map[seriesKey]ownTarget, len(v.own))
 	for pool, targets := range f.opts.Targets() {
+		discovered, feeds := f.isDiscovered(pool), f.honors(pool)
 		for _, t := range targets {
-			own[seriesKey{t.GetValue(model.JobLabel), t.GetValue(model.InstanceLabel)}] = true
-			feedDown = feedDown || f.honors(pool) && t.Health() == "down"
+			key := seriesKey{t.GetValue(model.JobLabel), t.GetValue(model.InstanceLabel)}
+			before, known := v.own[key]
+			up := t.Health() == scrape.HealthGood
+			news = news || !discovered && (!known || up && !before.responded)
+			own[key] = ownTarget{discovered, up || before.responded, feeds, t.Health() == scrape.HealthBad, t.GetValue(contract.MachineLabel)}
 		}
 	}
-	samples, err := f.newest(ctx, now.Add(-quietAfter), now, eq("__name__", "up"))
-	if err != nil {
-		return err
-	}
-	ended := make(map[fedKey]bool)
-	alive := false
-	for _, s := range samples {
-		key := fedKey{s.labels.Get(contract.MachineLabel), s.labels.Get("job"), s.labels.Get("instance")}
-		if own[seriesKey{key.job, key.instance}] {
-			delete(v.fed, key)
-			continue
-		}
-		if s.stale {
-			ended[key] = true
-			continue
-		}
-		if v.ownOnce[seriesKey{key.job, key.instance}] {
-			continue // it was scraped here, and is not discovered any more
-		}
-		alive = true
-		v.fed[key] = fedMember(s)
-	}
-	for key, m := range v.fed {
-		switch {
-		case own[seriesKey{key.job, key.instance}], now.Sub(m.fed) > forgetQuiet:
-			delete(v.fed, key)
-		case ended[key] && alive && !feedDown:
-			delete(v.fed, key) // its sender does not know it any more
+	now := time.Now()
+	for key := range v.own {
+		if _, still := own[key]; !still {
+			v.wasOwn[key] = now
 		}
 	}
-	for key := range own {
-		v.ownOnce[key] = true
-	}
-	return nil
+	maps.DeleteFunc(v.wasOwn, func(_ seriesKey, t time.Time) bool { return now.Sub(t) > 2*quietAfter })
+	v.own = own
+	return news
 }
 
-func fedMember(s sample) member {
-	h := "down"
-	if s.v != 0 {
-		h = "up"
+// forgetExporters drops what is known of targets that are not there any more.
+func (v *view) forgetExporters(now, born time.Time) {
+	fed := make(map[seriesKey]bool, len(v.fed))
+	for key := range v.fed {
+		fed[seriesKey{key.job, key.instance}] = true
 	}
-	return member{
-		health: health{
-			Target: Target{Job: s.labels.Get("job"), Instance: s.labels.Get("instance")}, Method: sourceStored,
-			Health: h, LastScrape: s.t.UTC().Format(time.RFC3339),
-		},
-		series: s.labels.Get("job"), labels: s.labels, fed: s.t,
+	if now.Sub(born) < 2*quietAfter {
+		return // targets may still be looked for
 	}
+	maps.DeleteFunc(v.known, func(key seriesKey, _ string) bool {
+		_, own := v.own[key]
+		_, was := v.wasOwn[key]
+		return !own && !was && !fed[key]
+	})
 }
 
 // judgeAll judges every machine.
@@ -328,8 +320,34 @@ func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*sub
 		j.verdict = judge(e)
 		s.machines[name] = j
 	}
+	f.notFoundYet(now, s)
 	f.sinceWhen(ctx, now, s)
 	return s
+}
+
+// findsTargets is how long the first targets may take to be found after the start.
+const findsTargets = time.Minute
+
+// notFoundYet adds the machines that were there before the start, until the first
+// targets have been found.
+func (f *Fleet) notFoundYet(now time.Time, s *snapshot) {
+	v := f.view
+	if v.past == nil || now.Sub(f.born) > findsTargets || len(v.own) > 0 {
+		return
+	}
+	for name, sub := range v.past.subjects {
+		if s.machines[name] != nil || sub.selfOnly() {
+			continue
+		}
+		c := *sub
+		c.members = slices.Clone(sub.members)
+		for i := range c.members {
+			c.members[i].Health = "unknown"
+		}
+		j := &judged{subject: &c, verdict: v.past.machines[name], judgedBy: c.labelled && f.opts.Rules().Builtin}
+		j.checking = true
+		s.machines[name] = j
+	}
 }
 
 // selfOnly reports whether a machine is only known because this server scrapes
@@ -522,7 +540,7 @@ func (f *Fleet) readFigures(ctx context.Context, now time.Time, s *snapshot) {
 	if err != nil {
 		f.opts.Logger.Warn("Could not read the figures of the machines", "err", err)
 	}
-	facts, err := f.factsAt(ctx, now, newFinder(subjects))
+	facts, err := f.factsAt(ctx, now, newFinder(subjects), false)
 	if err != nil {
 		f.opts.Logger.Warn("Could not read the facts of the machines", "err", err)
 	}
@@ -579,7 +597,7 @@ func (f *Fleet) oldFacts(ctx context.Context, s *snapshot) {
 		byTime[t][name] = j.subject
 	}
 	for t, subjects := range byTime {
-		facts, err := f.factsAt(ctx, t, newFinder(subjects))
+		facts, err := f.factsAt(ctx, t, newFinder(subjects), true)
 		if err != nil {
 			f.opts.Logger.Warn("Could not read what was last known of machines", "err", err)
 			return
