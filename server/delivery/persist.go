@@ -5,9 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/clanmon/clanmon/internal/atomicfile"
 )
 
 // openState opens what is kept in file. A file that cannot be read is set aside:
@@ -36,10 +37,7 @@ type saver struct {
 }
 
 func newSaver(file string, snapshot func(io.Writer) (int64, error), log *slog.Logger) *saver {
-	left, _ := filepath.Glob(file + ".new-*") // by a process that was killed
-	for _, f := range left {
-		os.Remove(f)
-	}
+	atomicfile.Clean(file)
 	return &saver{file: file, snapshot: snapshot, log: log, changed: make(chan struct{}, 1)}
 }
 
@@ -80,26 +78,11 @@ func (s *saver) run(stop <-chan struct{}) {
 func (s *saver) save() (size int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f, err := os.CreateTemp(filepath.Dir(s.file), filepath.Base(s.file)+".new-*")
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if size, err = s.snapshot(f); err != nil {
-		return size, err
-	}
-	if err = f.Sync(); err != nil {
-		return size, err
-	}
-	if err = f.Close(); err != nil {
-		return size, err
-	}
-	return size, os.Rename(f.Name(), s.file)
+	err = atomicfile.Write(s.file, 0o600, func(w io.Writer) error {
+		size, err = s.snapshot(w)
+		return err
+	})
+	return size, err
 }
 
 // maintain is upstream's periodic maintenance, with our way to save.
