@@ -234,7 +234,7 @@ func (s *Settings) readFile(name string) error {
 	}
 	if use("staticTargets", static.Name, len(f.StaticTargets) > 0) {
 		for _, job := range slices.SortedFunc(maps.Keys(f.StaticTargets), contract.CompareJobs) {
-			targets, err := static.ParseList(job, f.StaticTargets[job])
+			targets, err := static.ParseList("staticTargets in "+name, job, f.StaticTargets[job])
 			if err != nil {
 				return fmt.Errorf("staticTargets.%s: %w", job, err)
 			}
@@ -411,7 +411,7 @@ func (s *Settings) Parts() ([]contract.Part, error) {
 }
 
 // Assemble makes one scrape configuration of all parts of a job, in the words of
-// Prometheus' file. Its last rules complete the label contract.
+// Prometheus' file. Its last rules make the labels of the contract.
 func Assemble(parts []contract.Part) []map[string]any {
 	byJob := make(map[string]map[string]any)
 	rules := make(map[string][]contract.Relabel)
@@ -434,10 +434,7 @@ func Assemble(parts []contract.Part) []map[string]any {
 	}
 	var configs []map[string]any
 	for _, name := range slices.SortedFunc(maps.Keys(byJob), contract.CompareJobs) {
-		byJob[name]["relabel_configs"] = append(rules[name],
-			contract.Set(contract.AvailabilityLabel, "^$", contract.AvailabilityLabel, contract.Always),
-			contract.Replace([]string{"instance", contract.MachineLabel, "__address__"}, `;(.+);.*:(\d+)`, "instance", "$1:$2"),
-		)
+		byJob[name]["relabel_configs"] = append(rules[name], contract.Rules()...)
 		configs = append(configs, byJob[name])
 	}
 	return configs

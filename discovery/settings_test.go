@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/discovery/static"
 	"github.com/clanmon/clanmon/discovery/tailscale"
 )
 
@@ -58,7 +60,16 @@ func assemble(t *testing.T, f Flags) []map[string]any {
 	require.Empty(t, s.Ignored)
 	parts, err := s.Parts()
 	require.NoError(t, err)
-	return Assemble(parts)
+	jobs := Assemble(parts)
+	for _, job := range jobs { // where a target is written down differs
+		list, _ := job["static_configs"].([]any)
+		for _, section := range list {
+			ls := section.(map[string]any)["labels"].(map[string]string)
+			require.Contains(t, []string{static.Flag, "staticTargets in " + f.SettingsFile}, ls[contract.MetaFrom])
+			delete(ls, contract.MetaFrom)
+		}
+	}
+	return jobs
 }
 
 // A flag that is about a method chooses it.

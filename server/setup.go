@@ -28,6 +28,7 @@ import (
 	"github.com/prometheus/prometheus/util/notifications"
 	promruntime "github.com/prometheus/prometheus/util/runtime"
 
+	finding "github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/server/api"
 	"github.com/clanmon/clanmon/server/config"
@@ -127,10 +128,11 @@ func New(o Options) (_ *Server, err error) {
 	o.Scrape.HTTPClientOptions = append(o.Scrape.HTTPClientOptions, commonconfig.WithDialContextFunc(s.local.dial))
 	s.fleet = fleet.New(fleet.Options{
 		Discovered: loader.Discovered,
-		Local:      func(address string) bool { _, ok := config.LocalJobName(address); return ok },
-		Status:     func() []contract.Status { return discoveryStatus(sdMetrics) },
-		Targets:    func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() },
-		Query:      s.machineQuery(), Store: s.machineStore(),
+		Methods:    finding.Methods, Written: loader.Written,
+		Status:  func() []contract.Status { return reports(sdMetrics, contract.Reporter.Status) },
+		Refused: func() []contract.Refused { return reports(sdMetrics, contract.Reporter.Refused) },
+		Targets: func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() },
+		Query:   s.machineQuery(), Store: s.machineStore(),
 		Alerts: s.machineAlerts, Silences: s.machineSilences, Rules: s.machineRules,
 		Dir: o.Dir, HTTPClientOptions: o.Scrape.HTTPClientOptions, Dial: s.local.dial,
 		Registerer: o.Registerer, Logger: log.With("component", "fleet"),
@@ -379,12 +381,12 @@ func setQueryLog(engine *promql.Engine, file string) error {
 	return nil
 }
 
-// discoveryStatus is how clanmon's own discovery mechanisms fare.
-func discoveryStatus(m *discovery.SDMetrics) []contract.Status {
-	var all []contract.Status
+// reports are what clanmon's own discovery mechanisms say of themselves.
+func reports[T any](m *discovery.SDMetrics, ask func(contract.Reporter) []T) []T {
+	var all []T
 	for _, name := range slices.Sorted(maps.Keys(m.MechanismMetrics)) {
 		if r, ok := m.MechanismMetrics[name].(contract.Reporter); ok {
-			all = append(all, r.Status()...)
+			all = append(all, ask(r)...)
 		}
 	}
 	return all

@@ -1,6 +1,7 @@
 // Package contract is what every discovery method of clanmon agrees on: the
-// labels of a target, the ports of the jobs, how a machine's name is made, and
-// what a method adds to a scrape configuration. It finds nothing itself.
+// labels of a target, the ports of the jobs, how a machine's name is made, what a
+// method adds to a scrape configuration, and what it says of targets and of itself
+// while it runs. It finds nothing itself.
 //
 // The labels: "machine" is the short name of a machine and the only key by which
 // its series are joined; "instance" is machine and port; "availability" says
@@ -223,19 +224,45 @@ func Replace(sources []string, regex, target, replacement string) Relabel {
 	return Relabel{SourceLabels: sources, Regex: regex, TargetLabel: target, Replacement: &replacement}
 }
 
-// Status is how a method fares that asks somebody else.
+// Status is how a method fares.
 type Status struct {
 	Method string `json:"method"`
+	// From is what it asks or reads: a file, a socket, a DNS name.
+	From string `json:"from,omitempty"`
 	// Config is the job that it was made for first.
 	Config string `json:"config"`
+	// Jobs are all that it finds targets for. A Reporter knows one of them only.
+	Jobs []string `json:"jobs"`
 	// Error is what is wrong and what to do; empty while it works.
 	Error string `json:"error,omitempty"`
-	// LastSuccess is when it was last told what there is; zero if never.
+	// LastSuccess is when it was last told what there is; zero if never, and for a
+	// method that asks nobody.
 	LastSuccess time.Time `json:"lastSuccess,omitzero"`
+	// FailingSince is when Error first appeared; zero while it works.
+	FailingSince time.Time `json:"failingSince,omitzero"`
+	// Never is that it asks somebody and has not succeeded since the server started.
+	Never bool `json:"never,omitempty"`
+}
+
+// Refused is an entry that a method could not use, while it uses all others.
+type Refused struct {
+	Entry  string `json:"entry"` // a machine, or what the entry is called where it is written
+	Method string `json:"method"`
+	Reason string `json:"reason"`
 }
 
 // Reporter is implemented by the discovery metrics of clanmon's own mechanisms.
-type Reporter interface{ Status() []Status }
+type Reporter interface {
+	Status() []Status
+	Refused() []Refused
+}
+
+// Section is implemented by the sections of clanmon's own mechanisms in a scrape
+// configuration.
+type Section interface {
+	// Describe is Method and From of the section's Status.
+	Describe() (method, from string)
+}
 
 // Meta makes a label from a prefix such as "tailscale_" and a name.
 func Meta(prefix, name string) model.LabelName {

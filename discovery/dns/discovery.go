@@ -70,6 +70,9 @@ func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
 // Name implements discovery.Config.
 func (*SDConfig) Name() string { return mechanism }
 
+// Describe implements contract.Section.
+func (c *SDConfig) Describe() (method, from string) { return Name, strings.Join(c.Names, ", ") }
+
 // metrics are our own and those of the wrapped discovery, whose two counters of
 // look-ups cannot be registered twice; those of dns_sd_configs do not contain ours.
 type metrics struct {
@@ -110,8 +113,9 @@ func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Disco
 	if err != nil {
 		return nil, err
 	}
+	_, from := c.Describe()
 	return &Discovery{
-		config: c.SDConfig, inner: inner, log: log, causes: causes, status: m.Reporter(o.SetName),
+		config: c.SDConfig, inner: inner, log: log, causes: causes, status: m.Reporter(o.SetName, from),
 		expanded: make(map[string][]model.LabelSet),
 		transfer: newTransferer(), reverse: newReverser(net.DefaultResolver.LookupAddr),
 		refused: make(map[string]string),
@@ -142,9 +146,12 @@ func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 		select {
 		case groups := <-found:
 			d.status.Outcome(d.log, d.missing(groups))
+			var refused []contract.Refused
 			for i, g := range groups {
-				groups[i] = d.refine(ctx, g)
+				groups[i] = d.refine(ctx, g, &refused)
 			}
+			d.status.Refuse(d.log, refused)
+			d.reverse.prune(time.Now())
 			select {
 			case up <- groups:
 			case <-ctx.Done():
@@ -235,8 +242,9 @@ func (c *causes) set(err error) {
 	c.last.err = err
 }
 
-// refine gives the targets of one name their machines.
-func (d *Discovery) refine(ctx context.Context, g *targetgroup.Group) *targetgroup.Group {
+// refine gives the targets of one name their machines. Records that cannot be a
+// machine are added to refused.
+func (d *Discovery) refine(ctx context.Context, g *targetgroup.Group, refused *[]contract.Refused) *targetgroup.Group {
 	if strings.HasPrefix(g.Source, "*.") {
 		g = d.expand(ctx, g)
 	}
@@ -259,10 +267,37 @@ func (d *Discovery) refine(ctx context.Context, g *targetgroup.Group) *targetgro
 		}
 	}
 	wg.Wait()
+	usable := g.Targets[:0]
 	for i, machine := range distinct(hosts) {
-		g.Targets[i][machineLabel] = model.LabelValue(machine)
+		t := g.Targets[i]
+		if why := useless(t, machine, hosts[i]); why != "" {
+			*refused = append(*refused, contract.Refused{Entry: fmt.Sprintf("%s in %s", t[model.AddressLabel], g.Source), Reason: why})
+			continue
+		}
+		t[machineLabel] = model.LabelValue(machine)
+		t[contract.MetaMethod] = Name
+		t[contract.MetaMachine] = model.LabelValue(machine)
+		t[contract.MetaFrom] = model.LabelValue(g.Source)
+		t[contract.MetaAsk] = "true"
+		usable = append(usable, t)
 	}
+	g.Targets = usable
 	return g
+}
+
+// useless is why a record cannot be a target, "" if it can.
+func useless(t model.LabelSet, machine, host string) string {
+	address, port, _ := net.SplitHostPort(string(t[model.AddressLabel]))
+	if _, err := contract.ParsePort(port); err != nil {
+		return err.Error()
+	}
+	if err := contract.CheckHost(address); err != nil {
+		return err.Error()
+	}
+	if machine == "" {
+		return fmt.Sprintf("no letter or digit of the name %q is left for a machine name", host)
+	}
+	return ""
 }
 
 // nowhere reports whether a target is none: the "." of an SRV or MX record says
@@ -358,6 +393,7 @@ type reverseAnswer struct {
 const (
 	reverseTimeout = 3 * time.Second
 	reverseFresh   = 5 * time.Minute
+	reverseKept    = 24 * time.Hour // what is still in use is looked up again long before
 )
 
 func newReverser(lookup func(context.Context, string) ([]string, error)) *reverser {
@@ -391,6 +427,17 @@ func (r *reverser) name(ctx context.Context, address string) string {
 	r.known[address] = reverseAnswer{name, time.Now()}
 	r.mu.Unlock()
 	return name
+}
+
+// prune forgets addresses that nobody has asked for since long.
+func (r *reverser) prune(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for address, answer := range r.known {
+		if now.Sub(answer.at) > reverseKept {
+			delete(r.known, address)
+		}
+	}
 }
 
 func notFound(err error) bool {

@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/discovery/contract"
 )
 
 // A discovery leaves no goroutine behind.
@@ -103,14 +105,25 @@ other.example. 60 IN A 10.9.9.9
 // what the server calls its own jobs.
 func TestRecordsThatNameNothing(t *testing.T) {
 	d := &Discovery{}
+	var refused []contract.Refused
 	g := d.refine(t.Context(), &targetgroup.Group{Source: "x", Targets: []model.LabelSet{
 		{model.AddressLabel: ":9100", srvTargetLabel: "."},
 		{model.AddressLabel: ".:25", mxTargetLabel: "."},
 		{model.AddressLabel: "node.in-process.Invalid.:80", srvTargetLabel: "node.in-process.Invalid."},
 		{model.AddressLabel: "web1.lan:9100", srvTargetLabel: "web1.lan."},
-	}})
-	require.Len(t, g.Targets, 1)
-	require.EqualValues(t, "web1", g.Targets[0][machineLabel])
+		{model.AddressLabel: "web2.lan:0", srvTargetLabel: "web2.lan."},
+		{model.AddressLabel: "!!!.lan:9100", srvTargetLabel: "!!!.lan."},
+		{model.AddressLabel: "0/25.2.0.192.in-addr.arpa:9100", srvTargetLabel: "0/25.2.0.192.in-addr.arpa."},
+	}}, &refused)
+	require.Equal(t, []model.LabelSet{{
+		model.AddressLabel: "web1.lan:9100", srvTargetLabel: "web1.lan.", machineLabel: "web1",
+		contract.MetaMethod: "dns", contract.MetaMachine: "web1", contract.MetaFrom: "x", contract.MetaAsk: "true",
+	}}, g.Targets)
+	require.Equal(t, []contract.Refused{
+		{Entry: "web2.lan:0 in x", Reason: "port 0: it has to be between 1 and 65535"},
+		{Entry: "!!!.lan:9100 in x", Reason: `no letter or digit of the name "!!!.lan." is left for a machine name`},
+		{Entry: "0/25.2.0.192.in-addr.arpa:9100 in x", Reason: `"0/25.2.0.192.in-addr.arpa" is neither a host name nor an address`},
+	}, refused)
 }
 
 // A name server that is away must not rename a machine; one that says that there
@@ -136,6 +149,14 @@ func TestReverseKeepsNameWhileNobodyAnswers(t *testing.T) {
 		time.Sleep(2 * reverseFresh)
 		names, err = []string{"..."}, nil
 		require.Equal(t, "10.0.0.1", r.name(t.Context(), "10.0.0.1"), "a name of which nothing is left")
+
+		// Addresses that are not found any more do not pile up.
+		for range 25 {
+			time.Sleep(time.Hour)
+			r.name(t.Context(), "10.0.0.1")
+			r.prune(time.Now())
+		}
+		require.Len(t, r.known, 1)
 	})
 }
 

@@ -111,11 +111,7 @@ func Parts(lookups []Lookup) []contract.Part {
 		if l.Type != "SRV" {
 			sd["port"] = l.Port
 		}
-		parts = append(parts, contract.Part{
-			Job:     l.Job,
-			SD:      map[string][]any{"machine_dns_sd_configs": {sd}},
-			Relabel: []contract.Relabel{contract.Copy(string(machineLabel), contract.MachineLabel)},
-		})
+		parts = append(parts, contract.Part{Job: l.Job, SD: map[string][]any{"machine_dns_sd_configs": {sd}}})
 	}
 	return parts
 }

@@ -8,11 +8,13 @@
 //
 // The first address is scraped. A null port is the usual one of that exporter.
 // The file is looked at every few seconds and read again when it changed; while
-// it cannot be read, what was found before stays.
+// it cannot be read, what was found before stays. A machine or an exporter that
+// is wrong is left out and reported; all others are used.
 package inventory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +28,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,37 +54,81 @@ type Machine struct {
 	Exporters    map[string]*int `json:"exporters"`
 }
 
-// Load reads and checks a file. The keys are names of machines.
-func Load(file string) (map[string]Machine, error) {
+// maxMachines bounds what a file may ask of this server: each machine is scraped
+// by at least one goroutine with buffers of its own.
+const maxMachines = 20_000
+
+// Load reads and checks a file. The keys are names of machines. What is wrong with
+// single machines or exporters is refused; they are not among the machines.
+func Load(file string) (machines map[string]Machine, refused []contract.Refused, err error) {
 	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
+	if err == nil {
+		machines, refused, err = parse(text)
 	}
-	machines, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("inventory %q: %w", file, err)
+		return nil, nil, fmt.Errorf("inventory %q: %w", file, err)
 	}
-	return machines, nil
+	return machines, refused, nil
 }
 
-func parse(text []byte) (map[string]Machine, error) {
+func parse(text []byte) (map[string]Machine, []contract.Refused, error) {
 	var content struct {
-		Machines map[string]Machine `json:"machines"`
+		Machines map[string]json.RawMessage `json:"machines"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&content); err != nil {
-		return nil, place(text, dec, err)
+		return nil, nil, place(text, dec, err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("line %d: something follows behind the end", line(text, dec.InputOffset()))
+		return nil, nil, fmt.Errorf("line %d: something follows behind the end", line(text, dec.InputOffset()))
 	}
+	if n := len(content.Machines); n > maxMachines {
+		return nil, nil, fmt.Errorf("it lists %d machines; one server takes at most %d: divide them among several servers", n, maxMachines)
+	}
+	machines := make(map[string]Machine, len(content.Machines))
+	var refused []contract.Refused
+	refuse := func(entry string, err error) {
+		refused = append(refused, contract.Refused{Entry: entry, Reason: err.Error()})
+	}
+	owners := make(map[string]string) // job and address → machine
 	for _, name := range slices.Sorted(maps.Keys(content.Machines)) {
-		if err := content.Machines[name].check(name); err != nil {
-			return nil, fmt.Errorf("machines.%s: %w", name, err)
+		m, err := decode(content.Machines[name])
+		if err == nil {
+			err = m.check(name)
 		}
+		if err != nil {
+			refuse(name, err)
+			continue
+		}
+		for _, job := range slices.Sorted(maps.Keys(m.Exporters)) {
+			port, err := m.port(job)
+			if err == nil {
+				key := job + " " + net.JoinHostPort(m.Addresses[0], strconv.Itoa(port))
+				if other, taken := owners[key]; taken {
+					err = fmt.Errorf("%s is scraped as %s already; leave one of the two out, or give them different addresses or ports", key, other)
+				}
+				owners[key] = cmp.Or(owners[key], name)
+			}
+			if err != nil {
+				refuse(name+" exporters."+job, err)
+				delete(m.Exporters, job)
+			}
+		}
+		machines[name] = m
 	}
-	return content.Machines, nil
+	return machines, refused, nil
+}
+
+// decode reads one machine.
+func decode(text json.RawMessage) (m Machine, err error) {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	err = dec.Decode(&m)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return m, wrongType(e)
+	}
+	return m, err
 }
 
 // place says in which line JSON is wrong.
@@ -91,9 +138,24 @@ func place(text []byte, dec *json.Decoder, err error) error {
 		offset = e.Offset
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("line %d: field %s is a %s; it has to be a %s", line(text, e.Offset), e.Field, e.Value, kind(e.Type))
+		return fmt.Errorf("line %d: %w", line(text, e.Offset), wrongType(e))
 	}
 	return fmt.Errorf("line %d: %w", line(text, offset), err)
+}
+
+func wrongType(e *json.UnmarshalTypeError) error {
+	what := "it"
+	if e.Field != "" {
+		what = "field " + e.Field
+	}
+	return fmt.Errorf("%s is %s; it has to be %s", what, article(e.Value), article(kind(e.Type)))
+}
+
+func article(noun string) string {
+	if strings.HasPrefix(noun, "a") || strings.HasPrefix(noun, "o") {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // kind is what a Go type is in JSON.
@@ -113,6 +175,7 @@ func line(text []byte, offset int64) int {
 	return 1 + bytes.Count(text[:min(int(offset), len(text))], []byte("\n"))
 }
 
+// check looks at everything but the ports of the exporters.
 func (m Machine) check(name string) error {
 	if err := contract.CheckMachine(name); err != nil {
 		return err
@@ -130,18 +193,13 @@ func (m Machine) check(name string) error {
 	default:
 		return fmt.Errorf("availability is %q; it has to be %q or %q", m.Availability, contract.Always, contract.Intermittent)
 	}
-	for _, job := range slices.Sorted(maps.Keys(m.Exporters)) {
-		if err := contract.CheckJob(job); err != nil {
-			return fmt.Errorf("exporters: %w", err)
-		}
-		if _, err := m.port(job); err != nil {
-			return fmt.Errorf("exporters.%s: %w", job, err)
-		}
-	}
 	return nil
 }
 
 func (m Machine) port(job string) (int, error) {
+	if err := contract.CheckJob(job); err != nil {
+		return 0, err
+	}
 	if p := m.Exporters[job]; p != nil {
 		return *p, contract.CheckPort(*p)
 	}
@@ -180,6 +238,9 @@ func (c *SDConfig) SetDirectory(dir string) { c.File = config.JoinDir(dir, c.Fil
 // Name implements discovery.Config.
 func (*SDConfig) Name() string { return Name }
 
+// Describe implements contract.Section.
+func (c *SDConfig) Describe() (method, from string) { return Name, c.File }
+
 // NewDiscovererMetrics implements discovery.Config.
 func (*SDConfig) NewDiscovererMetrics(_ prometheus.Registerer, rmi discovery.RefreshMetricsInstantiator) discovery.DiscovererMetrics {
 	return &contract.Metrics{Method: Name, Refresh: rmi}
@@ -195,7 +256,7 @@ func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Disco
 	if log == nil {
 		log = promslog.NewNopLogger()
 	}
-	return &Discovery{config: *c, log: log, status: m.Reporter(o.SetName)}, nil
+	return &Discovery{config: *c, log: log, status: m.Reporter(o.SetName, c.File)}, nil
 }
 
 // Discovery is a running discovery.
@@ -218,8 +279,9 @@ func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 		text, err := os.ReadFile(d.config.File)
 		if first || err != nil || !bytes.Equal(text, last) {
 			var machines map[string]Machine
+			var refused []contract.Refused
 			if err == nil {
-				machines, err = parse(text)
+				machines, refused, err = parse(text)
 			}
 			if err != nil {
 				err = fmt.Errorf("inventory %q: %w", d.config.File, err)
@@ -227,6 +289,7 @@ func (d *Discovery) Run(ctx context.Context, up chan<- []*targetgroup.Group) {
 			d.status.Refreshed(d.log, time.Since(begin), err)
 			if err == nil {
 				last = text
+				d.status.Refuse(d.log, refused)
 				select {
 				case up <- []*targetgroup.Group{d.group(machines)}:
 				case <-ctx.Done():
@@ -252,17 +315,22 @@ func (d *Discovery) group(machines map[string]Machine) *targetgroup.Group {
 			continue
 		}
 		port, _ := m.port(d.config.Job) // was checked
-		availability := m.Availability
-		if availability == "" {
-			availability = contract.Always
+		t := model.LabelSet{
+			model.AddressLabel:     model.LabelValue(net.JoinHostPort(m.Addresses[0], strconv.Itoa(port))),
+			meta("machine"):        model.LabelValue(name),
+			meta("addresses"):      model.LabelValue(contract.List(m.Addresses)),
+			meta("tags"):           model.LabelValue(contract.List(m.Tags)),
+			meta("availability"):   model.LabelValue(cmp.Or(m.Availability, contract.Always)),
+			contract.MetaMethod:    Name,
+			contract.MetaMachine:   model.LabelValue(name),
+			contract.MetaFrom:      model.LabelValue(d.config.File),
+			contract.MetaAddresses: model.LabelValue(contract.List(m.Addresses)),
+			contract.MetaTags:      model.LabelValue(contract.List(contract.Tags(m.Tags))),
 		}
-		g.Targets = append(g.Targets, model.LabelSet{
-			model.AddressLabel:   model.LabelValue(net.JoinHostPort(m.Addresses[0], strconv.Itoa(port))),
-			meta("machine"):      model.LabelValue(name),
-			meta("addresses"):    model.LabelValue(contract.List(m.Addresses)),
-			meta("tags"):         model.LabelValue(contract.List(m.Tags)),
-			meta("availability"): model.LabelValue(availability),
-		})
+		if m.Availability != "" {
+			t[contract.MetaAvailability] = model.LabelValue(m.Availability)
+		}
+		g.Targets = append(g.Targets, t)
 	}
 	return g
 }
@@ -272,7 +340,7 @@ func meta(name string) model.LabelName { return contract.Meta("inventory_", name
 // Parts are the parts of the scrape configurations: of the usual jobs, and of
 // others that the file names now.
 func Parts(file string) ([]contract.Part, error) {
-	machines, err := Load(file)
+	machines, _, err := Load(file) // who is refused is said by the discovery
 	if err != nil {
 		return nil, err
 	}
@@ -287,12 +355,7 @@ func Parts(file string) ([]contract.Part, error) {
 	var parts []contract.Part
 	for _, job := range slices.Compact(jobs) {
 		parts = append(parts, contract.Part{
-			Job: job,
-			SD:  map[string][]any{"inventory_sd_configs": {map[string]any{"file": file, "job": job}}},
-			Relabel: []contract.Relabel{
-				contract.Copy("__meta_inventory_machine", contract.MachineLabel),
-				contract.Copy("__meta_inventory_availability", contract.AvailabilityLabel),
-			},
+			Job: job, SD: map[string][]any{"inventory_sd_configs": {map[string]any{"file": file, "job": job}}},
 		})
 	}
 	return parts, nil

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func write(t *testing.T, file, text string) {
 	require.NoError(t, os.Rename(file+".new", file))
 }
 
-func run(t *testing.T, c SDConfig) (<-chan []*targetgroup.Group, func() []contract.Status) {
+func run(t *testing.T, c SDConfig) (<-chan []*targetgroup.Group, contract.Reporter) {
 	refresh := discovery.NewRefreshMetrics(prometheus.NewRegistry())
 	m := c.NewDiscovererMetrics(nil, refresh)
 	d, err := c.NewDiscoverer(discovery.DiscovererOptions{Logger: slog.New(slog.DiscardHandler), Metrics: m, SetName: c.Job})
@@ -43,7 +44,7 @@ func run(t *testing.T, c SDConfig) (<-chan []*targetgroup.Group, func() []contra
 	done := make(chan struct{})
 	go func() { defer close(done); d.Run(ctx, up) }()
 	t.Cleanup(func() { cancel(); <-done })
-	return up, m.(contract.Reporter).Status
+	return up, m.(contract.Reporter)
 }
 
 func next(t *testing.T, up <-chan []*targetgroup.Group) *targetgroup.Group {
@@ -60,48 +61,127 @@ func next(t *testing.T, up <-chan []*targetgroup.Group) *targetgroup.Group {
 func TestFollowsTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "inventory.json")
 	write(t, file, good)
-	up, status := run(t, SDConfig{File: file, Job: "node", RefreshInterval: model.Duration(10 * time.Millisecond)})
+	up, reporter := run(t, SDConfig{File: file, Job: "node", RefreshInterval: model.Duration(10 * time.Millisecond)})
+	from := model.LabelValue(file)
 	require.Equal(t, []model.LabelSet{
 		{
 			"__address__": "[fd00::2]:9100", "__meta_inventory_machine": "lap", "__meta_inventory_addresses": ",fd00::2,",
 			"__meta_inventory_tags": "", "__meta_inventory_availability": "intermittent",
+			contract.MetaMethod: "inventory", contract.MetaMachine: "lap", contract.MetaFrom: from, contract.MetaAddresses: ",fd00::2,",
+			contract.MetaTags: "", contract.MetaAvailability: "intermittent",
 		},
 		{
 			"__address__": "10.0.0.1:9200", "__meta_inventory_machine": "web1", "__meta_inventory_addresses": ",10.0.0.1,web1.lan,",
 			"__meta_inventory_tags": ",web,", "__meta_inventory_availability": "always",
+			contract.MetaMethod: "inventory", contract.MetaMachine: "web1", contract.MetaFrom: from, contract.MetaAddresses: ",10.0.0.1,web1.lan,",
+			contract.MetaTags: ",web,",
 		},
-	}, next(t, up).Targets)
+	}, next(t, up).Targets, "web1 says nothing on its availability, so that another method may")
 
 	// A broken file changes nothing but the status.
 	write(t, file, "{")
 	require.Eventually(t, func() bool {
-		s := status()
+		s := reporter.Status()
 		return len(s) == 1 && strings.Contains(s[0].Error, "line 1")
 	}, 20*time.Second, 5*time.Millisecond)
 	write(t, file, strings.ReplaceAll(good, "web1", "web2"))
 	require.EqualValues(t, "web2", next(t, up).Targets[1]["__meta_inventory_machine"])
-	require.Empty(t, status()[0].Error)
+	require.Empty(t, reporter.Status()[0].Error)
+}
+
+// One entry that is wrong costs only itself, also at the start, and is reported.
+func TestOneBadEntry(t *testing.T) {
+	for entry, want := range map[string]contract.Refused{
+		`"a": {"adresses": []}`:                              {Entry: "a", Reason: `json: unknown field "adresses"`},
+		`"a": {"addresses": []}`:                             {Entry: "a", Reason: "addresses is empty; name at least one address or host name"},
+		`"a": {}`:                                            {Entry: "a", Reason: "addresses is empty; name at least one address or host name"},
+		`"a": null`:                                          {Entry: "a", Reason: "addresses is empty; name at least one address or host name"},
+		`"a": 7`:                                             {Entry: "a", Reason: "it is a number; it has to be an object"},
+		`"a b": {"addresses": ["x"]}`:                        {Entry: "a b", Reason: `machine name "a b": at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end`},
+		`"a": {"addresses": ["http://x"]}`:                   {Entry: "a", Reason: `addresses: "http://x" is neither a host name nor an address; ports are in exporters`},
+		`"a": {"addresses": ["10.0.0.1:9100"]}`:              {Entry: "a", Reason: `addresses: "10.0.0.1:9100" is neither a host name nor an address; ports are in exporters`},
+		`"a": {"addresses": ["x", "x\"}\n1"]}`:               {Entry: "a", Reason: `addresses: "x\"}\n1" is neither a host name nor an address; ports are in exporters`},
+		`"a": {"addresses": "x"}`:                            {Entry: "a", Reason: "field addresses is a string; it has to be a list"},
+		`"a": {"addresses": ["x"], "availability": "often"}`: {Entry: "a", Reason: `availability is "often"; it has to be "always" or "intermittent"`},
+		`"a": {"addresses": ["x"], "exporters": {"node": "9100"}}`:                     {Entry: "a", Reason: "field exporters is a string; it has to be a number"},
+		`"a": {"addresses": ["x"], "exporters": {"node": null, "mine": null}}`:         {Entry: "a exporters.mine", Reason: `job "mine" has no port of its own; add one, or use one of node, systemd, nginx, postgres, redis`},
+		`"a": {"addresses": ["x"], "exporters": {"node": null, "redis": 0}}`:           {Entry: "a exporters.redis", Reason: "port 0: it has to be between 1 and 65535"},
+		`"a": {"addresses": ["x"], "exporters": {"node": null, "no de": 1}}`:           {Entry: "a exporters.no de", Reason: `job name "no de": only letters, digits, '_', '-' and '.' are allowed`},
+		`"z": {"addresses": ["10.0.0.1"], "exporters": {"nginx": 9114, "node": 9200}}`: {Entry: "z exporters.node", Reason: "node 10.0.0.1:9200 is scraped as web1 already; leave one of the two out, or give them different addresses or ports"},
+	} {
+		file := filepath.Join(t.TempDir(), "inventory.json")
+		write(t, file, strings.Replace(good, `"lap"`, entry+`, "lap"`, 1))
+		parts, err := Parts(file)
+		require.NoError(t, err, "%s: the server starts", entry)
+		require.NotEmpty(t, parts)
+		machines, refused, err := Load(file)
+		require.NoError(t, err)
+		require.Equal(t, []contract.Refused{want}, refused, entry)
+		require.Contains(t, machines, "web1")
+		require.Contains(t, machines, "lap")
+		if strings.Contains(want.Entry, "exporters") {
+			require.NotEmpty(t, machines[want.Entry[:1]].Exporters, "%s: an exporter costs only itself", entry)
+		} else {
+			require.Len(t, machines, 2, entry)
+		}
+
+		up, reporter := run(t, SDConfig{File: file, Job: "nginx", RefreshInterval: model.Duration(10 * time.Millisecond)})
+		require.NotEmpty(t, next(t, up).Targets)
+		want.Method = "inventory"
+		require.Equal(t, []contract.Refused{want}, reporter.Refused())
+		require.Empty(t, reporter.Status()[0].Error)
+		write(t, file, good)
+		next(t, up)
+		require.Empty(t, reporter.Refused(), "mended")
+	}
+}
+
+// Many bad entries are counted, not listed.
+func TestManyBadEntries(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "inventory.json")
+	var text strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&text, `"m %d": {}, `, i)
+	}
+	write(t, file, strings.Replace(good, `"lap"`, text.String()+`"lap"`, 1))
+	up, reporter := run(t, SDConfig{File: file, Job: "node", RefreshInterval: model.Duration(time.Hour)})
+	require.Len(t, next(t, up).Targets, 2)
+	refused := reporter.Refused()
+	require.Len(t, refused, 101)
+	require.Equal(t, "4900 more", refused[100].Entry)
+}
+
+// More machines than a server can take: those before stay, and it is said.
+func TestTooManyMachines(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "inventory.json")
+	write(t, file, good)
+	up, reporter := run(t, SDConfig{File: file, Job: "node", RefreshInterval: model.Duration(10 * time.Millisecond)})
+	next(t, up)
+	var text strings.Builder
+	text.WriteString(`{"machines": {`)
+	for i := range 100_000 {
+		fmt.Fprintf(&text, `"m%d": {"addresses": ["10.%d.%d.%d"], "exporters": {"node": null}}, `, i, i>>16, i>>8&255, i&255)
+	}
+	write(t, file, text.String()+`"last": {"addresses": ["x"]}}}`)
+	require.Eventually(t, func() bool {
+		return strings.Contains(reporter.Status()[0].Error, "it lists 100001 machines; one server takes at most 20000")
+	}, 20*time.Second, 10*time.Millisecond)
+	write(t, file, `{"machines": {}}`)
+	require.Empty(t, next(t, up).Targets)
+	require.Empty(t, reporter.Status()[0].Error)
 }
 
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"{\n\"machines\": {\"a\": {\"adresses\": []}}}":                                            "line 2: json: unknown field \"adresses\"",
-		`{"machines": {"a": {"addresses": []}}}`:                                                   "machines.a: addresses is empty",
-		`{"machines": {"a b": {"addresses": ["x"]}}}`:                                              `machine name "a b"`,
-		`{"machines": {"a": {"addresses": ["http://x"]}}}`:                                         `"http://x" is neither`,
-		`{"machines": {"a": {"addresses": ["10.0.0.1:9100"]}}}`:                                    `machines.a: addresses: "10.0.0.1:9100" is neither a host name nor an address; ports are in exporters`,
-		`{"machines": {"a": {"addresses": ["x", "x\"}\n1"]}}}`:                                     `"x\"}\n1" is neither`,
-		`{"machines": {"a": {"addresses": ["x"], "availability": "often"}}}`:                       `availability is "often"`,
-		`{"machines": {"a": {"addresses": ["x"], "exporters": {"mine": null}}}}`:                   `machines.a: exporters.mine: job "mine" has no port`,
-		`{"machines": {"a": {"addresses": ["x"], "exporters": {"node": 0}}}}`:                      "port 0",
-		"{\"machines\": {\"a\": {\"addresses\": [\"x\"],\n \"exporters\": {\"node\": \"9100\"}}}}": "line 2: field machines.exporters is a string; it has to be a number",
-		`{"machines": {"a": {"addresses": "x"}}}`:                                                  "field machines.addresses is a string; it has to be a list",
-		`{"machines": {}} {}`: "something follows",
-		"":                    "line 1",
+		"{\n\"machine\": {}}":    "line 2: json: unknown field \"machine\"",
+		"{\n\"machines\": [1]}":  "line 2: field machines is an array; it has to be an object",
+		`{"machines": {}} {}`:    "something follows",
+		`{"machines": {"a": {]}`: "line 1",
+		"":                       "line 1",
 	} {
-		_, err := parse([]byte(text))
+		_, _, err := parse([]byte(text))
 		require.ErrorContains(t, err, want, text)
 	}
-	_, err := Load("/does/not/exist")
+	_, _, err := Load("/does/not/exist")
 	require.ErrorContains(t, err, "/does/not/exist")
 }

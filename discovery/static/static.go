@@ -21,19 +21,24 @@ type Target struct {
 	Machine string
 	Host    string // name or address, without brackets
 	Port    int
+	From    string // where it is written down, for people
 }
 
-// Parse reads "JOB=[NAME@]HOST[:PORT],…", the value of --discovery.static.
+// Flag is the flag whose value Parse reads.
+const Flag = "--discovery.static"
+
+// Parse reads "JOB=[NAME@]HOST[:PORT],…", the value of Flag.
 func Parse(text string) ([]Target, error) {
 	job, list, ok := strings.Cut(text, "=")
 	if !ok {
 		return nil, fmt.Errorf("%q: it has to be JOB=[NAME@]HOST[:PORT],…, e.g. node=web1,db@10.0.0.7:9101", text)
 	}
-	return ParseList(job, strings.Split(list, ","))
+	return ParseList(Flag, job, strings.Split(list, ","))
 }
 
-// ParseList reads targets of one job, each "[NAME@]HOST[:PORT]".
-func ParseList(job string, list []string) ([]Target, error) {
+// ParseList reads targets of one job, each "[NAME@]HOST[:PORT]", that are written
+// down in from.
+func ParseList(from, job string, list []string) ([]Target, error) {
 	if err := contract.CheckJob(job); err != nil {
 		return nil, err
 	}
@@ -43,6 +48,7 @@ func ParseList(job string, list []string) ([]Target, error) {
 		if err != nil {
 			return nil, fmt.Errorf("target %q: %w", text, err)
 		}
+		t.From = from
 		targets = append(targets, t)
 	}
 	return targets, nil
@@ -135,7 +141,9 @@ func Parts(targets []Target) ([]contract.Part, error) {
 		parts = append(parts, contract.Part{Job: t.Job, SD: map[string][]any{
 			"static_configs": {map[string]any{
 				"targets": []string{address},
-				"labels":  map[string]string{contract.MachineLabel: t.Machine},
+				"labels": map[string]string{
+					contract.MetaMethod: Name, contract.MetaMachine: t.Machine, contract.MetaFrom: t.From,
+				},
 			}},
 		}})
 	}

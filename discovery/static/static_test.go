@@ -8,14 +8,14 @@ import (
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string][]Target{
-		"node=web1":                      {{"node", "web1", "web1", 9100}},
-		"node=web1.example.org:9200":     {{"node", "web1", "web1.example.org", 9200}},
-		"redis=cache@10.0.0.7, 10.0.0.8": {{"redis", "cache", "10.0.0.7", 9121}, {"redis", "10.0.0.8", "10.0.0.8", 9121}},
-		"mine=[fd00::1]:80":              {{"mine", "fd00::1", "fd00::1", 80}},
-		"node=[::1],fe80@[fe80::1%eth0]": {{"node", "::1", "::1", 9100}, {"node", "fe80", "fe80::1%eth0", 9100}},
-		"systemd=db@[fd00::2]":           {{"systemd", "db", "fd00::2", 9558}},
-		"postgres=WEB1.EXAMPLE.ORG":      {{"postgres", "web1", "WEB1.EXAMPLE.ORG", 9187}},
-		"node=100.64.0.9,web_2.lan:9100": {{"node", "100.64.0.9", "100.64.0.9", 9100}, {"node", "web_2", "web_2.lan", 9100}},
+		"node=web1":                      {{"node", "web1", "web1", 9100, Flag}},
+		"node=web1.example.org:9200":     {{"node", "web1", "web1.example.org", 9200, Flag}},
+		"redis=cache@10.0.0.7, 10.0.0.8": {{"redis", "cache", "10.0.0.7", 9121, Flag}, {"redis", "10.0.0.8", "10.0.0.8", 9121, Flag}},
+		"mine=[fd00::1]:80":              {{"mine", "fd00::1", "fd00::1", 80, Flag}},
+		"node=[::1],fe80@[fe80::1%eth0]": {{"node", "::1", "::1", 9100, Flag}, {"node", "fe80", "fe80::1%eth0", 9100, Flag}},
+		"systemd=db@[fd00::2]":           {{"systemd", "db", "fd00::2", 9558, Flag}},
+		"postgres=WEB1.EXAMPLE.ORG":      {{"postgres", "web1", "WEB1.EXAMPLE.ORG", 9187, Flag}},
+		"node=100.64.0.9,web_2.lan:9100": {{"node", "100.64.0.9", "100.64.0.9", 9100, Flag}, {"node", "web_2", "web_2.lan", 9100, Flag}},
 	} {
 		got, err := Parse(text)
 		require.NoError(t, err, text)

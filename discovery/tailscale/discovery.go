@@ -11,7 +11,9 @@
 package tailscale
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +50,9 @@ type SDConfig struct {
 	Port int `yaml:"port"`
 	// RefreshInterval is how often to ask when no notification comes.
 	RefreshInterval model.Duration `yaml:"refresh_interval,omitempty"`
+	// IntermittentTags mark machines that are not meant to be on all the time, in
+	// __meta_clanmon_availability.
+	IntermittentTags []string `yaml:"intermittent_tags,omitempty,flow"`
 }
 
 // DefaultSDConfig has what a section does not say.
@@ -69,8 +74,16 @@ func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
 	if c.RefreshInterval <= 0 {
 		return errors.New("tailscale_sd_configs: refresh_interval has to be more than 0")
 	}
+	tags, err := ParseTags(c.IntermittentTags)
+	if err != nil {
+		return fmt.Errorf("tailscale_sd_configs: intermittent_tags: %w", err)
+	}
+	c.IntermittentTags = tags
 	return nil
 }
+
+// Describe implements contract.Section.
+func (c *SDConfig) Describe() (method, from string) { return Name, c.Socket }
 
 // Name implements discovery.Config.
 func (*SDConfig) Name() string { return Name }
@@ -92,7 +105,7 @@ func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Disco
 	}
 	return &Discovery{
 		config: *c, api: newLocalAPI(c.Socket), log: log,
-		status: m.Reporter(o.SetName),
+		status: m.Reporter(o.SetName, c.Socket),
 	}, nil
 }
 
@@ -214,16 +227,23 @@ func (d *Discovery) refresh(ctx context.Context) (*targetgroup.Group, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	if err != nil {
+		d.status.Refreshed(d.log, time.Since(begin), err)
+		return nil, err
+	}
+	group, refused, err := d.group(s)
 	d.status.Refreshed(d.log, time.Since(begin), err)
 	if err != nil {
 		return nil, err
 	}
-	return d.group(s), nil
+	d.status.Refuse(d.log, refused)
+	return group, nil
 }
 
-// group makes targets of devices.
-func (d *Discovery) group(s *status) *targetgroup.Group {
-	g := &targetgroup.Group{Source: d.config.Socket}
+// group makes targets of devices. Those that cannot be used are refused; only a
+// broken Self is an error.
+func (d *Discovery) group(s *status) (g *targetgroup.Group, refused []contract.Refused, err error) {
+	g = &targetgroup.Group{Source: d.config.Socket}
 	suffix, tailnet := s.MagicDNSSuffix, s.MagicDNSSuffix
 	if s.CurrentTailnet != nil {
 		tailnet = s.CurrentTailnet.Name
@@ -231,32 +251,63 @@ func (d *Discovery) group(s *status) *targetgroup.Group {
 			suffix = s.CurrentTailnet.MagicDNSSuffix
 		}
 	}
+	refuse := func(entry, reason string, args ...any) {
+		refused = append(refused, contract.Refused{Entry: valid(entry), Reason: valid(fmt.Sprintf(reason, args...))})
+	}
 	names := make(map[string]bool, len(s.Peer)+1)
-	add := func(p *peer, self bool) {
-		if p == nil || len(p.TailscaleIPs) == 0 {
-			return // not reachable at all
+	add := func(key string, text json.RawMessage, self bool) {
+		var p peer
+		if err := json.Unmarshal(text, &p); err != nil {
+			refuse(cmp.Or(p.name(), key), "tailscaled's description of it cannot be read: %v", err)
+			return
 		}
-		l := d.labels(p, suffix)
+		name := cmp.Or(p.name(), key)
+		if len(p.TailscaleIPs) == 0 {
+			refuse(name, "it has no address in the tailnet: is it approved, and its key valid?")
+			return
+		}
+		if p.KeyExpiry.wrong != "" {
+			refuse(name+": key expiry", "%s: not used; the machine is", p.KeyExpiry.wrong)
+		}
+		l := d.labels(&p, suffix)
 		l[meta("tailnet")] = model.LabelValue(tailnet)
-		l[meta("user")] = model.LabelValue(s.User[strconv.FormatInt(p.UserID, 10)].LoginName)
-		l[meta("self")] = boolean(self)
-		machine := machineName(p)
+		l[meta("user")] = model.LabelValue(s.login(p.UserID))
+		l[meta("self")], l[contract.MetaSelf] = contract.Bool(self), contract.Bool(self)
+		machine := machineName(&p)
 		if names[machine] { // then the names of the network are not to be trusted
 			machine = contract.Clean(machine + "-" + p.ID)
 		}
 		names[machine] = true
-		l[meta("machine")] = model.LabelValue(machine)
+		l[meta("machine")], l[contract.MetaMachine] = model.LabelValue(machine), model.LabelValue(machine)
 		for name, value := range l {
-			l[name] = model.LabelValue(strings.ToValidUTF8(string(value), "\uFFFD"))
+			l[name] = model.LabelValue(valid(string(value)))
 		}
 		g.Targets = append(g.Targets, l)
 	}
-	add(s.Self, true)
-	for _, key := range slices.Sorted(maps.Keys(s.Peer)) {
-		add(s.Peer[key], false)
+	var self peer
+	if err := json.Unmarshal(s.Self, &self); err != nil {
+		return nil, nil, fmt.Errorf("tailscaled at %s: what it says of this machine cannot be read: %w", d.config.Socket, err)
 	}
-	return g
+	add("Self", s.Self, true)
+	for _, key := range slices.Sorted(maps.Keys(s.Peer)) {
+		if text := s.Peer[key]; string(text) != "null" {
+			add(key, text, false)
+		}
+	}
+	return g, refused, nil
 }
+
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+// login is the name of a user, "" if it is not known.
+func (s *status) login(id int64) string {
+	var user struct{ LoginName string }
+	_ = json.Unmarshal(s.User[strconv.FormatInt(id, 10)], &user)
+	return user.LoginName
+}
+
+// name is what the network calls the device, for people.
+func (p *peer) name() string { return cmp.Or(strings.TrimSuffix(p.DNSName, "."), p.HostName, p.ID) }
 
 // machineName is the first label of the name that the tailnet gave the device,
 // which is unique there, unlike the host name.
@@ -283,8 +334,25 @@ func (d *Discovery) labels(p *peer, suffix string) model.LabelSet {
 	name := strings.TrimSuffix(p.DNSName, ".")
 	mullvad := strings.HasSuffix(name, ".mullvad.ts.net") || (p.Location != nil && p.ExitNodeOption)
 	inside := suffix == "" || name == "" || strings.HasSuffix(name, "."+strings.Trim(suffix, "."))
-	l := model.LabelSet{
-		model.AddressLabel: model.LabelValue(net.JoinHostPort(address(p.TailscaleIPs), strconv.Itoa(d.config.Port))),
+	shared := p.ShareeNode || p.AltSharerUserID != 0 || (!inside && !mullvad)
+	l := contract.Device{
+		Name: p.name(), Online: p.Online, Direct: p.CurAddr != "", Relay: p.Relay, Expired: p.Expired,
+		KeyExpiry: p.KeyExpiry.String(), LastSeen: p.lastSeen(),
+	}.Labels()
+	for name, value := range map[model.LabelName]string{
+		model.AddressLabel:   net.JoinHostPort(address(p.TailscaleIPs), strconv.Itoa(d.config.Port)),
+		contract.MetaMethod:  Name,
+		contract.MetaFrom:    d.config.Socket,
+		contract.MetaID:      p.ID,
+		contract.MetaTags:    contract.List(contract.Tags(p.Tags)),
+		contract.MetaOS:      p.OS,
+		contract.MetaAsk:     "true",
+		contract.MetaLeftOut: leftOut(p, shared, mullvad),
+	} {
+		l[name] = model.LabelValue(value)
+	}
+	if slices.ContainsFunc(p.Tags, func(tag string) bool { return slices.Contains(d.config.IntermittentTags, tag) }) {
+		l[contract.MetaAvailability] = contract.Intermittent
 	}
 	for key, value := range map[string]string{
 		"device_name": name, "hostname": p.HostName, "id": p.ID, "os": p.OS, "ipv4": v4, "ipv6": v6,
@@ -295,21 +363,42 @@ func (d *Discovery) labels(p *peer, suffix string) model.LabelSet {
 	}
 	for key, value := range map[string]bool{
 		"online": p.Online, "expired": p.Expired, "exit_node_option": p.ExitNodeOption,
-		"shared": p.ShareeNode || p.AltSharerUserID != 0 || (!inside && !mullvad), "mullvad": mullvad,
+		"shared": shared, "mullvad": mullvad,
 	} {
-		l[meta(key)] = boolean(value)
+		l[meta(key)] = contract.Bool(value)
 	}
-	if p.KeyExpiry != nil {
-		l[meta("key_expiry")] = model.LabelValue(p.KeyExpiry.UTC().Format(time.RFC3339))
+	if expiry := p.KeyExpiry.String(); expiry != "" {
+		l[meta("key_expiry")] = model.LabelValue(expiry)
 	}
-	if !p.LastSeen.IsZero() && !p.Online {
-		l[meta("last_seen")] = model.LabelValue(p.LastSeen.UTC().Format(time.RFC3339))
+	if seen := p.lastSeen(); seen != "" {
+		l[meta("last_seen")] = model.LabelValue(seen)
 	}
 	if p.Location != nil {
 		l[meta("location_country_code")] = model.LabelValue(p.Location.CountryCode)
 		l[meta("location_city_code")] = model.LabelValue(p.Location.CityCode)
 	}
 	return l
+}
+
+// leftOut is why a device runs no exporter that this server could scrape, "" if it may.
+func leftOut(p *peer, shared, mullvad bool) string {
+	switch {
+	case mullvad:
+		return "an exit node of Mullvad"
+	case shared:
+		return "shared in from another tailnet"
+	case p.OS != "linux":
+		return fmt.Sprintf("its operating system is %q", p.OS)
+	}
+	return ""
+}
+
+// lastSeen is when a device that is offline was last online, "" if that is not known.
+func (p *peer) lastSeen() string {
+	if p.Online {
+		return ""
+	}
+	return p.LastSeen.String()
 }
 
 // address is the IPv4 address, which every Linux can reach, or the IPv6 one where
@@ -324,5 +413,3 @@ func address(ips []netip.Addr) string {
 }
 
 func meta(name string) model.LabelName { return contract.Meta("tailscale_", name) }
-
-func boolean(b bool) model.LabelValue { return model.LabelValue(strconv.FormatBool(b)) }

@@ -123,8 +123,8 @@ type run struct {
 	t      *testing.T
 	groups chan []*targetgroup.Group
 	reg    *prometheus.Registry
-	status func() []contract.Status
-	log    *logs
+	contract.Reporter
+	log *logs
 }
 
 type logs struct {
@@ -152,7 +152,7 @@ func start(t *testing.T, section string) *run {
 	refresh := discovery.NewRefreshMetrics(r.reg)
 	require.NoError(t, refresh.Register())
 	m := c.NewDiscovererMetrics(r.reg, refresh)
-	r.status = m.(contract.Reporter).Status
+	r.Reporter = m.(contract.Reporter)
 	d, err := c.NewDiscoverer(discovery.DiscovererOptions{Logger: slog.New(slog.NewTextHandler(r.log, nil)), Metrics: m, SetName: "node"})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -230,8 +230,25 @@ func TestEveryFieldIsALabel(t *testing.T) {
 		"__meta_tailscale_self":             "false",
 		"__meta_tailscale_tailnet":          "me@example.org",
 		"__meta_tailscale_user":             "me@example.org",
+		contract.MetaMethod:                 "tailscale",
+		contract.MetaMachine:                "db",
+		contract.MetaFrom:                   model.LabelValue(d.socket),
+		contract.MetaID:                     "7",
+		contract.MetaTags:                   ",server,web,",
+		contract.MetaOS:                     "linux",
+		contract.MetaSelf:                   "false",
+		contract.MetaAsk:                    "true",
+		contract.MetaLeftOut:                "",
+		contract.MetaDevice:                 "db.tn.test",
+		contract.MetaOnline:                 "false",
+		contract.MetaDirect:                 "true",
+		contract.MetaRelay:                  "fra",
+		contract.MetaKeyExpiry:              "2027-01-01T00:00:00Z",
+		contract.MetaLastSeen:               "2026-11-20T10:00:00Z",
+		contract.MetaExpired:                "false",
 	}, found["db"])
 	require.EqualValues(t, "true", found["hall"]["__meta_tailscale_self"])
+	require.EqualValues(t, "true", found["hall"][contract.MetaSelf])
 }
 
 func TestForeignDevicesAreMarked(t *testing.T) {
@@ -239,9 +256,15 @@ func TestForeignDevicesAreMarked(t *testing.T) {
 	d.status = running(
 		device("2", "friend", map[string]any{"DNSName": "friend.other.ts.net."}),
 		device("3", "sharee", map[string]any{"ShareeNode": true}),
+		device("5", "phone", map[string]any{"OS": "android", "Tags": []string{"tag:webby"}}),
 		device("4", "us-nyc", map[string]any{"DNSName": "us-nyc-wg-301.mullvad.ts.net.", "ExitNodeOption": true, "Location": map[string]any{"CountryCode": "US"}}),
 	)
-	found := start(t, "socket: "+d.socket).next()
+	found := start(t, "{socket: "+d.socket+", intermittent_tags: [web, laptop]}").next()
+	require.EqualValues(t, "shared in from another tailnet", found["friend"][contract.MetaLeftOut])
+	require.EqualValues(t, "an exit node of Mullvad", found["us-nyc-wg-301"][contract.MetaLeftOut])
+	require.EqualValues(t, `its operating system is "android"`, found["phone"][contract.MetaLeftOut])
+	require.EqualValues(t, "intermittent", found["sharee"][contract.MetaAvailability])
+	require.Empty(t, found["phone"][contract.MetaAvailability], "nobody said it")
 	require.EqualValues(t, "true", found["friend"]["__meta_tailscale_shared"])
 	require.EqualValues(t, "true", found["sharee"]["__meta_tailscale_shared"])
 	require.EqualValues(t, "true", found["us-nyc-wg-301"]["__meta_tailscale_mullvad"])
@@ -260,12 +283,53 @@ func TestHostileNames(t *testing.T) {
 		device("6", "hall", nil),
 		device("8", "no-address", map[string]any{"TailscaleIPs": nil}),
 	)
-	found := start(t, "socket: "+d.socket).next()
+	r := start(t, "socket: "+d.socket)
+	found := r.next()
+	require.Equal(t, []contract.Refused{{Entry: "no-address.tn.test", Method: "tailscale", Reason: "it has no address in the tailnet: is it approved, and its key valid?"}}, r.Refused())
 	var names []string
 	for name := range found {
 		names = append(names, name)
 	}
 	require.ElementsMatch(t, []string{"hall", "a___1", "100.64.0.3", strings.Repeat("y", 63), "hall-5", "hall-6"}, names)
+}
+
+// What is wrong with one device costs nothing of the others; what is wrong with a
+// date does not cost the device.
+func TestOneBadDevice(t *testing.T) {
+	for _, test := range []struct {
+		more          map[string]any
+		entry, reason string
+		machine       bool
+	}{
+		{map[string]any{"TailscaleIPs": []string{"not an address"}}, "bad.tn.test", "cannot be read", false},
+		{map[string]any{"TailscaleIPs": []string{}}, "bad.tn.test", "no address in the tailnet", false},
+		{map[string]any{"Tags": "web"}, "bad.tn.test", "cannot be read", false},
+		{map[string]any{"KeyExpiry": "1999-12-31T23:59:59Z"}, "bad.tn.test: key expiry", `"1999-12-31T23:59:59Z" is before the year 2000: not used; the machine is`, true},
+		{map[string]any{"KeyExpiry": "1970-01-01T00:00:00Z"}, "bad.tn.test: key expiry", "before the year 2000", true},
+		{map[string]any{"KeyExpiry": "soon"}, "bad.tn.test: key expiry", `"soon" is not a time`, true},
+		{map[string]any{"KeyExpiry": "0001-01-01T00:00:00Z"}, "", "", true},
+		{map[string]any{"LastSeen": "1999-12-31T23:59:59Z", "Online": false}, "", "", true},
+	} {
+		d := newDaemon(t)
+		bad := device("2", "bad", test.more)
+		d.status = running(bad, device("3", "good", nil))
+		r := start(t, "socket: "+d.socket)
+		found := r.next()
+		require.Contains(t, found, "good")
+		require.Contains(t, found, "hall")
+		require.Equal(t, test.machine, found["bad"] != nil, "%v", test.more)
+		require.Empty(t, found["bad"][contract.MetaKeyExpiry])
+		require.NotContains(t, found["bad"], model.LabelName("__meta_tailscale_key_expiry"))
+		require.Empty(t, found["bad"][contract.MetaLastSeen])
+		require.Empty(t, r.Status()[0].Error)
+		if test.entry == "" {
+			require.Empty(t, r.Refused(), "%v", test.more)
+			continue
+		}
+		require.Len(t, r.Refused(), 1, "%v", test.more)
+		require.Equal(t, test.entry, r.Refused()[0].Entry)
+		require.Contains(t, r.Refused()[0].Reason, test.reason)
+	}
 }
 
 func TestIPv6Only(t *testing.T) {
@@ -313,7 +377,7 @@ func TestFailureKeepsTargets(t *testing.T) {
 			require.Len(t, r.next(), 1)
 			d.set(func() { test.change(d) })
 			r.eventually(func() error {
-				if s := r.status(); len(s) != 1 || !strings.Contains(s[0].Error, test.text) {
+				if s := r.Status(); len(s) != 1 || !strings.Contains(s[0].Error, test.text) {
 					return fmt.Errorf("status: %v", s)
 				}
 				if n := r.failures(); n < 3 {
@@ -325,7 +389,7 @@ func TestFailureKeepsTargets(t *testing.T) {
 			d.set(func() { d.code, d.status = http.StatusOK, running(device("2", "new", nil)) })
 			require.Contains(t, r.next(), "new")
 			r.eventually(func() error {
-				if s := r.status(); s[0].Error != "" {
+				if s := r.Status(); s[0].Error != "" {
 					return fmt.Errorf("status: %v", s)
 				}
 				return nil
@@ -357,7 +421,7 @@ func TestNoDaemonYet(t *testing.T) {
 	d := &daemon{socket: filepath.Join(t.TempDir(), "s"), code: http.StatusOK, changed: make(chan struct{}), status: running()}
 	r := start(t, "socket: "+d.socket)
 	r.eventually(func() error {
-		if s := r.status(); len(s) != 1 || !strings.Contains(s[0].Error, "systemctl start tailscaled") {
+		if s := r.Status(); len(s) != 1 || !strings.Contains(s[0].Error, "systemctl start tailscaled") {
 			return fmt.Errorf("status: %v", s)
 		}
 		return nil

@@ -27,9 +27,9 @@ type (
 		BackendState   string
 		MagicDNSSuffix string
 		CurrentTailnet *struct{ Name, MagicDNSSuffix string }
-		Self           *peer
-		Peer           map[string]*peer
-		User           map[string]struct{ LoginName string }
+		Self           json.RawMessage            // a peer
+		Peer           map[string]json.RawMessage // each decoded by itself: one that is broken costs only itself
+		User           map[string]json.RawMessage
 	}
 	peer struct {
 		ID              string
@@ -43,14 +43,43 @@ type (
 		PrimaryRoutes   []string
 		CurAddr, Relay  string
 		Online          bool
-		LastSeen        time.Time
+		LastSeen        moment
 		ExitNodeOption  bool
 		ShareeNode      bool
 		Expired         bool
-		KeyExpiry       *time.Time
+		KeyExpiry       moment
 		Location        *struct{ Country, CountryCode, City, CityCode string }
 	}
 )
+
+// moment is a time of the LocalAPI. One that cannot be read costs only itself.
+type moment struct {
+	time.Time        // zero: none, or not known
+	wrong     string // why there is something that is not used
+}
+
+// sensible is the earliest time that is not a mistake of somebody's clock.
+var sensible = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *moment) UnmarshalJSON(text []byte) error {
+	*m = moment{}
+	switch err := m.Time.UnmarshalJSON(text); {
+	case err != nil:
+		m.Time, m.wrong = time.Time{}, fmt.Sprintf("%.50s is not a time", text)
+	case !m.IsZero() && m.Before(sensible):
+		m.Time, m.wrong = time.Time{}, fmt.Sprintf("%.50s is before the year 2000", text)
+	}
+	return nil
+}
+
+// String is RFC 3339, "" for none.
+func (m moment) String() string {
+	if m.IsZero() {
+		return ""
+	}
+	return m.UTC().Format(time.RFC3339)
+}
 
 // What watch-ipn-bus is to tell (tailscale.com/ipn.NotifyWatchOpt): the state at
 // once, which shows that the watch works, and changes of peers. Before 1.100 the
@@ -136,7 +165,7 @@ func (a *localAPI) status(ctx context.Context) (*status, error) {
 	default:
 		return nil, fmt.Errorf("tailscaled at %s is in state %q, not Running", a.socket, s.BackendState)
 	}
-	if s.Self == nil {
+	if len(s.Self) == 0 || string(s.Self) == "null" {
 		return nil, fmt.Errorf("tailscaled at %s (version %q) does not say which device it is", a.socket, s.Version)
 	}
 	return &s, nil

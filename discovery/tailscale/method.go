@@ -95,45 +95,44 @@ func Parts(s Settings) []contract.Part {
 	if s.Socket != "" && s.Socket != DefaultSocket {
 		sd["socket"] = s.Socket
 	}
+	if len(s.IntermittentTags) > 0 {
+		sd["intermittent_tags"] = s.IntermittentTags
+	}
 	var parts []contract.Part
 	for _, j := range s.Jobs {
 		parts = append(parts, contract.Part{
 			Job: j.Name,
 			SD:  map[string][]any{"tailscale_sd_configs": {sd}},
 			Relabel: append(keep(s.Tags, j.Tags),
-				contract.Replace([]string{"__meta_tailscale_id", "__address__"}, `.+;(.+):\d+`, "__address__", fmt.Sprintf("$1:%d", j.Port)),
-				contract.Copy("__meta_tailscale_machine", contract.MachineLabel),
-				contract.Set("__meta_tailscale_tags", hasTag(s.IntermittentTags), contract.AvailabilityLabel, contract.Intermittent),
+				contract.Replace([]string{contract.MetaMethod, "__address__"}, Name+`;(.+):\d+`, "__address__", fmt.Sprintf("$1:%d", j.Port)),
 			),
 		})
 	}
 	return parts
 }
 
-// keep leaves out what runs no exporter: anything but Linux, devices of other
-// tailnets, and Mullvad's. Targets of other methods in the same scrape
-// configuration have no __meta_tailscale_id and stay.
+// keep drops machines that have none of the tags of each set; an empty set is for
+// all. Targets of other methods in the same scrape configuration stay.
 func keep(tagSets ...[]string) []contract.Relabel {
-	const verdict = "__tmp_clanmon_keep"
-	sources := []string{"__meta_tailscale_os", "__meta_tailscale_shared", "__meta_tailscale_mullvad"}
-	regex := "linux;false;false"
+	const verdict = "__tmp_clanmon_drop"
+	var sources, regexes []string
 	for _, tags := range tagSets {
 		if len(tags) > 0 {
 			sources = append(sources, "__meta_tailscale_tags")
-			regex += ";" + hasTag(tags)
+			regexes = append(regexes, hasTag(tags))
 		}
 	}
+	if len(sources) == 0 {
+		return nil
+	}
 	return []contract.Relabel{
-		contract.Set("__meta_tailscale_id", "^$", verdict, "yes"),
-		contract.Replace(sources, regex, verdict, "yes"),
-		{SourceLabels: []string{verdict}, Regex: "yes", Action: "keep"},
+		contract.Set(contract.MetaMethod, Name, verdict, "yes"),
+		contract.Replace(sources, strings.Join(regexes, ";"), verdict, ""),
+		{SourceLabels: []string{verdict}, Regex: "yes", Action: "drop"},
 	}
 }
 
 func hasTag(tags []string) string {
-	if len(tags) == 0 {
-		return "none" // no list of tags looks like this
-	}
 	quoted := make([]string, len(tags))
 	for i, t := range tags {
 		quoted[i] = regexp.QuoteMeta(t)

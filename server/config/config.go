@@ -59,6 +59,7 @@ type Options struct {
 type Loader struct {
 	opts       Options
 	discovered map[string]bool // jobs that discovery made, in the last Load
+	additional map[string]bool // those of additionalScrapeConfigs
 	managed    bool
 }
 
@@ -68,6 +69,14 @@ func NewLoader(o Options) *Loader { return &Loader{opts: o} }
 // Discovered reports whether a job was made by discovery, not by the file, when
 // the configuration was last loaded.
 func (l *Loader) Discovered(job string) bool { return l.discovered[job] }
+
+// Written is where a job that discovery did not make is written down, for people.
+func (l *Loader) Written(job string) string {
+	if l.additional[job] {
+		return fmt.Sprintf("additionalScrapeConfigs of --clan.settings %s", l.opts.Discovery.SettingsFile)
+	}
+	return l.Name()
+}
 
 // Managed reports whether clanmon itself chose what to scrape, because nothing
 // is configured or a discovery method is given, when the configuration was last

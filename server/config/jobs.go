@@ -45,7 +45,7 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 	}
 	l.managed = unconfigured || settings.Enabled()
 	if !unconfigured && !settings.Enabled() && len(settings.Additional) == 0 {
-		l.discovered = nil
+		l.discovered, l.additional = nil, nil
 		return nil // a file alone means what it means to Prometheus
 	}
 	extra, err := l.parseScrapes(cfg, settings.Additional, logger)
@@ -86,12 +86,14 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 	if err != nil {
 		return fmt.Errorf("scrape configurations of --discovery: %w", err)
 	}
-	discovered := make(map[string]bool, len(made))
+	discovered, additional := make(map[string]bool, len(made)), make(map[string]bool, len(extra))
 	for i, s := range append(made, extra...) {
 		source := "additionalScrapeConfigs"
 		if i < len(made) {
 			discovered[s.JobName] = true
 			source = "--discovery"
+		} else {
+			additional[s.JobName] = true
 		}
 		if where, taken := names[s.JobName]; taken {
 			return fmt.Errorf("%s makes a job %q, and so does %s: give the one there another job_name (a relabelling rule can still set its label \"job\")", source, s.JobName, where)
@@ -99,7 +101,7 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 		names[s.JobName] = source
 		cfg.ScrapeConfigs = append(cfg.ScrapeConfigs, s)
 	}
-	l.discovered = discovered
+	l.discovered, l.additional = discovered, additional
 	return nil
 }
 

@@ -43,9 +43,11 @@ func localPart(job LocalJob) contract.Part {
 	return contract.Part{Job: job.Name, Options: options, SD: map[string][]any{"static_configs": {map[string]any{
 		"targets": []string{LocalAddress(job.Name)},
 		"labels": map[string]string{
-			contract.MachineLabel: machine,
-			"instance":            fmt.Sprintf("%s:%d", machine, job.Port),
-			"__scheme__":          "http", // also where the rest of the job has TLS
+			contract.MetaMethod:  contract.MethodLocal,
+			contract.MetaMachine: machine,
+			contract.MetaFrom:    "this server",
+			"instance":           fmt.Sprintf("%s:%d", machine, job.Port),
+			"__scheme__":         "http", // also where the rest of the job has TLS
 		},
 	}}}}
 }

@@ -14,11 +14,8 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -26,9 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	commonconfig "github.com/prometheus/common/config"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
-	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/scrape"
@@ -42,10 +37,16 @@ type Options struct {
 	// Discovered reports whether discovery made a job; asked while the
 	// configuration is applied.
 	Discovered func(job string) bool
-	// Local reports whether an address is served by this process itself.
-	Local func(address string) bool
-	// Status is how the discovery methods fare.
-	Status func() []contract.Status
+	// Methods are the discovery methods; where two of them name the same machine, the
+	// earlier one says where it is.
+	Methods []string
+	// Written is where a job is written down that discovery did not make, asked while
+	// the configuration is applied; nil for "the configuration file".
+	Written func(job string) string
+	// Status is how each discoverer fares, and Refused what they could not use. Nil is
+	// none.
+	Status  func() []contract.Status
+	Refused func() []contract.Refused
 	// Targets are those that are scraped, by job.
 	Targets func() map[string][]*scrape.Target
 	// Query evaluates PromQL, and Store is what is kept; nil where there is neither,
@@ -81,7 +82,11 @@ type Fleet struct {
 	jobs     map[string]*config.ScrapeConfig
 	machines map[string]*Machine
 	leftOut  []LeftOut
-	warned   map[string]bool // collisions that were logged
+	refused  []contract.Refused
+	warned   map[string]bool // collisions that were logged, while they last
+	origins  map[targetKey]origin
+	open     map[string][]openTarget // by machine
+	methods  []contract.Status       // by what the configuration says
 }
 
 // Machine is what is known of a machine.
@@ -91,22 +96,10 @@ type Machine struct {
 	Tags         []string `json:"tags"`
 	OS           string   `json:"os,omitempty"`
 	// Sources are the methods that found it, and "local" for this one.
-	Sources   []string   `json:"sources"`
-	Addresses []string   `json:"addresses"` // without ports, as discovered
-	Tailscale *Tailscale `json:"tailscale,omitempty"`
-	Targets   []Target   `json:"targets"`
-}
-
-// Tailscale is what the tailnet says of a device. Online is what the coordination
-// server believes, which can be a quarter of an hour old.
-type Tailscale struct {
-	Name      string `json:"name"`
-	Online    bool   `json:"online"`
-	Direct    bool   `json:"direct"` // else by a relay, or not in use
-	Relay     string `json:"relay,omitempty"`
-	KeyExpiry string `json:"keyExpiry,omitempty"` // RFC 3339
-	LastSeen  string `json:"lastSeen,omitempty"`  // RFC 3339
-	Expired   bool   `json:"expired,omitempty"`
+	Sources   []string         `json:"sources"`
+	Addresses []string         `json:"addresses"` // without ports, as discovered
+	Tailscale *contract.Device `json:"tailscale,omitempty"`
+	Targets   []Target         `json:"targets"`
 }
 
 // LeftOut is a device that is no machine to be scraped.
@@ -143,13 +136,18 @@ func (f *Fleet) Run(ctx context.Context) error {
 // Changed holds a message when Merge would give another answer than before.
 func (f *Fleet) Changed() <-chan struct{} { return f.gate.changed }
 
-// ApplyConfig learns what discovery's jobs make of a target.
+// ApplyConfig learns what discovery's jobs make of a target, and which methods
+// find targets for which jobs.
 func (f *Fleet) ApplyConfig(cfg *config.Config) error {
 	jobs := make(map[string]*config.ScrapeConfig)
 	for _, s := range cfg.ScrapeConfigs {
 		if f.opts.Discovered(s.JobName) {
 			jobs[s.JobName] = s
 		}
+	}
+	methods, err := f.methodsOf(cfg)
+	if err != nil {
+		return err
 	}
 	if err := f.gate.applyConfig(jobs); err != nil {
 		return err
@@ -160,304 +158,8 @@ func (f *Fleet) ApplyConfig(cfg *config.Config) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.jobs, f.honoring, f.external = jobs, honoring, cfg.GlobalConfig.ExternalLabels
+	f.jobs, f.methods, f.honoring, f.external = jobs, methods, honoring, cfg.GlobalConfig.ExternalLabels
 	return nil
-}
-
-// candidate is a target that is not dropped by relabelling.
-type candidate struct {
-	job      string
-	group    *targetgroup.Group
-	index    int // in the group
-	found    labels.Labels
-	meta     model.LabelSet
-	method   string
-	machine  string
-	address  string
-	instance string
-	url      string // only where pending
-	// pending is a target that has never answered, and of which nobody said that
-	// it is there.
-	pending bool
-}
-
-// Merge returns the groups without the targets that another method stands for,
-// and without those that have not answered. What it is given stays as it is.
-func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targetgroup.Group {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	merged := make(map[string][]*targetgroup.Group, len(byJob))
-	machines := make(map[string]*Machine)
-	f.leftOut = nil
-	var pending []candidate
-	self := f.self(byJob)
-	for job, groups := range byJob {
-		cfg, ok := f.jobs[job]
-		if !ok {
-			merged[job] = groups
-			continue
-		}
-		groups = rename(groups, self)
-		all, dropped := f.candidates(cfg, groups)
-		ask := f.choose(all, machines, dropped)
-		pending = append(pending, ask...)
-		merged[job] = without(groups, dropped)
-	}
-	f.gate.await(pending)
-	for name, m := range machines {
-		if len(m.Targets) == 0 {
-			delete(machines, name) // a device, of which the gate tells
-			continue
-		}
-		m.finish()
-	}
-	f.machines = machines
-	return merged
-}
-
-// self is what this machine is called where it scrapes itself in this process,
-// "" if it does not.
-func (f *Fleet) self(byJob map[string][]*targetgroup.Group) string {
-	for job := range f.jobs {
-		for _, g := range byJob[job] {
-			for _, t := range g.Targets {
-				if f.opts.Local(string(t[model.AddressLabel])) {
-					return string(g.Labels[contract.MachineLabel])
-				}
-			}
-		}
-	}
-	return ""
-}
-
-// rename gives this machine the name self in groups of the tailnet, where it may
-// have another one: a machine has one name.
-func rename(groups []*targetgroup.Group, self string) []*targetgroup.Group {
-	if self == "" {
-		return groups
-	}
-	renamed := slices.Clone(groups)
-	for i, g := range groups {
-		k := slices.IndexFunc(g.Targets, func(t model.LabelSet) bool { return t["__meta_tailscale_self"] == "true" })
-		if k < 0 || string(g.Targets[k]["__meta_tailscale_machine"]) == self {
-			continue
-		}
-		targets := slices.Clone(g.Targets)
-		targets[k] = targets[k].Clone()
-		targets[k]["__meta_tailscale_machine"] = model.LabelValue(self)
-		renamed[i] = &targetgroup.Group{Targets: targets, Labels: g.Labels, Source: g.Source}
-	}
-	return renamed
-}
-
-// candidates relabels as the scrape manager will, once more behind this. It also
-// returns targets that nobody gave a name, which are not to be scraped.
-func (f *Fleet) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group) (all []candidate, nameless map[position]bool) {
-	nameless = make(map[position]bool)
-	builder := labels.NewBuilder(labels.EmptyLabels())
-	for _, g := range groups {
-		for i, t := range g.Targets {
-			found, err := scrape.PopulateLabels(builder, cfg, t, g.Labels)
-			machine := found.Get(contract.MachineLabel)
-			switch {
-			case err != nil:
-				continue // the scrape manager says what is wrong
-			case found.IsEmpty():
-				f.leave(t)
-				continue // the scrape manager drops it
-			case machine == "":
-				nameless[position{g, i}] = true
-				continue
-			}
-			c := candidate{
-				job: cfg.JobName, group: g, index: i, found: found, meta: t,
-				machine: machine, address: found.Get(model.AddressLabel), instance: found.Get(model.InstanceLabel),
-			}
-			c.method = f.method(c)
-			c.pending = (c.method == "tailscale" || c.method == "dns") && !f.gate.isOpen(endpoint{c.job, c.address})
-			if c.pending {
-				c.url = url(c, cfg)
-			}
-			all = append(all, c)
-		}
-	}
-	return all, nameless
-}
-
-// leave notes a device that relabelling drops.
-func (f *Fleet) leave(t model.LabelSet) {
-	if t["__meta_tailscale_id"] == "" {
-		return
-	}
-	why := "it has none of the tags that are asked for"
-	switch {
-	case t["__meta_tailscale_mullvad"] == "true":
-		why = "an exit node of Mullvad"
-	case t["__meta_tailscale_shared"] == "true":
-		why = "shared in from another tailnet"
-	case t["__meta_tailscale_os"] != "linux":
-		why = fmt.Sprintf("its operating system is %q", t["__meta_tailscale_os"])
-	}
-	l := LeftOut{string(t["__meta_tailscale_device_name"]), "tailscale", why}
-	if !slices.Contains(f.leftOut, l) {
-		f.leftOut = append(f.leftOut, l)
-	}
-}
-
-// ranks are the methods, those first that say better where a machine is.
-var ranks = []string{"local", "static", "inventory", "dns", "tailscale"}
-
-func (f *Fleet) method(c candidate) string {
-	switch {
-	case f.opts.Local(c.address):
-		return "local"
-	case c.meta["__meta_tailscale_id"] != "":
-		return "tailscale"
-	case c.meta["__meta_inventory_machine"] != "":
-		return "inventory"
-	case c.meta["__meta_dns_machine"] != "":
-		return "dns"
-	}
-	return "static"
-}
-
-type position struct {
-	group *targetgroup.Group
-	index int
-}
-
-// choose decides which targets of a job stay, and adds what all of them say to
-// machines, and those that do not stay to dropped. It returns those to ask.
-func (f *Fleet) choose(all []candidate, machines map[string]*Machine, dropped map[position]bool) (ask []candidate) {
-	slices.SortStableFunc(all, func(a, b candidate) int {
-		if a.pending != b.pending {
-			if a.pending {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Compare(slices.Index(ranks, a.method), slices.Index(ranks, b.method))
-	})
-	methods := make(map[string]string)   // machine → method that speaks for it
-	addresses := make(map[string]string) // address → machine
-	instances := make(map[string]string) // instance → address
-	for _, c := range all {
-		// A machine that is known by another name is known.
-		other, sameAddress := addresses[c.address]
-		if sameAddress {
-			c.machine = other
-		}
-		method, known := methods[c.machine]
-		scraped, sameInstance := instances[c.instance]
-		stays := false
-		switch {
-		case known && method != c.method, sameAddress:
-			if method == "local" && c.method == "tailscale" && c.meta["__meta_tailscale_self"] != "true" {
-				f.warn(c, "this machine itself")
-			}
-		case sameInstance:
-			f.warn(c, scraped)
-		case c.pending:
-			ask = append(ask, c)
-		default:
-			stays = true
-			methods[c.machine] = c.method
-			addresses[c.address] = c.machine
-			instances[c.instance] = c.address
-		}
-		if !stays {
-			dropped[position{c.group, c.index}] = true
-		}
-		note(machines, c, stays)
-	}
-	return ask
-}
-
-// warn says once that a machine is found at two addresses, of which only one can
-// be scraped under its name.
-func (f *Fleet) warn(c candidate, other string) {
-	key := c.job + "\xff" + c.instance + "\xff" + c.address
-	if f.warned[key] {
-		return
-	}
-	f.warned[key] = true
-	f.opts.Logger.Warn("Two targets would have the same labels; only the first is scraped. Give one of the machines another name, or list one address only",
-		"job", c.job, "instance", c.instance, "scraped", other, "left_out", c.address, "method", c.method)
-}
-
-// note adds what a target says of its machine.
-func note(machines map[string]*Machine, c candidate, stays bool) {
-	m := machines[c.machine]
-	if m == nil {
-		m = &Machine{Name: c.machine, Availability: c.found.Get(contract.AvailabilityLabel), Tags: []string{}, Addresses: []string{}}
-		machines[c.machine] = m
-	}
-	m.Sources = append(m.Sources, c.method)
-	if stays {
-		m.Targets = append(m.Targets, Target{c.job, c.instance, c.address})
-	}
-	if c.method == "local" {
-		return // its address is none
-	}
-	if addr := host(c.address); addr != "" {
-		m.Addresses = append(m.Addresses, addr)
-	}
-	tags := func(label model.LabelName) []string {
-		return strings.Split(string(c.meta[label]), ",")
-	}
-	switch c.method {
-	case "inventory":
-		m.Tags = append(m.Tags, contract.Tags(tags("__meta_inventory_tags"))...)
-	case "tailscale":
-		m.Tags = append(m.Tags, contract.Tags(tags("__meta_tailscale_tags"))...)
-		m.OS = string(c.meta["__meta_tailscale_os"])
-		m.Tailscale = &Tailscale{
-			Name:      string(c.meta["__meta_tailscale_device_name"]),
-			Online:    c.meta["__meta_tailscale_online"] == "true",
-			Direct:    c.meta["__meta_tailscale_endpoint"] != "",
-			Relay:     string(c.meta["__meta_tailscale_relay"]),
-			KeyExpiry: string(c.meta["__meta_tailscale_key_expiry"]),
-			LastSeen:  string(c.meta["__meta_tailscale_last_seen"]),
-			Expired:   c.meta["__meta_tailscale_expired"] == "true",
-		}
-	}
-}
-
-func host(address string) string {
-	if ap, err := netip.ParseAddrPort(address); err == nil {
-		return ap.Addr().String()
-	}
-	h, _, _ := strings.Cut(address, ":")
-	return h
-}
-
-// finish sorts what several targets added.
-func (m *Machine) finish() {
-	for _, list := range []*[]string{&m.Sources, &m.Tags, &m.Addresses} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-	}
-	slices.SortFunc(m.Targets, func(a, b Target) int {
-		return cmp.Or(contract.CompareJobs(a.Job, b.Job), strings.Compare(a.Instance, b.Instance))
-	})
-}
-
-// without copies the groups from which something is dropped.
-func without(groups []*targetgroup.Group, dropped map[position]bool) []*targetgroup.Group {
-	if len(dropped) == 0 {
-		return groups
-	}
-	kept := make([]*targetgroup.Group, len(groups))
-	for i, g := range groups {
-		c := &targetgroup.Group{Labels: g.Labels, Source: g.Source}
-		for k, t := range g.Targets {
-			if !dropped[position{g, k}] {
-				c.Targets = append(c.Targets, t)
-			}
-		}
-		kept[i] = c
-	}
-	return kept
 }
 
 // Machines are all machines, by name. They are not to be changed.

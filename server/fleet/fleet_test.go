@@ -34,10 +34,9 @@ func newFleet(t *testing.T, log *strings.Builder, flags discovery.Flags) (*Fleet
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	f := New(Options{
-		Discovered: func(job string) bool { return job != "mine" },
-		Local:      func(a string) bool { return strings.HasSuffix(a, ".invalid:80") },
+		Discovered: func(job string) bool { return job != "mine" }, Methods: discovery.Methods,
 		Status: func() []contract.Status {
-			return []contract.Status{{Method: "tailscale", Config: "node", Error: "gone"}}
+			return []contract.Status{{Method: "tailscale", From: "/var/run/tailscale/tailscaled.sock", Config: "node", Error: "gone", Never: true}}
 		},
 		Targets:    func() map[string][]*scrape.Target { return nil },
 		Registerer: reg, Logger: slog.New(slog.NewTextHandler(log, nil)),
@@ -54,27 +53,47 @@ func newFleet(t *testing.T, log *strings.Builder, flags discovery.Flags) (*Fleet
 	return f, reg
 }
 
+// tailscale is a device as the method tailscale describes it; more are meta labels
+// of the contract without their prefix.
 func tailscale(name, address string, more ...string) model.LabelSet {
 	l := model.LabelSet{
-		"__address__": model.LabelValue(address + ":9100"), "__meta_tailscale_id": "n" + model.LabelValue(name), "__meta_tailscale_machine": model.LabelValue(name),
-		"__meta_tailscale_device_name": model.LabelValue(name + ".tn.test"), "__meta_tailscale_os": "linux",
-		"__meta_tailscale_shared": "false", "__meta_tailscale_mullvad": "false", "__meta_tailscale_self": "false", "__meta_tailscale_online": "true",
+		"__address__": model.LabelValue(address + ":9100"), contract.MetaMethod: "tailscale", contract.MetaMachine: model.LabelValue(name),
+		contract.MetaID: model.LabelValue("n" + name), contract.MetaDevice: model.LabelValue(name + ".tn.test"), contract.MetaOS: "linux",
+		contract.MetaSelf: "false", contract.MetaOnline: "true", contract.MetaAsk: "true", contract.MetaFrom: "/run/tailscaled.sock",
 	}
 	for i := 0; i < len(more); i += 2 {
-		l[model.LabelName("__meta_tailscale_"+more[i])] = model.LabelValue(more[i+1])
+		l[model.LabelName("__meta_clanmon_"+more[i])] = model.LabelValue(more[i+1])
 	}
 	return l
 }
 
-// answered makes it so that these have answered before, as job node.
-func answered(f *Fleet, addresses ...string) {
-	for _, a := range addresses {
-		f.gate.answered[endpoint{"node", a + ":9100"}] = day(time.Now())
+// answered makes it so that devices have answered before, as job node.
+func answered(f *Fleet, names ...string) { answeredAs(f, "node", "9100", names...) }
+
+func answeredAs(f *Fleet, job, port string, names ...string) {
+	f.gate.mu.Lock()
+	defer f.gate.mu.Unlock()
+	for _, n := range names {
+		f.gate.answered[endpoint{job, "tailscale n" + n + ":" + port}] = seen{"", day(time.Now())}
 	}
 }
 
-func static(machine, address string) *targetgroup.Group {
-	return &targetgroup.Group{Source: address, Targets: []model.LabelSet{{"__address__": model.LabelValue(address)}}, Labels: model.LabelSet{"machine": model.LabelValue(machine)}}
+// static is a machine that somebody wrote down.
+func static(machine, address string) *targetgroup.Group { return listed("static", machine, address) }
+
+func listed(method, machine, address string, more ...string) *targetgroup.Group {
+	g := &targetgroup.Group{Source: address, Targets: []model.LabelSet{{"__address__": model.LabelValue(address)}}, Labels: model.LabelSet{
+		contract.MetaMethod: model.LabelValue(method), contract.MetaMachine: model.LabelValue(machine), contract.MetaFrom: "the list",
+	}}
+	for i := 0; i < len(more); i += 2 {
+		g.Labels[model.LabelName("__meta_clanmon_"+more[i])] = model.LabelValue(more[i+1])
+	}
+	return g
+}
+
+// local is this machine, scraped in the process.
+func local(machine, job string) *targetgroup.Group {
+	return listed(contract.MethodLocal, machine, job+".in-process.invalid:80")
 }
 
 func addresses(gs []*targetgroup.Group) []string {
@@ -95,11 +114,11 @@ func TestOneSetOfTargetsPerMachine(t *testing.T) {
 	given := groups{
 		"node": {
 			{Source: "ts", Targets: []model.LabelSet{
-				tailscale("web1", "100.64.0.1", "tags", ",tag:web,tag:eu,"),
+				tailscale("web1", "100.64.0.1", "tags", ",web,eu,"),
 				tailscale("db", "100.64.0.2"),
 				tailscale("cache", "100.64.0.3"),
-				tailscale("phone", "100.64.0.4", "os", "android"),
-				tailscale("friend", "100.64.0.5", "shared", "true"),
+				tailscale("phone", "100.64.0.4", "os", "android", "left_out", `its operating system is "android"`),
+				tailscale("friend", "100.64.0.5", "left_out", "shared in from another tailnet"),
 			}},
 			static("web1", "10.0.0.1:9100"),         // the same machine by another way
 			static("redis-host", "100.64.0.3:9100"), // the same address by another name
@@ -107,7 +126,7 @@ func TestOneSetOfTargetsPerMachine(t *testing.T) {
 		},
 		"mine": {static("web1", "10.0.0.1:9100"), static("web1", "10.0.0.1:9100")},
 	}
-	answered(f, "100.64.0.1", "100.64.0.2", "100.64.0.3")
+	answered(f, "web1", "db", "cache")
 	before := fmt.Sprint(given["node"][0])
 	merged := f.Merge(given)
 	require.ElementsMatch(t, []string{"100.64.0.2:9100", "100.64.0.4:9100", "100.64.0.5:9100", "10.0.0.1:9100", "100.64.0.3:9100", "10.0.0.1:9200"}, addresses(merged["node"]),
@@ -128,13 +147,13 @@ clanmon_machine_info{machine="web1",os="linux",source="static,tailscale",tags=",
 func TestThisMachineIsScrapedInProcess(t *testing.T) {
 	log := &strings.Builder{}
 	f, _ := newFleet(t, log, twoMethods)
-	answered(f, "100.64.0.2")
+	answered(f, "web1")
 	merged := f.Merge(groups{"node": {
 		{Source: "ts", Targets: []model.LabelSet{
-			tailscale("hall", "100.64.0.1", "self", "true", "tags", ",tag:server,"),
+			tailscale("hall", "100.64.0.1", "self", "true", "tags", ",server,"),
 			tailscale("web1", "100.64.0.2"),
 		}},
-		static("hall", "node.in-process.invalid:80"),
+		local("hall", "node"),
 	}})
 	require.ElementsMatch(t, []string{"100.64.0.2:9100", "node.in-process.invalid:80"}, addresses(merged["node"]))
 	require.Equal(t, []string{"server"}, f.Machines()[0].Tags)
@@ -158,20 +177,18 @@ func TestCollisionsAreSaidOnce(t *testing.T) {
 // its jobs is scraped over the network; a target without a name is none.
 func TestThisMachineHasOneName(t *testing.T) {
 	f, _ := newFleet(t, &strings.Builder{}, twoMethods)
-	for _, job := range []string{"node", "nginx"} {
-		f.gate.answered[endpoint{job, "100.64.0.9:9113"}] = day(time.Now())
-	}
+	answeredAs(f, "node", "9100", "vm-1")
+	answeredAs(f, "nginx", "9113", "vm-1")
 	self := tailscale("vm-1", "100.64.0.9", "self", "true")
-	self["__address__"] = "100.64.0.9:9113"
 	given := groups{
-		"node":  {static("vm", "node.in-process.invalid:80"), {Source: "ts", Targets: []model.LabelSet{self}}},
+		"node":  {local("vm", "node"), {Source: "ts", Targets: []model.LabelSet{self}}},
 		"nginx": {{Source: "ts", Targets: []model.LabelSet{self}}, {Source: "none", Targets: []model.LabelSet{{"__address__": ":80"}}}},
 	}
 	merged := f.Merge(given)
 	require.Equal(t, []string{"node.in-process.invalid:80"}, addresses(merged["node"]))
-	require.Equal(t, []string{"100.64.0.9:9113"}, addresses(merged["nginx"]))
-	require.EqualValues(t, "vm", merged["nginx"][0].Targets[0]["__meta_tailscale_machine"], "what the label machine is made of")
-	require.EqualValues(t, "vm-1", self["__meta_tailscale_machine"], "what was given stays")
+	require.Equal(t, []string{"100.64.0.9:9100"}, addresses(merged["nginx"]))
+	require.EqualValues(t, "vm", merged["nginx"][0].Targets[0][contract.MetaMachine], "what the label machine is made of")
+	require.EqualValues(t, "vm-1", self[contract.MetaMachine], "what was given stays")
 	machines := f.Machines()
 	require.Len(t, machines, 1)
 	require.Equal(t, "vm", machines[0].Name)
@@ -186,7 +203,7 @@ func (s *sink) Send(alerts ...*notifier.Alert) { s.sent = append(s.sent, alerts.
 func TestTagsOfAlertsAreFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, _ := newFleet(t, &strings.Builder{}, twoMethods)
-		answered(f, "100.64.0.1")
+		answered(f, "web1")
 		tag := func(tags string) {
 			f.Merge(groups{"node": {{Source: "ts", Targets: []model.LabelSet{tailscale("web1", "100.64.0.1", "tags", tags)}}}})
 		}
@@ -199,9 +216,9 @@ func TestTagsOfAlertsAreFrozen(t *testing.T) {
 			return s.sent[len(s.sent)-1].Labels
 		}
 		first := time.Now()
-		tag(",tag:web,")
+		tag(",web,")
 		require.Equal(t, ",web,", send(first, "alertname", "Down", "machine", "web1").Get("tags"))
-		tag(",tag:db,")
+		tag(",db,")
 		require.Equal(t, ",web,", send(first, "alertname", "Down", "machine", "web1").Get("tags"))
 		require.Equal(t, ",db,", send(first, "alertname", "Other", "machine", "web1").Get("tags"))
 		time.Sleep(time.Hour)
@@ -219,13 +236,13 @@ func TestTagsOfAlertsAreFrozen(t *testing.T) {
 
 func TestHTTP(t *testing.T) {
 	f, _ := newFleet(t, &strings.Builder{}, twoMethods)
-	answered(f, "100.64.0.1")
+	answered(f, "web1")
 	f.Merge(groups{"node": {{Source: "ts", Targets: []model.LabelSet{
 		tailscale("web1", "100.64.0.1", "relay", "fra", "online", "false", "last_seen", "2026-11-20T10:00:00Z"),
 		tailscale("web2", "100.64.0.2"),
-		tailscale("phone", "100.64.0.3", "os", "android"),
-		tailscale("friend", "100.64.0.4", "shared", "true"),
-		tailscale("exit", "100.64.0.5", "mullvad", "true"),
+		tailscale("phone", "100.64.0.3", "os", "android", "left_out", `its operating system is "android"`),
+		tailscale("friend", "100.64.0.4", "left_out", "shared in from another tailnet"),
+		tailscale("exit", "100.64.0.5", "left_out", "an exit node of Mullvad"),
 	}}}})
 	get := func(path string) string {
 		w := httptest.NewRecorder()
@@ -249,7 +266,12 @@ func TestHTTP(t *testing.T) {
 		"pending": 0, "critical": 0, "warning": 0, "info": 0, "silenced": [], "muted": [], "unitsKnown": false, "facts": {}, "warnings": [],
 		"targets": [{"job": "node", "instance": "web1:9100", "address": "100.64.0.1:9100", "method": "tailscale", "health": "unknown"}]}`, string(text))
 	require.JSONEq(t, `{"status": "success", "data": {
-		"methods": [{"method": "tailscale", "config": "node", "error": "gone"}],
+		"methods": [
+			{"method": "static", "from": "--discovery.static", "config": "node", "jobs": ["node"]},
+			{"method": "tailscale", "from": "/var/run/tailscale/tailscaled.sock", "config": "node", "jobs": ["node", "systemd", "nginx", "postgres", "redis"], "error": "gone", "never": true},
+			{"method": "config", "from": "the configuration file", "config": "mine", "jobs": ["mine"]}
+		],
+		"refused": [],
 		"waiting": [{"job": "node", "machine": "web2", "instance": "web2:9100", "address": "100.64.0.2:9100", "method": "tailscale", "reason": "not asked yet", "attempts": 0}],
 		"leftOut": [
 			{"device": "exit.tn.test", "method": "tailscale", "reason": "an exit node of Mullvad"},
@@ -260,7 +282,7 @@ func TestHTTP(t *testing.T) {
 
 func BenchmarkMerge(b *testing.B) {
 	f := New(Options{
-		Discovered: func(string) bool { return true }, Local: func(string) bool { return false },
+		Discovered: func(string) bool { return true }, Methods: discovery.Methods,
 		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	})
 	settings, _ := discovery.ReadFlags(discovery.Flags{Methods: []string{"tailscale"}})
@@ -276,8 +298,8 @@ func BenchmarkMerge(b *testing.B) {
 		g.Targets = append(g.Targets, tailscale(fmt.Sprintf("m%d", i), fmt.Sprintf("100.64.%d.%d", i/250, i%250)))
 	}
 	for _, t := range g.Targets {
-		f.gate.answered[endpoint{"node", string(t["__address__"])}] = ""
-		f.gate.answered[endpoint{"systemd", string(t["__address__"])}] = ""
+		answeredAs(f, "node", "9100", string(t[contract.MetaMachine]))
+		answeredAs(f, "systemd", "9558", string(t[contract.MetaMachine]))
 	}
 	given := groups{"node": {g}, "systemd": {g}}
 	b.ReportAllocs()

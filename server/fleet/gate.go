@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -27,6 +28,7 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 
 	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/internal/atomicfile"
 )
 
 // A device is not yet a target. What was found by asking the network becomes a
@@ -48,8 +50,22 @@ const (
 	forgetDevice = 90 * 24 * time.Hour
 )
 
-// endpoint is where a job would be scraped.
-type endpoint struct{ job, address string }
+// endpoint is an exporter that may answer: one who, "<method> <id of the machine>:
+// <port>", of a job. It is not the address: an address may be given to another
+// machine, which then has to answer itself, and a machine may get another address.
+type endpoint struct{ job, who string }
+
+// seen is when and where an endpoint has answered.
+type seen struct {
+	address string
+	day     string // on which it was discovered last
+}
+
+// spot is where a job would be scraped.
+type spot struct {
+	endpoint
+	address string
+}
 
 // Waiting is an endpoint that was found and has not answered.
 type Waiting struct {
@@ -64,6 +80,7 @@ type Waiting struct {
 	Error    string `json:"error,omitempty"`
 	Attempts int    `json:"attempts"`
 
+	who     endpoint
 	url     string
 	offline bool // as its method believes
 	next    time.Time
@@ -82,12 +99,15 @@ type gate struct {
 
 	mu       sync.Mutex
 	clients  map[string]*http.Client // by job
-	answered map[endpoint]string     // the day on which it was discovered last
-	waiting  map[endpoint]*Waiting
-	dirty    bool // to be saved
-	opened   bool // to be told
+	answered map[endpoint]seen
+	legacy   map[[2]string]string // by job and address, of a file by an earlier version
+	waiting  map[spot]*Waiting
+	dirty    bool   // to be saved
+	opened   bool   // to be told
+	swept    string // the day on which old entries were removed
 
-	unsaved bool // saving failed the last time
+	saving  sync.Mutex // one writer at a time
+	unsaved bool       // saving failed the last time
 }
 
 func newGate(dir string, opts []commonconfig.HTTPClientOption, dial commonconfig.DialContextFunc, log *slog.Logger) *gate {
@@ -104,10 +124,11 @@ func newGate(dir string, opts []commonconfig.HTTPClientOption, dial commonconfig
 		stop: stop,
 		opts: append(slices.Clone(opts), commonconfig.WithKeepAlivesDisabled(), commonconfig.WithDialContextFunc(limited)), log: log,
 		changed: make(chan struct{}, 1), kick: make(chan struct{}, 1),
-		answered: make(map[endpoint]string), waiting: make(map[endpoint]*Waiting),
+		answered: make(map[endpoint]seen), legacy: make(map[[2]string]string), waiting: make(map[spot]*Waiting), swept: day(time.Now()),
 	}
 	if dir != "" {
 		g.file = filepath.Join(dir, "clanmon-discovered.json")
+		atomicfile.Clean(g.file)
 		if err := g.load(); err != nil {
 			log.Error("What had answered before is not known: machines that are down now become targets when they answer", "file", g.file, "err", err)
 		}
@@ -130,41 +151,64 @@ func (g *gate) load() error {
 	if err := json.Unmarshal(text, &byJob); err != nil {
 		return err
 	}
-	for job, addresses := range byJob {
-		for address, last := range addresses {
-			if t, err := time.Parse(time.DateOnly, last); err == nil && time.Since(t) < forgetDevice {
-				g.answered[endpoint{job, address}] = last
+	for job, entries := range byJob {
+		for key, value := range entries {
+			last, address, ok := strings.Cut(value, " ")
+			switch _, err := time.Parse(time.DateOnly, last); {
+			case err != nil || tooOld(last, time.Now()):
+			case ok:
+				g.answered[endpoint{job, key}] = seen{address, last}
+			default:
+				g.legacy[[2]string{job, key}] = last
 			}
 		}
 	}
 	return nil
 }
 
+// tooOld reports whether what was discovered last on a day is to be forgotten.
+func tooOld(last string, now time.Time) bool { return last < day(now.Add(-forgetDevice)) }
+
+// sweep forgets what was not discovered for long. It does so once a day.
+func (g *gate) sweep(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.swept == day(now) {
+		return
+	}
+	g.swept = day(now)
+	before := len(g.answered) + len(g.legacy)
+	maps.DeleteFunc(g.answered, func(_ endpoint, s seen) bool { return tooOld(s.day, now) })
+	maps.DeleteFunc(g.legacy, func(_ [2]string, last string) bool { return tooOld(last, now) })
+	g.dirty = g.dirty || len(g.answered)+len(g.legacy) != before
+}
+
 // save writes what changed, whole or not at all.
 func (g *gate) save() error {
+	g.saving.Lock()
+	defer g.saving.Unlock()
 	g.mu.Lock()
 	if !g.dirty || g.file == "" {
 		g.mu.Unlock()
 		return nil
 	}
 	byJob := make(map[string]map[string]string)
-	for e, last := range g.answered {
-		if byJob[e.job] == nil {
-			byJob[e.job] = make(map[string]string)
+	add := func(job, key, value string) {
+		if byJob[job] == nil {
+			byJob[job] = make(map[string]string)
 		}
-		byJob[e.job][e.address] = last
+		byJob[job][key] = value
+	}
+	for e, s := range g.answered {
+		add(e.job, e.who, s.day+" "+s.address)
+	}
+	for key, last := range g.legacy {
+		add(key[0], key[1], last)
 	}
 	g.dirty = false
 	g.mu.Unlock()
-	text, err := json.Marshal(byJob)
-	if err == nil {
-		err = os.WriteFile(g.file+".new", text, 0o644)
-	}
-	if err == nil {
-		err = os.Rename(g.file+".new", g.file)
-	}
+	err := atomicfile.Write(g.file, 0o644, func(w io.Writer) error { return json.NewEncoder(w).Encode(byJob) })
 	if err != nil {
-		os.Remove(g.file + ".new")
 		g.mu.Lock()
 		g.dirty = true
 		g.mu.Unlock()
@@ -188,16 +232,48 @@ func (g *gate) applyConfig(jobs map[string]*config.ScrapeConfig) error {
 	return nil
 }
 
-// isOpen reports whether an endpoint has answered.
-func (g *gate) isOpen(e endpoint) bool {
+// isOpen reports whether an endpoint has answered, and whether it did so at this
+// address the last time.
+func (g *gate) isOpen(e endpoint, address string) (open, here bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	last, ok := g.answered[e]
-	if today := day(time.Now()); ok && last != today {
-		g.answered[e] = today
-		g.dirty = true
+	s, ok := g.answered[e]
+	if key := [2]string{e.job, address}; !ok && g.legacy[key] != "" {
+		delete(g.legacy, key)
+		s, ok = seen{address: address}, true
 	}
-	return ok
+	if !ok {
+		return false, false
+	}
+	if today := day(time.Now()); s.day != today {
+		s.day = today
+		g.answered[e], g.dirty = s, true
+	}
+	return true, s.address == address
+}
+
+// moved says that an endpoint has another address.
+func (g *gate) moved(e endpoint, address string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s, ok := g.answered[e]; ok && s.address != address {
+		s.address = address
+		g.answered[e], g.dirty = s, true
+	}
+}
+
+// forget closes the gate for places until they answer again, and makes that
+// durable. Changed delivers a message. An error says that it could not be saved.
+func (g *gate) forget(places []spot) error {
+	g.mu.Lock()
+	for _, p := range places {
+		delete(g.answered, p.endpoint)
+		delete(g.legacy, [2]string{p.job, p.address})
+	}
+	g.dirty = true
+	g.mu.Unlock()
+	notify(g.changed)
+	return g.save()
 }
 
 // await replaces what is waiting. An endpoint that waits already keeps its turn,
@@ -205,21 +281,21 @@ func (g *gate) isOpen(e endpoint) bool {
 func (g *gate) await(candidates []candidate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting := make(map[endpoint]*Waiting, len(candidates))
+	waiting := make(map[spot]*Waiting, len(candidates))
 	fresh := 0
 	for _, c := range candidates {
-		e := endpoint{c.job, c.address}
-		w := g.waiting[e]
+		p := spot{c.who, c.address}
+		w := g.waiting[p]
 		if w == nil {
 			w = &Waiting{Reason: "not asked yet"}
 			fresh++
 		}
-		offline := c.meta["__meta_tailscale_online"] == "false"
+		offline := c.get(contract.MetaOnline) == "false"
 		if w.offline && !offline {
 			w.next, w.Attempts = time.Now(), 0
 		}
-		w.Job, w.Machine, w.Instance, w.Address, w.Method, w.url, w.offline = c.job, c.machine, c.instance, c.address, c.method, c.url, offline
-		waiting[e] = w
+		w.Job, w.Machine, w.Instance, w.Address, w.Method, w.who, w.url, w.offline = c.job, c.machine, c.instance, c.address, c.method, c.who, c.url, offline
+		waiting[p] = w
 	}
 	for _, w := range waiting {
 		if w.next.IsZero() {
@@ -249,6 +325,7 @@ func (g *gate) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	second := func() {
+		g.sweep(time.Now())
 		g.store()
 		g.tell()
 	}
@@ -344,9 +421,8 @@ func (g *gate) attempt(ctx context.Context, w *Waiting) {
 	defer g.mu.Unlock()
 	w.busy = false
 	if err == nil {
-		e := endpoint{w.Job, w.Address}
-		g.answered[e] = day(time.Now())
-		delete(g.waiting, e)
+		g.answered[w.who] = seen{w.Address, day(time.Now())}
+		delete(g.waiting, spot{w.who, w.Address})
 		g.dirty, g.opened = true, true
 		return
 	}
@@ -447,7 +523,7 @@ func (g *gate) list() []Waiting {
 	return all
 }
 
-// url is where a target would be scraped.
-func url(c candidate, cfg *config.ScrapeConfig) string {
-	return scrape.NewTarget(c.found, cfg, c.meta, c.group.Labels).URL().String()
+// urlOf is where a target would be scraped.
+func urlOf(c candidate, cfg *config.ScrapeConfig) string {
+	return scrape.NewTarget(c.found, cfg, c.target, c.group).URL().String()
 }

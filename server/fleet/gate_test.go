@@ -20,9 +20,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	commonconfig "github.com/prometheus/common/config"
-	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/server/internal/memnet"
 )
 
@@ -221,13 +221,13 @@ func TestAMachineThatComesOnlineIsAsked(t *testing.T) {
 		f, _ := gated(t, "", h)
 		given := found("lap")
 		lap := given["node"][1].Targets[0]
-		lap["__meta_tailscale_online"] = "false"
+		lap[contract.MetaOnline] = "false"
 		f.Merge(given)
 		time.Sleep(24 * time.Hour)
 		h.set("100.64.0.1:9100", exposition)
 		begin := time.Now()
 		online := lap.Clone()
-		online["__meta_tailscale_online"] = "true"
+		online[contract.MetaOnline] = "true"
 		given["node"][1].Targets[0] = online
 		f.Merge(given)
 		<-f.Changed()
@@ -282,7 +282,7 @@ func TestBrokenMemory(t *testing.T) {
 		stop()
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.JSONEq(t, `{"node": {"100.64.0.1:9100": "`+day(time.Now())+`"}}`, string(text))
+		require.JSONEq(t, `{"node": {"tailscale nweb1:9100": "`+day(time.Now())+` 100.64.0.1:9100"}}`, string(text))
 	})
 }
 
@@ -312,12 +312,12 @@ func TestAsksAsTheJobScrapes(t *testing.T) {
 // With many machines, discovery costs what they say and no goroutine each.
 func BenchmarkAwait(b *testing.B) {
 	f := New(Options{
-		Discovered: func(string) bool { return true }, Local: func(string) bool { return false },
+		Discovered: func(string) bool { return true },
 		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	})
 	all := make([]candidate, 5000)
 	for i := range all {
-		all[i] = candidate{job: "node", address: fmt.Sprint(i), meta: model.LabelSet{}}
+		all[i] = candidate{job: "node", who: endpoint{"node", fmt.Sprint(i)}, address: fmt.Sprint(i)}
 	}
 	b.ReportAllocs()
 	for b.Loop() {

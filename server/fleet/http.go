@@ -25,6 +25,8 @@ type health struct {
 	Health     string `json:"health"`           // up, down or unknown: not scraped yet
 	LastError  string `json:"lastError,omitempty"`
 	LastScrape string `json:"lastScrape,omitempty"` // RFC 3339
+	// Forgettable is that DELETE can forget it.
+	Forgettable bool `json:"forgettable,omitempty"`
 	// Interval is the seconds between two scrapes, by which the web UI chooses
 	// the windows of rates.
 	Interval float64 `json:"interval,omitempty"`
@@ -65,26 +67,8 @@ func (f *Fleet) Handler() http.Handler {
 	mux.HandleFunc("GET /discovery", func(w http.ResponseWriter, _ *http.Request) {
 		envelope.Success(w, f.discovery())
 	})
+	f.handleForgetting(mux)
 	return mux
-}
-
-// discoveryAnswer is how discovery fares, and what it found that is not scraped.
-type discoveryAnswer struct {
-	Methods []contract.Status `json:"methods"`
-	Waiting []Waiting         `json:"waiting"`
-	LeftOut []LeftOut         `json:"leftOut"`
-}
-
-func (f *Fleet) discovery() discoveryAnswer {
-	d := discoveryAnswer{Methods: f.opts.Status(), Waiting: f.gate.list(), LeftOut: []LeftOut{}}
-	if d.Methods == nil {
-		d.Methods = []contract.Status{}
-	}
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	d.LeftOut = append(d.LeftOut, f.leftOut...)
-	slices.SortFunc(d.LeftOut, func(a, b LeftOut) int { return strings.Compare(a.Device, b.Device) })
-	return d
 }
 
 // answer tells of all machines, or only of those named. Filesystems are only read

@@ -25,9 +25,9 @@ import (
 
 // Sources of machines, beside the methods of discovery.
 const (
-	sourceLocal  = "local"  // a job that this process serves itself
-	sourceConfig = "config" // a job of the user's own configuration
-	sourceStored = "stored" // remote write, OTLP, federation
+	sourceLocal  = contract.MethodLocal // a job that this process serves itself
+	sourceConfig = "config"             // a job of the user's own configuration
+	sourceStored = "stored"             // remote write, OTLP, federation
 )
 
 // member is a target of a machine, scraped by this server or by another one.
@@ -147,12 +147,7 @@ func (f *Fleet) fromDiscovery(all map[string]*subject, targets map[string][]*scr
 			if found := scraped[key{t.Job, t.Instance}]; found != nil {
 				member = newMember(t.Job, found, t.Address)
 			}
-			switch {
-			case f.opts.Local(t.Address):
-				member.Method = sourceLocal
-			case len(m.Sources) == 1:
-				member.Method = m.Sources[0]
-			}
+			member.Method, member.Forgettable = f.origin(t, scrape.TargetHealth(member.Health))
 			s.members = append(s.members, member)
 		}
 		all[m.Name] = s

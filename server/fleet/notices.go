@@ -36,6 +36,10 @@ func (f *Fleet) notices(s *snapshot) []Notice {
 		}
 		all = append(all, n)
 	}
+	if refused := f.discovery().Refused; len(refused) > 0 {
+		first := refused[0]
+		all = append(all, Notice{info, "discovery", fmt.Sprintf("Discovery leaves out %d that cannot be used", len(refused)), fmt.Sprintf("%s: %s: %s", first.Method, first.Entry, first.Reason), "/targets?tab=discovery"})
+	}
 	var unlabelled, fed, quiet []string
 	newest := time.Time{}
 	for name, j := range s.machines {

@@ -150,8 +150,9 @@ func TestMachinesAreToldApartByTheirAddress(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "inventory.json")
 	require.NoError(t, f.WriteInventory(file, port))
-	machines, err := inventory.Load(file)
+	machines, refused, err := inventory.Load(file)
 	require.NoError(t, err)
+	require.Empty(t, refused)
 	require.Len(t, machines, 500)
 	get := func(m *Machine, port int) (string, error) {
 		var r *http.Response
