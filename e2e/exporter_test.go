@@ -87,6 +87,17 @@ func TestExporterOpensNoMoreThanWasAskedFor(t *testing.T) {
 	require.Contains(t, p.Log(), `msg="Exporter kind is left out" kind=systemd`)
 	require.Zero(t, p.Terminate())
 
+	// One socket of systemd, which is node's.
+	tool := harness.Tool(t, "systemd-socket-activate", "systemd")
+	address := harness.Address(t)
+	p = harness.Start(t, harness.Command{Path: tool, Args: []string{"-l", address, harness.Clanmon(t), "exporter", "--web.systemd-socket"}})
+	harness.Eventually(t, harness.Patience, func() error {
+		_, err := httpGet("http://" + address + "/metrics")
+		return err
+	})
+	require.Len(t, listening(t, p), 1)
+	require.Contains(t, p.Log(), `msg="Exporter kind is left out" kind=systemd`)
+
 	code, output := harness.Run(t, harness.Command{Args: []string{"exporter", "--exporter=redis"}, Env: []string{"REDIS_EXPORTER_BASIC_AUTH_USERNAME=x", "REDIS_EXPORTER_BASIC_AUTH_PASSWORD=s3cret"}})
 	require.Equal(t, 2, code)
 	require.Contains(t, output, "REDIS_EXPORTER_BASIC_AUTH_PASSWORD is not supported: use basic_auth_users in the file of --web.config.file")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -120,11 +121,11 @@ func TestTextfilesOnADeadMount(t *testing.T) {
 		good := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(good, "a.prom"), []byte("good 1\n"), 0o644))
 		dead := make(chan struct{})
-		readings := 0
+		var readings atomic.Int32
 		c := newTextfiles([]string{"/dead", good}, textfileLimit, collectortest.Discard())
 		c.list = func(dir string) ([]os.DirEntry, error) {
 			if dir == "/dead" {
-				readings++
+				readings.Add(1)
 				<-dead
 			}
 			return os.ReadDir(dir)
@@ -145,7 +146,7 @@ func TestTextfilesOnADeadMount(t *testing.T) {
 			require.Contains(t, text, "\nnode_textfile_scrape_error 1\n")
 			require.Contains(t, text, `clanmon_exporter_collector_success{collector="textfile"} 0`)
 		}
-		require.Equal(t, 1, readings)
+		require.EqualValues(t, 1, readings.Load())
 		close(dead)
 		synctest.Wait()
 		text, _ := scrape()

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -261,11 +262,17 @@ func (a *adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error 
 		return nil
 	}
 	err := a.why(text)
-	if m, err := prometheus.NewConstMetric(a.lastError, prometheus.GaugeValue, 1, strings.ToValidUTF8(err.Error(), "\uFFFD")); err == nil {
+	reason := strings.ToValidUTF8(ownPort.ReplaceAllString(err.Error(), "$1"), "\uFFFD")
+	if m, err := prometheus.NewConstMetric(a.lastError, prometheus.GaugeValue, 1, reason); err == nil {
 		ch <- m
 	}
 	return err
 }
+
+// ownPort is our end of a connection in an error, as in "read tcp 127.0.0.1:40001->127.0.0.1:6379:
+// i/o timeout" and "set tcp 127.0.0.1:40001: use of closed network connection". It differs at
+// each scrape, and with it in a label each scrape would make a new series.
+var ownPort = regexp.MustCompile(`(\bset tcp[46]?) \S+\d|\S+->`)
 
 // errorText is the label of the metric that says whether the scrape failed, ""
 // if it did not.

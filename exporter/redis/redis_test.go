@@ -3,6 +3,7 @@ package redis
 import (
 	"bytes"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -36,6 +37,30 @@ func TestDown(t *testing.T) {
 	s, err := New(Config{Addr: "127.0.0.1:1"}, collectortest.Discard())
 	require.NoError(t, err)
 	collectortest.Check(t, s, collectortest.Expect{Prefix: "redis_", Families: []string{"redis_up"}, Upstream: true})
+}
+
+// An error in a label has nothing in it that differs at each scrape.
+func TestTheReasonMakesNoNewSeries(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}
+	}()
+	s, err := New(Config{Addr: l.Addr().String()}, collectortest.Discard())
+	require.NoError(t, err)
+	reasons := map[string]bool{}
+	for range 5 {
+		reasons[collectortest.Gather(t, s, nil)["redis_exporter_last_scrape_error"].Metric[0].Label[0].GetValue()] = true
+	}
+	require.LessOrEqual(t, len(reasons), 3, "reset while connecting, reading or writing: %v", reasons)
 }
 
 func TestProbeTakesItsParameters(t *testing.T) {

@@ -135,7 +135,7 @@ func nextElapse(u *units.Unit, now clocks) (float64, bool) {
 // overdue is how many seconds a timer is late: its next elapse has passed, what it
 // triggers does not end, or two runs have been left out.
 func (t *timers) overdue(u, triggered *units.Unit, now clocks) float64 {
-	patience := seconds(u, "AccuracyUSec") + seconds(u, "RandomizedDelayUSec") + leeway
+	patience := seconds(u, "AccuracyUSec") + seconds(u, "RandomizedDelayUSec") + seconds(u, "RandomizedOffsetUSec") + leeway
 	var late float64
 	if next, ok := nextElapse(u, now); ok {
 		late = now.real - max(next, t.woken) - patience

@@ -63,7 +63,7 @@ var lasting = map[string][]string{
 	"mount":   {"Type"},
 	"timer": {
 		"LastTriggerUSec", "LastTriggerUSecMonotonic", "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
-		"TimersCalendar", "TimersMonotonic", "AccuracyUSec", "RandomizedDelayUSec", "Unit",
+		"TimersCalendar", "TimersMonotonic", "AccuracyUSec", "RandomizedDelayUSec", "RandomizedOffsetUSec", "Unit",
 	},
 	"socket": {"Accept", "NAccepted", "NConnections", "NRefused"},
 }
