@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -44,6 +46,14 @@ func (a *arrival) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v
 	ref, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, o)
 	a.some = a.some || err == nil
 	return ref, err
+}
+
+// AppendExemplars implements storage.ExemplarAppenderV2, which remote write wants.
+func (a *arrival) AppendExemplars(ref storage.SeriesRef, ls labels.Labels, es []exemplar.Exemplar) (storage.SeriesRef, error) {
+	if e, ok := a.AppenderV2.(storage.ExemplarAppenderV2); ok {
+		return e.AppendExemplars(ref, ls, es)
+	}
+	return 0, errors.ErrUnsupported
 }
 
 func (a *arrival) Commit() error {
