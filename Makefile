@@ -36,8 +36,12 @@ GOTEST := go test -vet=off -ldflags='-s -w'
 build: ## build bin/clanmon
 	go build -ldflags '$(LDFLAGS)' -o bin/clanmon ./cmd/clanmon
 
-run: build ## build and start the server on :9090, with no configuration at all
-	bin/clanmon server
+# Two thirds of a first build are for the cloud providers' service discoveries,
+# which nobody needs for a first look.
+run: ## build bin/clanmon-quick and start the server on :9090, with no configuration at all
+	@echo 'bin/clanmon-quick is without the service discoveries of cloud providers; make build has them.'
+	go build -tags $(SLIM) -ldflags '$(LDFLAGS)' -o bin/clanmon-quick ./cmd/clanmon
+	bin/clanmon-quick server
 
 ui: ## build the pages from web/ui into web/dist, which is committed (needs Node 18)
 	cd web/ui && npm ci --no-audit --no-fund && npm run build

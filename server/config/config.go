@@ -106,7 +106,7 @@ func (l *Loader) Load(logger *slog.Logger) (*config.Config, error) {
 		cfg, err = config.Load("global: {scrape_interval: 15s, evaluation_interval: 15s}", logger)
 	}
 	if err != nil {
-		return nil, err
+		return nil, discovery.Explain(err)
 	}
 	if err := l.addJobs(cfg, unconfigured, logger); err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (l *Loader) Load(logger *slog.Logger) (*config.Config, error) {
 // runs; at a reload each component does its own part.
 func (l *Loader) Validate(cfg *config.Config, logger *slog.Logger) error {
 	if _, err := cfg.GetScrapeConfigs(); err != nil {
-		return fmt.Errorf("scrape_config_files: %w", err)
+		return fmt.Errorf("scrape_config_files: %w", discovery.Explain(err))
 	}
 	if err := rules.ParseFiles(cfg.RuleFiles, cfg.GlobalConfig.MetricNameValidationScheme, l.opts.Parser, logger); err != nil {
 		return fmt.Errorf("rule_files: %w", err)

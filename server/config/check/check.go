@@ -159,7 +159,7 @@ func (c *Checker) config(name string) (ruleFiles []string, scrapes []*config.Scr
 	fmt.Fprintln(c.Out, "Checking", name)
 	cfg, err := config.LoadFile(name, c.Agent, c.Log)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, finding.Explain(err)
 	}
 	scrapes = cfg.ScrapeConfigs
 	if !c.SyntaxOnly {
@@ -167,7 +167,7 @@ func (c *Checker) config(name string) (ruleFiles []string, scrapes []*config.Scr
 			return nil, nil, err
 		}
 		if scrapes, err = cfg.GetScrapeConfigs(); err != nil {
-			return nil, nil, fmt.Errorf("error loading scrape configs: %w", err)
+			return nil, nil, fmt.Errorf("error loading scrape configs: %w", finding.Explain(err))
 		}
 	}
 	for _, s := range scrapes {
