@@ -7,7 +7,9 @@
 // Every machine has an address of its own in 127.0.0.0/8 and answers there as
 // clanmon exporter does, node's metrics on one port and systemd's on the next.
 // Some are down, some are laptops that are off, some have something wrong; which
-// ones depends on the seed alone.
+// ones depends on the seed alone. While it runs, troubles come and go by
+//
+//	curl '127.1.0.1:19100/ctl?m=web-fra-001&w=disk+full'  # &off=1 ends it; /ctl lists them
 package main
 
 import (

@@ -10,7 +10,7 @@ import (
 
 // Metrics is what the node exporter or the systemd exporter of m answers at now.
 func (m *Machine) Metrics(now time.Time, systemd bool) []byte {
-	p := &page{m: m, now: float64(now.UnixMilli()) / 1000, out: make([]byte, 0, 24<<10)}
+	p := &page{m: m, now: float64(now.UnixMilli()) / 1000, boot: m.bootTime(), out: make([]byte, 0, 24<<10)}
 	if systemd {
 		p.systemd()
 	} else {
@@ -29,7 +29,7 @@ func (p *page) node() {
 	p.facts()
 
 	p.gauge("node_time_seconds", p.now+map[bool]float64{true: 42}[m.has("clock")])
-	p.gauge("node_boot_time_seconds", math.Round(m.booted))
+	p.gauge("node_boot_time_seconds", math.Round(p.boot))
 	p.gauge("node_timex_sync_status", map[bool]float64{false: 1}[m.has("clock")])
 	p.gauge("node_timex_maxerror_seconds", map[bool]float64{false: .04, true: 16}[m.has("clock")])
 	p.gauge("node_timex_offset_seconds", p.around(.0002, 2, "offset"))
@@ -38,35 +38,38 @@ func (p *page) node() {
 	p.gauge("node_exporter_build_info", 1, "branch", "", "goversion", "go1.26.8", "revision", "", "version", "1.12.1")
 	p.gauge("clanmon_build_info", 1, "commit", "simulated", "role", "exporter", "version", "simulated")
 	p.gauge("node_dmi_info", 1, "product_name", "Simulated "+m.role.name, "system_vendor", "clanmon")
-	for _, c := range []string{"cpu", "diskstats", "filesystem", "hwmon", "loadavg", "meminfo", "netdev", "pressure", "stat", "timex", "uname", "vmstat"} {
-		p.gauge("node_scrape_collector_success", 1, "collector", c)
+	for _, c := range []string{"cpu", "diskstats", "filesystem", "hwmon", "infiniband", "loadavg", "meminfo", "netdev", "pressure", "stat", "textfile", "time", "timex", "uname", "vmstat"} {
+		works := c != "infiniband" && !(c == "vmstat" && m.has("collector failing"))
+		p.gauge("node_scrape_collector_success", map[bool]float64{true: 1}[works], "collector", c)
 	}
+	p.gauge("node_textfile_scrape_error", map[bool]float64{true: 1}[m.has("textfile error")])
 }
 
 func (p *page) processor() {
 	m := p.m
-	load := m.role.load * (.5 + m.chance("load"))
+	usual := m.role.load * (.5 + m.chance("load"))
+	load := usual
 	if m.has("busy") {
 		load = .93
 	}
-	iowait := .01
-	if m.has("io stall") {
-		iowait = .3
-	}
 	modes := []struct {
-		name string
-		part float64
-	}{{"iowait", iowait}, {"irq", 0}, {"nice", .002}, {"softirq", .004}, {"steal", .001}, {"system", load * .25}, {"user", load * .75}}
+		name  string
+		part  float64
+		extra float64 // seconds, by troubles
+	}{
+		{"iowait", .01, .19 * m.had("io stall", p.now)}, {"irq", 0, 0}, {"nice", .002, 0}, {"softirq", .004, 0}, {"steal", .001, 0},
+		{"system", usual * .25, (.62 - usual*.66) * .25 * m.had("busy", p.now)}, {"user", usual * .75, (.62 - usual*.66) * .75 * m.had("busy", p.now)},
+	}
 	shown := min(m.cpus, 4) // more would only make the fleet larger
 	for cpu := range shown {
 		used := 0.
 		for _, mode := range modes {
 			// Less than the whole even at the top of every swing.
-			v := p.total(mode.part*.66, "cpu"+fmt.Sprint(cpu)+mode.name)
+			v := p.total(mode.part*.66, "cpu"+fmt.Sprint(cpu)+mode.name) + mode.extra
 			used += v
 			p.put("counter", "node_cpu_seconds_total", v, "cpu", strconv.Itoa(cpu), "mode", mode.name)
 		}
-		p.put("counter", "node_cpu_seconds_total", p.now-m.booted-used, "cpu", strconv.Itoa(cpu), "mode", "idle")
+		p.put("counter", "node_cpu_seconds_total", p.now-p.boot-used, "cpu", strconv.Itoa(cpu), "mode", "idle")
 	}
 	for i, name := range []string{"node_load1", "node_load5", "node_load15"} {
 		p.gauge(name, p.around(load*float64(shown), .5/float64(i+1), "load"))
@@ -80,17 +83,15 @@ func (p *page) processor() {
 		p.gauge("node_cpu_scaling_frequency_hertz", p.around(2.8e9, .1, "frequency"+strconv.Itoa(cpu)), "cpu", strconv.Itoa(cpu))
 	}
 
-	stalled := func(trouble string, bad float64) float64 {
-		if m.has(trouble) {
-			return bad
-		}
-		return .002 + .01*m.chance(trouble)
+	stalled := func(name, trouble string, bad float64) {
+		usual := .002 + .01*m.chance(trouble)
+		p.put("counter", name, p.total(usual, name)+(bad-usual)*m.had(trouble, p.now))
 	}
-	p.counter("node_pressure_cpu_waiting_seconds_total", stalled("busy", .5))
-	p.counter("node_pressure_memory_waiting_seconds_total", stalled("memory", .45))
-	p.counter("node_pressure_memory_stalled_seconds_total", stalled("memory", .35))
-	p.counter("node_pressure_io_waiting_seconds_total", stalled("io stall", .66))
-	p.counter("node_pressure_io_stalled_seconds_total", stalled("io stall", .6))
+	stalled("node_pressure_cpu_waiting_seconds_total", "busy", .66)
+	stalled("node_pressure_memory_waiting_seconds_total", "memory", .45)
+	stalled("node_pressure_memory_stalled_seconds_total", "memory", .35)
+	stalled("node_pressure_io_waiting_seconds_total", "io stall", .66)
+	stalled("node_pressure_io_stalled_seconds_total", "io stall", .6)
 
 	used := .3 + .4*m.chance("memory used")
 	if m.has("memory") {
@@ -105,13 +106,12 @@ func (p *page) processor() {
 	p.gauge("node_memory_SReclaimable_bytes", math.Round(available*.04))
 	p.gauge("node_memory_SwapTotal_bytes", 4<<30)
 	p.gauge("node_memory_SwapFree_bytes", math.Round((4<<30)*(1-used*.5)))
-	oom := 0.
-	if m.has("oom") { // once in a quarter of an hour
-		oom = math.Floor((p.now - m.booted) / 900)
-	}
-	p.put("counter", "node_vmstat_oom_kill", oom)
+	p.put("counter", "node_vmstat_oom_kill", math.Floor(m.had("oom", p.now)/900)) // once in a quarter of an hour
 	p.counter("node_vmstat_pgmajfault", .5)
 }
+
+// pool is where machines that store have a ZFS pool.
+const pool = "/srv/pool"
 
 // space is about file systems.
 func (p *page) space() {
@@ -119,16 +119,31 @@ func (p *page) space() {
 	type fs struct{ device, mount, kind string }
 	all := []fs{{"tmpfs", "/run", "tmpfs"}, {"/dev/vda1", "/boot", "vfat"}}
 	for i, mount := range m.role.disks {
+		if mount == pool {
+			continue
+		}
 		all = append(all, fs{fmt.Sprintf("/dev/vd%c2", 'a'+i), mount, "ext4"})
 	}
 	last := all[len(all)-1]
+	if m.role.name == "store" { // datasets share the space of their pool
+		for _, dataset := range []string{"", "/alpha", "/beta", "/gamma", "/home", "/home/ada", "/home/bob", "/media", "/vm"} {
+			all = append(all, fs{"tank" + dataset, pool + dataset, "zfs"})
+		}
+	}
+	left := 900. * (1 << 30)
+	if m.has("pool full") {
+		left = 9 << 30
+	}
 	each := func(name string, value func(fs) float64) {
 		for _, f := range all {
 			p.gauge(name, value(f), "device", f.device, "fstype", f.kind, "mountpoint", f.mount)
 		}
 	}
+	free := func(f fs) float64 { return 0 }
 	size := func(f fs) float64 {
 		switch f.kind {
+		case "zfs":
+			return free(f) + math.Round(400*m.chance("used "+f.mount))*(1<<30)
 		case "tmpfs":
 			return m.memory / 5
 		case "vfat":
@@ -136,7 +151,10 @@ func (p *page) space() {
 		}
 		return (40 + math.Round(200*m.chance("size "+f.mount))) * (1 << 30)
 	}
-	free := func(f fs) float64 {
+	free = func(f fs) float64 {
+		if f.kind == "zfs" {
+			return math.Round(p.around(left, .001, "pool")/4096) * 4096
+		}
 		part := .35 + .5*m.chance("free "+f.mount)
 		if f == last {
 			switch {
@@ -153,7 +171,7 @@ func (p *page) space() {
 	each("node_filesystem_size_bytes", size)
 	each("node_filesystem_avail_bytes", free)
 	each("node_filesystem_free_bytes", func(f fs) float64 { return free(f) + size(f)*.01 })
-	each("node_filesystem_files", func(f fs) float64 { return size(f) / 16384 })
+	each("node_filesystem_files", func(f fs) float64 { return math.Round(size(f) / 16384) })
 	each("node_filesystem_files_free", func(f fs) float64 {
 		if f == last && m.has("inodes") {
 			return math.Round(size(f) / 16384 * .02)
@@ -168,22 +186,21 @@ func (p *page) space() {
 
 func (p *page) devices() {
 	m := p.m
-	busy := .05 + .2*m.chance("disk busy")
-	if m.has("io stall") {
-		busy = .65
-	}
-	each := func(name string, rate float64) {
+	usual := .05 + .2*m.chance("disk busy")
+	extra := (.65 - usual) * m.had("io stall", p.now)
+	each := func(name string, factor float64) {
 		for i := range m.role.disks {
-			p.counter(name, rate, "device", fmt.Sprintf("vd%c", 'a'+i))
+			device := fmt.Sprintf("vd%c", 'a'+i)
+			p.put("counter", name, factor*(p.total(usual, name+"device"+device)+extra), "device", device)
 		}
 	}
-	each("node_disk_read_bytes_total", busy*2e7)
-	each("node_disk_written_bytes_total", busy*5e7)
-	each("node_disk_reads_completed_total", busy*400)
-	each("node_disk_writes_completed_total", busy*900)
-	each("node_disk_read_time_seconds_total", busy*.6)
-	each("node_disk_write_time_seconds_total", busy*2)
-	each("node_disk_io_time_seconds_total", busy)
+	each("node_disk_read_bytes_total", 2e7)
+	each("node_disk_written_bytes_total", 5e7)
+	each("node_disk_reads_completed_total", 400)
+	each("node_disk_writes_completed_total", 900)
+	each("node_disk_read_time_seconds_total", .6)
+	each("node_disk_write_time_seconds_total", 2)
+	each("node_disk_io_time_seconds_total", 1)
 	if m.role.name == "store" {
 		failed := 0.
 		if m.has("raid degraded") {
@@ -193,16 +210,14 @@ func (p *page) devices() {
 		p.gauge("node_md_disks", failed, "device", "md0", "state", "failed")
 		p.gauge("node_md_disks", 0, "device", "md0", "state", "spare")
 		p.gauge("node_md_disks_required", 4, "device", "md0")
+		p.gauge("node_zfs_zpool_state", 1, "state", "online", "zpool", "tank")
+		p.gauge("node_zfs_zpool_state", 0, "state", "degraded", "zpool", "tank")
 	}
 }
 
 func (p *page) network() {
 	m := p.m
 	rate := 2e4 + 4e6*math.Pow(m.chance("traffic"), 3)
-	errors := 0.
-	if m.has("network errors") {
-		errors = .03
-	}
 	each := func(name string, value float64) {
 		p.counter(name, value, "device", "eth0")
 		p.counter(name, value*.02, "device", "lo")
@@ -211,7 +226,8 @@ func (p *page) network() {
 	each("node_network_transmit_bytes_total", rate*1.7)
 	each("node_network_receive_packets_total", rate/800)
 	each("node_network_transmit_packets_total", rate/700)
-	each("node_network_receive_errs_total", rate/800*errors)
+	p.put("counter", "node_network_receive_errs_total", rate/800*.03*m.had("network errors", p.now), "device", "eth0")
+	p.put("counter", "node_network_receive_errs_total", 0, "device", "lo")
 	each("node_network_transmit_errs_total", 0)
 	each("node_network_receive_drop_total", .001)
 	each("node_network_transmit_drop_total", 0)
@@ -254,7 +270,7 @@ func (p *page) facts() {
 		p.gauge("clanmon_nixos_generation", newest, "which", "current")
 		p.gauge("clanmon_nixos_generation", newest, "which", "newest")
 		p.gauge("clanmon_nixos_kernel_current", 1-reboot)
-		p.gauge("clanmon_nixos_system_activated_timestamp_seconds", math.Round(m.booted+day*m.chance("activated")))
+		p.gauge("clanmon_nixos_system_activated_timestamp_seconds", math.Round(p.boot+day*m.chance("activated")))
 	} else {
 		p.gauge("clanmon_reboot_required", reboot)
 	}
@@ -314,6 +330,11 @@ func (m *Machine) units() []unit {
 
 func (p *page) systemd() {
 	m := p.m
+	p.gauge("clanmon_build_info", 1, "commit", "simulated", "role", "exporter", "version", "simulated")
+	p.gauge("clanmon_exporter_collector_success", map[bool]float64{false: 1}[m.has("no systemd")], "collector", "systemd")
+	if m.has("no systemd") {
+		return
+	}
 	units := m.units()
 	can := func(state string, u unit) bool {
 		return state == u.state || state == "active" || state == "failed" && (u.kind == "service" || u.kind == "mount" || u.kind == "socket" || u.kind == "timer")
@@ -327,9 +348,9 @@ func (p *page) systemd() {
 	}
 	// Most started with the machine, some later; one that failed did so lately.
 	since := func(u unit) float64 {
-		s := m.booted + 20*m.chance("since "+u.name)
+		s := p.boot + 20*m.chance("since "+u.name)
 		if m.chance("restarted "+u.name) < .2 {
-			s += (p.fixed() - m.booted) * m.chance("when "+u.name)
+			s += (p.fixed() - p.boot) * m.chance("when "+u.name)
 		}
 		return math.Round(s)
 	}
@@ -362,8 +383,8 @@ func (p *page) systemd() {
 	}
 	for _, u := range services {
 		n := math.Floor(3 * m.chance("restarts "+u.name) * m.chance("again"))
-		if m.has("unit crash-looping") && u.name == crashing {
-			n = math.Floor((p.now - m.booted) / 45)
+		if u.name == crashing {
+			n += math.Floor(m.had("unit crash-looping", p.now) / 45)
 		}
 		p.put("counter", "systemd_service_restart_total", n, "name", u.name)
 	}
@@ -384,19 +405,38 @@ func (p *page) systemd() {
 		p.gauge("systemd_unit_memory_bytes", math.Round(now*.7), "name", u.name, "type", u.kind, "kind", "anon")
 		p.gauge("systemd_unit_memory_bytes", math.Round(now), "name", u.name, "type", u.kind, "kind", "current")
 	}
+	type run struct{ last, next, overdue float64 }
+	runs := make(map[string]run)
 	for _, t := range timers {
 		every := day
 		if t == "systemd-tmpfiles-clean" || t == "logrotate" {
 			every = 3600
 		}
 		at := p.now - math.Mod(p.now+every*m.chance("timer "+t), every)
-		if t == "backup" && m.has("timer overdue") {
-			at = p.fixed() - 9*day
+		r := run{last: at, next: at + every}
+		if t == "backup" && m.has("timer overdue") { // for 11 days, with nothing that would start it
+			r.last = p.now - math.Mod(p.now, day) - 11*day
+			r.next, r.overdue = 0, p.now-r.last-2*day
 		}
-		p.gauge("systemd_timer_last_trigger_seconds", math.Round(at), "name", t+".timer")
+		runs[t] = r
 	}
-	p.gauge("clanmon_build_info", 1, "commit", "simulated", "role", "exporter", "version", "simulated")
-	p.gauge("clanmon_exporter_collector_success", 1, "collector", "units")
+	each := func(name string, value func(run) float64) {
+		for _, t := range timers {
+			p.gauge(name, math.Round(value(runs[t])), "name", t+".timer")
+		}
+	}
+	each("systemd_timer_last_trigger_seconds", func(r run) float64 { return r.last })
+	each("clanmon_systemd_timer_next_elapse_timestamp_seconds", func(r run) float64 { return r.next })
+	each("clanmon_systemd_timer_overdue_seconds", func(r run) float64 { return r.overdue })
+	for _, t := range timers {
+		result := "success"
+		for _, u := range units {
+			if u.name == t+".service" && u.state == "failed" {
+				result = "exit-code"
+			}
+		}
+		p.gauge("clanmon_systemd_timer_last_result", 1, "name", t+".timer", "unit", t+".service", "result", result)
+	}
 }
 
 // fixed is a time of this week that stays for the week.

@@ -37,8 +37,11 @@ type Machine struct {
 	Address      string // in 127.0.0.0/8
 	Tags         []string
 	Intermittent bool
-	// Wrong are its troubles, of Troubles.
+	// Wrong are its troubles, of Troubles, from the beginning on.
 	Wrong []string
+
+	mu      sync.Mutex
+	changed map[string]*change // troubles that Control changed
 
 	role   role
 	os     distribution
@@ -48,13 +51,23 @@ type Machine struct {
 	booted float64 // Unix seconds
 }
 
-// Troubles are what can be wrong with a machine, and how many of a thousand have
-// it. In a fleet of more than twice their number each is there at least once.
-var Troubles = []struct {
+// change is a trouble that came or went while the fleet was running.
+type change struct {
+	on      bool
+	since   float64 // Unix seconds
+	seconds float64 // how long it was on before
+}
+
+// Trouble is something that can be wrong with a machine.
+type Trouble struct {
 	Name      string
-	PerMille  int
+	PerMille  int  // of how many of a thousand
 	Unhealthy bool // its exporter does not answer
-}{
+}
+
+// Troubles are all that there are. In a fleet of 42 or more each is there at least
+// once, but for those that are rare.
+var Troubles = []Trouble{
 	{"down", 4, true},
 	{"flapping", 2, true}, // five minutes there, five minutes away
 	{"systemd exporter down", 2, true},
@@ -76,7 +89,14 @@ var Troubles = []struct {
 	{"reboot needed", 30, false},
 	{"busy", 40, false},
 	{"raid degraded", 1, false},
+	{"collector failing", 2, false},
+	{"textfile error", 2, false},
+	{"pool full", 1, false},
+	{"no systemd", 2, false}, // as in a container
 }
+
+// rare are troubles that most machines cannot have, and small fleets need not.
+var rare = []string{"raid degraded", "pool full"}
 
 type role struct {
 	name   string
@@ -136,20 +156,24 @@ func New(n int, seed uint64) (*Fleet, error) {
 		f.Machines = append(f.Machines, m)
 		f.byAddress[m.Address] = m
 	}
-	if n >= 2*len(Troubles) {
+	if n >= 2*spreadOver {
 		f.spread()
 	}
 	return f, nil
 }
 
+// spreadOver is how many troubles there were at first: a machine keeps what it has
+// when there are more.
+const spreadOver = 21
+
 // spread gives each trouble to a machine that has none, all over the fleet.
 func (f *Fleet) spread() {
 	for k, t := range Troubles {
-		if t.Name == "raid degraded" {
-			continue // most machines have none
+		if slices.Contains(rare, t.Name) {
+			continue
 		}
 		for i := range f.Machines {
-			m := f.Machines[(k*len(f.Machines)/len(Troubles)+i)%len(f.Machines)]
+			m := f.Machines[(k*len(f.Machines)/spreadOver+i)%len(f.Machines)]
 			if len(m.Wrong) == 0 && !m.Intermittent {
 				m.Wrong = []string{t.Name}
 				break
@@ -183,7 +207,73 @@ func newMachine(i int, seed uint64) *Machine {
 	return m
 }
 
-func (m *Machine) has(trouble string) bool { return slices.Contains(m.Wrong, trouble) }
+// has reports whether the machine has a trouble now.
+func (m *Machine) has(trouble string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.changed[trouble]; c != nil {
+		return c.on
+	}
+	return slices.Contains(m.Wrong, trouble)
+}
+
+// had is for how many seconds since its boot the machine has had a trouble, by
+// which counters go on where they were when one comes or goes.
+func (m *Machine) had(trouble string, now float64) float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.changed[trouble]
+	switch {
+	case c == nil && slices.Contains(m.Wrong, trouble):
+		return now - m.booted
+	case c == nil:
+		return 0
+	case c.on:
+		return c.seconds + now - c.since
+	}
+	return c.seconds
+}
+
+// bootTime is when the machine was booted last.
+func (m *Machine) bootTime() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.booted
+}
+
+// Control gives the machine a trouble, or takes it away; "rebooted" is none of
+// them, it lets all counters begin anew.
+func (m *Machine) Control(trouble string, on bool, at time.Time) error {
+	now := float64(at.UnixMilli()) / 1000
+	if trouble == "rebooted" {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.booted = now - 20
+		for _, c := range m.changed {
+			c.since, c.seconds = m.booted, 0
+		}
+		return nil
+	}
+	if !slices.ContainsFunc(Troubles, func(t Trouble) bool { return t.Name == trouble }) {
+		return fmt.Errorf("no trouble is called %q; there are: %s, and rebooted", trouble, strings.Join(troubleNames(), ", "))
+	}
+	seconds := m.had(trouble, now)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.changed == nil {
+		m.changed = make(map[string]*change)
+	}
+	m.changed[trouble] = &change{on: on, since: now, seconds: seconds}
+	return nil
+}
+
+func troubleNames() []string {
+	var all []string
+	for _, t := range Troubles {
+		all = append(all, t.Name)
+	}
+	return all
+}
 
 // away reports whether an exporter does not answer at this time.
 func (m *Machine) away(now time.Time, systemd bool) bool {
@@ -254,8 +344,15 @@ func (f *Fleet) Serve(ctx context.Context, port int) error {
 }
 
 // Handler answers /metrics for the machine whose address the client called.
+// At any address it answers /ctl too: what is wrong with which machine, and with
+// m=MACHINE and w=TROUBLE it gives the machine that trouble, or with off=1 takes it
+// away.
 func (f *Fleet) Handler(systemd bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ctl" {
+			f.control(w, r)
+			return
+		}
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 		host, _, err := net.SplitHostPort(fmt.Sprint(local))
 		m := f.byAddress[host]
@@ -273,10 +370,37 @@ func (f *Fleet) Handler(systemd bool) http.Handler {
 	})
 }
 
+func (f *Fleet) control(w http.ResponseWriter, r *http.Request) {
+	name, trouble := r.FormValue("m"), r.FormValue("w")
+	if name != "" || trouble != "" {
+		i := slices.IndexFunc(f.Machines, func(m *Machine) bool { return m.Name == name })
+		if i < 0 {
+			http.Error(w, fmt.Sprintf("no machine is called %q", name), http.StatusNotFound)
+			return
+		}
+		if err := f.Machines[i].Control(trouble, r.FormValue("off") == "", time.Now()); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	for _, m := range f.Machines {
+		var wrong []string
+		for _, t := range Troubles {
+			if m.has(t.Name) {
+				wrong = append(wrong, t.Name)
+			}
+		}
+		if len(wrong) > 0 {
+			fmt.Fprintf(w, "%s %s: %s\n", m.Name, m.Address, strings.Join(wrong, ", "))
+		}
+	}
+}
+
 // page is an exposition that is being written.
 type page struct {
 	m    *Machine
 	now  float64 // Unix seconds
+	boot float64 // when the machine was booted
 	out  []byte
 	last string // metric whose type has been said
 }
@@ -316,9 +440,9 @@ func (p *page) total(rate float64, what string) float64 {
 	phase := 2 * math.Pi * p.m.chance(what)
 	swing := func(period, height float64) float64 {
 		at := func(t float64) float64 { return -height * period / (2 * math.Pi) * math.Cos(2*math.Pi*t/period+phase) }
-		return at(p.now) - at(p.m.booted)
+		return at(p.now) - at(p.boot)
 	}
-	return rate * (p.now - p.m.booted + swing(day, .3) + swing(3000, .15) + swing(170, .05))
+	return rate * (p.now - p.boot + swing(day, .3) + swing(3000, .15) + swing(170, .05))
 }
 
 // around swings between usual·(1±height), with a period of hours and a jitter.
