@@ -32,6 +32,7 @@ import (
 type sim struct {
 	t      testing.TB
 	db     *tsdb.DB
+	engine *promql.Engine
 	ruler  *Ruler
 	groups []*rules.Group
 	series []*simSeries
@@ -72,6 +73,7 @@ func newSim(t testing.TB, o ShippedOptions) *sim {
 		Logger: promslog.NewNopLogger(), MaxSamples: 5e7, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
 		EnableNegativeOffset: true, EnableAtModifier: true, NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() },
 	})
+	s.engine = engine
 	p := parser.NewParser(parser.Options{})
 	s.ruler = New(rules.ManagerOptions{
 		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: p, NameValidationScheme: model.UTF8Validation,
