@@ -34,12 +34,14 @@ export class Browser {
   check(right, text) { if (!right) this.problem(text); }
 
   // open opens a path in a profile of its own and waits until it has settled.
-  async open(path, { size = WIDE, dark = false, context = {}, settled = true } = {}) {
+  // Its clock is ahead of ours by as many seconds as clock says.
+  async open(path, { size = WIDE, dark = false, context = {}, settled = true, clock = 0 } = {}) {
     const profile = await this.chromium.newContext({
       viewport: size, colorScheme: dark ? 'dark' : 'light', reducedMotion: 'reduce', locale: 'en-GB', timezoneId: 'Europe/Berlin',
       hasTouch: size === PHONE, isMobile: size === PHONE, ...context,
     });
     profile.setDefaultTimeout(PATIENCE);
+    if (clock) await profile.clock.setSystemTime(Date.now() + clock * 1000);
     const page = new Page(this, await profile.newPage(), `${path} at ${size.width}`);
     this.last = page;
     await page.goto(path, settled);
@@ -152,11 +154,12 @@ export class Page {
     this.check(!wide, `is too wide: ${wide}`);
   }
 
-  // accessible asks axe-core; what it calls serious or critical is a problem.
+  // accessible asks axe-core; what it calls serious or critical is a problem, and
+  // headings that skip a level are one too.
   async accessible(theme = '') {
     await this.p.evaluate(axe);
-    const found = await this.p.evaluate(async () => (await window.axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] })).violations
-      .filter((v) => v.impact === 'serious' || v.impact === 'critical')
+    const found = await this.p.evaluate(async () => (await window.axe.run(document, { resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })).violations
+      .filter((v) => v.impact === 'serious' || v.impact === 'critical' || v.id === 'heading-order')
       .map((v) => `${v.id} (${v.impact}): ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.html.slice(0, 160)} ${n.any.map((a) => a.message).join('; ').slice(0, 160)}`).join(' | ')}`));
     for (const f of found) this.problem(`${theme} axe: ${f}`);
   }

@@ -141,7 +141,7 @@ func TestPages(t *testing.T) {
 	t.Parallel()
 	s := house(t)
 	// The last one changes what the others see.
-	for _, scenario := range []string{"every", "keyboard", "links", "hostile", "rebinding", "trace", "pages"} {
+	for _, scenario := range []string{"every", "keyboard", "links", "hostile", "rebinding", "trace", "silences", "pages"} {
 		t.Run(scenario, func(t *testing.T) {
 			o := options{"pages": pages, "links": []string{"/?show=warning&q=o", "/targets?health=down", "/query?g0.expr=demo&g0.tab=1", "/m/box", "/services", "/alerts", "/rules"}}
 			if scenario == "rebinding" {
@@ -200,6 +200,23 @@ func TestUnderAPathPrefix(t *testing.T) {
 		return err
 	})
 	play(t, s.URL, "prefix", nil)
+}
+
+// Two machines of which nothing is known, once with the built-in rules and once with
+// a configuration file, which switches them off.
+func TestNothingIsGreenWhereNobodyLooked(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]harness.ServerOptions{
+		"rules":    {Args: []string{"--discovery.static=node=alpha@" + harness.Address(t) + ",beta@" + harness.Address(t)}},
+		"no rules": {Config: fmt.Sprintf("scrape_configs: [{job_name: node, static_configs: [{targets: [%q]}]}]\n", harness.Address(t))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := harness.StartServer(t, o)
+			s.WaitValue(`count(up == 0)`, map[string]float64{"rules": 2, "no rules": 1}[name])
+			play(t, s.URL, "unknown", options{"rules": name == "rules"})
+		})
+	}
 }
 
 func TestAgentPages(t *testing.T) {

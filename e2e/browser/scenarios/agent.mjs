@@ -1,11 +1,16 @@
-// Agent mode has targets and a status, and nothing that needs queries.
+// Agent mode has targets and a status, and says at the pages of a server what it is.
 export default async function agent(browser) {
   for (const path of ['/', '/agent', '/targets', '/status', '/config', '/flags', '/service-discovery']) {
     const page = await browser.open(path);
-    await page.dontSee(/Alerts|Services|Explore/);
+    await page.dontSee(/Alerts|Services|Explore|Retention/);
     if (path === '/targets') await page.see('1 target in 1 job');
     await page.fits();
     await page.accessible();
+    await page.close();
+  }
+  for (const path of ['/alerts', '/m/alpha', '/explore', '/graph?g0.expr=up', '/services', '/rules', '/silences']) {
+    const page = await browser.open(path);
+    await page.see('This is an agent');
     await page.close();
   }
 }

@@ -36,7 +36,15 @@ export default async function pages(browser, { base }) {
   await page.p.locator('nav.tabs a', { hasText: 'Silenced' }).click();
   await page.see('KnownTrouble', 'by ada');
   await page.p.locator('nav.tabs a', { hasText: 'Pending' }).click();
-  await page.see('NotYet', 'This is pending');
+  await page.see('NotYet', 'This is pending', /fires in (1 h|\d+ min)/);
+
+  // An alert younger than a step of the range is in its history, with a bar.
+  await page.goto('/alerts?tab=history&range=7d');
+  const young = page.p.locator('main tr', { hasText: 'Hostile' });
+  await young.waitFor();
+  page.check(await young.locator('.timeline .strip span').count() > 0, 'the bar of a young alert is empty');
+  page.check(!/\b0 s\b/.test(await young.innerText()), `a young alert fired for no time: ${await young.innerText()}`);
+  await page.dontSee('Watchdog', 'MachineNew');
 
   // Silencing, from the alert to the server and back.
   await page.goto('/alerts?q=Hostile');
@@ -74,6 +82,15 @@ export default async function pages(browser, { base }) {
   await wrong.close();
   await page.goto('/query?g0.expr=nothing_of_this_name&g0.tab=1');
   await page.see(/no (series|result|data)|nothing|empty/i);
+
+  // A link to a unit of any type shows it.
+  await page.goto('/services?view=units&q=t-tick.timer');
+  await page.see(/t-tick\.timer [01] of 1/);
+  await page.goto('/services?view=units&unit=t-tick.timer&on=box');
+  await page.see('Last run', /systemctl list-timers/);
+  await page.goto('/rules?q=Watchdog');
+  await page.see('Internal');
+  await page.dontSee(/\b1 firing\b/);
 
   await page.goto('/targets');
   await page.see(/5 targets in 3 jobs, 1 down/);

@@ -1,7 +1,8 @@
 // Remote write as the pages show it: the table of Status, and what is wrong with it.
 import { remoteWrite } from '../api/clanmon';
 import { format, ago } from '../lib/format';
-import { late, troubles, type RemoteWrite } from '../lib/remoteWrite';
+import { failing, troubles, type RemoteWrite } from '../lib/remoteWrite';
+import { second } from '../state/clock';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
 import { href } from '../state/location';
@@ -17,7 +18,7 @@ export function RemoteWriteTrouble() {
   if (!all.data) return null;
   return (
     <>
-      {troubles(all.data, agent).map((t) => (
+      {troubles(all.data, agent, second.value).map((t) => (
         <p class="note crit" role="alert" key={t}>
           {t} <a href={href('/status')}>Status</a>
         </p>
@@ -29,9 +30,9 @@ export function RemoteWriteTrouble() {
 const seconds = (t: string | undefined) => (t ? Date.parse(t) / 1000 : undefined);
 
 function State({ r }: { r: RemoteWrite }) {
-  if (r.failing) return <Status level="crit">fails</Status>;
-  if (late(r)) return <Status level="warn">late</Status>;
-  return r.sent ? (
+  if (failing(r, second.value)) return <Status level="crit">fails</Status>;
+  if (r.state === 'behind') return <Status level="crit">behind</Status>;
+  return r.state !== 'idle' ? (
     <Status level="ok">OK</Status>
   ) : (
     <Status level="off" icon="wait">
@@ -50,7 +51,7 @@ export function RemoteWritePanel() {
       <Table<RemoteWrite>
         label="Remote write"
         rows={all.data}
-        rowKey={(r) => `${r.name ?? ''} ${r.url}`}
+        rowKey={(r) => r.name}
         listKeys={false}
         columns={[
           { id: 'state', title: 'State', width: '130px', cell: (r) => <State r={r} /> },
@@ -60,9 +61,9 @@ export function RemoteWritePanel() {
             cell: (r) => (
               <>
                 <code class="wrap">{r.url}</code>
-                {r.failing && r.lastError && (
-                  <p class="status crit wrap" title={r.lastErrorAt}>
-                    {r.lastError}
+                {r.lastError && (
+                  <p class="dim wrap">
+                    last error <Ago time={seconds(r.lastErrorAt)} suffix=" ago" />: {r.lastError}
                   </p>
                 )}
               </>
@@ -87,15 +88,16 @@ export function RemoteWritePanel() {
             id: 'behind',
             title: 'Behind by',
             num: true,
-            cell: (r) => (r.behind === undefined ? '–' : <span class="nowrap">{ago(r.behind)}</span>),
+            cell: (r) => <span class="nowrap">{ago(r.behindSeconds)}</span>,
           },
           {
-            id: 'success',
-            title: 'Last success',
+            id: 'newest',
+            title: 'Newest sample sent',
+            head: 'Newest sent',
             num: true,
             cell: (r) => (
               <span class="nowrap">
-                <Ago time={seconds(r.lastSuccess)} suffix=" ago" />
+                <Ago time={seconds(r.lastSent)} suffix=" ago" />
               </span>
             ),
           },

@@ -142,7 +142,7 @@ export function Table<R>(p: TableProps<R>) {
   const headOf = (group: string, count: number) => p.groupHead?.(group, count) ?? group;
   if (cards) {
     return (
-      <div class="cards" role="list" aria-label={p.label} ref={body as never}>
+      <div class="cards" role="list" aria-label={p.label} ref={body as never} tabIndex={p.pagewide ? undefined : 0}>
         {before > 0 && <div style={{ height: `${before}px` }} />}
         {shown.map((i) => {
           if (i.group !== undefined)

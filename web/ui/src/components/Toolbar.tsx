@@ -1,6 +1,6 @@
 // The tools that all pages share: search, tag, range, refresh, time zone, theme.
 import { useEffect, useState } from 'preact/hooks';
-import { RANGES, date, dateTime, parseDateTime, parseDuration } from '../lib/time';
+import { RANGES, date, dateTime, parseDateTime, parseDuration, zoneOf } from '../lib/time';
 import { frozen, range, refresh, setAbsolute, setRelative, shift, tick, zoomOut } from '../state/clock';
 import { href, hereWith, location, setParams } from '../state/location';
 import { INTERVALS, interval, isUTC, theme, zone } from '../state/prefs';
@@ -129,7 +129,7 @@ function RangeMenu() {
   const utc = isUTC();
   const label = r.relative
     ? `Last ${r.relative}`
-    : `${dateTime(r.from, utc)} – ${date(r.from, utc) === date(r.to, utc) ? dateTime(r.to, utc).slice(11) : dateTime(r.to, utc)}`;
+    : `${dateTime(r.from, utc)}${zoneOf(r.from, r, utc)} – ${date(r.from, utc) === date(r.to, utc) ? dateTime(r.to, utc).slice(11) : dateTime(r.to, utc)}${zoneOf(r.to, r, utc)}`;
   return (
     <Menu icon="clock" label={label} title="Time range (t)">
       {(close) => <RangeForm close={close} />}

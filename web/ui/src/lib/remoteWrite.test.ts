@@ -1,24 +1,39 @@
 import { expect, test } from 'vitest';
-import { troubles } from './remoteWrite';
+import { troubles, type RemoteWrite } from './remoteWrite';
 
-const good = { url: 'http://mon/api/v1/write', sent: 100, pending: 3, behind: 2, failing: false };
+const now = Date.parse('2026-11-28T12:00:00Z') / 1000;
+const at = (s: number) => new Date((now - s) * 1000).toISOString();
+const good: RemoteWrite = {
+  name: 'mon',
+  url: 'http://mon/api/v1/write',
+  state: 'ok',
+  sent: 100,
+  pending: 3,
+  failed: 0,
+  retried: 0,
+  behindSeconds: 2,
+  lastSent: at(5),
+};
 
 test('a receiver that takes samples is no trouble', () => {
-  expect(troubles([good], true)).toEqual([]);
-  expect(troubles([], false)).toEqual([]);
+  expect(troubles([good], true, now)).toEqual([]);
+  expect(troubles([{ ...good, lastError: 'timeout', lastErrorAt: at(600) }], true, now)).toEqual([]);
+  expect(troubles([], false, now)).toEqual([]);
 });
 
 test('an agent without a receiver says so', () => {
-  expect(troubles([], true)).toEqual(['No remote_write is configured: the samples of this agent are sent nowhere.']);
+  expect(troubles([], true, now)).toEqual([
+    'No remote_write is configured: the samples of this agent are sent nowhere.',
+  ]);
 });
 
 test('what is not sent is said with the reason', () => {
-  expect(
-    troubles([good, { ...good, failing: true, lastError: 'connection refused', pending: 83600, behind: 720 }], true),
-  ).toEqual([
+  const { lastSent: _, ...never } = good;
+  const bad = { ...never, lastError: 'connection refused', lastErrorAt: at(20), pending: 83600, behindSeconds: 720 };
+  expect(troubles([good, bad], true, now)).toEqual([
     'Remote write to http://mon/api/v1/write fails: connection refused (83,600 samples pending, behind by 12 min)',
   ]);
-  expect(troubles([{ ...good, pending: 0, behind: 900 }], false)).toEqual([
+  expect(troubles([{ ...good, state: 'behind', pending: 0, behindSeconds: 900 }], false, now)).toEqual([
     'Remote write to http://mon/api/v1/write is behind by 15 min',
   ]);
 });

@@ -1,39 +1,42 @@
 // Remote write, which is all that an agent does with its samples.
 import { ago, format } from './format';
 
-// Mirrors /api/clanmon/v1/remote-write.
+// Mirrors /api/clanmon/v1/remote-write. Samples are counted since the server started.
 export interface RemoteWrite {
-  name?: string;
+  name: string;
   url: string; // without credentials
-  sent?: number; // samples since the start
-  pending?: number;
-  failed?: number; // given up
-  retried?: number;
-  behind?: number; // seconds between the newest sample and the newest one sent
+  state: 'ok' | 'behind' | 'idle' | string; // idle: there was nothing to send yet
+  sent: number;
+  pending: number;
+  failed: number; // given up
+  retried: number;
+  behindSeconds: number; // how much older the newest sample sent is than the newest one
+  lastSent?: string; // the time of that sample
   lastError?: string;
   lastErrorAt?: string;
-  lastSuccess?: string;
-  failing?: boolean; // the last attempt failed
 }
 
-// Behind by more than this, samples are not on their way any more but waiting.
-const LATE = 300;
+const at = (t: string | undefined) => (t ? Date.parse(t) / 1000 : 0);
 
-export const late = (r: RemoteWrite): boolean => (r.behind ?? 0) > LATE;
+// failing: what went wrong last is fresh, and nothing newer was sent. The server hears
+// of errors once a minute.
+export const failing = (r: RemoteWrite, now: number): boolean =>
+  !!r.lastErrorAt && now - at(r.lastErrorAt) < 180 && at(r.lastErrorAt) > at(r.lastSent);
 
 // troubleOf says what is wrong with one receiver, '' where nothing is.
-export function troubleOf(r: RemoteWrite): string {
-  const behind = r.behind !== undefined && r.behind >= 1 ? `behind by ${ago(r.behind)}` : '';
+export function troubleOf(r: RemoteWrite, now: number): string {
+  const behind = r.behindSeconds >= 1 ? `behind by ${ago(r.behindSeconds)}` : '';
   const waiting = r.pending ? `${format(r.pending, 'count')} samples pending` : '';
   const more = [waiting, behind].filter(Boolean).join(', ');
-  if (r.failing) return `Remote write to ${r.url} fails${r.lastError ? `: ${r.lastError}` : ''}${more && ` (${more})`}`;
-  if (late(r)) return `Remote write to ${r.url} is ${behind}${waiting && ` (${waiting})`}`;
+  if (failing(r, now)) return `Remote write to ${r.url} fails: ${r.lastError}${more && ` (${more})`}`;
+  if (r.state === 'behind')
+    return `Remote write to ${r.url} is ${behind || 'behind'}${waiting && ` (${waiting})`}${r.lastError ? `: ${r.lastError}` : ''}`;
   return '';
 }
 
 // troubles is what is wrong with all of them; an agent without a receiver keeps
 // everything to itself.
-export function troubles(all: RemoteWrite[], agent: boolean): string[] {
+export function troubles(all: RemoteWrite[], agent: boolean, now: number): string[] {
   if (agent && !all.length) return ['No remote_write is configured: the samples of this agent are sent nowhere.'];
-  return all.map(troubleOf).filter(Boolean);
+  return all.map((r) => troubleOf(r, now)).filter(Boolean);
 }

@@ -1,3 +1,6 @@
+// Node's, for the time zone of a test.
+declare const process: { env: Record<string, string | undefined> };
+
 import { expect, test } from 'vitest';
 import {
   aligned,
@@ -9,6 +12,8 @@ import {
   shifted,
   stepFor,
   wider,
+  zoneName,
+  zoneOf,
 } from './time';
 
 test('durations are read and written as Prometheus has them', () => {
@@ -57,4 +62,20 @@ test('ranges move, but not into the future', () => {
   expect(wider(hour, now)).toMatchObject({ relative: '2h' });
   expect(wider({ from: now - 12 * 3600, to: now, relative: '12h' }, now)).toMatchObject({ relative: '24h' });
   expect(wider({ from: now - 3600, to: now - 600 }, now)).toEqual({ from: now - 6000, to: now });
+});
+
+test('a range over the end of summer time names the zone of both ends', () => {
+  const zone = process.env.TZ;
+  process.env.TZ = 'America/New_York';
+  try {
+    const [from, to] = [Date.UTC(2026, 10, 1, 3) / 1000, Date.UTC(2026, 10, 1, 9) / 1000];
+    expect([from, to].map((t) => zoneOf(t, { from, to }, false))).toEqual([' EDT', ' EST']);
+    expect(zoneOf(from, { from, to }, true)).toBe('');
+    expect(zoneOf(to, { from: to, to: to + 3600 }, false)).toBe('');
+    process.env.TZ = 'Europe/Berlin';
+    expect(zoneName(Date.UTC(2026, 6, 1) / 1000)).toBe('CEST');
+  } finally {
+    if (zone === undefined) delete process.env.TZ;
+    else process.env.TZ = zone;
+  }
 });

@@ -1,0 +1,14 @@
+// Where nobody looked nothing is green: no rules, no units, nothing that responds.
+export default async function unknown(browser, { rules }) {
+  const page = await browser.open('/alerts');
+  if (rules) await page.see('Nothing is firing');
+  else await page.see('No alerting rules are loaded', '--rules.builtin=on');
+  page.check(await page.p.locator('main .status.ok', { hasText: 'Nothing is firing' }).count() === 0, 'says in green that nothing fires');
+  await page.goto('/services');
+  if (rules) await page.see(/Units of 0 of \d machines are known/, /alpha, beta: down/);
+  await page.dontSee('No failed, crash-looping or stuck units');
+  page.check(await page.p.locator('main .status.ok').count() === 0, 'something of Services is green');
+  await page.goto('/status');
+  await page.see('Commit date');
+  await page.dontSee(/Discovery, last hour not known/);
+}
