@@ -208,7 +208,7 @@ func TestNothingIsGreenWhereNobodyLooked(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]harness.ServerOptions{
 		"rules":    {Args: []string{"--discovery.static=node=alpha@" + harness.Address(t) + ",beta@" + harness.Address(t)}},
-		"no rules": {Config: fmt.Sprintf("scrape_configs: [{job_name: node, static_configs: [{targets: [%q]}]}]\n", harness.Address(t))},
+		"no rules": {Config: fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_configs: [{job_name: node, static_configs: [{targets: [%q]}]}]\n", harness.Address(t))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

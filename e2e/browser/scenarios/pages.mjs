@@ -84,10 +84,10 @@ export default async function pages(browser, { base }) {
   await page.see(/no (series|result|data)|nothing|empty/i);
 
   // A link to a unit of any type shows it.
-  await page.goto('/services?view=units&q=t-tick.timer');
-  await page.see(/t-tick\.timer [01] of 1/);
-  await page.goto('/services?view=units&unit=t-tick.timer&on=box');
-  await page.see('Last run', /systemctl list-timers/);
+  await page.goto('/services?view=units&q=systemd-tmpfiles-clean.timer');
+  await page.see(/systemd-tmpfiles-clean\.timer 1 of 1/);
+  await page.goto('/services?view=units&unit=systemd-tmpfiles-clean.timer&on=box');
+  await page.see('Last run', 'Next run', /systemctl list-timers/);
   await page.goto('/rules?q=Watchdog');
   await page.see('Internal');
   await page.dontSee(/\b1 firing\b/);
