@@ -59,9 +59,9 @@ func newExporterCommand(e env) command {
 	a.Flag("list-collectors", "Print the collectors and the words for them.").BoolVar(&c.listCollectors)
 	a.Flag("web.listen-address", "Address of the first kind: HOST:PORT, unix:PATH or vsock://:PORT. Repeatable.").PlaceHolder(":9100").StringsVar(&c.listen)
 	for _, k := range exporter.Kinds() {
-		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", fmt.Sprintf("Address of the kind %s. Repeatable. Without it port %d of the hosts of the first kind.", k.Name, k.Port)).PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
+		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", fmt.Sprintf("Address of the kind %s. Repeatable. Default: port %d on the hosts of the first kind.", k.Name, k.Port)).PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
 	}
-	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes, each to the kind that its FileDescriptorName= says.").BoolVar(&o.SystemdSocket)
+	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes, each for the kind that its FileDescriptorName= names.").BoolVar(&o.SystemdSocket)
 	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit; for all kinds.").Default("").StringVar(&o.WebConfigFile)
 	a.Flag("web.telemetry-path", "Path of the metrics.").PlaceHolder("/metrics").StringVar(&o.TelemetryPath)
 	a.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (promhttp_*, process_*, go_*).").BoolVar(&o.DisableExporterMetrics)

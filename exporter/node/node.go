@@ -139,7 +139,9 @@ func Filter(names []string) error {
 // others are safe for concurrent use, as upstream needs for concurrent scrapes.
 var alone = map[string]*sync.Mutex{
 	"meminfo_numa": new(sync.Mutex), // writes to a map
+	"os":           new(sync.Mutex), // keeps what it reads in itself
 	"perf":         new(sync.Mutex), // shares file descriptors
+	"zoneinfo":     new(sync.Mutex), // writes to a map
 }
 
 // adapter makes one of upstream's collectors ours. Upstream's knows no context:
