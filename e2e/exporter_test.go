@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,4 +103,33 @@ func TestExporterOpensNoMoreThanWasAskedFor(t *testing.T) {
 	require.Equal(t, 2, code)
 	require.Contains(t, output, "REDIS_EXPORTER_BASIC_AUTH_PASSWORD is not supported: use basic_auth_users in the file of --web.config.file")
 	require.NotContains(t, output, "s3cret")
+}
+
+// A network device whose name is not valid UTF-8 costs only itself.
+func TestADeviceWithAnUncleanName(t *testing.T) {
+	t.Parallel()
+	h := harness.NewHost(t, "")
+	ip := func(args ...string) {
+		t.Helper()
+		code, output := harness.Run(t, harness.Command{Path: harness.Tool(t, "ip", "iproute2"), Args: append([]string{"-n", h.Namespace}, args...)})
+		require.Zero(t, code, output)
+	}
+	ip("link", "add", "caf\xe9", "type", "veth", "peer", "name", "clean0")
+	ip("addr", "add", "10.9.9.1/24", "dev", "caf\xe9")
+	ip("link", "set", "caf\xe9", "up")
+	ip("link", "set", "clean0", "up")
+	ip("neigh", "add", "10.9.9.2", "lladdr", "00:11:22:33:44:55", "dev", "caf\xe9")
+	p := harness.Start(t, h.Command(t, harness.Command{Args: []string{"exporter", "--exporter=node", "--web.listen-address=127.0.0.1:9100", "--collector.ethtool", "--collector.qdisc"}}))
+	p.WaitLog("Exporter is ready")
+	r, err := h.Client().Get("http://127.0.0.1:9100/metrics")
+	require.NoError(t, err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	for _, c := range []string{"netdev", "netclass", "arp", "qdisc"} {
+		require.Contains(t, string(body), fmt.Sprintf("node_scrape_collector_success{collector=%q} 1", c))
+	}
+	require.Contains(t, string(body), `node_network_receive_bytes_total{device="clean0"}`)
+	require.Contains(t, string(body), `node_network_up{device="clean0"}`)
+	require.NotContains(t, p.Log(), "panic")
 }

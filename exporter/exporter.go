@@ -180,7 +180,7 @@ func prepare(o Options) (*Exporter, error) {
 			args = append(args, a)
 		}
 	}
-	return e, flagbound.Parse(args)
+	return e, flagbound.Parse(node.LeaveOutUnclean(args))
 }
 
 func build(o Options) (*Exporter, error) {

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -132,6 +133,34 @@ func Filter(names []string) error {
 	}
 	_, err := upstream.NewNodeCollector(slog.New(slog.DiscardHandler), names...)
 	return err
+}
+
+// unclean is what the bytes of a name that is not valid UTF-8 are to package regexp.
+const unclean = `\x{FFFD}`
+
+// LeaveOutUnclean makes the collectors of network devices leave out those whose names
+// are not valid UTF-8, over which upstream panics: it adds them to the flags that
+// exclude devices. Where a flag says which to include, that one counts alone.
+func LeaveOutUnclean(args []string) []string {
+	args = slices.Clone(args)
+	for _, prefix := range []string{"netdev.device-", "arp.device-", "ethtool.device-", "qdisc.device-", "netclass.ignored-"} {
+		prefix = "--collector." + prefix
+		exclude := prefix + "exclude="
+		if strings.HasSuffix(prefix, ".ignored-") {
+			exclude = prefix + "devices="
+		}
+		i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, exclude) && a != exclude })
+		switch {
+		case i >= 0:
+			args[i] = exclude + "(?:" + strings.TrimPrefix(args[i], exclude) + ")|" + unclean
+		case slices.ContainsFunc(args, func(a string) bool {
+			return strings.HasPrefix(strings.Replace(a, ".qdisk.", ".qdisc.", 1), prefix) // with another filter
+		}):
+		default:
+			args = append(args, exclude+unclean)
+		}
+	}
+	return args
 }
 
 // alone are the collectors that cannot run twice at the same time, each with what

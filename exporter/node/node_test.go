@@ -266,3 +266,15 @@ func TestWordsAndNamesDoNotCollide(t *testing.T) {
 		}
 	}
 }
+
+func TestDevicesWithUncleanNamesAreLeftOut(t *testing.T) {
+	require.Equal(t, []string{
+		"--collector.netclass.ignored-devices=(?:^lo$|x)|\\x{FFFD}", "--collector.arp.device-include=eth.*", "--collector.netdev.device-blacklist=lo", "--collector.qdisk.device-exclude=lo",
+		"--collector.ethtool.device-exclude=\\x{FFFD}",
+	}, LeaveOutUnclean([]string{
+		"--collector.netclass.ignored-devices=^lo$|x", "--collector.arp.device-include=eth.*", "--collector.netdev.device-blacklist=lo", "--collector.qdisk.device-exclude=lo",
+	}))
+	for name, want := range map[string]bool{"e\xff1": true, "eth0": false, "caf\xc3\xa9": false, "docker0": true} {
+		require.Equal(t, want, regexp.MustCompile("(?:^docker)|"+unclean).MatchString(name), "%q", name)
+	}
+}
