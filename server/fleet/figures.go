@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 )
@@ -36,12 +35,21 @@ const (
 	canFail    = "service|mount|automount|swap|timer|socket|path|scope"
 )
 
+// covered is the part of the five minutes of a rate that samples cover, measured by
+// the CPU's time, which always passes: a rate over a window that is partly filled
+// is too small by it.
+const covered = "covered"
+
+// partly are the figures that have to be divided by what is covered.
+var partly = []string{"memoryStalled", "ioStalled", "receive", "transmit"}
+
 // raw are the same figures from the series themselves, for machines that no
 // recording rule sees; %[1]s is what selects them.
 var raw = []struct{ figure, expr string }{
 	{"cpu", `sum by (machine, instance) (rate(node_cpu_seconds_total{%[1]s,mode!~"idle|iowait|steal"}[5m])) / sum by (machine, instance) (rate(node_cpu_seconds_total{%[1]s}[5m]))`},
+	{covered, `sum by (machine, instance) (rate(node_cpu_seconds_total{%[1]s}[5m])) / count by (machine, instance) (node_cpu_seconds_total{%[1]s,mode="idle"})`},
 	{"memory", `1 - max by (machine, instance) ((node_memory_MemAvailable_bytes{%[1]s} + (node_zfs_arc_size{%[1]s} - node_zfs_arc_c_min{%[1]s} > 0) or node_memory_MemAvailable_bytes{%[1]s}) / node_memory_MemTotal_bytes{%[1]s})`},
-	{"filesystem", `1 - min by (machine, instance) (node_filesystem_avail_bytes{%[1]s,fstype!~"` + virtualFS + `"} / (node_filesystem_size_bytes{%[1]s,fstype!~"` + virtualFS + `"} > 0))`},
+	{"filesystem", `1 - min by (machine, instance) (node_filesystem_avail_bytes{%[1]s,fstype!~"` + virtualFS + `"} / (node_filesystem_size_bytes{%[1]s,fstype!~"` + virtualFS + `"} > 0) unless node_filesystem_readonly{%[1]s} == 1)`},
 	{"memoryStalled", `max by (machine, instance) (rate(node_pressure_memory_stalled_seconds_total{%[1]s}[5m]))`},
 	{"ioStalled", `max by (machine, instance) (rate(node_pressure_io_stalled_seconds_total{%[1]s}[5m]))`},
 	{"receive", `sum by (machine, instance) (rate(node_network_receive_bytes_total{%[1]s,device!~"` + virtualNet + `"}[5m]))`},
@@ -111,46 +119,87 @@ func (f *Fleet) figuresAt(ctx context.Context, t time.Time, all map[string]*subj
 	for _, s := range vector {
 		add(find.machine(s.Metric), records[s.Metric.Get(labels.MetricName)], s.F)
 	}
-	// What no record is about: machines without the label, servers without the
-	// built-in rules, and a machine's first minute.
-	var machines, instances []string
-	for name, s := range all {
-		_, cpu := found[name]["cpu"]
-		_, memory := found[name]["memory"]
-		switch {
-		case cpu && memory:
-		case s.labelled:
-			machines = append(machines, name)
-		default:
-			instances = append(instances, s.instances...)
-		}
-	}
-	for _, selector := range []string{selectAll(contract.MachineLabel, machines), selectAll("instance", instances)} {
-		if selector == "" {
-			continue
-		}
-		for _, r := range raw {
-			var vector promql.Vector
+	missing := f.missing(t, found, all)
+	for _, r := range raw {
+		for _, selector := range selectors(all, missing(r.figure)) {
 			if vector, err = f.opts.Query(ctx, fmt.Sprintf(r.expr, selector), t); err != nil {
 				return found, err
 			}
 			for _, s := range vector {
-				name := find.machine(s.Metric)
-				if _, ok := found[name][r.figure]; !ok || r.figure != "unitsFailed" {
-					add(name, r.figure, s.F)
-				}
+				add(find.machine(s.Metric), r.figure, s.F)
+			}
+		}
+	}
+	for name, g := range found {
+		part, ok := g[covered]
+		delete(g, covered)
+		for _, figure := range partly {
+			if v, is := g[figure]; ok && is && part > 0 && part < 1 && slices.Contains(missing(figure), name) {
+				g[figure] = v / part
 			}
 		}
 	}
 	return found, nil
 }
 
-func selectAll(label string, values []string) string {
-	if len(values) == 0 {
-		return ""
+// missing tells of which machines no record says a figure: those without the label,
+// all where the built-in rules are off, and any in the first minutes of the server.
+// Later on a figure that is missing is one that the machine does not have, but for
+// those that every machine has.
+func (f *Fleet) missing(t time.Time, records map[string]figures, all map[string]*subject) func(figure string) []string {
+	var bare []string // no record at all
+	for name := range all {
+		if g := records[name]; !g.has("cpu") && !g.has("memory") {
+			bare = append(bare, name)
+		}
 	}
-	slices.Sort(values)
-	return oneOf(label, slices.Compact(values))
+	lacking := make(map[string][]string)
+	young := t.Sub(f.born) < firstMinutes
+	for _, r := range raw {
+		lacking[r.figure] = bare
+		if r.figure != "filesystem" && !young || r.figure == covered {
+			continue
+		}
+		var names []string
+		for name := range all {
+			if !records[name].has(r.figure) {
+				names = append(names, name)
+			}
+		}
+		lacking[r.figure] = names
+	}
+	for _, figure := range partly {
+		if young { // their records wait for another
+			lacking[covered] = append(slices.Clone(lacking[covered]), lacking[figure]...)
+		}
+	}
+	return func(figure string) []string { return lacking[figure] }
+}
+
+// firstMinutes is how long after the start the recording rules may still be without
+// a value.
+const firstMinutes = 5 * time.Minute
+
+func (g figures) has(name string) bool { _, ok := g[name]; return ok }
+
+// selectors select the series of machines, those with the label and the others.
+func selectors(all map[string]*subject, names []string) []string {
+	var labelled, instances []string
+	for _, name := range names {
+		if s := all[name]; s.labelled {
+			labelled = append(labelled, name)
+		} else {
+			instances = append(instances, s.instances...)
+		}
+	}
+	var list []string
+	for label, values := range map[string][]string{contract.MachineLabel: labelled, "instance": instances} {
+		if len(values) > 0 {
+			slices.Sort(values)
+			list = append(list, oneOf(label, slices.Compact(values)))
+		}
+	}
+	return list
 }
 
 // Facts are what is known of a machine's system, as of At.
