@@ -91,7 +91,6 @@ func TestTagsOfLabels(t *testing.T) {
 
 func emptyFleet(o Options) *Fleet {
 	o.Discovered = func(string) bool { return false }
-	o.Local = func(string) bool { return false }
 	o.Status = func() []contract.Status { return nil }
 	if o.Targets == nil {
 		o.Targets = func() map[string][]*scrape.Target { return nil }

@@ -353,7 +353,9 @@ func (f *Fleet) notFoundYet(now time.Time, s *snapshot) {
 // selfOnly reports whether a machine is only known because this server scrapes
 // its own metrics: that says nothing on how the machine is.
 func (s *subject) selfOnly() bool {
-	return len(s.members) > 0 && !slices.ContainsFunc(s.members, func(m member) bool { return m.Method != sourceLocal || m.Job != selfJob })
+	return len(s.members) > 0 && !slices.ContainsFunc(s.members, func(m member) bool {
+		return m.Job != selfJob || m.Method != sourceLocal && m.Method != sourceStored
+	})
 }
 
 // selfJob is the job of the server's own metrics.
