@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -280,7 +281,7 @@ func TestRedisBehindTLSWithAPasswordAndAReplica(t *testing.T) {
 	e.WaitMetric("redis", "redis_connected_slaves", 1)
 
 	passwords := harness.WriteFile(t, t.TempDir(), "passwords.json", fmt.Sprintf(`{"rediss://%s": "pa ss", "rediss://%s": "no"}`, replica.Addr, master.Addr))
-	e = harness.StartKinds(t, []string{"redis"}, nil, "--tls-ca-cert-file="+cert, "--redis.password-file="+passwords)
+	e = harness.StartKinds(t, []string{"redis"}, nil, "--tls-ca-cert-file="+cert, "--redis.password-file="+passwords, "--redis.probe-target=127.0.0.1:*")
 	harness.Eventually(t, harness.Patience, func() error {
 		text, _ := e.Get("redis", "/scrape?target=rediss://"+replica.Addr, harness.Patience)
 		up, err := harness.MetricIn(text, fmt.Sprintf("redis_master_link_up{master_host=%q,master_port=%q}", host, port))
@@ -302,7 +303,7 @@ func TestProbing(t *testing.T) {
 	modules := harness.WriteFile(t, t.TempDir(), "modules.yml", fmt.Sprintf("auth_modules:\n  first: {type: userpass, userpass: {username: exporter, password: %s}, options: {sslmode: disable}}\n", p.Password))
 	nobody := harness.Address(t)
 	e := harness.StartKinds(t, []string{"postgres", "redis"}, []string{"DATA_SOURCE_NAME=postgres://nobody@" + nobody + "/x?sslmode=disable"},
-		"--config.file="+modules, "--redis.addr="+nobody)
+		"--config.file="+modules, "--redis.addr="+nobody, "--redis.probe-target=*", "--postgres.probe-target=*")
 	for _, tc := range []struct {
 		kind, path string
 		up         float64
@@ -334,6 +335,55 @@ func TestProbing(t *testing.T) {
 		require.NotContains(t, err.Error(), "hunter")
 	}
 	require.NotContains(t, e.Log(), p.Password)
+}
+
+// Whoever reaches the port names a server of their own: it is not connected to, and
+// where any target is allowed it does not get the password.
+func TestProbingGivesNothingAway(t *testing.T) {
+	t.Parallel()
+	const secret = "TOPSECRETREDIS"
+	attacker, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer attacker.Close()
+	heard := make(chan string, 100)
+	go func() {
+		for {
+			c, err := attacker.Accept()
+			if err != nil {
+				return
+			}
+			text := make([]byte, 1000)
+			n, _ := c.Read(text)
+			heard <- string(text[:n])
+			c.Close()
+		}
+	}()
+	for _, args := range [][]string{nil, {"--redis.probe-target=*"}} {
+		e := harness.StartKinds(t, []string{"redis"}, []string{"REDIS_PASSWORD=" + secret}, append(args, "--redis.addr=127.0.0.1:1", "--redis.user=u")...)
+		for _, target := range []string{attacker.Addr().String(), "redis://x:y@" + attacker.Addr().String()} {
+			_, err := httpGet("http://" + e.Addr["redis"] + "/scrape?target=" + target)
+			if args == nil {
+				require.ErrorContains(t, err, "403")
+				require.ErrorContains(t, err, "--redis.probe-target")
+			}
+		}
+		// An <img> on any page.
+		r, err := http.NewRequest(http.MethodGet, "http://"+e.Addr["redis"]+"/metrics", nil)
+		require.NoError(t, err)
+		r.Header.Set("Referer", "http://evil.example/page")
+		a, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		a.Body.Close()
+		require.Equal(t, http.StatusForbidden, a.StatusCode)
+	}
+	attacker.Close()
+	close(heard)
+	said := 0
+	for text := range heard {
+		require.NotContains(t, text, secret)
+		said++
+	}
+	require.Positive(t, said, "it was connected to where that is allowed")
 }
 
 // Without a flag nginx is looked for in the usual places, PostgreSQL at its

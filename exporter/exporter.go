@@ -49,6 +49,11 @@ type Options struct {
 	// cannot listen on it, is left out, and the log says so. The first kind never is.
 	Optional []string
 
+	// ProbeTargets are patterns of the targets that requests to a kind may name, by the
+	// kind's name: HOST:PORT, where * stands for any part, or * for all. Without one,
+	// a kind probes nothing.
+	ProbeTargets map[string][]string
+
 	// Web has settings of one kind, by its name, that come before those of all.
 	Web map[string]WebSettings
 
@@ -198,15 +203,17 @@ func build(o Options) (*Exporter, error) {
 		s.metrics = newMetricsHandler(o, s.kind, s.set, log)
 		var probes http.Handler
 		if s.kind.NewProbe != nil {
-			s.probes = &probeHandler{kind: s.kind, config: o.Config, log: log}
+			s.probes = &probeHandler{kind: s.kind, config: o.Config, log: log, allow: o.ProbeTargets[s.kind.Name]}
 			probes = s.probes
 			if o.MaxRequests > 0 {
 				probes = limitRequests(o.MaxRequests, probes)
 			}
 		}
-		if s.page, err = withLanding(o, s.kind, s.metrics, probes); err != nil {
+		page, err := withLanding(o, s.kind, s.metrics, probes)
+		if err != nil {
 			return nil, err
 		}
+		s.page = refuseOtherSites(page)
 	}
 	return e, nil
 }

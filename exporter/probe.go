@@ -24,12 +24,17 @@ type probeHandler struct {
 	kind   Kind
 	config Config
 	log    *slog.Logger
+	allow  []string // patterns of targets that may be named
 
 	mu   sync.Mutex
 	sets map[string]*collector.Set // by the request's parameters
 }
 
 func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if target := r.URL.Query().Get("target"); target != "" && !probeAllowed(h.allow, target) {
+		http.Error(w, probeRefusal(h.kind.Name, target), http.StatusForbidden)
+		return
+	}
 	set, err := h.set(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -41,6 +41,7 @@ type exporterCommand struct {
 	words  []string
 	listen []string
 	byKind map[string]*[]string
+	probes map[string]*[]string // allowed targets
 
 	environment func(kinds []string, lookup func(string) (string, bool)) error
 
@@ -50,7 +51,7 @@ type exporterCommand struct {
 }
 
 func newExporterCommand(e env) command {
-	c := &exporterCommand{env: e, byKind: map[string]*[]string{}}
+	c := &exporterCommand{env: e, byKind: map[string]*[]string{}, probes: map[string]*[]string{}}
 	c.app = newApp("clanmon exporter", "Expose the metrics of this machine.", e)
 	c.app.Version(fmt.Sprintf("clanmon %s (node_exporter %s, systemd_exporter %s)", buildVersion, moduleVersion(nodeExporterModule), moduleVersion(systemdExporterModule)))
 	a, o := c.app, &c.opts
@@ -60,6 +61,9 @@ func newExporterCommand(e env) command {
 	a.Flag("web.listen-address", "Address of the first kind: HOST:PORT, unix:PATH or vsock://:PORT. Repeatable.").PlaceHolder(":9100").StringsVar(&c.listen)
 	for _, k := range exporter.Kinds() {
 		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", fmt.Sprintf("Address of the kind %s. Repeatable. Default: port %d on the hosts of the first kind.", k.Name, k.Port)).PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
+		if k.ProbePath != "" {
+			c.probes[k.Name] = a.Flag(k.Name+".probe-target", fmt.Sprintf("Target that requests to %s of the %s exporter may name: HOST:PORT, a pattern such as 10.0.0.*:*, or * for any. Repeatable. None by default.", k.ProbePath, k.Name)).PlaceHolder("HOST:PORT").Strings()
+		}
 	}
 	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes, each for the kind that its FileDescriptorName= names.").BoolVar(&o.SystemdSocket)
 	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit; for all kinds.").Default("").StringVar(&o.WebConfigFile)
@@ -159,6 +163,10 @@ func (c *exporterCommand) Parse(args []string) error {
 	o.Listen = map[string][]string{}
 	for kind, addresses := range c.byKind {
 		o.Listen[kind] = *addresses
+	}
+	o.ProbeTargets = map[string][]string{}
+	for kind, targets := range c.probes {
+		o.ProbeTargets[kind] = *targets
 	}
 	if first := o.Kinds[0]; len(c.listen) > 0 {
 		if len(o.Listen[first]) > 0 {

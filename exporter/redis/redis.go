@@ -8,6 +8,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,9 @@ type Config struct {
 	Addr         string
 	PasswordFile string // one password, or a JSON object of addresses and passwords
 	Scripts      string
-	Options      upstream.Options
+	// PasswordForAll sends user and password to any address that a request names.
+	PasswordForAll bool
+	Options        upstream.Options
 }
 
 // Flags declares the flags of upstream's program.
@@ -45,6 +48,7 @@ func (c *Config) Flags(f *kindflags.Set) {
 	f.Flag("redis.addr", "REDIS_ADDR", "redis: Address, as HOST:PORT, redis://, rediss:// (TLS), valkey:// or unix://PATH.").Default("redis://localhost:6379").StringVar(&c.Addr)
 	f.Flag("redis.user", "REDIS_USER", "redis: User name.").StringVar(&o.User)
 	f.Flag("redis.password-file", "REDIS_PASSWORD_FILE", "redis: File with the password, or with a JSON object of addresses and passwords. $REDIS_PASSWORD counts before it.").StringVar(&c.PasswordFile)
+	f.Flag("redis.probe-with-password", "", "redis: Send --redis.user and $REDIS_PASSWORD to every target of /scrape, not only to --redis.addr.").BoolVar(&c.PasswordForAll)
 	f.Refuse("redis.password", "every user of the machine could read it; use --redis.password-file or $REDIS_PASSWORD")
 	for _, name := range []string{"basic-auth-username", "basic-auth-password", "tls-server-cert-file", "tls-server-key-file", "tls-server-ca-cert-file", "tls-server-min-version"} {
 		f.Refuse(name, "use --web.config.file")
@@ -105,8 +109,8 @@ func NewProbe(c Config, query url.Values, log *slog.Logger) (*collector.Set, err
 	if err != nil {
 		return nil, err
 	}
-	if os.Getenv("REDIS_PASSWORD") == "" {
-		o.Password = "" // a single one in the file is for --redis.addr
+	if !sameServer(target, cmp.Or(c.Addr, "redis://localhost:6379")) && !c.PasswordForAll {
+		o.Password, o.User = "", "" // they are for --redis.addr; whoever asks could name a server of their own
 	}
 	for name, option := range map[string]*string{
 		"check-keys": &o.CheckKeys, "check-single-keys": &o.CheckSingleKeys,
@@ -127,6 +131,22 @@ func NewProbe(c Config, query url.Values, log *slog.Logger) (*collector.Set, err
 		target = u.String()
 	}
 	return newSet(target, o, "target", log)
+}
+
+// sameServer reports whether two addresses are one, whatever user they name.
+func sameServer(a, b string) bool {
+	normal := func(addr string) string {
+		if !strings.Contains(addr, "://") {
+			addr = "redis://" + addr
+		}
+		u, err := url.Parse(addr)
+		if err != nil {
+			return addr
+		}
+		u.User = nil
+		return strings.TrimSuffix(u.String(), "/")
+	}
+	return normal(a) == normal(b)
 }
 
 // complete reads the files and fills in what the zero value leaves out.
