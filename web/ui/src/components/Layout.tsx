@@ -11,7 +11,7 @@ import { agent, title } from '../state/config';
 import { firing } from '../state/firing';
 import { go, href } from '../state/location';
 import { bind } from '../state/keys';
-import { THEMES, theme } from '../state/prefs';
+import { nextTheme } from '../state/prefs';
 import { toasts } from '../state/toast';
 import { Icon, Logo } from './icons';
 import { Palette, paletteOpen, helpOpen, Help } from './Palette';
@@ -19,10 +19,6 @@ import { Starting } from './Starting';
 import { Toolbar } from './Toolbar';
 
 const shown = routes.filter((r) => r.nav && (!agent || r.agent));
-
-export function nextTheme(): void {
-  theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length]!;
-}
 
 bind([
   ...shown.map((r) => ({ keys: `g ${r.nav}`, what: `Go to ${r.title}`, run: () => go(href(r.path)) })),

@@ -17,10 +17,9 @@ import { allAlerts } from '../state/firing';
 import { useFleet } from '../state/fleet';
 import { shortcuts } from '../state/keys';
 import { go, href, machinePath } from '../state/location';
-import { zone } from '../state/prefs';
+import { zone, nextTheme } from '../state/prefs';
 import { Overlay } from './bits';
 import { Icon } from './icons';
-import { nextTheme } from './Layout';
 
 export const paletteOpen = signal(false);
 export const helpOpen = signal(false);

@@ -3,12 +3,11 @@ import { useEffect, useState } from 'preact/hooks';
 import { RANGES, date, dateTime, parseDateTime, parseDuration, zoneOf } from '../lib/time';
 import { frozen, range, refresh, setAbsolute, setRelative, shift, tick, zoomOut } from '../state/clock';
 import { href, hereWith, location, setParams } from '../state/location';
-import { INTERVALS, interval, isUTC, theme, zone } from '../state/prefs';
+import { INTERVALS, interval, isUTC, theme, zone, nextTheme } from '../state/prefs';
 import { paletteOpen } from './Palette';
 import { copy } from '../state/toast';
 import { Menu } from './bits';
 import { Icon } from './icons';
-import { nextTheme } from './Layout';
 
 export function Toolbar() {
   const r = range.value;

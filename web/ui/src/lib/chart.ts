@@ -170,12 +170,13 @@ export function roundUp(v: number, unit?: Unit): number {
   return (isBytes(unit) ? twos : tens).find((x) => x >= m - 1e-9)! * size;
 }
 
-// endOf is where an axis ends that has to hold v: a little above it, but at it
-// where it is a round number of bytes, such as the size of a memory.
+// endOf is where an axis ends that has to hold v: a little above it. Of a round number
+// of bytes, such as the size of a memory, hardly anything above, so that its line is
+// not under the marks at the top.
 function endOf(v: number, unit: Unit | undefined): number {
   if (!isBytes(unit)) return roundUp(v * 1.04, unit);
   const exact = roundUp(v, unit);
-  return exact - v < v * 1e-6 ? exact : roundUp(v * 1.01, unit);
+  return exact - v < v * 1e-6 ? exact * 1.03 : roundUp(v * 1.01, unit);
 }
 
 export type Bounds = [number, number];

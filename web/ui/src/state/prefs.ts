@@ -30,6 +30,10 @@ function stored<T extends string>(name: string, values: readonly T[], byDefault:
 export const THEMES = ['system', 'light', 'dark'] as const;
 export const theme = stored('theme', THEMES, 'system');
 
+export function nextTheme(): void {
+  theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length]!;
+}
+
 export const ZONES = ['local', 'utc'] as const;
 export const zone = stored('zone', ZONES, 'local');
 export const isUTC = () => zone.value === 'utc';
