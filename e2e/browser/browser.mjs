@@ -71,6 +71,12 @@ export class Page {
       // Leaving a page ends what it asked for.
       if (r.failure()?.errorText !== 'net::ERR_ABORTED') this.complain(`a request failed: ${r.method()} ${r.url()}: ${r.failure()?.errorText}`);
     });
+    // What a page asked for while it was left is answered to nobody.
+    p.on('response', (r) => {
+      if (!r.request().isNavigationRequest()) return;
+      this.running.clear();
+      this.running.add(r.request());
+    });
     p.on('response', (r) => { if (r.status() >= 400) this.complain(`a request failed: ${r.request().method()} ${r.url()}: ${r.status()}`); });
   }
 

@@ -7,6 +7,8 @@ export default async function trace(browser, { base }) {
     method: 'POST', headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ matchers: [{ name: 'machine', value: 'box', isRegex: false, isEqual: true }], startsAt: new Date(now - 1000).toISOString(), endsAt: new Date(now + 2 * 3600e3).toISOString(), createdBy: 'lin', comment: 'kernel upgrade' }),
   })).json();
+  const known = async () => (await (await fetch(`${base}/api/clanmon/v1/fleet`)).text()).includes('kernel upgrade');
+  while (!(await known())) await new Promise((r) => setTimeout(r, 100)); // the Go test has a limit
   const page = await browser.open('/');
   await page.p.locator('main tbody tr', { hasText: 'box' }).getByRole('button', { name: /until/ }).click();
   await page.see(/until \d\d:\d\d/, 'by lin', 'kernel upgrade', 'End silence');
@@ -14,7 +16,7 @@ export default async function trace(browser, { base }) {
   await page.goto('/m/box');
   await page.see(/Silenced/, /until .*\d\d:\d\d/, 'by lin', 'kernel upgrade');
   await page.shoot('silenced');
-  await page.p.getByRole('button', { name: 'End silence' }).first().click();
+  await page.p.locator('li', { hasText: 'kernel upgrade' }).getByRole('button', { name: 'End silence' }).click();
   await page.p.getByText('kernel upgrade').waitFor({ state: 'detached' });
   const state = (await (await fetch(`${base}/api/v2/silence/${made.silenceID}`)).json()).status.state;
   page.check(state === 'expired', `End silence leaves it ${state}`);

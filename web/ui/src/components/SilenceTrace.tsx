@@ -1,5 +1,6 @@
 // A silence leaves a trace on what it mutes: until when, by whom, why, and a
 // button that ends it.
+import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { expireSilence } from '../api/clanmon';
 import type { ActiveSilence } from '../api/types/machines';
@@ -26,11 +27,15 @@ export const untilText = (list: ActiveSilence[]) => `until ${until(end(last(list
 export const silenceTitle = (list: ActiveSilence[]) =>
   list.map((s) => `Silenced until ${until(end(s))} by ${s.by}: ${s.comment}`).join('\n');
 
+// The server takes a few seconds to judge anew; what was ended here is over.
+const ended = signal<ReadonlySet<string>>(new Set());
+
 export function SilenceTrace({ list }: { list: ActiveSilence[] | null | undefined }) {
-  if (!list?.length) return null;
+  const shown = (list ?? []).filter((s) => !ended.value.has(s.id));
+  if (!shown.length) return null;
   return (
     <ul class="alertlist" aria-label="Silences">
-      {list.map((s) => (
+      {shown.map((s) => (
         <One key={s.id} s={s} />
       ))}
     </ul>
@@ -45,8 +50,9 @@ function One({ s }: { s: ActiveSilence }) {
     try {
       await expireSilence(s.id);
       toast('Silence ended');
+      ended.value = new Set([...ended.peek(), s.id]);
       await loadAlerts();
-      refresh();
+      setTimeout(refresh, 3000);
     } catch (e) {
       toast((e as Error).message, true);
       setBusy(false);

@@ -419,7 +419,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       id: 'name',
       title: 'Machine',
       class: 'machine',
-      min: 230,
+      min: 330,
       sort: (r) => r.name,
       cell: (r) => <NameCell r={r} />,
     },
