@@ -406,6 +406,9 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
 
 const DEFAULT_HIDDEN = ['kernel', 'exporter', 'memoryStalled'];
 
+// Whether a machine that does not respond is still up is not known.
+const uptime = (r: FleetRow) => (r.booted && (r.up ?? 0) > 0 ? (at.value ?? now.value) - r.booted : undefined);
+
 function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[] {
   return [
     {
@@ -477,7 +480,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       head: 'IO stall',
       num: true,
       width: '84px',
-      rank: 5,
+      rank: 6,
       sort: (r) => r.ioStalled,
       cell: (r) => format(r.ioStalled, 'ratio'),
     },
@@ -526,16 +529,16 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       num: true,
       width: '118px',
       rank: 2,
-      sort: (r) => (r.booted ? (at.value ?? now.value) - r.booted : undefined),
+      sort: (r) => uptime(r),
       cell: (r) => (
         <span class="uptime">
-          {r.reboot && (
+          {r.reboot && (r.up ?? 0) > 0 && (
             <span class="status info" title="Reboot due: another kernel is installed than is running">
               <Icon name="refresh" />
               <span class="sr">Reboot due. </span>
             </span>
           )}
-          {r.booted ? ago((at.value ?? now.value) - r.booted) : '–'}
+          {ago(uptime(r))}
         </span>
       ),
     },
@@ -543,7 +546,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       id: 'os',
       title: 'System',
       width: '136px',
-      rank: 6,
+      rank: 5,
       sort: (r) => r.os,
       cell: (r) => <span title={r.os}>{r.os ? shortSystem(r.os) : '–'}</span>,
     },
@@ -658,11 +661,7 @@ function Card({ r }: { r: FleetRow }) {
         {why || r.state === 'down' ? (
           <Why r={r} />
         ) : (
-          [
-            r.os && shortSystem(r.os),
-            r.booted && `up ${ago((at.value ?? now.value) - r.booted)}`,
-            r.reboot && 'reboot due',
-          ]
+          [r.os && shortSystem(r.os), uptime(r) !== undefined && `up ${ago(uptime(r))}`, r.reboot && 'reboot due']
             .filter(Boolean)
             .join(' · ') || '–'
         )}

@@ -313,17 +313,17 @@ function useMarks(m: string): Mark[] {
 // Said is what the server says of the machine, where no alert in the list says it.
 function Said({ of, alerts, name }: { of: Machine | FleetRow; alerts: Alert[]; name: string }) {
   const listed = alerts.some((a) => a.status.state !== 'suppressed' && a.labels.severity !== 'none');
-  const why = listed && !of.checking ? '' : whyOf(of);
+  const why = listed && !of.checking && of.state !== 'down' ? '' : whyOf(of);
   const timed = of.since && of.state !== 'ok' && of.state !== 'unjudged' && of.state !== 'waiting';
   if (!why && !timed && !of.pending) return null;
   return (
     <p class="row dim">
-      {why && <span class="wrap">{why}</span>}
       {timed && (
         <span class="nowrap">
           {of.state} for <Ago time={Date.parse(of.since!) / 1000} />
         </span>
       )}
+      {why && <span class="wrap">{why}</span>}
       {!!of.pending && (
         <a href={href('/alerts', { tab: 'pending', q: name })}>
           {of.pending} {of.pending === 1 ? 'alert' : 'alerts'} pending
