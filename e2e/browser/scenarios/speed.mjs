@@ -12,6 +12,14 @@ export default async function speed(browser, { machine }) {
   figures['Fleet: drawn after the data'] = at.after;
   await page.settle();
   figures['Fleet: longest task'] = await longest(p);
+  figures['Fleet: kB of API, first view'] = (await traffic(p)) / 1000;
+  // A minute is two refreshes.
+  for (let i = 0; i < 2; i++) {
+    await p.waitForTimeout(15_000); // what machines say has changed
+    await p.keyboard.press('r');
+    await page.settle();
+  }
+  figures['Fleet: kB of API, two refreshes'] = (await traffic(p)) / 1000 - figures['Fleet: kB of API, first view'];
   const frames = await p.evaluate(scroll, 60);
   figures['Fleet: frame while scrolling, p95'] = frames.at(Math.floor(frames.length * 0.95));
   figures['Fleet: frame while scrolling, worst'] = frames.at(-1);
@@ -90,6 +98,9 @@ const drawn = (p, what) => p.evaluate(async (what) => {
 }, what);
 
 const longest = (p) => p.evaluate(() => Math.max(0, ...window.watched.tasks));
+
+// traffic is how many bytes the API has sent so far.
+const traffic = (p) => p.evaluate(() => performance.getEntriesByType('resource').filter((e) => e.name.includes('/api/')).reduce((n, e) => n + e.transferSize, 0));
 
 async function scroll(steps) {
   const frames = [];
