@@ -74,4 +74,14 @@ export default async function trace(browser, { base }) {
   await small.p.goBack();
   await small.p.waitForURL((u) => u.pathname === '/');
   await small.p.waitForFunction(() => window.scrollY === 120);
+  await small.close();
+
+  // The password was changed while the page was open.
+  const locked = await browser.open('/');
+  await locked.see('box');
+  locked.expectTrouble();
+  await locked.p.route('**/api/**', (r) => r.fulfill({ status: 401, body: 'Unauthorized' }));
+  await locked.p.keyboard.press('r');
+  await locked.see('Log in again', /Was /);
+  await locked.dontSee('healthy', 'Unauthorized');
 }
