@@ -1,11 +1,10 @@
 // What a first start looks like: a list that fills in by itself, in place of
 // empty tables. It goes away once values are there and alerts are sent somewhere.
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import type { ReceiverState } from '../api/types/alerts';
 import type { Discovery } from '../api/types/machines';
 import { reachesNobody } from '../lib/alerts';
 import { FIGURES, type FleetRow } from '../lib/fleet';
-import { refresh } from '../state/clock';
 import { recall, remember } from '../state/prefs';
 import { Ago, Panel, Snippet } from './bits';
 import { Icon } from './icons';
@@ -28,15 +27,6 @@ export function FirstSteps({
   const values = rows.some((r) => FIGURES.some((f) => r[f] !== undefined));
   // What was seen before this start is not new: the store has its history.
   const seen = values || rows.some((r) => r.lastSeen);
-  const incomplete = !gone && !seen;
-  useEffect(() => {
-    // Somebody is waiting for the first values: do not let them wait for a tick.
-    if (!incomplete) return;
-    const timer = setInterval(() => {
-      if (!document.hidden) refresh();
-    }, 5000);
-    return () => clearInterval(timer);
-  }, [incomplete]);
   if (gone || !receivers || !discovery) return null;
   const channel = receivers.some((r) => !reachesNobody(r.integration));
   if (seen && channel) return null;

@@ -1,6 +1,6 @@
 // Small pieces that most pages use.
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { told, type ApiError } from '../api/client';
 import { ago } from '../lib/format';
 import { dateTime } from '../lib/time';
@@ -141,7 +141,8 @@ export function Menu({
   const [open, setOpen] = useState(false);
   const [right, setRight] = useState(false);
   const ref = useRef<HTMLSpanElement>(null);
-  useEffect(() => {
+  // At once: somebody may press the next key before the next frame.
+  useLayoutEffect(() => {
     if (!open) return;
     const away = (e: Event) => {
       if (!ref.current?.contains(e.target as Node)) setOpen(false);
