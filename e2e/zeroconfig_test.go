@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +45,23 @@ func TestZeroConfigShowsThisMachine(t *testing.T) {
 	require.Equal(t, memTotal(t), s.Value(`node_memory_MemTotal_bytes{job="node"}`))
 	require.DirExists(t, filepath.Join(s.Dir, "data", "wal"), "the data directory is ./data")
 	require.Zero(t, s.Terminate())
+}
+
+// The sockets on which a server scrapes itself answer nobody else.
+func TestLocalJobsAreForTheServerAlone(t *testing.T) {
+	t.Parallel()
+	s := harness.StartServer(t, harness.ServerOptions{Bare: true})
+	name := regexp.MustCompile(`@clanmon/\w+/node`).FindString(s.Get("/api/v1/status/config").Body)
+	require.NotEmpty(t, name)
+	c, err := net.Dial("unix", name)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.SetDeadline(time.Now().Add(harness.Patience)))
+	_, _ = io.WriteString(c, "GET /metrics HTTP/1.0\r\n\r\n") // the other end may be gone by now
+	answer, err := io.ReadAll(c)
+	require.Empty(t, answer)
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+	s.WaitValue(`up{job="node"}`, 1)
 }
 
 // A prometheus.yml in the working directory is the configuration.

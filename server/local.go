@@ -2,31 +2,78 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/clanmon/clanmon/server/config"
-	"github.com/clanmon/clanmon/server/internal/memnet"
 )
 
-// localJobs serves the jobs of this process on listeners in memory, so that
-// they can be scraped whatever TLS or authentication the ports ask for.
+// localJobs serves the jobs of this process on sockets that only it can use, so
+// that they can be scraped whatever TLS or authentication the ports ask for.
+//
+// The scrape manager finds a socket by the label __unix_socket__. A dialler of ours
+// would do without sockets, and take those of all other targets away from it.
 type localJobs struct {
-	jobs      []LocalJob
-	listeners map[string]*memnet.Listener
+	log     *slog.Logger
+	jobs    []LocalJob
+	sockets map[string]*net.UnixListener
 }
 
-func newLocalJobs(jobs []LocalJob) *localJobs {
-	l := &localJobs{jobs: jobs, listeners: make(map[string]*memnet.Listener, len(jobs))}
+// newLocalJobs listens for the jobs; close ends that where Run does not.
+func newLocalJobs(jobs []LocalJob, log *slog.Logger) (*localJobs, error) {
+	l := &localJobs{log: log, jobs: jobs, sockets: make(map[string]*net.UnixListener, len(jobs))}
 	for _, j := range jobs {
-		l.listeners[j.Name] = memnet.Listen(j.Name)
+		// The @ keeps it out of the file system: nothing to clean up after a crash.
+		socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: "@clanmon/" + rand.Text() + "/" + j.Name})
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("socket of the local job %q: %w", j.Name, err)
+		}
+		l.sockets[j.Name] = socket
 	}
-	return l
+	return l, nil
+}
+
+func (l *localJobs) close() {
+	for _, s := range l.sockets {
+		_ = s.Close() // at worst it was closed before
+	}
+}
+
+// ownConns accepts what this process connects, for such sockets have no
+// permissions.
+type ownConns struct{ *net.UnixListener }
+
+// Accept implements net.Listener.
+func (l ownConns) Accept() (net.Conn, error) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil || fromThisProcess(c) {
+			return c, err
+		}
+		_ = c.Close()
+	}
+}
+
+func fromThisProcess(c *net.UnixConn) (yes bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) {
+		peer, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+		yes = err == nil && int(peer.Pid) == os.Getpid()
+	})
+	return yes && err == nil
 }
 
 // selfJob is the server's own metrics as a local job.
@@ -38,18 +85,18 @@ func (s *Server) selfJob(listenAddress string) LocalJob {
 	})}
 }
 
-// dial is the dialler of the scrape manager: addresses of local jobs end in
-// this process, all others on the network.
+// dial is for those who ask targets outside of the scrape manager: addresses of
+// local jobs end in this process, all others on the network.
 func (l *localJobs) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	job, ok := config.LocalJobName(address)
 	if !ok {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
-	listener, ok := l.listeners[job]
+	socket, ok := l.sockets[job]
 	if !ok {
 		return nil, fmt.Errorf("this process serves no job %q", job)
 	}
-	return listener.Dial(ctx, "")
+	return new(net.Dialer).DialContext(ctx, "unix", socket.Addr().String())
 }
 
 // Run serves until ctx ends.
@@ -61,8 +108,8 @@ func (l *localJobs) Run(ctx context.Context) error {
 		mux.Handle("/metrics", j.Handler)
 		srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 		wg.Go(func() {
-			if err := srv.Serve(l.listeners[j.Name]); !errors.Is(err, http.ErrServerClosed) {
-				panic(err) // a listener in memory does not fail
+			if err := srv.Serve(ownConns{l.sockets[j.Name]}); !errors.Is(err, http.ErrServerClosed) {
+				l.log.Error("A local job can no longer be scraped", "job", j.Name, "err", err)
 			}
 		})
 		defer srv.Close()

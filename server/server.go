@@ -148,6 +148,9 @@ func (s *Server) runTracing(ctx context.Context) error {
 // Close releases what New opened, for a Server that is not going to Run.
 func (s *Server) Close() error {
 	var errs []error
+	if s.local != nil {
+		s.local.close()
+	}
 	if s.api != nil {
 		errs = append(errs, s.api.Close())
 	}

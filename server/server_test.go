@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -43,7 +44,23 @@ func TestUnconfiguredServersInOneProcess(t *testing.T) {
 	b.Eventually(upOf, `"1"]`)
 }
 
-// The local jobs are dialled in memory, so what protects the port does not
+// A target on a unix socket is asked there, and the local jobs are beside it.
+func TestTargetsOnUnixSockets(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	target := &http.Server{Handler: job("", "demo 7").Handler}
+	defer target.Close()
+	go func() { _ = target.Serve(l) }()
+	s := servertest.Start(t, fmt.Sprintf(`
+global: {scrape_interval: 100ms}
+scrape_configs:
+- {job_name: near, static_configs: [{targets: ["127.0.0.1:1"], labels: {__unix_socket__: %q}}]}
+`, socket), nil)
+	s.Eventually("/api/v1/query?query=demo", `"7"]`)
+}
+
+// The local jobs have sockets of their own, so what protects the port does not
 // matter to them.
 func TestLocalJobsBehindAuthentication(t *testing.T) {
 	t.Chdir(t.TempDir())

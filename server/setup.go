@@ -10,7 +10,6 @@ import (
 	"time"
 
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	upstreamconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
@@ -59,9 +58,16 @@ func New(o Options) (_ *Server, err error) {
 	promqlParser := parser.NewParser(o.Parser)
 	load.Parser = promqlParser
 	s := &Server{tracing: tracing.NewManager(log)}
-	s.local = newLocalJobs(append([]LocalJob{s.selfJob(o.Web.ListenAddresses[0])}, o.LocalJobs...))
+	if s.local, err = newLocalJobs(append([]LocalJob{s.selfJob(o.Web.ListenAddresses[0])}, o.LocalJobs...), log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.local.close()
+		}
+	}()
 	for _, j := range s.local.jobs {
-		load.Local = append(load.Local, config.LocalJob{Name: j.Name, Port: j.Port})
+		load.Local = append(load.Local, config.LocalJob{Name: j.Name, Port: j.Port, Socket: s.local.sockets[j.Name].Addr().String()})
 	}
 
 	// 2. What the file says; the store's part of it is needed before it opens.
@@ -125,7 +131,6 @@ func New(o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	o.Scrape.FeatureRegistry = registry
-	o.Scrape.HTTPClientOptions = append(o.Scrape.HTTPClientOptions, commonconfig.WithDialContextFunc(s.local.dial))
 	s.fleet = fleet.New(fleet.Options{
 		Discovered: loader.Discovered,
 		Methods:    finding.Methods, Written: loader.Written,

@@ -25,7 +25,7 @@ func write(t *testing.T, name, text string) string {
 
 func TestNothingConfiguredScrapesLocalJobs(t *testing.T) {
 	t.Chdir(t.TempDir())
-	l := NewLoader(Options{Local: []LocalJob{{"clanmon", 9090}, {"node", 9100}}})
+	l := NewLoader(Options{Local: []LocalJob{{Name: "clanmon", Port: 9090}, {Name: "node", Port: 9100, Socket: "@here"}}})
 	cfg, err := l.Load(nil)
 	require.NoError(t, err)
 
@@ -36,6 +36,7 @@ func TestNothingConfiguredScrapesLocalJobs(t *testing.T) {
 	require.Contains(t, text, "node.in-process.invalid:80")
 	require.Contains(t, text, "instance: "+machineName()+":9100")
 	require.Contains(t, text, "replacement: always")
+	require.Contains(t, text, "__unix_socket__: '@here'")
 
 	// A configuration that appears later is what a reload reads.
 	require.NoError(t, os.WriteFile(DefaultFile, []byte("scrape_configs: [{job_name: mine}]"), 0o600))

@@ -15,12 +15,14 @@ type LocalJob struct {
 	// "instance", so that series keep their identity when the machine is one
 	// day scraped over the network.
 	Port int
+	// Socket is where it is served: a path, or @ and a name.
+	Socket string
 }
 
 // SelfJob is the job of the server's own metrics.
 const SelfJob = "clanmon"
 
-// localSuffix marks addresses that are dialled inside the process. The top
+// localSuffix marks addresses of this process, which are asked on sockets. The top
 // level domain is reserved (RFC 2606) never to exist.
 const localSuffix = ".in-process.invalid"
 
@@ -48,6 +50,7 @@ func localPart(job LocalJob) contract.Part {
 			contract.MetaFrom:    "this server",
 			"instance":           fmt.Sprintf("%s:%d", machine, job.Port),
 			"__scheme__":         "http", // also where the rest of the job has TLS
+			"__unix_socket__":    job.Socket,
 		},
 	}}}}
 }
