@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -63,6 +64,12 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 			return
 		}
 		rest.ServeHTTP(w, r)
+	})
+	// Upstream's shows the command line, with whatever secret somebody put there.
+	mux.HandleFunc("GET "+base+"/debug/pprof/cmdline", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprint(w, os.Args[0])
 	})
 	mux.Handle("/", rest)
 	return mux

@@ -128,9 +128,37 @@ func TestNotifyURLs(t *testing.T) {
 		require.NotContains(t, err.Error(), "SECRET")
 		require.NotContains(t, err.Error(), "pw")
 	}
-	u, err := ParseNotifyURL("webhook+https://example.org/s3cret?k=s3cret")
-	require.NoError(t, err)
-	require.NotContains(t, u.String(), "s3cret")
+}
+
+// Flags are shown to everybody who reaches the port.
+func TestNotifyURLsShowTheirHostOnly(t *testing.T) {
+	file := write(t, "s", "x")
+	shown := make(map[string]bool)
+	for url, pasted := range map[string]bool{
+		"ntfy://host.example/s3cret":                                     false,
+		"ntfy+http://host.example/s3cret?token_file=" + file:             false,
+		"ntfy://host.example?topic_file=" + file:                         false,
+		"gotify://host.example/s3cret?token_file=" + file:                false,
+		"gotify+http://host.example?token_file=" + file:                  false,
+		"matrix://host.example/!s3cret:x?token_file=" + file:             false,
+		"matrix+http://host.example/%23s3cret:x?token_file=" + file:      false,
+		"mailto:s3cret@host.example":                                     false,
+		"slack://?url_file=" + file:                                      false,
+		"webhook+https://host.example/s3cret":                            false,
+		"webhook+http://host.example/x?token=s3cret":                     true,
+		"webhook+https://hooks.slack.com/services/s3cret":                true,
+		"webhook+https://host.example/x?Access_Token=s3cret&room=s3cret": true,
+	} {
+		n, err := ParseNotifyURL(url)
+		require.NoError(t, err, url)
+		require.NotContains(t, n.String(), "s3cret", url)
+		require.NotContains(t, n.String(), file, url)
+		require.Equal(t, pasted, n.Pasted(), url)
+		shown[n.Scheme] = true
+	}
+	for _, scheme := range notifySchemes {
+		require.True(t, shown[scheme], "%s is not among the examples", scheme)
+	}
 }
 
 // Every kind of --notify makes a configuration that Alertmanager takes.

@@ -132,6 +132,11 @@ func newInside(o Options) (_ *inside, err error) {
 	if o.ConfigFile != "" && (len(o.Notify) > 0 || o.HeartbeatURL != "" || o.HeartbeatURLFile != "") {
 		return nil, fmt.Errorf("%w: --notify flags are for a server without --alertmanager.config.file; write receivers into %s", ErrConfig, o.ConfigFile)
 	}
+	for _, n := range o.Notify {
+		if n.Pasted() {
+			log.Warn("This address of --notify is a secret, and every user of the machine reads it on the command line; write it into a file: webhook://?url_file=FILE", "notify", n)
+		}
+	}
 	if in.config, err = in.load(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -16,7 +16,8 @@ import (
 
 // A NotifyURL is where notifications go, as --notify takes it:
 //
-//	ntfy://HOST/TOPIC?token_file=F          also username, password_file, priority
+//	ntfy://HOST/TOPIC?token_file=F          also username, password_file, priority;
+//	                                        ntfy://HOST?topic_file=F
 //	gotify://HOST[/PATH]?token_file=F       also priority
 //	matrix://HOST/ROOM?token_file=F         ROOM is !id:server or %23alias:server
 //	mailto:NAME@HOST?smarthost=HOST:PORT    also from, username, password_file, require_tls
@@ -43,13 +44,31 @@ func ParseNotifyURL(s string) (NotifyURL, error) {
 	return n, nil
 }
 
-// String is fit to be shown: a webhook's address is often its secret.
+// String is fit to be shown to anybody: of an address only its host. An ntfy topic and
+// a webhook's path are all that somebody needs to send there, a mail address and a
+// room are nobody's business.
 func (n NotifyURL) String() string {
-	switch kind, _, _ := strings.Cut(n.Scheme, "+"); kind {
-	case "webhook", "slack":
-		return n.Scheme + "://" + n.Host + "/…"
+	if n.Scheme == "mailto" {
+		to := cmp.Or(n.Opaque, strings.Trim(n.Path, "/"))
+		return "mailto:…" + to[max(0, strings.LastIndex(to, "@")):]
 	}
-	return n.URL.String()
+	return n.Scheme + "://" + n.Host + "/…"
+}
+
+// Pasted reports whether the address is a secret itself, which everybody on the
+// machine reads on the command line.
+func (n NotifyURL) Pasted() bool {
+	kind, _, _ := strings.Cut(n.Scheme, "+")
+	if kind != "webhook" {
+		return false
+	}
+	for name := range n.Query() {
+		switch strings.ToLower(name) {
+		case "token", "tok", "key", "apikey", "api_key", "secret", "password", "access_token", "auth", "sig", "signature":
+			return true
+		}
+	}
+	return n.Host == "hooks.slack.com" || n.Host == "discord.com" || strings.HasSuffix(n.Host, ".webhook.office.com")
 }
 
 // notifyReceiver is the part of a receiver that a URL stands for.
@@ -73,11 +92,14 @@ func (n NotifyURL) receiver() (notifyReceiver, error) {
 	switch kind {
 	case "ntfy":
 		topic := strings.Trim(n.Path, "/")
-		entry := map[string]any{"url": base + "://" + n.Host, "topic": topic}
-		q.copy(entry, "token_file", "username", "password_file", "priority")
+		entry := map[string]any{"url": base + "://" + n.Host}
+		if topic != "" {
+			entry["topic"] = topic
+		}
+		q.copy(entry, "topic_file", "token_file", "username", "password_file", "priority")
 		r.own, err = own("ntfy_configs", entry)
 		if err == nil && strings.Contains(topic, "/") {
-			err = fmt.Errorf("topic %q must not hold a slash", topic)
+			err = errors.New("a topic must not hold a slash")
 		}
 	case "gotify":
 		entry := map[string]any{"url": base + "://" + n.Host + strings.TrimSuffix(n.Path, "/")}

@@ -19,8 +19,10 @@ import (
 type NtfyConfig struct {
 	Common `yaml:",inline"`
 
-	URL   string `yaml:"url,omitempty"` // of the server, https://ntfy.sh by default
-	Topic string `yaml:"topic"`
+	URL string `yaml:"url,omitempty"` // of the server, https://ntfy.sh by default
+	// Topic is a secret: whoever knows it reads the alerts and can send false ones.
+	Topic     commonconfig.Secret `yaml:"topic,omitempty"`
+	TopicFile string              `yaml:"topic_file,omitempty"`
 
 	Token        commonconfig.Secret `yaml:"token,omitempty"`
 	TokenFile    string              `yaml:"token_file,omitempty"`
@@ -44,8 +46,11 @@ func (c *NtfyConfig) UnmarshalYAML(unmarshal func(any) error) error {
 
 func (c *NtfyConfig) check() error {
 	c.URL = strings.TrimSuffix(c.URL, "/")
-	if c.Topic == "" {
+	if c.Topic == "" && c.TopicFile == "" {
 		return errors.New("topic is missing")
+	}
+	if err := atMostOne("topic", c.Topic, c.TopicFile); err != nil {
+		return err
 	}
 	if c.Priority < 0 || c.Priority > 5 {
 		return fmt.Errorf("priority is %d; it has to be 1 to 5, or 0 to follow the severity", c.Priority)
@@ -82,6 +87,10 @@ func (n *ntfy) Notify(ctx context.Context, alerts ...*alert.Alert) notify.Notify
 	if err != nil {
 		return failed(err)
 	}
+	topic, err := secret(n.conf.Topic, n.conf.TopicFile)
+	if err != nil {
+		return failed(err)
+	}
 	priority, tag := 2, "white_check_mark"
 	switch worst(alerts) {
 	case "critical":
@@ -96,7 +105,7 @@ func (n *ntfy) Notify(ctx context.Context, alerts ...*alert.Alert) notify.Notify
 	}
 	text, _ = notify.TruncateInBytes(text, ntfyMaxBytes)
 	title, _ = notify.TruncateInRunes(title, 250)
-	message := map[string]any{"topic": n.conf.Topic, "title": title, "message": text, "priority": priority, "tags": []string{tag}}
+	message := map[string]any{"topic": topic, "title": title, "message": text, "priority": priority, "tags": []string{tag}}
 	if link := n.tmpl.ExternalURL.String(); link != "" {
 		message["click"] = strings.TrimSuffix(link, "/") + "/alerts"
 	}
