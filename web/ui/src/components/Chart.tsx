@@ -1,6 +1,7 @@
 // Chart draws range queries: it asks (chart/useLines), draws (chart/Plot) and names
 // the lines (chart/Legend).
 import type { ComponentChildren } from 'preact';
+import { told } from '../api/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { exprFor, lastIndex, type Line, type Mark } from '../lib/chart';
 import type { Unit } from '../lib/format';
@@ -111,7 +112,7 @@ function One(p: ChartProps & { full?: boolean }) {
         />
       </header>
       <ErrorNote error={error} />
-      {!data && !error && (
+      {!data && (!error || told(error)) && (
         <div style={{ height: `${height + 34}px`, padding: '12px' }}>
           <div class="skeleton" style={{ height: '100%' }} />
         </div>

@@ -15,6 +15,7 @@ import { format } from '../../lib/format';
 import { RangeCache, type Grid } from '../../lib/rangeCache';
 import { aligned, dateTime, durationText, parseDuration, stepFor } from '../../lib/time';
 import { frozen, range } from '../../state/clock';
+import { useNotKept } from '../../state/kept';
 import { isUTC } from '../../state/prefs';
 import { Notices, QueryError, RunLine, TRUNCATED } from './bits';
 import { Heatmap } from './Heatmap';
@@ -113,6 +114,7 @@ export function GraphTab({
   const a = run.data;
   const total = useTotal(a?.cut && !run.old ? q.expr : null);
   const native = !!a && isNative(a.raw);
+  const kept = useNotKept(!!a && (heat ? a.raw : a.series).length === 0 && !run.error);
   const lines = useMemo(() => linesOf(a), [a]);
   const drawn = heat ? undefined : lines;
   const setMode = (mode: Mode) => change({ mode });
@@ -190,7 +192,7 @@ export function GraphTab({
         </div>
       )}
       {a && (heat ? a.raw.length === 0 : a.series.length === 0) && !run.error && (
-        <Empty icon="chart" title="No data in this range" why="Choose a longer range, or look at Explain." />
+        <Empty icon="chart" title="No data in this range" why={kept ?? 'Select a longer range, or look at Explain.'} />
       )}
       {a && heat && a.raw.length > 0 && (
         <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />

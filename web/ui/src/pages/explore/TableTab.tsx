@@ -11,6 +11,7 @@ import { seriesName } from '../../lib/chart';
 import { csv, histogramText, ownColumns, tableOf, type ResultRow, type ResultTable } from '../../lib/result';
 import { dateTime } from '../../lib/time';
 import { at } from '../../state/clock';
+import { useNotKept } from '../../state/kept';
 import { isUTC } from '../../state/prefs';
 import { copy, toast } from '../../state/toast';
 import { Notices, QueryError, RunLine, TRUNCATED } from './bits';
@@ -188,10 +189,12 @@ const rowKey = (r: ResultRow) => String(r.i);
 const title = (label: string) => (label === '__name__' ? 'Metric' : label);
 
 function NoData({ expr }: { expr: string }) {
+  const kept = useNotKept(true);
   return (
     <>
-      The query is right, but no series fits it {at.value === undefined ? 'now' : `at ${dateTime(at.value, isUTC())}`}.{' '}
-      {/[{(]/.test(expr) ? 'Explain shows which part is empty.' : ''}
+      {kept ??
+        `The query is valid, but no series matches ${at.value === undefined ? 'now' : `at ${dateTime(at.value, isUTC())}`}.`}{' '}
+      {!kept && /[{(]/.test(expr) ? 'Explain shows which part is empty.' : ''}
     </>
   );
 }

@@ -1,6 +1,6 @@
 // What the tabs of Explore have in common.
 import type { ComponentChildren } from 'preact';
-import { noticesOf, type ApiError } from '../../api/client';
+import { noticesOf, told, type ApiError } from '../../api/client';
 import { Icon } from '../../components/icons';
 import { errorPosition } from '../../lib/explore';
 import { ago, format, seconds } from '../../lib/format';
@@ -9,7 +9,7 @@ import type { Run } from './useRun';
 
 // QueryError shows what the server objects to, and where.
 export function QueryError({ expr, error }: { expr: string; error: ApiError | undefined }) {
-  if (!error) return null;
+  if (!error || told(error)) return null; // of a server that is away the banner tells
   const place = errorPosition(expr, error.message);
   if (!place)
     return (
