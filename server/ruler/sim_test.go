@@ -200,6 +200,17 @@ func (s *sim) machine(name, availability string, others int) {
 				add(1e6, rate, "node_cpu_seconds_total", "cpu", strconv.Itoa(cpu), "mode", mode)
 			}
 		}
+		for i, c := range append([]string{"cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "stat", "textfile", "time", "uname", "vmstat"}, strings.Split(strings.Repeat("other ", 34), " ")[:34]...) {
+			works := 1.
+			if i > 34 { // a quarter is for hardware that is missing
+				works = 0
+			}
+			if c == "other" {
+				c += strconv.Itoa(i)
+			}
+			add(works, 0, "node_scrape_collector_success", "collector", c)
+		}
+		add(0, 0, "node_textfile_scrape_error")
 		add(16e9, 0, "node_memory_MemTotal_bytes")
 		add(8e9, 0, "node_memory_MemAvailable_bytes")
 		for _, m := range []string{"memory_stalled", "io_stalled", "cpu_waiting"} {
