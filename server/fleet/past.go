@@ -47,14 +47,15 @@ func (f *Fleet) lookBack(ctx context.Context) (*past, error) {
 			if err != nil {
 				return nil, err
 			}
-			return f.pastAt(ctx, stop.Add(time.Second), ups)
+			return f.pastAt(ctx, stop.Add(time.Second), ups, f.view.known)
 		}
 	}
 	return nil, nil
 }
 
-// pastAt judges by what the store says of a moment. ups are samples from before it.
-func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample) (*past, error) {
+// pastAt judges by what the store says of a moment. ups are samples from before it,
+// known the exporters of now.
+func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample, known exporters) (*past, error) {
 	all := make(map[string]*subject)
 	p := &past{at: t, machines: make(map[string]verdict), subjects: all, up: make(map[string][2]int)}
 	var members []member
@@ -65,7 +66,7 @@ func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample) (*past, e
 			members = append(members, m)
 		}
 	}
-	assign(all, members, f.view.known, f.ownName(all))
+	assign(all, members, known, f.ownName(all))
 	for _, s := range all {
 		s.finish()
 	}

@@ -186,7 +186,8 @@ func (v *verdict) count(e evidence) finding {
 		case info:
 			v.info++
 		}
-		if d := rank(a) - rank(worst); d < 0 || d == 0 && a.since.Before(worst.since) {
+		// Always the same of those that are equal, or the text would jump.
+		if cmp.Or(rank(a)-rank(worst), a.since.Compare(worst.since), strings.Compare(a.text(e.name), worst.text(e.name))) < 0 {
 			worst = a
 		}
 	}
@@ -211,7 +212,7 @@ func (a finding) text(machine string) string {
 // name is what a remembered alert is called until its rule says more.
 func (a finding) name() string {
 	name := string(a.labels[model.AlertNameLabel])
-	for _, label := range []model.LabelName{"name", "mountpoint", "device", "job"} {
+	for _, label := range []model.LabelName{"name", "mountpoint", "device"} {
 		if v := a.labels[label]; v != "" {
 			return fmt.Sprintf("%s: %s", name, v)
 		}

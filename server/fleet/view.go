@@ -273,6 +273,13 @@ func (f *Fleet) newTargets() bool {
 	return news
 }
 
+// exporters are those that are known, for whoever does not hold the lock.
+func (v *view) exporters() exporters {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.known)
+}
+
 // forgetExporters drops what is known of targets that are not there any more.
 func (v *view) forgetExporters(now, born time.Time) {
 	fed := make(map[seriesKey]bool, len(v.fed))
@@ -463,10 +470,10 @@ func (f *Fleet) sinceWhen(ctx context.Context, now time.Time, s *snapshot) {
 			j.since = v.downs[name]
 		}
 		earlier := v.past.verdict(name)
-		switch {
+		switch same := known && before.state == j.state; {
+		case same && (j.since.IsZero() || before.since.Before(j.since)):
+			j.since = before.since // for another reason, perhaps
 		case !j.since.IsZero():
-		case known && before.state == j.state:
-			j.since = before.since
 		case !known && earlier != nil && earlier.state == j.state:
 			j.since = earlier.since
 		default:
