@@ -23,10 +23,39 @@ import (
 	"github.com/clanmon/clanmon/discovery/tailscale"
 )
 
-// Methods are the names of all methods. Where two of them name the same machine,
-// the earlier one says where it is: what a person wrote down comes before what
-// was found.
-var Methods = []string{static.Name, inventory.Name, dns.Name, tailscale.Name}
+// method is a way to find machines.
+type method struct {
+	name  string
+	parts func(*Settings) ([]contract.Part, error)
+	// needs is what Settings lack for it, "" if nothing; nil if it needs nothing.
+	needs func(*Settings) string
+}
+
+// methods are all there are. Where two of them name the same machine, the earlier
+// one says where it is: what a person wrote down comes before what was found.
+var methods = []method{
+	{static.Name, func(s *Settings) ([]contract.Part, error) { return static.Parts(s.Static) }, func(s *Settings) string {
+		return missingIf(len(s.Static) == 0, "machines: --discovery.static JOB=HOST,…, or staticTargets in --clan.settings")
+	}},
+	{inventory.Name, func(s *Settings) ([]contract.Part, error) { return inventory.Parts(s.Inventory) }, func(s *Settings) string {
+		return missingIf(s.Inventory == "", "a file: --discovery.inventory FILE, or inventoryFile in --clan.settings")
+	}},
+	{dns.Name, func(s *Settings) ([]contract.Part, error) { return dns.Parts(s.DNS), nil }, func(s *Settings) string {
+		return missingIf(len(s.DNS) == 0, "a name: --discovery.dns JOB=NAME, or dnsDiscovery in --clan.settings")
+	}},
+	{tailscale.Name, func(s *Settings) ([]contract.Part, error) { return tailscale.Parts(s.Tailscale), nil }, nil},
+}
+
+// Methods are the names of all methods, in the order of their rank.
+var Methods = names()
+
+func names() []string {
+	all := make([]string, len(methods))
+	for i, m := range methods {
+		all[i] = m.name
+	}
+	return all
+}
 
 // Flags are what the command line says, unparsed. The zero value finds nothing.
 type Flags struct {
@@ -180,6 +209,19 @@ func Files(f Flags) []string {
 	return files
 }
 
+// Refused are entries of files that a server would leave out.
+func Refused(f Flags) ([]contract.Refused, error) {
+	s, err := ReadFlags(f)
+	if err != nil || !slices.Contains(s.Methods, inventory.Name) {
+		return nil, err
+	}
+	_, refused, err := inventory.Load(s.Inventory)
+	for i := range refused {
+		refused[i].Method = inventory.Name
+	}
+	return refused, err
+}
+
 func (s *Settings) enable(method string) error {
 	if !slices.Contains(Methods, method) {
 		return fmt.Errorf("unknown method %q; one of %s", method, strings.Join(Methods, ", "))
@@ -327,13 +369,12 @@ func (s *Settings) complete() error {
 	if len(s.Tailscale.IntermittentTags) == 0 {
 		s.Tailscale.IntermittentTags = tailscale.DefaultIntermittentTags
 	}
-	for method, missing := range map[string]string{
-		dns.Name:       missingIf(len(s.DNS) == 0, "a name: --discovery.dns JOB=NAME, or dnsDiscovery in --clan.settings"),
-		static.Name:    missingIf(len(s.Static) == 0, "machines: --discovery.static JOB=HOST,…, or staticTargets in --clan.settings"),
-		inventory.Name: missingIf(s.Inventory == "", "a file: --discovery.inventory FILE, or inventoryFile in --clan.settings"),
-	} {
-		if missing != "" && slices.Contains(s.Methods, method) {
-			return fmt.Errorf("discovery method %q needs %s", method, missing)
+	for _, m := range methods {
+		if m.needs == nil || !slices.Contains(s.Methods, m.name) {
+			continue
+		}
+		if missing := m.needs(s); missing != "" {
+			return fmt.Errorf("discovery method %q needs %s", m.name, missing)
 		}
 	}
 	return nil
@@ -381,21 +422,13 @@ func kind(typ string) string {
 // the methods.
 func (s *Settings) Parts() ([]contract.Part, error) {
 	var parts []contract.Part
-	for _, m := range s.Methods {
-		var more []contract.Part
-		var err error
-		switch m {
-		case static.Name:
-			more, err = static.Parts(s.Static)
-		case inventory.Name:
-			more, err = inventory.Parts(s.Inventory)
-		case dns.Name:
-			more = dns.Parts(s.DNS)
-		case tailscale.Name:
-			more = tailscale.Parts(s.Tailscale)
+	for _, m := range methods {
+		if !slices.Contains(s.Methods, m.name) {
+			continue
 		}
+		more, err := m.parts(s)
 		if err != nil {
-			return nil, fmt.Errorf("discovery method %q: %w", m, err)
+			return nil, fmt.Errorf("discovery method %q: %w", m.name, err)
 		}
 		parts = append(parts, more...)
 	}

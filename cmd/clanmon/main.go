@@ -47,6 +47,7 @@ var commands = []commandInfo{
 	{"server", "find, scrape, store, query and alert (a drop-in for Prometheus)", newServerCommand},
 	{"exporter", "expose the metrics of this machine", newExporterCommand},
 	{"check", "check configuration, rule and web files, as promtool does", newCheckCommand},
+	{"forget", "forget a machine or exporter that is gone for good", newForgetCommand},
 	{"notify-test", "send a test notification and report what the receivers answer", newNotifyTestCommand},
 	{"rules", "print the rules in the binary, as a rule file", newRulesCommand},
 	{"version", "print version and build", newVersionCommand},

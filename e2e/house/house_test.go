@@ -8,12 +8,16 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/exporter"
 )
 
@@ -135,6 +139,58 @@ func TestDocumentsNameWhatThereIs(t *testing.T) {
 			name = last
 		}
 		require.True(t, strings.Contains(string(architecture), name), "ARCHITECTURE.md's table of rooms lacks %s", name)
+	}
+}
+
+// A new discovery method is a folder and a line: the server knows none by name, and
+// the ports that it expects are those that the exporters have.
+func TestDiscoveryMethodsAreNoneOfTheServersBusiness(t *testing.T) {
+	folders, err := os.ReadDir("../../discovery")
+	require.NoError(t, err)
+	var methods []string
+	for _, f := range folders {
+		if f.IsDir() && f.Name() != "contract" {
+			methods = append(methods, f.Name())
+		}
+	}
+	require.ElementsMatch(t, methods, discovery.Methods, "folders of discovery and the table of methods in discovery/settings.go")
+
+	private := regexp.MustCompile(`__meta_(` + strings.Join(methods, "|") + `)_`)
+	for _, p := range packages(t) {
+		if !below(p.ImportPath, "server") && !below(p.ImportPath, "cmd") {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			file := filepath.Join("../..", strings.TrimPrefix(p.ImportPath, module), name)
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NotRegexp(t, private, string(text), "%s: the server reads the labels of discovery/contract only", file)
+		}
+	}
+
+	var kinds []string
+	for _, k := range exporter.Kinds() {
+		port, err := contract.Port(k.Name)
+		require.NoError(t, err)
+		require.Equal(t, k.Port, port, "port of %s in discovery/contract and in exporter/registry.go", k.Name)
+		kinds = append(kinds, k.Name)
+	}
+	require.Equal(t, contract.Jobs(), kinds, "discovery/contract and exporter/registry.go")
+}
+
+// State files are written in one way, which survives a power cut. What the store
+// writes is segments of upstream's WAL.
+func TestStateFilesAreAtomic(t *testing.T) {
+	for _, p := range packages(t) {
+		if !below(p.ImportPath, "server") && !below(p.ImportPath, "exporter") && !below(p.ImportPath, "cmd") || below(p.ImportPath, "server/store") || strings.HasSuffix(p.ImportPath, "test") {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			file := filepath.Join("../..", strings.TrimPrefix(p.ImportPath, module), name)
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NotContains(t, string(text), "os.WriteFile(", "%s: write it with internal/atomicfile", file)
+		}
 	}
 }
 

@@ -56,7 +56,8 @@ func (a *API) guard(next http.Handler) http.Handler {
 			refuse(w, "A page of another site may not change anything here. If the page is clanmon's own, behind a proxy, start clanmon with the --web.external-url that people use.")
 			return
 		}
-		if !safe(r.Method) && strings.HasPrefix(r.URL.Path, base+"/api/clanmon/") && !isJSON(r) {
+		// DELETE has no body, and no page of another site can send it without asking.
+		if !safe(r.Method) && r.Method != http.MethodDelete && strings.HasPrefix(r.URL.Path, base+"/api/clanmon/") && !isJSON(r) {
 			envelope.Error(w, http.StatusUnsupportedMediaType, "the Content-Type has to be application/json")
 			return
 		}

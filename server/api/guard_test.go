@@ -190,6 +190,10 @@ func TestOwnWritesAreJSON(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 	code, _ = ask(t, s, "POST", "10.1.2.3", "/mon/api/v1/query", with(curl, "Content-Type", "text/plain"))
 	require.Equal(t, http.StatusOK, code, "Prometheus' API is as it was")
+	code, _ = ask(t, s, "DELETE", "10.1.2.3", path, curl)
+	require.Equal(t, http.StatusOK, code, "it has no body")
+	code, _ = ask(t, s, "DELETE", "10.1.2.3:9090", path, with(firefox, "Origin", "http://evil.example"))
+	require.Equal(t, http.StatusForbidden, code)
 }
 
 func TestAnyNameIfAskedFor(t *testing.T) {

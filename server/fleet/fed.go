@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/internal/atomicfile"
 )
 
 // A server can be fed: others scrape the machines and send what they find, by
@@ -194,24 +196,9 @@ func (f *Fleet) saveFed(now time.Time) {
 	for _, m := range v.fed {
 		all = append(all, savedFed{labelSet(m.labels), m.fed})
 	}
-	text, err := json.Marshal(all)
-	if err == nil {
-		err = writeFile(filepath.Join(f.opts.Dir, fedFile), text)
-	}
+	err := atomicfile.Write(filepath.Join(f.opts.Dir, fedFile), 0o644, func(w io.Writer) error { return json.NewEncoder(w).Encode(all) })
 	if err != nil {
 		f.opts.Logger.Warn("Could not remember whose samples others send", "file", fedFile, "err", err)
 	}
 	v.fedCount, v.fedSaved = len(v.fed), now
-}
-
-// writeFile writes a file whole or not at all.
-func writeFile(file string, text []byte) error {
-	err := os.WriteFile(file+".new", text, 0o644)
-	if err == nil {
-		err = os.Rename(file+".new", file)
-	}
-	if err != nil {
-		os.Remove(file + ".new")
-	}
-	return err
 }

@@ -149,7 +149,20 @@ func (c *Checker) Settings(files ...string) int {
 			code = exitFailed
 			continue
 		}
-		fmt.Fprintln(c.Err, f, "SUCCESS")
+		// A server leaves these out and starts.
+		refused, err := finding.Refused(finding.Flags{SettingsFile: f})
+		if err != nil || len(refused) > 0 {
+			code = exitFailed
+		}
+		switch {
+		case err != nil:
+			fmt.Fprintln(c.Err, f, "FAILED:", err)
+		case len(refused) == 0:
+			fmt.Fprintln(c.Err, f, "SUCCESS")
+		}
+		for _, r := range refused {
+			fmt.Fprintf(c.Err, "%s FAILED: %s: %s: %s\n", f, r.Method, r.Entry, r.Reason)
+		}
 	}
 	return code
 }
