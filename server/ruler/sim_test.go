@@ -42,6 +42,7 @@ type sim struct {
 	cpu    map[string]time.Duration // by group
 	rules  map[string]time.Duration
 	fired  map[string]string // alert → severity, of all that ever fired
+	said   map[string]string // alert → summary
 	stored time.Duration     // when a sample was last written
 	own    map[string]bool   // machines that the server scrapes
 	stock  bool              // machines have the stock systemd_exporter, which has every state of each unit
@@ -67,7 +68,7 @@ func newSim(t testing.TB, o ShippedOptions) *sim {
 	t.Cleanup(func() { db.Close() })
 	s := &sim{
 		t: t, db: db, begin: time.Unix(1_700_000_000, 0),
-		own: make(map[string]bool), due: make(map[*rules.Group]time.Duration), cpu: make(map[string]time.Duration), rules: make(map[string]time.Duration), fired: make(map[string]string),
+		own: make(map[string]bool), said: make(map[string]string), due: make(map[*rules.Group]time.Duration), cpu: make(map[string]time.Duration), rules: make(map[string]time.Duration), fired: make(map[string]string),
 	}
 	engine := promql.NewEngine(promql.EngineOpts{
 		Logger: promslog.NewNopLogger(), MaxSamples: 5e7, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
@@ -99,6 +100,8 @@ func newSim(t testing.TB, o ShippedOptions) *sim {
 // Send implements rules.Sender.
 func (s *sim) Send(alerts ...*notifier.Alert) {
 	for _, a := range alerts {
+		require.NotContains(s.t, a.Annotations.String(), "error expanding", a.Name())
+		s.said[a.Name()] = a.Annotations.Get("summary")
 		s.fired[a.Name()+" "+a.Labels.Get("machine")] = a.Labels.Get("severity")
 	}
 }
