@@ -21,6 +21,30 @@ type ClusterOptions struct {
 	SettleTimeout time.Duration
 	TLSConfigFile string
 	Label         string // servers with another label are not joined
+
+	// What is 0 or "" below means Alertmanager's default.
+	ResolveTimeout, GossipInterval, PushPullInterval, TCPTimeout time.Duration
+	ProbeTimeout, ProbeInterval                                  time.Duration
+	ReconnectInterval, ReconnectTimeout                          time.Duration
+	PeerName                                                     string // a random one
+	AllowPublicAddress                                           bool   // find out a public address to advertise
+}
+
+func (c ClusterOptions) withDefaults() ClusterOptions {
+	for _, d := range []struct {
+		of    *time.Duration
+		usual time.Duration
+	}{
+		{&c.ResolveTimeout, cluster.DefaultResolvePeersTimeout}, {&c.GossipInterval, cluster.DefaultGossipInterval},
+		{&c.PushPullInterval, cluster.DefaultPushPullInterval}, {&c.TCPTimeout, cluster.DefaultTCPTimeout},
+		{&c.ProbeTimeout, cluster.DefaultProbeTimeout}, {&c.ProbeInterval, cluster.DefaultProbeInterval},
+		{&c.ReconnectInterval, cluster.DefaultReconnectInterval}, {&c.ReconnectTimeout, cluster.DefaultReconnectTimeout},
+	} {
+		if *d.of == 0 {
+			*d.of = d.usual
+		}
+	}
+	return c
 }
 
 func (in *inside) joinCluster() error {
@@ -33,8 +57,8 @@ func (in *inside) joinCluster() error {
 		return fmt.Errorf("--cluster.tls-config %q: %w", c.TLSConfigFile, err)
 	}
 	in.peer, err = cluster.Create(in.log.With("part", "cluster"), in.opts.Registerer, c.ListenAddress, c.AdvertiseAddress, c.Peers, true,
-		cluster.DefaultPushPullInterval, cluster.DefaultGossipInterval, cluster.DefaultTCPTimeout, cluster.DefaultResolvePeersTimeout,
-		cluster.DefaultProbeTimeout, cluster.DefaultProbeInterval, tls, false, c.Label, "")
+		c.PushPullInterval, c.GossipInterval, c.TCPTimeout, c.ResolveTimeout, c.ProbeTimeout, c.ProbeInterval,
+		tls, c.AllowPublicAddress, c.Label, c.PeerName)
 	if err != nil {
 		return fmt.Errorf("--cluster.listen-address %q: %w", c.ListenAddress, err)
 	}
@@ -48,13 +72,13 @@ func (in *inside) settleCluster(ctx context.Context) {
 	if in.peer == nil {
 		return
 	}
-	if err := in.peer.Join(cluster.DefaultReconnectInterval, cluster.DefaultReconnectTimeout); err != nil {
+	if err := in.peer.Join(in.opts.Cluster.ReconnectInterval, in.opts.Cluster.ReconnectTimeout); err != nil {
 		in.log.Warn("Could not join the cluster; trying again", "err", err)
 	}
 	settle, cancel := context.WithTimeout(ctx, in.opts.Cluster.SettleTimeout)
 	go func() {
 		defer cancel()
-		in.peer.Settle(settle, cluster.DefaultGossipInterval*10)
+		in.peer.Settle(settle, in.opts.Cluster.GossipInterval*10)
 	}()
 }
 

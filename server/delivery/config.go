@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -285,12 +286,12 @@ func (c *Config) build(o Options, log *slog.Logger) (*built, error) {
 	}
 	for _, r := range c.Receivers {
 		list, err := receiver.BuildReceiverIntegrations(r, tmpl, log)
-		if err != nil {
+		if err != nil && !c.excused(err) {
 			return nil, fmt.Errorf("receiver %q: %w", r.Name, err)
 		}
 		for _, own := range c.own[r.Name] {
 			n, err := own.make(tmpl, log.With("integration", own.kind))
-			if err != nil {
+			if err != nil && !c.excused(err) {
 				return nil, fmt.Errorf("receiver %q: %s[%d]: %w", r.Name, own.kind, own.index, err)
 			}
 			list = append(list, notify.NewIntegration(n, own.rs, own.kind, own.index, r.Name))
@@ -298,6 +299,15 @@ func (c *Config) build(o Options, log *slog.Logger) (*built, error) {
 		b.receivers[r.Name] = list
 	}
 	return b, nil
+}
+
+// excused reports whether err is only that files of secrets are not here, or not for
+// us: some receivers read them, or their certificates, when they are made.
+func (c *Config) excused(err error) bool {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !c.excused(e) })
+	}
+	return c.noSecrets && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission))
 }
 
 func (b *built) check() error {

@@ -54,6 +54,16 @@ type Options struct {
 
 	Cluster ClusterOptions
 
+	// Retention of silences and of the notification log; 0 means DefaultRetention.
+	Retention time.Duration
+	// Limits; 0 and less mean none.
+	MaxSilences       int
+	MaxSilenceBytes   int
+	PerAlertnameLimit int
+	// DispatchStartDelay is how long nothing is sent after a start, so that inhibiting
+	// alerts are there by then.
+	DispatchStartDelay time.Duration
+
 	// Shipped tells of an alert's name whether its rule is in the binary. Such
 	// alerts reach external Alertmanagers only if ShippedOutside. May be nil.
 	Shipped        func(alertname string) bool
@@ -93,6 +103,10 @@ func New(o Options) (*Delivery, error) {
 	if o.GroupWait == 0 {
 		o.GroupWait = 30 * time.Second
 	}
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	o.Cluster = o.Cluster.withDefaults()
 	o.Notifier.Registerer = o.Registerer
 	d := &Delivery{
 		opts:          o,

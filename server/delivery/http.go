@@ -21,12 +21,22 @@ func (in *inside) handler(silences *saver) http.Handler {
 			upstream.ServeHTTP(w, r)
 			return
 		}
+		if r.Method == http.MethodPost {
+			if why := in.pointless(r); why != "" {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				_ = json.NewEncoder(w).Encode(why) // as Alertmanager refuses one
+				return
+			}
+		}
 		held := &heldResponse{header: make(http.Header), code: http.StatusOK}
 		upstream.ServeHTTP(held, r)
-		if _, err := silences.save(); err != nil {
-			in.log.Error("Could not save", "file", silences.file, "err", err)
-			http.Error(w, "the silence is in force, but could not be saved: "+err.Error(), http.StatusInternalServerError)
-			return
+		if held.code < 300 { // one that was refused has changed nothing
+			if _, err := silences.save(); err != nil {
+				in.log.Error("Could not save", "file", silences.file, "err", err)
+				http.Error(w, "the silence is in force, but could not be saved: "+err.Error(), http.StatusInternalServerError)
+				return
+			}
 		}
 		for name, values := range held.header {
 			w.Header()[name] = values

@@ -39,7 +39,7 @@ var noURL = &url.URL{}
 
 // These are Alertmanager's own defaults.
 const (
-	retention           = 120 * time.Hour // of silences and of the notification log
+	DefaultRetention    = 120 * time.Hour // of silences and of the notification log
 	gcInterval          = 30 * time.Minute
 	maintenanceInterval = 15 * time.Minute
 	dispatchMaintenance = 30 * time.Second
@@ -63,6 +63,7 @@ type inside struct {
 	dispatch  *dispatch.DispatcherMetrics
 	savers    []*saver
 	metrics   insideMetrics
+	closeOnce sync.Once
 
 	queue chan []*alert.Alert
 
@@ -126,6 +127,11 @@ func newInside(o Options) (_ *inside, err error) {
 		metrics: newInsideMetrics(o.Registerer),
 		queue:   make(chan []*alert.Alert, 1000),
 	}
+	defer func() {
+		if err != nil {
+			in.close()
+		}
+	}()
 	in.receivers.Store(&receiverBook{})
 	// Whatever can be wrong with the configuration is found before anything is
 	// opened.
@@ -148,13 +154,16 @@ func newInside(o Options) (_ *inside, err error) {
 	}
 	var recorder eventrecorder.Recorder // records nothing
 	in.nflog, err = openState(filepath.Join(dir, "nflog"), log, func(file string) (*nflog.Log, error) {
-		return nflog.New(nflog.Options{SnapshotFile: file, Retention: retention, Logger: log.With("part", "nflog"), Metrics: onceOnly{o.Registerer}})
+		return nflog.New(nflog.Options{SnapshotFile: file, Retention: o.Retention, Logger: log.With("part", "nflog"), Metrics: onceOnly{o.Registerer}})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("notification log: %w", err)
 	}
 	in.silences, err = openState(filepath.Join(dir, "silences"), log, func(file string) (*silence.Silences, error) {
-		return silence.New(silence.Options{SnapshotFile: file, Retention: retention, Logger: log.With("part", "silences"), Metrics: onceOnly{o.Registerer}, EventRecorder: recorder})
+		return silence.New(silence.Options{
+			SnapshotFile: file, Retention: o.Retention, Logger: log.With("part", "silences"), Metrics: onceOnly{o.Registerer}, EventRecorder: recorder,
+			Limits: silence.Limits{MaxSilences: func() int { return o.MaxSilences }, MaxSilenceSizeBytes: func() int { return o.MaxSilenceBytes }},
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("silences: %w", err)
@@ -176,7 +185,7 @@ func newInside(o Options) (_ *inside, err error) {
 	in.nflog.SetBroadcast(func(b []byte) { spreadLog(b); saveLog.mark() })
 	in.silences.SetBroadcast(func(b []byte) { spreadSilence(b); saveSilences.mark() })
 
-	in.alerts, err = mem.NewAlerts(context.Background(), gcInterval, 0, in.silencer, log, recorder, o.Registerer, featurecontrol.NoopFlags{})
+	in.alerts, err = mem.NewAlerts(context.Background(), gcInterval, o.PerAlertnameLimit, in.silencer, log, recorder, o.Registerer, featurecontrol.NoopFlags{})
 	if err != nil {
 		return nil, fmt.Errorf("alerts: %w", err)
 	}
@@ -287,9 +296,9 @@ func (in *inside) startPipeline() {
 	used := make(map[string][]notify.Integration)
 	routes.Walk(func(r *dispatch.Route) {
 		used[r.RouteOpts.Receiver] = book.integrations(r.RouteOpts.Receiver)
-		if r.RouteOpts.RepeatInterval > retention {
+		if r.RouteOpts.RepeatInterval > in.opts.Retention {
 			in.log.Warn("repeat_interval is longer than the notification log is kept; notifications may be repeated sooner",
-				"route", r.Key(), "repeat_interval", r.RouteOpts.RepeatInterval, "kept", retention)
+				"route", r.Key(), "repeat_interval", r.RouteOpts.RepeatInterval, "kept", in.opts.Retention)
 		}
 	})
 	count := 0
@@ -317,7 +326,7 @@ func (in *inside) startPipeline() {
 	inhibitor.WaitForLoading()
 	in.inhibitor.Store(inhibitor)
 	in.update()
-	go dispatcher.Run(in.born)
+	go dispatcher.Run(in.born.Add(in.opts.DispatchStartDelay))
 	dispatcher.WaitForLoading()
 	in.dispatcher.Store(dispatcher)
 	in.receivers.Store(book)
@@ -357,8 +366,8 @@ func (in *inside) put(ctx context.Context, batch []*alert.Alert) {
 	}
 }
 
-// run delivers until ctx ends. Alerts that are queued then are still taken in,
-// though what waits for its group is not sent: the next start sends it.
+// run delivers until ctx ends. What is queued then, or waits for its group, is not
+// sent: rules send it again after the next start.
 func (in *inside) run(ctx context.Context) {
 	in.mu.Lock() // a reload may come before delivery has begun
 	receivers := slices.Sorted(maps.Keys(in.config.receivers))
@@ -398,10 +407,14 @@ func (in *inside) run(ctx context.Context) {
 	in.close()
 }
 
-// close releases what newInside opened.
+// close releases what newInside opened, once.
 func (in *inside) close() {
-	in.alerts.Close()
-	in.leaveCluster()
+	in.closeOnce.Do(func() {
+		if in.alerts != nil {
+			in.alerts.Close()
+		}
+		in.leaveCluster()
+	})
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -126,3 +126,53 @@ func TestNoReceiverShowsItsSecrets(t *testing.T) {
 		})
 	}
 }
+
+// everySecretFile has all kinds of receivers, with a file wherever a secret can be in one.
+const everySecretFile = `route: {receiver: r}
+receivers:
+- name: r
+  webhook_configs: [{url_file: /no/url, http_config: {tls_config: {ca_file: /no/ca, cert_file: /no/cert, key_file: /no/key}}}]
+  email_configs: [{to: a@b, from: a@b, smarthost: "h:25", auth_username: u, auth_password_file: /no/password, tls_config: {ca_file: /no/ca}}]
+  pagerduty_configs: [{routing_key_file: /no/key, http_config: {oauth2: {client_id: i, client_secret_file: /no/secret, token_url: "http://h/"}}}]
+  opsgenie_configs: [{api_key_file: /no/key}]
+  wechat_configs: [{api_secret_file: /no/secret, corp_id: c}]
+  slack_configs: [{api_url_file: /no/url, http_config: {authorization: {credentials_file: /no/token}}}]
+  victorops_configs: [{api_key_file: /no/key, routing_key: r}]
+  pushover_configs: [{user_key_file: /no/key, token_file: /no/token}]
+  sns_configs: [{api_url: "http://h", topic_arn: "arn:aws:sns:us-east-1:1:t", sigv4: {region: us-east-1}, http_config: {tls_config: {ca_file: /no/ca}}}]
+  telegram_configs: [{bot_token_file: /no/token, chat_id: 1}]
+  discord_configs: [{webhook_url_file: /no/url}]
+  webex_configs: [{room_id: r, http_config: {authorization: {credentials_file: /no/token}}}]
+  msteams_configs: [{webhook_url_file: /no/url}]
+  msteamsv2_configs: [{webhook_url_file: /no/url}]
+  jira_configs: [{api_url: "http://h/", project: p, issue_type: t, http_config: {basic_auth: {username: u, password_file: /no/password}}}]
+  incidentio_configs: [{url_file: /no/url, alert_source_token_file: /no/token}]
+  rocketchat_configs: [{token_file: /no/token, token_id_file: /no/id, channel: c}]
+  mattermost_configs: [{webhook_url_file: /no/url}]
+  ntfy_configs: [{url: "http://h", topic: t, token_file: /no/token, http_config: {tls_config: {ca_file: /no/ca}}}]
+  gotify_configs: [{url: "http://h", token_file: /no/token}]
+  matrix_configs: [{url: "http://h", token_file: /no/token, room: "!r:m"}]
+`
+
+// A build's sandbox has none of the secrets, of whatever receiver.
+func TestCheckWithoutSecrets(t *testing.T) {
+	log := promslog.NewNopLogger()
+	lines := strings.Split(everySecretFile, "\n")
+	for f := range reflect.TypeFor[amconfig.Receiver]().NumField() {
+		if key, _, _ := strings.Cut(reflect.TypeFor[amconfig.Receiver]().Field(f).Tag.Get("yaml"), ","); strings.HasSuffix(key, "_configs") {
+			require.Contains(t, everySecretFile, key)
+		}
+	}
+	for _, line := range lines[3 : len(lines)-1] {
+		file := write(t, "am.yml", strings.Join(append(lines[:3:3], line), "\n"))
+		_, _, err := Check(file, true, log)
+		require.NoError(t, err, line)
+		_, _, err = Check(file, false, log)
+		if !strings.Contains(line, "sns") || err != nil {
+			require.ErrorContains(t, err, "/no/", line)
+		}
+	}
+	// What is wrong is still found.
+	_, _, err := Check(write(t, "am.yml", strings.Replace(everySecretFile, "corp_id: c", "corp_id: c, message_type: x", 1)), true, log)
+	require.Error(t, err)
+}
