@@ -44,6 +44,8 @@ type Options struct {
 	TSDB      tsdb.Options
 	AgentDB   agent.Options
 	Retention config.TSDBRetentionConfig // what the flags say; the file wins
+	// RetentionSet tells that a flag says how long samples are kept.
+	RetentionSet bool
 	// PendingUploadsFile lists uploaded blocks, as Thanos writes it; blocks
 	// that it lacks are not compacted. "" for none.
 	PendingUploadsFile  string

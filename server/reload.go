@@ -99,7 +99,9 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 	reload := func() error {
 		s.status(Reloading)
 		defer s.status(Ready)
-		checksum = s.checksum()
+		if s.opts.AutoReload { // nobody else looks at it, and it complains of missing files too
+			checksum = s.checksum()
+		}
 		err := s.reload()
 		if err != nil {
 			log.Error("Error reloading config", "err", err)

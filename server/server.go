@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -46,6 +47,8 @@ type Server struct {
 	local    *localJobs
 	api      *api.API
 
+	stages        *stages
+	told          toldStatus
 	appliers      []applier
 	reloads       reloadMetrics
 	notifications *notifications.Notifications
@@ -60,8 +63,7 @@ const stopLimit = 30 * time.Second
 // Run serves until ctx ends, POST /-/quit arrives, or a part fails; the error
 // is that part's. It may be called once.
 func (s *Server) Run(ctx context.Context) (err error) {
-	log := s.opts.Logger
-	stages := newStages(log)
+	log, stages := s.opts.Logger, s.stages
 	defer func() {
 		s.api.SetReady(web.Stopping)
 		s.notifications.AddNotification(notifications.ShuttingDown)
@@ -71,9 +73,6 @@ func (s *Server) Run(ctx context.Context) (err error) {
 			log.Info("See you next time!")
 		}
 	}()
-	if s.engine != nil {
-		stages.push("query engine", s.engine.Close)
-	}
 
 	// HTTP is up early, to answer 503 and show the progress of the WAL replay.
 	// It is drained first and cut last.
@@ -121,11 +120,27 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 }
 
-func (s *Server) status(now Status) {
-	if s.opts.Status != nil {
-		s.opts.Status(now)
-	}
+// toldStatus is what the service manager knows.
+type toldStatus struct {
+	mu       sync.Mutex
+	stopping bool
 }
+
+// status tells where in its life the server is. Nothing follows Stopping: a reload
+// that ends then does not make the server ready again.
+func (s *Server) status(now Status) {
+	s.told.mu.Lock()
+	defer s.told.mu.Unlock()
+	if s.opts.Status == nil || s.told.stopping {
+		return
+	}
+	s.told.stopping = now == Stopping
+	s.opts.Status(now)
+}
+
+// Answers returns an error if the server does not answer a request of its own
+// before ctx ends. It is for a watchdog, once Run has been called.
+func (s *Server) Answers(ctx context.Context) error { return s.api.Answers(ctx) }
 
 // stopped logs why ctx ended; being asked to stop is no error.
 func (s *Server) stopped(ctx context.Context) error {
@@ -146,22 +161,4 @@ func (s *Server) runTracing(ctx context.Context) error {
 }
 
 // Close releases what New opened, for a Server that is not going to Run.
-func (s *Server) Close() error {
-	var errs []error
-	if s.local != nil {
-		s.local.close()
-	}
-	if s.api != nil {
-		errs = append(errs, s.api.Close())
-	}
-	if s.engine != nil {
-		errs = append(errs, s.engine.Close())
-	}
-	if s.delivery != nil {
-		errs = append(errs, s.delivery.Close())
-	}
-	if s.store != nil {
-		errs = append(errs, s.store.Close())
-	}
-	return errors.Join(errs...)
-}
+func (s *Server) Close() error { return s.stages.unwind() }

@@ -120,7 +120,7 @@ func TestOrderOfStopping(t *testing.T) {
 	require.NoError(t, s.Stop())
 	log := s.Log.String()
 	last := -1
-	for _, stage := range []string{`"http requests"`, "reload", "ruler", "ingest", "delivery", "store", "http"} {
+	for _, stage := range []string{`"http requests"`, "reload", "ruler", "ingest", "delivery", "store", "http"} { // what only closes is not logged
 		at := strings.Index(log, "msg=Stopped stage="+stage+" ")
 		require.Greater(t, at, last, "%s in\n%s", stage, log)
 		last = at

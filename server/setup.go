@@ -57,15 +57,16 @@ func New(o Options) (_ *Server, err error) {
 	o.TSDB.FeatureRegistry = registry
 	promqlParser := parser.NewParser(o.Parser)
 	load.Parser = promqlParser
-	s := &Server{tracing: tracing.NewManager(log)}
+	s := &Server{tracing: tracing.NewManager(log), stages: newStages(log)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
 	if s.local, err = newLocalJobs(append([]LocalJob{s.selfJob(o.Web.ListenAddresses[0])}, o.LocalJobs...), log); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			s.local.close()
-		}
-	}()
+	s.stages.closer("local jobs", func() error { s.local.close(); return nil })
 	for _, j := range s.local.jobs {
 		load.Local = append(load.Local, config.LocalJob{Name: j.Name, Port: j.Port, Socket: s.local.sockets[j.Name].Addr().String()})
 	}
@@ -104,11 +105,6 @@ func New(o Options) (_ *Server, err error) {
 	if err := s.applyGOGC(cfg); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Close())
-		}
-	}()
 	s.notifications = notifications.NewNotifications(o.MaxNotificationsSubscribers, o.Registerer)
 	s.notifications.AddNotification(notifications.StartingUp)
 
@@ -121,11 +117,13 @@ func New(o Options) (_ *Server, err error) {
 	s.store = store.New(store.Options{
 		Dir: o.Dir, Agent: o.Agent, TSDB: o.TSDB, AgentDB: o.AgentDB,
 		FlushDeadline:           o.RemoteFlushDeadline,
+		Gatherer:                o.Gatherer,
 		EnableTypeAndUnitLabels: o.Scrape.EnableTypeAndUnitLabels,
 		Scrapes:                 scrapes,
 		Registerer:              o.Registerer,
 		Logger:                  log,
 	})
+	s.stages.closer("store", s.store.Close)
 	sdMetrics, err := discovery.CreateAndRegisterSDMetrics(o.Registerer)
 	if err != nil {
 		return nil, err
@@ -152,6 +150,7 @@ func New(o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.stages.closer("ingest", s.ingest.Close)
 	scrapes.manager.Store(s.ingest.Scrapes())
 
 	// 4. Who alerts, and who is told.
@@ -167,6 +166,7 @@ func New(o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.stages.closer("delivery", s.delivery.Close)
 	s.vitals = newVitals(s.store.Health, func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() }, s.fleet.Tagger(s.delivery))
 	var subqueryStep atomic.Int64 // milliseconds; follows evaluation_interval
 	subqueryStep.Store(time.Duration(upstreamconfig.DefaultGlobalConfig.EvaluationInterval).Milliseconds())
@@ -191,6 +191,7 @@ func New(o Options) (_ *Server, err error) {
 			FeatureRegistry:          registry,
 			Parser:                   promqlParser,
 		})
+		s.stages.closer("query engine", s.engine.Close)
 		shipped, err := ruler.NewShipped(o.Rules.Shipped)
 		if err != nil {
 			return nil, &ConfigError{Err: err}
@@ -240,7 +241,12 @@ func New(o Options) (_ *Server, err error) {
 	s.reloads = newReloadMetrics(o.Registerer)
 	s.appliers = []applier{
 		{"db_storage", s.store.ApplyConfig},
-		{"remote_storage", s.store.ApplyRemote},
+		{"remote_storage", func(c *upstreamconfig.Config) error {
+			if o.Agent && len(c.RemoteWriteConfigs) == 0 {
+				log.Warn("An agent without remote_write sends nowhere what it scrapes; name a receiver in the configuration file", "file", loader.Name())
+			}
+			return s.store.ApplyRemote(c)
+		}},
 		{"web_handler", s.api.ApplyConfig},
 		{"query_engine", func(c *upstreamconfig.Config) error {
 			subqueryStep.Store(time.Duration(c.GlobalConfig.EvaluationInterval).Milliseconds())
@@ -270,12 +276,17 @@ func New(o Options) (_ *Server, err error) {
 		{"tracing", s.tracing.ApplyConfig},
 		{"runtime", s.applyRuntime},
 	}
+	s.stages.closer("api", s.api.Close)
 	return s, s.api.Listen()
 }
 
 // mounts are the parts of the API that the rooms themselves serve.
 func (s *Server) mounts() map[string]http.Handler {
-	m := map[string]http.Handler{"/api/clanmon/v1": s.fleet.Handler(), "/api/clanmon/v1/storage": s.storageHandler()}
+	m := map[string]http.Handler{
+		"/api/clanmon/v1":              s.fleet.Handler(),
+		"/api/clanmon/v1/remote-write": s.store.RemoteWriteHandler(),
+		"/api/clanmon/v1/storage":      s.storageHandler(),
+	}
 	if h := s.delivery.Handler(); h != nil {
 		m["/api/v2"] = h
 		m["/api/clanmon/v1/receivers"] = s.delivery.ReceiversHandler()
@@ -329,6 +340,9 @@ func (o *Options) fromFile(cfg *upstreamconfig.Config) error {
 		return nil
 	}
 
+	if o.RetentionSet && file.Retention.Time != o.Retention.Time {
+		o.Logger.Warn("The configuration file's storage.tsdb.retention wins over the flag", "flag", o.Retention.Time, "file", file.Retention.Time)
+	}
 	retention := file.Retention.Time
 	if retention < 0 { // an overflow: as long as anybody can mean
 		retention, _ = model.ParseDuration("100y")

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// stages is the order of a life: what is started first stops last.
+// stages is the order of a life, from New on: what is made or started first is
+// released or stopped last.
 //
 // One cancelled context would stop everything at once, which is the wrong
 // order: rules must end before scrapes, or absent() fires falsely; scrapes
@@ -21,8 +22,9 @@ type stages struct {
 }
 
 type stage struct {
-	name string
-	stop func() error // returns once the stage has ended
+	name  string
+	stop  func() error // returns once the stage has ended
+	quiet bool         // its end is of no interest to an operator
 }
 
 func newStages(logger *slog.Logger) *stages {
@@ -50,7 +52,7 @@ func (s *stages) start(name string, limit time.Duration, fn func(context.Context
 		}
 		done <- err
 	}()
-	s.push(name, func() error {
+	s.stack = append(s.stack, stage{name: name, stop: func() error {
 		cancel()
 		if limit == 0 {
 			return <-done
@@ -61,12 +63,18 @@ func (s *stages) start(name string, limit time.Duration, fn func(context.Context
 		case <-time.After(limit):
 			return fmt.Errorf("%s: did not stop within %s", name, limit)
 		}
-	})
+	}})
 }
 
-// push registers a closer, to be called in its turn.
-func (s *stages) push(name string, closer func() error) {
-	s.stack = append(s.stack, stage{name, closer})
+// push registers something to be done in its turn.
+func (s *stages) push(name string, stop func() error) {
+	s.stack = append(s.stack, stage{name: name, stop: stop})
+}
+
+// closer registers what releases something that was made: where it is made, so that
+// nothing is forgotten however short the life is.
+func (s *stages) closer(name string, release func() error) {
+	s.stack = append(s.stack, stage{name: name, stop: release, quiet: true})
 }
 
 // unwind stops everything, last first. One failure does not stop the rest.
@@ -76,7 +84,9 @@ func (s *stages) unwind() error {
 		st := s.stack[i]
 		begin := time.Now()
 		err := st.stop()
-		s.logger.Info("Stopped", "stage", st.name, "duration", time.Since(begin))
+		if !st.quiet {
+			s.logger.Info("Stopped", "stage", st.name, "duration", time.Since(begin))
+		}
 		errs = append(errs, err)
 	}
 	s.stack = nil

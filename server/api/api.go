@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -177,14 +178,57 @@ func (a *API) bind() ([]net.Listener, error) {
 // Addr is the first address that Listen bound.
 func (a *API) Addr() net.Addr { return a.listeners[0].Addr() }
 
-// Close releases the listeners of an API that is not going to Run.
+// Close releases the listeners, for an API that is not going to Run.
 func (a *API) Close() error {
 	var errs []error
 	for _, l := range a.listeners {
-		errs = append(errs, l.Close())
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // Run has closed it
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
+
+// Answers returns an error if the API does not answer its own health check before
+// ctx ends. No port is involved: TLS, passwords and clients that use up all
+// connections do not matter.
+func (a *API) Answers(ctx context.Context) error {
+	path := strings.TrimSuffix(a.deps.RoutePrefix, "/") + "/-/healthy"
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	answered := make(chan int, 1)
+	go func() {
+		code := &statusCode{header: make(http.Header), code: http.StatusOK}
+		defer func() {
+			if recover() != nil { // logged by the handler
+				code.code = http.StatusInternalServerError
+			}
+			answered <- code.code
+		}()
+		a.server.Handler.ServeHTTP(code, r)
+	}()
+	select {
+	case code := <-answered:
+		if code != http.StatusOK {
+			return fmt.Errorf("%s: %d %s", path, code, http.StatusText(code))
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: no answer: %w", path, ctx.Err())
+	}
+}
+
+// statusCode is an http.ResponseWriter that keeps only that.
+type statusCode struct {
+	header http.Header
+	code   int
+}
+
+func (s *statusCode) Header() http.Header         { return s.header }
+func (s *statusCode) WriteHeader(code int)        { s.code = code }
+func (s *statusCode) Write(p []byte) (int, error) { return len(p), nil }
 
 // Run serves until ctx ends, then cuts what is still open.
 func (a *API) Run(ctx context.Context) error {
@@ -217,14 +261,19 @@ func (a *API) Run(ctx context.Context) error {
 // as notifications, would otherwise hold it for ever.
 const drainLimit = 3 * time.Second
 
-// Drain stops accepting and waits for the requests that are running.
-func (a *API) Drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+// Drain stops accepting, waits for the requests that are running, and cuts those
+// that take longer: a query that goes on would keep the store from closing.
+func (a *API) Drain() error { return a.drain(drainLimit) }
+
+func (a *API) drain(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if err := a.server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return err
+	err := a.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		a.deps.Logger.Info("Cutting the requests that are still under way", "after", limit)
+		return a.server.Close()
 	}
-	return nil
+	return err
 }
 
 // newV1 is the one place where upstream's positional constructor is called.

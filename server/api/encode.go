@@ -141,9 +141,7 @@ func (e *encoder) unchanged() bool {
 	tag := fmt.Sprintf(`W/"%x"`, xxhash.Sum64(e.held.Bytes()))
 	h := e.Header()
 	h.Set("ETag", tag)
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-cache") // to be kept, and asked about each time
-	}
+	h.Set("Cache-Control", "private, no-cache") // the browser keeps it, and asks each time
 	for _, known := range listed(e.request.Header, "If-None-Match") {
 		if known == "*" || strings.TrimPrefix(known, "W/") == strings.TrimPrefix(tag, "W/") {
 			return true

@@ -71,6 +71,12 @@ func New(o Options) (*Ingest, error) {
 	return &Ingest{discovery: d, stopDiscovery: cancel, scrapes: s, merger: o.Merger, limits: o.Limits}, nil
 }
 
+// Close releases what New opened, for an Ingest that is not going to Run.
+func (i *Ingest) Close() error {
+	i.stopDiscovery()
+	return nil
+}
+
 // Scrapes gives read access to targets and scrape pools.
 func (i *Ingest) Scrapes() *scrape.Manager { return i.scrapes }
 

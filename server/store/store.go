@@ -44,6 +44,7 @@ type Options struct {
 	Scrapes remote.ReadyScrapeManager
 
 	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer // of the same metrics; RemoteWrites reads it
 	Logger     *slog.Logger
 }
 
@@ -59,6 +60,8 @@ type Store struct {
 	future   future
 	damaged  damaged
 	ready    chan struct{}
+	close    func() error // once
+	remotes  *remotes
 
 	mu   sync.Mutex
 	wait struct { // why the directory is not opened yet
@@ -72,14 +75,23 @@ type Store struct {
 // New returns a Store that is not open. Upstream's remote storage starts a
 // goroutine in its constructor, so a Store that is never Run has to be Closed.
 func New(o Options) *Store {
-	s := &Store{opts: o, local: newLocal(), registry: &registerer{Registerer: o.Registerer}, ready: make(chan struct{})}
+	s := &Store{
+		opts: o, local: newLocal(), registry: &registerer{Registerer: o.Registerer}, ready: make(chan struct{}),
+		remotes: &remotes{born: time.Now(), errors: make(map[string]remoteError)},
+	}
 	s.damaged.dir, s.damaged.log = o.Dir, o.Logger
 	s.opts.TSDB.BlocksToDelete = s.blocksToDelete
-	s.remote = remote.NewStorage(o.Logger.With("component", "remote"), o.Registerer,
+	log := slog.New(remoteLog{Handler: o.Logger.With("component", "remote").Handler(), remotes: s.remotes})
+	s.remote = remote.NewStorage(log, o.Registerer,
 		s.local.StartTime, o.Dir, o.FlushDeadline, o.Scrapes, o.EnableTypeAndUnitLabels)
 	s.Storage = storage.NewFanout(o.Logger, s.local, s.remote)
+	s.close = sync.OnceValue(s.Storage.Close)
 	return s
 }
+
+// Close closes what is open, once: Run does so when it ends, and a Store that is
+// never run needs it too.
+func (s *Store) Close() error { return s.close() }
 
 // Local is the database alone, without remote storage.
 func (s *Store) Local() *Local { return s.local }

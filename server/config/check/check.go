@@ -56,6 +56,7 @@ type Checker struct {
 	Agent               bool
 	SyntaxOnly          bool // leave the files alone that a configuration names
 	IgnoreUnknownFields bool // in rule files
+	DelayedNameRemoval  bool // in tests of rules: the experimental feature of that name
 	LintDuplicates      bool
 	LintFatal           bool
 	// LintInterval is the lookback from which on a scrape interval is too long;
@@ -138,13 +139,18 @@ func (c *Checker) WebConfig(files ...string) int {
 }
 
 // Settings examines files of the clan's settings as a server reads them, with
-// the inventory that they name.
+// the inventory that they name, and unless SyntaxOnly the certificates, keys and
+// credentials.
 func (c *Checker) Settings(files ...string) int {
 	code := exitOK
 	for _, f := range files {
 		// Beside an empty configuration file.
 		loader := server.NewLoader(server.Options{File: os.DevNull, Discovery: finding.Flags{SettingsFile: f}})
-		if _, err := loader.Load(c.Log); err != nil {
+		cfg, err := loader.Load(c.Log)
+		if err == nil && !c.SyntaxOnly {
+			err = c.namedFiles(cfg.ScrapeConfigs)
+		}
+		if err != nil {
 			fmt.Fprintln(c.Err, f, "FAILED:", err)
 			code = exitFailed
 			continue
@@ -165,6 +171,26 @@ func (c *Checker) Settings(files ...string) int {
 		}
 	}
 	return code
+}
+
+// namedFiles looks at the files that scrape configurations name. All jobs of
+// discovery have the same ones, so each mistake is said once.
+func (c *Checker) namedFiles(scrapes []*config.ScrapeConfig) error {
+	var errs []error
+	said := make(map[string]bool)
+	for _, s := range scrapes {
+		err := c.scrape(s)
+		if ca := s.HTTPClientConfig.TLSConfig.CAFile; err == nil {
+			if err = exists(ca); err != nil {
+				err = fmt.Errorf("error checking CA file %q: %w", ca, err)
+			}
+		}
+		if err != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // config loads one file and looks at what it names.
