@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -32,6 +35,10 @@ type checkCommand struct {
 	files    []string
 	role     string
 	run      func(files ...string) int
+
+	server reach    // of healthy and ready
+	tests  []string // names of tests to run
+	junit  string
 }
 
 func newCheckCommand(e env) command {
@@ -59,8 +66,21 @@ func newCheckCommand(e env) command {
 	alertmanager.Flag("syntax-only", "Leave the files of secrets alone.").BoolVar(&k.SyntaxOnly)
 	alertmanager.Arg("alertmanager-files", "The files.").Required().ExistingFilesVar(&c.files)
 
-	settings := c.sub("settings", "Files of --clan.settings, and the inventory that they name.", k.Settings)
+	settings := c.sub("settings", "Files of --clan.settings, and the files that they name.", k.Settings)
+	settings.Flag("syntax-only", "Leave certificates, keys and credentials alone.").BoolVar(&k.SyntaxOnly)
 	settings.Arg("settings-files", "The files.").Required().ExistingFilesVar(&c.files)
+
+	for _, state := range []string{"healthy", "ready"} {
+		cmd := c.sub(state, "Whether a server is "+state+".", func(...string) int { return c.status("/-/" + state) })
+		c.server.flags(cmd.Flag, "url", "The URL for the server.")
+	}
+
+	test := c.app.Command("test", "Unit testing, as promtool test.")
+	test.Flag("junit", "File path to store JUnit XML test results.").PlaceHolder("FILE").StringVar(&c.junit)
+	testRules := c.action(test.Command("rules", "Unit tests for rules."), c.testRules)
+	testRules.Flag("run", "If set, will only run test groups whose names match the regular expression. Can be specified multiple times.").StringsVar(&c.tests)
+	testRules.Flag("ignore-unknown-fields", "Ignore unknown fields in the rule files; a server does not.").Default("false").BoolVar(&k.IgnoreUnknownFields)
+	testRules.Arg("test-rule-file", "The unit test file.").Required().ExistingFilesVar(&c.files)
 
 	flags := c.sub("flags", "The flags of a role, without starting it: clanmon check flags server -- --retention=30d", c.flags)
 	flags.Arg("role", "server or exporter.").Required().EnumVar(&c.role, "server", "exporter")
@@ -126,8 +146,59 @@ func (c *checkCommand) alertmanager(files ...string) int {
 	return code
 }
 
+// status asks a server that runs, as promtool check healthy and ready do.
+func (c *checkCommand) status(path string) int {
+	text, err := c.askStatus(path)
+	if err != nil {
+		fmt.Fprintln(c.env.stderr, "  FAILED:", err)
+		return 1
+	}
+	fmt.Fprintln(c.env.stderr, "  SUCCESS: ", text)
+	return 0
+}
+
+func (c *checkCommand) askStatus(path string) (string, error) {
+	client, to, err := c.server.client(path)
+	if err != nil {
+		return "", err
+	}
+	client.Timeout = 10 * time.Second
+	req, err := http.NewRequest(http.MethodGet, to.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := c.server.do(client, req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("check failed: URL=%s, status=%d", to, resp.StatusCode)
+	}
+	return string(text), err
+}
+
+func (c *checkCommand) testRules(files ...string) int {
+	var junit io.Writer
+	if c.junit != "" {
+		f, err := os.Create(c.junit)
+		if err != nil {
+			fmt.Fprintln(c.env.stderr, "  FAILED: --junit:", err)
+			return 1
+		}
+		defer f.Close()
+		junit = f
+	}
+	return c.checker.RuleTests(c.tests, junit, files...)
+}
+
 func (c *checkCommand) sub(name, help string, run func(...string) int) *kingpin.CmdClause {
-	return c.app.Command(name, help).Action(func(*kingpin.ParseContext) error {
+	return c.action(c.app.Command(name, help), run)
+}
+
+func (c *checkCommand) action(cmd *kingpin.CmdClause, run func(...string) int) *kingpin.CmdClause {
+	return cmd.Action(func(*kingpin.ParseContext) error {
 		c.run = run
 		return nil
 	})
@@ -155,6 +226,11 @@ func (c *checkCommand) Parse(args []string) error {
 		}
 		return err
 	}
+	if c.server.server != "" {
+		if err := c.server.check(); err != nil {
+			return err
+		}
+	}
 	c.enableFeatures()
 	c.chooseLint()
 	c.checker.Parser = parser.NewParser(c.parser)
@@ -171,7 +247,9 @@ func (c *checkCommand) enableFeatures() {
 				c.parser.EnableUnquotedUTF8Names = true
 			case "promql-binop-fill-modifiers":
 				c.parser.EnableBinopFillModifiers = true
-			case "promql-duration-expr", "promql-extended-range-selectors", "promql-delayed-name-removal", "":
+			case "promql-delayed-name-removal":
+				c.checker.DelayedNameRemoval = true
+			case "promql-duration-expr", "promql-extended-range-selectors", "":
 				// Always on, or of no concern to a check.
 			default:
 				fmt.Fprintf(c.env.stdout, "  WARNING: Unknown feature passed to --enable-feature: %s", f)

@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -43,10 +47,12 @@ func promtoolOracle(t *testing.T, stdin string, args ...string) result {
 var (
 	logTime   = regexp.MustCompile(`(?m)^time=\S+ level=(\S+) source=\S+ `)
 	programID = regexp.MustCompile(`(?m)^(clanmon|promtool): .*$\n?`)
+	goType    = regexp.MustCompile(` in type \w+\.\w+`)
 )
 
 // comparable removes what two programs cannot share: times and their names.
 func (r result) comparable() result {
+	r.stderr = goType.ReplaceAllString(r.stderr, " in type T")
 	r.stderr = programID.ReplaceAllString(logTime.ReplaceAllString(r.stderr, "level=$1 "), "")
 	return r
 }
@@ -203,21 +209,182 @@ func TestCheckFlags(t *testing.T) {
 	}
 }
 
-// NixOS' module checks by the name promtool, with this program behind it.
+// promtoolNamed runs this program under the name promtool.
+func promtoolNamed(t *testing.T, args ...string) result {
+	t.Helper()
+	var out, err bytes.Buffer
+	code := run(append([]string{"/nix/store/x/bin/promtool"}, args...), env{stdin: strings.NewReader(""), stdout: &out, stderr: &err})
+	return result{code, out.String(), err.String()}
+}
+
+// NixOS' module checks by the name promtool, with this program behind it; probes
+// and rule tests of others do too.
 func TestUnderTheNamePromtool(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rules.yml")
 	require.NoError(t, os.WriteFile(file, []byte("groups: []\n"), 0o600))
-	promtool := func(args ...string) result {
-		var out, err bytes.Buffer
-		code := run(append([]string{"/nix/store/x/bin/promtool"}, args...), env{stdin: strings.NewReader(""), stdout: &out, stderr: &err})
-		return result{code, out.String(), err.String()}
-	}
-	require.Zero(t, promtool("check", "rules", file).code)
-	for _, args := range [][]string{{"tsdb", "list"}, {"query", "instant", "http://x", "up"}, {}} {
-		r := promtool(args...)
+	require.Zero(t, promtoolNamed(t, "check", "rules", file).code)
+	require.Zero(t, promtoolNamed(t, "--enable-feature=promql-experimental-functions", "check", "rules", file).code)
+	require.Regexp(t, `^promtool, version 3\.\d+\.\d+ \(branch: clanmon-`, promtoolNamed(t, "--version").stdout)
+	for _, args := range [][]string{{"tsdb", "list"}, {"query", "instant", "http://x", "up"}, {"check", "metrics"}, {"check", "service-discovery", "f", "j"}, {}} {
+		r := promtoolNamed(t, args...)
 		require.Equal(t, 2, r.code, "%q", args)
-		require.Contains(t, r.stderr, `under the name promtool only "check" is available`)
+		require.Contains(t, r.stderr, "use Prometheus' own promtool")
+		require.Contains(t, r.stderr, "test rules")
 	}
+}
+
+func TestRuleTestsAgreeWithPromtool(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	write("rules.yml", `
+groups:
+- name: second
+  rules: [{record: 'b:sum', expr: 'sum(a:up)'}]
+- name: first
+  rules:
+  - {record: 'a:up', expr: up}
+  - {alert: Down, expr: up == 0, for: 2m, labels: {severity: page}, annotations: {summary: '{{ $labels.instance }} of {{ $externalLabels.site }}'}}
+`)
+	const head = "rule_files: [rules.yml]\nevaluation_interval: 1m\ngroup_eval_order: [first, second]\ntests:\n"
+	const series = "- interval: 1m\n  name: down\n  external_labels: {site: home}\n  input_series: [{series: 'up{instance=\"i\"}', values: '1 0x9'}, {series: 'h', values: '{{schema:0 sum:1 count:1 buckets:[1]}}x5'}]\n"
+	good := write("good.yml", head+series+`
+  alert_rule_test:
+  - {eval_time: 2m, alertname: Down}
+  - {eval_time: 4m30s, alertname: Down, exp_alerts: [{exp_labels: {severity: page, instance: i}, exp_annotations: {summary: i of home}}]}
+  promql_expr_test:
+  - {expr: 'b:sum', eval_time: 0, exp_samples: [{labels: 'b:sum', value: 1}]}
+  - {expr: 'count(up)', eval_time: 3m, exp_samples: [{labels: '{}', value: 1}]}
+  - {expr: h, eval_time: 1m, exp_samples: [{labels: h, histogram: '{{schema:0 sum:1 count:1 counter_reset_hint:not_reset buckets:[1]}}'}]}
+  - {expr: '1.5', eval_time: 1m, exp_samples: [{labels: '{}', value: 1.5}]}
+`)
+	bad := write("bad.yml", head+series+`
+  alert_rule_test:
+  - {eval_time: 4m, alertname: Down, exp_alerts: [{exp_labels: {severity: info}}, {exp_labels: {severity: x}}]}
+  - {eval_time: 1m, alertname: Down, exp_alerts: [{exp_labels: {severity: info}}]}
+  promql_expr_test:
+  - {expr: up, eval_time: 1m, exp_samples: [{labels: 'up{instance="i"}', value: 7}]}
+  - {expr: up, eval_time: 1m}
+  - {expr: 'up[1m]', eval_time: 1m}
+  - {expr: 'sum(', eval_time: 1m}
+  - {expr: h, eval_time: 1m, exp_samples: [{labels: h, histogram: '1'}]}
+`)
+	start := write("start.yml", head+"- start_timestamp: 2026-01-01T00:00:00Z\n  input_series: [{series: up, values: '1x3'}]\n  promql_expr_test: [{expr: 'time()', eval_time: 1m, exp_samples: [{labels: '{}', value: 1767225660}]}]\n")
+	order := write("order.yml", "group_eval_order: [a, a]\ntests: []\n")
+	typo := write("typo.yml", "test: []\n")
+	noName := write("noname.yml", head+"- alert_rule_test: [{eval_time: 1m}]\n")
+	noRules := write("norules.yml", "rule_files: [no.yml]\ntests: []\n")
+	broken := write("broken.yml", "groups: [{name: g, rules: [{record: a, expr: '('}]}]\n")
+	brokenRules := write("brokenrules.yml", "rule_files: ["+filepath.Base(broken)+"]\ntests: [{input_series: [{series: up, values: '1'}]}]\n")
+
+	for _, tc := range []struct {
+		code int
+		args []string
+	}{
+		{0, []string{good}},
+		{1, []string{bad}},
+		{0, []string{start}},
+		{1, []string{good, bad, start}},
+		{0, []string{"--run", "nothing", bad}},
+		{1, []string{"--run", "nothing", "--run", "^do", bad}},
+		{1, []string{order}},
+		{1, []string{typo}},
+		{1, []string{noName}},
+		{0, []string{noRules}},
+		{1, []string{brokenRules}},
+	} {
+		args := append([]string{"test", "rules"}, tc.args...)
+		ours, theirs := promtoolNamed(t, args...).comparable(), promtoolOracle(t, "", args...).comparable()
+		require.Equal(t, tc.code, ours.code, "%q: %s", tc.args, ours.stderr)
+		require.Equal(t, theirs.code, ours.code, "%q", tc.args)
+		requireSameLines(t, theirs.stdout, ours.stdout)
+		requireSameLines(t, theirs.stderr, ours.stderr)
+		require.Equal(t, ours, clanmon(t, "", append([]string{"check"}, args...)...).comparable(), "the same as clanmon check test rules")
+	}
+	junit := filepath.Join(dir, "junit.xml")
+	require.Equal(t, 1, promtoolNamed(t, "test", "--junit", junit, "rules", good, bad).code)
+	text, err := os.ReadFile(junit)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `<testcase name="down">`)
+	require.Contains(t, string(text), `tests="1" failures="0"`)
+}
+
+func TestCheckHealthyAndReady(t *testing.T) {
+	ready := false
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		switch {
+		case user+":"+password != "me:secret":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/mon/-/healthy", r.URL.Path == "/mon/-/ready" && ready:
+			_, _ = io.WriteString(w, "yes")
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer srv.Close()
+	dir := t.TempDir()
+	password, config := filepath.Join(dir, "password"), filepath.Join(dir, "http.yml")
+	require.NoError(t, os.WriteFile(password, []byte("secret\n"), 0o600))
+	require.NoError(t, os.WriteFile(config, []byte("basic_auth: {username: me, password_file: password}\n"), 0o600))
+	url := "--url=" + srv.URL + "/mon/"
+	for _, auth := range [][]string{{"--http.config.file=" + config}, {"--username=me", "--password-file=" + password}} {
+		for name, wantReady := range map[string]bool{"healthy": true, "ready": ready} {
+			for _, r := range []result{
+				clanmon(t, "", append([]string{"check", name, url}, auth...)...),
+				promtoolNamed(t, append([]string{"check", name, url}, auth...)...),
+			} {
+				if wantReady {
+					require.Zero(t, r.code, r.stderr)
+					require.Equal(t, "  SUCCESS:  yes\n", r.stderr)
+				} else {
+					require.Equal(t, 1, r.code)
+					require.Contains(t, r.stderr, "status=503")
+				}
+			}
+		}
+		ready = true
+	}
+	r := clanmon(t, "", "check", "healthy", url)
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "--password-file")
+	r = clanmon(t, "", "check", "ready", "--url=http://127.0.0.1:1")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "connection refused")
+	for want, args := range map[string][]string{
+		"--http.config.file says all": {"--http.config.file=" + config, "--username=me"},
+		"belong together":             {"--cert-file=x"},
+		"needs a user":                {"--password-file=" + password},
+		"has to be a URL":             {"--url=ftp://x"},
+	} {
+		r := clanmon(t, "", append([]string{"check", "healthy"}, args...)...)
+		require.Equal(t, 2, r.code, r.stderr)
+		require.Contains(t, r.stderr, want)
+	}
+}
+
+// Files that settings name are looked at, as those of a configuration are.
+func TestCheckSettingsNamesMissingFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "settings.yml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+discoveryMethod: static
+staticTargets: {node: [web1], systemd: [web1]}
+tls: {caFile: ca.pem, certFile: cert.pem, keyFile: key.pem}
+additionalScrapeConfigs: [{job_name: mine, authorization: {credentials_file: token}}]
+`), 0o600))
+	for _, name := range []string{"cert.pem", "key.pem", "ca.pem", "token"} {
+		r := clanmon(t, "", "check", "settings", file)
+		require.Equal(t, 1, r.code)
+		require.Equal(t, 1, strings.Count(r.stderr, strconv.Quote(filepath.Join(dir, name))), r.stderr)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	require.Zero(t, clanmon(t, "", "check", "settings", file).code)
+	require.NoError(t, os.Remove(filepath.Join(dir, "token")))
+	require.Zero(t, clanmon(t, "", "check", "settings", "--syntax-only", file).code, "where there are no secrets")
 }
 
 // Where the secrets of an alertmanager.yml are not, it can still be checked.

@@ -53,7 +53,7 @@ type exporterCommand struct {
 func newExporterCommand(e env) command {
 	c := &exporterCommand{env: e, byKind: map[string]*[]string{}, probes: map[string]*[]string{}}
 	c.app = newApp("clanmon exporter", "Expose the metrics of this machine.", e)
-	c.app.Version(fmt.Sprintf("clanmon %s (node_exporter %s, systemd_exporter %s)", buildVersion, moduleVersion(nodeExporterModule), moduleVersion(systemdExporterModule)))
+	c.app.Version(upstreamVersion("node_exporter", nodeExporterModule))
 	a, o := c.app, &c.opts
 	a.Flag("exporter", "Kinds to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).IsSetByUser(&c.named).StringsVar(&c.kinds)
 	a.Flag("collectors", "Collectors of the kind node to run, instead of the default ones: upstream names or everyday words, comma-separated. Repeatable.").StringsVar(&c.words)
@@ -250,7 +250,7 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 		debug.FreeOSMemory()
 		log.Info("Exporter is ready", "kinds", e.Kinds())
 		systemd.ready()
-		systemd.watchdog()
+		systemd.watchdog(func(context.Context) error { return nil })
 	}
 	o.Stopping = func() { systemd.tell(daemon.SdNotifyStopping) }
 	log.Info("Starting clanmon exporter", "version", o.Version, "commit", o.Commit, "node_exporter", moduleVersion(nodeExporterModule), "systemd_exporter", moduleVersion(systemdExporterModule))

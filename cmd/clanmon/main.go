@@ -140,17 +140,37 @@ func dispatch(argv []string, e env) error {
 	return c.Run(ctx)
 }
 
-// promtool serves the one sub-command of Prometheus' own tool that build
-// scripts call, "check"; the rest of promtool is not here.
+// promtool serves the sub-commands of Prometheus' own tool that build and probe
+// scripts call; the rest of promtool is not here. A flag may precede them, as
+// --enable-feature does there.
 func promtool(args []string, e env) error {
-	if len(args) == 0 || args[0] != "check" {
-		return usageError("under the name promtool only %q is available; for everything else use Prometheus' own promtool", "check")
+	if slices.Equal(args, []string{"--version"}) {
+		fmt.Fprintln(e.stdout, upstreamVersion("promtool", prometheusModule))
+		return nil
+	}
+	at := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	name := ""
+	if at >= 0 {
+		name = args[at]
+	}
+	switch {
+	case name == "check":
+		args = slices.Delete(slices.Clone(args), at, at+1)
+		if at < len(args) && slices.Contains([]string{"metrics", "service-discovery"}, args[at]) {
+			return notHere("check " + args[at])
+		}
+	case name != "test":
+		return notHere(name)
 	}
 	c := newCheckCommand(e)
-	if err := c.Parse(args[1:]); err != nil {
+	if err := c.Parse(args); err != nil {
 		return err
 	}
 	return c.Run(context.Background())
+}
+
+func notHere(command string) error {
+	return usageError("promtool %s is not in clanmon, which has %q and %q; for everything else use Prometheus' own promtool", command, "check config|rules|web-config|healthy|ready", "test rules")
 }
 
 func usage(w io.Writer) {

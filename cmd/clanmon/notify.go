@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -53,21 +52,26 @@ type notifyTestCommand struct {
 	env      env
 	app      *kingpin.Application
 	opts     delivery.Options
-	server   string
+	server   reach
 	receiver string
 }
 
 func newNotifyTestCommand(e env) command {
 	c := &notifyTestCommand{env: e}
 	c.app = newApp("clanmon notify-test", "Send a test notification and report what the receivers answer: by the server that runs, or with --notify or --alertmanager.config.file by these settings. Exit code 1 if a receiver did not take it.", e)
-	c.app.Flag("server", "The server to ask.").Default("http://localhost:9090").StringVar(&c.server)
+	c.server.flags(c.app.Flag, "server", "The server to ask.")
 	c.app.Flag("receiver", "Name of the receiver; all of them by default.").PlaceHolder("NAME").StringVar(&c.receiver)
 	c.app.Flag("alertmanager.config.file", "Test the receivers of this file.").PlaceHolder("alertmanager.yml").StringVar(&c.opts.ConfigFile)
 	notifyFlags(c.app.Flag, &c.opts)
 	return c
 }
 
-func (c *notifyTestCommand) Parse(args []string) error { return parseFlags(c.app, args) }
+func (c *notifyTestCommand) Parse(args []string) error {
+	if err := parseFlags(c.app, args); err != nil {
+		return err
+	}
+	return c.server.check()
+}
 
 func (c *notifyTestCommand) Run(ctx context.Context) error {
 	var results []delivery.TestResult
@@ -100,22 +104,23 @@ func (c *notifyTestCommand) Run(ctx context.Context) error {
 
 // ask lets a server send the test.
 func (c *notifyTestCommand) ask(ctx context.Context) ([]delivery.TestResult, error) {
-	to, err := url.JoinPath(c.server, "/api/clanmon/v1/receivers/test")
+	client, to, err := c.server.client("/api/clanmon/v1/receivers/test")
 	if err != nil {
-		return nil, usageError("--server %q: %w", c.server, err)
+		return nil, err
 	}
 	body, err := json.Marshal(map[string]string{"receiver": c.receiver})
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, usageError("--server: %w", err)
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
+	client.Timeout = time.Minute
+	resp, err := c.server.do(client, req)
 	if err != nil {
-		return nil, fmt.Errorf("ask the server (--server): %w", err)
+		return nil, err
 	}
 	defer resp.Body.Close()
 	var answer struct {
@@ -123,7 +128,7 @@ func (c *notifyTestCommand) ask(ctx context.Context) ([]delivery.TestResult, err
 		Data  []delivery.TestResult `json:"data"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("%s answers %s, not as clanmon server does", c.server, resp.Status)
+		return nil, fmt.Errorf("%s answers %s, not as clanmon server does", to, resp.Status)
 	}
 	if answer.Error != "" {
 		return nil, errors.New(answer.Error)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
+	"github.com/prometheus/alertmanager/cluster"
 	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
@@ -33,6 +34,7 @@ import (
 	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/discovery/tailscale"
 	"github.com/clanmon/clanmon/server"
+	"github.com/clanmon/clanmon/server/delivery"
 )
 
 // serverCommand is "clanmon server": every flag of Prometheus 3.16 with the
@@ -42,7 +44,8 @@ type serverCommand struct {
 	app  *kingpin.Application
 	opts server.Options
 
-	configFileSet bool
+	configFileSet, dataDirSet bool
+	retentionFlags            []string // those that were given, in their order
 
 	// Values whose unit or type is not that of the option they end in.
 	autoReloadInterval                               model.Duration
@@ -64,7 +67,7 @@ func newServerCommand(e env) command {
 	version.Version = moduleVersion(prometheusModule)
 	version.Revision, version.Branch, version.BuildDate = buildCommit, "clanmon-"+buildVersion, buildDate
 	c.app = newApp("clanmon server", "Find, scrape, store, query and alert. Takes the flags of Prometheus "+version.Version+".", e)
-	c.app.Version(version.Print("prometheus"))
+	c.app.Version(upstreamVersion("prometheus", prometheusModule))
 	c.defineFlags()
 	return c
 }
@@ -81,6 +84,14 @@ func (c *serverCommand) forAgent(name, help string) *kingpin.FlagClause {
 func (c *serverCommand) restricted(name, help string, given *[]string) *kingpin.FlagClause {
 	return c.app.Flag(name, help).PreAction(func(*kingpin.ParseContext) error {
 		*given = append(*given, "--"+name)
+		return nil
+	})
+}
+
+// retentionTime defines a flag that sets how long samples are kept.
+func (c *serverCommand) retentionTime(name, help string) *kingpin.FlagClause {
+	return c.forServer(name, help).PreAction(func(*kingpin.ParseContext) error {
+		c.retentionFlags = append(c.retentionFlags, "--"+name)
 		return nil
 	})
 }
@@ -132,9 +143,9 @@ func (c *serverCommand) defineFlags() {
 	c.forServer("web.search.max-limit", "Highest limit that a request to the experimental search API may ask for; 0 for any.").Default("10000").IntVar(&o.Web.MaxSearchLimit)
 
 	// Storage.
-	c.forServer("storage.tsdb.path", "Data directory.").Default("data/").StringVar(&c.tsdbDir)
-	c.forServer("storage.tsdb.retention.time", "How long samples are kept, e.g. 30d; 15d unless a size is given. The configuration file's storage.tsdb.retention wins.").SetValue(&o.Retention.Time)
-	c.forServer("retention", "Short for --storage.tsdb.retention.time.").PlaceHolder("15d").SetValue(&o.Retention.Time)
+	c.forServer("storage.tsdb.path", "Data directory.").Default("data/").IsSetByUser(&c.dataDirSet).StringVar(&c.tsdbDir)
+	c.retentionTime("storage.tsdb.retention.time", "How long samples are kept, e.g. 30d; 15d unless a size is given. The configuration file's storage.tsdb.retention wins.").SetValue(&o.Retention.Time)
+	c.retentionTime("retention", "Short for --storage.tsdb.retention.time.").PlaceHolder("15d").SetValue(&o.Retention.Time)
 	c.forServer("storage.tsdb.retention.size", "Most bytes that blocks may take, e.g. 512MB (powers of two). The configuration file's storage.tsdb.retention wins.").BytesVar(&o.Retention.Size)
 	c.forServer("storage.tsdb.no-lockfile", "Do not lock the data directory.").Default("false").BoolVar(&o.TSDB.NoLockfile)
 	c.forServer("storage.tsdb.head-chunks-write-queue-size", "Length of the queue through which head chunks reach the disk; 0 for none. Experimental.").Default("0").IntVar(&o.TSDB.HeadChunksWriteQueueSize)
@@ -182,6 +193,7 @@ func (c *serverCommand) defineFlags() {
 	c.forServer("cluster.peer", "Gossip address of another server. Repeatable.").PlaceHolder("HOST:PORT").StringsVar(&deliver.Cluster.Peers)
 	c.forServer("cluster.peer-timeout", "How long to wait for the other to send a notification.").Default("15s").DurationVar(&deliver.Cluster.PeerTimeout)
 	c.forServer("cluster.settle-timeout", "Longest wait at the start for what the other knows.").Default("1m").DurationVar(&deliver.Cluster.SettleTimeout)
+	c.alertmanagerFlags()
 	c.forServer("cluster.tls-config", "File with TLS settings of the gossip, in Alertmanager's format.").PlaceHolder("FILE").StringVar(&deliver.Cluster.TLSConfigFile)
 	c.forServer("cluster.label", "Only servers with the same label gossip with each other.").PlaceHolder("LABEL").StringVar(&deliver.Cluster.Label)
 	c.forServer("alertmanager.notification-queue-capacity", "Most alerts waiting to be sent.").Default("10000").IntVar(&o.Notifier.QueueCapacity)
@@ -213,6 +225,29 @@ func (c *serverCommand) defineFlags() {
 		}
 		panic(terminated(0))
 	}).Bool()
+}
+
+// alertmanagerFlags defines those flags of Alertmanager's program that its file
+// does not replace, with its defaults and help. Those of the cluster have its names;
+// the others would be mistaken for Prometheus' own and have "alertmanager." before them.
+func (c *serverCommand) alertmanagerFlags() {
+	d := &c.opts.Delivery
+	c.forServer("alertmanager.data.retention", "How long to keep silences and the notification log.").Default(delivery.DefaultRetention.String()).DurationVar(&d.Retention)
+	c.forServer("alertmanager.silences.max-silences", "Maximum number of silences, including expired silences. If negative or zero, no limit is set.").Default("0").IntVar(&d.MaxSilences)
+	c.forServer("alertmanager.silences.max-silence-size-bytes", "Maximum silence size in bytes. If negative or zero, no limit is set.").Default("0").IntVar(&d.MaxSilenceBytes)
+	c.forServer("alertmanager.alerts.per-alertname-limit", "Maximum number of alerts per alertname. If negative or zero, no limit is set.").Default("0").IntVar(&d.PerAlertnameLimit)
+	c.forServer("alertmanager.dispatch.start-delay", "Minimum amount of time to wait before dispatching alerts after a start.").Default("0s").DurationVar(&d.DispatchStartDelay)
+	t := &d.Cluster
+	c.forServer("cluster.peers-resolve-timeout", "Time to resolve peers.").Default(cluster.DefaultResolvePeersTimeout.String()).DurationVar(&t.ResolveTimeout)
+	c.forServer("cluster.gossip-interval", "Interval between sending gossip messages. By lowering this value (more frequent) gossip messages are propagated across the cluster more quickly at the expense of increased bandwidth.").Default(cluster.DefaultGossipInterval.String()).DurationVar(&t.GossipInterval)
+	c.forServer("cluster.pushpull-interval", "Interval for gossip state syncs. Setting this interval lower (more frequent) will increase convergence speeds across larger clusters at the expense of increased bandwidth usage.").Default(cluster.DefaultPushPullInterval.String()).DurationVar(&t.PushPullInterval)
+	c.forServer("cluster.tcp-timeout", "Timeout for establishing a stream connection with a remote node for a full state sync, and for stream read and write operations.").Default(cluster.DefaultTCPTimeout.String()).DurationVar(&t.TCPTimeout)
+	c.forServer("cluster.probe-timeout", "Timeout to wait for an ack from a probed node before assuming it is unhealthy. This should be set to 99-percentile of RTT (round-trip time) on your network.").Default(cluster.DefaultProbeTimeout.String()).DurationVar(&t.ProbeTimeout)
+	c.forServer("cluster.probe-interval", "Interval between random node probes. Setting this lower (more frequent) will cause the cluster to detect failed nodes more quickly at the expense of increased bandwidth usage.").Default(cluster.DefaultProbeInterval.String()).DurationVar(&t.ProbeInterval)
+	c.forServer("cluster.reconnect-interval", "Interval between attempting to reconnect to lost peers.").Default(cluster.DefaultReconnectInterval.String()).DurationVar(&t.ReconnectInterval)
+	c.forServer("cluster.reconnect-timeout", "Length of time to attempt to reconnect to a lost peer.").Default(cluster.DefaultReconnectTimeout.String()).DurationVar(&t.ReconnectTimeout)
+	c.forServer("cluster.peer-name", "Explicit name of the peer, rather than generating a random one.").Default("").StringVar(&t.PeerName)
+	c.forServer("cluster.allow-insecure-public-advertise-address-discovery", "[EXPERIMENTAL] Allow to discover and listen on a public IP address.").BoolVar(&t.AllowPublicAddress)
 }
 
 func milliseconds(ms int64) string { return model.Duration(ms * int64(time.Millisecond)).String() }
@@ -350,6 +385,7 @@ func (c *serverCommand) Run(ctx context.Context) error {
 	slog.SetDefault(log) // libraries that have no logger of their own
 
 	o := c.opts
+	o.RetentionSet = len(c.retentionFlags) > 0
 	o.ClanmonVersion, o.ClanmonCommit = buildVersion, orUnknown(buildCommit)
 	o.Logger, o.LogLevel = log, c.log.Level
 	o.Reload = hangups(ctx)
@@ -360,7 +396,6 @@ func (c *serverCommand) Run(ctx context.Context) error {
 	// that know only the default registry are in it too.
 	o.Registerer, o.Gatherer = prometheus.DefaultRegisterer, prometheus.DefaultGatherer
 	systemd := newServiceManager(ctx, log)
-	systemd.watchdog()
 	// What starting needed, above all to read the WAL, goes back to the kernel.
 	started := sync.OnceFunc(func() { go debug.FreeOSMemory() })
 	o.Status = func(now server.Status) {
@@ -370,6 +405,7 @@ func (c *serverCommand) Run(ctx context.Context) error {
 		}
 	}
 	o.LocalJobs = localJobs(log)
+	c.warn(log)
 
 	s, err := server.New(o)
 	if ce, ok := errors.AsType[*server.ConfigError](err); ok {
@@ -384,6 +420,7 @@ func (c *serverCommand) Run(ctx context.Context) error {
 		log.Error("Could not start", "err", err)
 		return &exitError{code: 1}
 	}
+	systemd.watchdog(s.Answers)
 	if err := s.Run(ctx); err != nil {
 		log.Error("Fatal error", "err", err)
 		return &exitError{code: 1}

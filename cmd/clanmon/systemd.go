@@ -59,15 +59,28 @@ func (m *serviceManager) extendStart(ctx context.Context) {
 }
 
 // watchdog pats systemd's watchdog, if the unit has one, until the process
-// stops.
-func (m *serviceManager) watchdog() {
+// stops: each time alive returns without an error. A process that hangs is restarted
+// because it does not.
+func (m *serviceManager) watchdog(alive func(context.Context) error) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		m.log.Warn("Could not read the watchdog's interval", "err", err)
 	}
 	if interval > 0 {
-		go every(m.ctx, interval/2, func() { m.tell(daemon.SdNotifyWatchdog) })
+		go every(m.ctx, interval/3, func() { m.pat(interval/3, alive) })
 	}
+}
+
+func (m *serviceManager) pat(limit time.Duration, alive func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(m.ctx, limit)
+	defer cancel()
+	if err := alive(ctx); err != nil {
+		if m.ctx.Err() == nil {
+			m.log.Error("This process does not answer itself; systemd's watchdog is not told that it is alive", "err", err)
+		}
+		return
+	}
+	m.tell(daemon.SdNotifyWatchdog)
 }
 
 // every calls fn now and once per interval until ctx ends.

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/prometheus/common/version"
+
 	"github.com/clanmon/clanmon/exporter"
 )
 
@@ -39,6 +41,16 @@ func (c *versionCommand) Run(context.Context) error {
 		fmt.Fprintf(c.env.stdout, "  with %s %s\n", m, moduleVersion(m))
 	}
 	return nil
+}
+
+// upstreamVersion is what --version prints, in the form of upstream's programs,
+// which scripts read: the version is that of the module, the rest says which
+// clanmon it is in.
+func upstreamVersion(program, module string) string {
+	v, r, b, d := version.Version, version.Revision, version.Branch, version.BuildDate
+	defer func() { version.Version, version.Revision, version.Branch, version.BuildDate = v, r, b, d }()
+	version.Version, version.Revision, version.Branch, version.BuildDate = moduleVersion(module), buildCommit, "clanmon-"+buildVersion, buildDate
+	return version.Print(program)
 }
 
 func orUnknown(s string) string {

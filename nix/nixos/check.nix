@@ -21,7 +21,7 @@ let
 in
 pkgs.runCommand "clanmon-server-checked" { } ''
   check() { ${package}/bin/clanmon check "$@"; }
-  check settings ${settingsFile}
+  check settings --syntax-only ${settingsFile}
   check flags server -- ${lib.escapeShellArgs flags}
   ${lib.optionalString (configFile != null) "check config --syntax-only ${configFile}"}
   ${lib.optionalString (alertmanagerFile != null) "check alertmanager --syntax-only ${alertmanagerFile}"}
