@@ -1,7 +1,7 @@
 // The first minute of a server that nobody has configured.
 export default async function first(browser) {
   const page = await browser.open('/');
-  await page.see(/First steps|Nobody is told/); // depends on how fast the figures come
+  await page.see(/First steps|not sent anywhere/); // depends on how fast the figures come
   await page.see(/healthy|Warning|Critical|Checking/, /CPU/, /Memory/);
   await page.p.locator('main .meter').first().waitFor(); // figures
   await page.goto('/alerts');

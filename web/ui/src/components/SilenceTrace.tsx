@@ -34,7 +34,7 @@ export function SilenceTrace({ list }: { list: ActiveSilence[] | null | undefine
   const shown = (list ?? []).filter((s) => !ended.value.has(s.id));
   if (!shown.length) return null;
   return (
-    <ul class="alertlist" aria-label="Silences">
+    <ul class="silencelist" aria-label="Silences">
       {shown.map((s) => (
         <One key={s.id} s={s} />
       ))}
