@@ -2,7 +2,7 @@
 export default async function first(browser) {
   const page = await browser.open('/');
   await page.see(/First steps|not sent anywhere/); // depends on how fast the figures come
-  await page.see(/healthy|Warning|Critical|Checking/, /CPU/, /Memory/);
+  await page.see(/healthy|Warning|Critical|Checking|Waiting/, /CPU/, /Memory/);
   await page.p.locator('main .meter').first().waitFor(); // figures
   await page.goto('/alerts');
   await page.see('No notifications configured', '--notify'); // the server's log is nobody
