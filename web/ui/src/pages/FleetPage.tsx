@@ -1,4 +1,3 @@
-import { useComputed } from '@preact/signals';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { discovery, fleet as fleetOf, receivers as fetchReceivers } from '../api/clanmon';
 import { queryRange } from '../api/prom';
@@ -30,9 +29,9 @@ import {
 import { ago, format } from '../lib/format';
 import { RangeCache } from '../lib/rangeCache';
 import { dateTime } from '../lib/time';
-import { at, known, now, refresh, second, serverNow, setRelative, tick, useOld } from '../state/clock';
+import { at, known, now, second, serverNow, setRelative, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
-import { useFleet } from '../state/fleet';
+import { useFleet, useImpatience } from '../state/fleet';
 import { href, machinePath, param, setParams, tagFilter } from '../state/location';
 import { phone } from '../state/media';
 import { isUTC, recall, remember } from '../state/prefs';
@@ -73,7 +72,9 @@ export default function FleetPage() {
   // What is left out on purpose, such as phones, is not expected to report.
   const silent = new Set(disco.data?.waiting?.map((w) => w.machine)).size;
   const old = useOld(fleet.time);
-  useImpatience(fleet.rows, fleet.started);
+  useImpatience(
+    !all?.length || all.some((r) => r.state === 'waiting' || r.checking || FIGURES.every((f) => r[f] === undefined)),
+  );
 
   if (!all && fleet.error)
     return (
@@ -210,21 +211,6 @@ export default function FleetPage() {
       )}
     </>
   );
-}
-
-// After a start somebody waits for the first scrapes and for what the rules say:
-// do not let them wait for a tick.
-function useImpatience(rows: FleetRow[] | undefined, started: number): void {
-  const waiting = !!rows?.some((r) => r.state === 'waiting' || r.checking || FIGURES.every((f) => r[f] === undefined));
-  const young = useComputed(() => !!started && now.value - started < 150).value;
-  const wanted = known.value && at.value === undefined && young && (waiting || !rows?.length);
-  useEffect(() => {
-    if (!wanted) return;
-    const timer = setInterval(() => {
-      if (!document.hidden) refresh();
-    }, 5000);
-    return () => clearInterval(timer);
-  }, [wanted]);
 }
 
 type Line = FleetRow & { group?: string }; // the tag below which the row stands

@@ -26,7 +26,7 @@ import { aligned, clock, date, stepFor } from '../lib/time';
 import { at, frozen, now, range, second, serverNow, setAbsolute, setRelative } from '../state/clock';
 import { useData } from '../state/data';
 import { allAlerts } from '../state/firing';
-import { useFleet } from '../state/fleet';
+import { useFleet, useImpatience } from '../state/fleet';
 import { useKeys } from '../state/keys';
 import { go, href, machinePath, param, tagFilter } from '../state/location';
 import { isUTC } from '../state/prefs';
@@ -100,6 +100,7 @@ function One({ name }: { name: string }) {
     60,
   );
   const marks = useMarks(m);
+  useImpatience(!gone);
   const alerts = useMemo(() => {
     const of = machineFinder(row ? [row] : []);
     return (allAlerts.value ?? []).filter((a) => of(a.labels) === name);

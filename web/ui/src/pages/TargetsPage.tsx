@@ -26,8 +26,9 @@ import { hasTag } from '../lib/fleet';
 import { format, seconds } from '../lib/format';
 import { machineFinder } from '../lib/selector';
 import { agent } from '../state/config';
+import { second } from '../state/clock';
 import { useData } from '../state/data';
-import { useFleet } from '../state/fleet';
+import { useFleet, useImpatience } from '../state/fleet';
 import { hereWith, href, location, machinePath, param, setParams, tagFilter } from '../state/location';
 
 const several = (n: number, what: string) => `${n.toLocaleString('en')} ${what}${n === 1 ? '' : 's'}`;
@@ -68,6 +69,9 @@ export default function TargetsPage() {
   const tab = location.value.path === '/service-discovery' ? 'discovery' : param('tab', 'targets');
   const all = asked.data?.activeTargets ?? [];
   const down = all.filter((t) => t.health === 'down').length;
+  const { started } = useFleet(!agent);
+  const young = !!started && second.value - started < 60;
+  useImpatience(!all.length || all.some((t) => t.health === 'unknown'));
   return (
     <>
       <div class="pagehead">
@@ -97,14 +101,14 @@ export default function TargetsPage() {
         !asked.error && <Loading lines={5} />
       ) : (
         <div class={`stack${asked.error ? ' stale' : ''}`}>
-          {tab === 'discovery' ? <DiscoveryTab t={asked.data} /> : <TargetList all={all} />}
+          {tab === 'discovery' ? <DiscoveryTab t={asked.data} /> : <TargetList all={all} young={young} />}
         </div>
       )}
     </>
   );
 }
 
-function TargetList({ all }: { all: Target[] }) {
+function TargetList({ all, young }: { all: Target[]; young: boolean }) {
   const samples = useData(
     agent ? null : 'target samples',
     (s) => vector('scrape_samples_post_metric_relabeling', undefined, s),
@@ -344,6 +348,8 @@ function TargetList({ all }: { all: Target[] }) {
                   Show all {all.length}
                 </button>
               </Empty>
+            ) : young ? (
+              <Empty icon="wait" title="The server has just started" why="Targets appear within a few seconds." />
             ) : (
               <Empty
                 icon="list"

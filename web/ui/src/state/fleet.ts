@@ -1,13 +1,13 @@
 // One store of the fleet for all pages. It is fed by polling; a stream of the
 // same answers would call take as well.
-import { signal } from '@preact/signals';
+import { signal, useComputed } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import type { ApiError } from '../api/client';
 import { fleet as ask } from '../api/clanmon';
 import type { FleetAnswer } from '../api/types/machines';
 import { apply, type Store } from '../lib/fleet';
 import { agent } from './config';
-import { serverNow, tick } from './clock';
+import { at, known, now, refresh, serverNow, tick } from './clock';
 
 const store = signal<Store | undefined>(undefined);
 const failed = signal<ApiError | undefined>(undefined);
@@ -55,4 +55,18 @@ export function useFleet(want = true) {
     time: arrived.value,
     error: failed.value,
   };
+}
+
+// useImpatience asks every few seconds in the first minutes of a server: somebody
+// waits for the first scrapes and for what the rules say.
+export function useImpatience(waiting: boolean): void {
+  const young = useComputed(() => !store.value || now.value - store.value.started < 150).value;
+  const wanted = waiting && young && known.value && at.value === undefined && !agent;
+  useEffect(() => {
+    if (!wanted) return;
+    const timer = setInterval(() => {
+      if (!document.hidden) refresh();
+    }, 5000);
+    return () => clearInterval(timer);
+  }, [wanted]);
 }
