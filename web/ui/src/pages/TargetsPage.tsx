@@ -1,3 +1,4 @@
+import { useComputed } from '@preact/signals';
 import { useMemo } from 'preact/hooks';
 import { discovery } from '../api/clanmon';
 import { request } from '../api/client';
@@ -70,7 +71,7 @@ export default function TargetsPage() {
   const all = asked.data?.activeTargets ?? [];
   const down = all.filter((t) => t.health === 'down').length;
   const { started } = useFleet(!agent);
-  const young = !!started && second.value - started < 60;
+  const young = useComputed(() => !!started && second.value - started < 60).value;
   useImpatience(!all.length || all.some((t) => t.health === 'unknown'));
   return (
     <>
