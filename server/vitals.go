@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 
 	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/server/internal/envelope"
 	"github.com/clanmon/clanmon/server/store"
 )
 
@@ -213,7 +213,6 @@ func (v *vitals) silentMachines(now time.Time) map[string]time.Time {
 // storageHandler serves how storing fares, as /api/clanmon/v1/storage.
 func (s *Server) storageHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": s.store.Health()})
+		envelope.Success(w, s.store.Health())
 	})
 }
