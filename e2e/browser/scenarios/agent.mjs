@@ -4,6 +4,7 @@ export default async function agent(browser) {
     const page = await browser.open(path);
     await page.dontSee(/Alerts|Services|Explore|Retention/);
     if (path === '/targets') await page.see('1 target in 1 job');
+    if (['/', '/targets', '/status'].includes(path)) await page.see('No remote_write is configured');
     await page.fits();
     await page.accessible();
     await page.close();

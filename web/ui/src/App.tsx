@@ -2,6 +2,7 @@ import type { ComponentType } from 'preact';
 import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
 import { Empty, Loading } from './components/bits';
 import { Layout } from './components/Layout';
+import { RemoteWriteTrouble } from './components/RemoteWrite';
 import { match, routes, type PageProps, type Route } from './routes';
 import { agent } from './state/config';
 import { href, location } from './state/location';
@@ -13,6 +14,7 @@ export function App() {
   const m = match(agent && path === '/' ? '/targets' : path);
   return (
     <Layout route={m?.route} params={m?.params ?? {}}>
+      {agent && m && ['/', '/targets'].includes(path) && <RemoteWriteTrouble />}
       {m && agent && !m.route.agent ? (
         <NotInAgent title={m.route.title} />
       ) : m ? (
@@ -36,7 +38,7 @@ function NotInAgent({ title }: { title: string }) {
     <div class="panel">
       <Empty
         title="This is an agent"
-        why={`It scrapes targets and sends the samples by remote write, without queries, rules or alerts. ${title} is on the server that receives the samples.`}
+        why={`It scrapes targets and sends the samples by remote write, without queries, rules or alerts. Open ${title} on the server that receives the samples.`}
       >
         <span class="row">
           <a class="btn" href={href('/targets')}>

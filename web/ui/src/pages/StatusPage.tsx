@@ -4,6 +4,7 @@ import { vector } from '../api/prom';
 import type { Block, BuildInfo, RuntimeInfo, TSDBStat, TSDBStatus } from '../api/types/status';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Panel, Time } from '../components/bits';
 import { Icon } from '../components/icons';
+import { RemoteWritePanel } from '../components/RemoteWrite';
 import { Status } from '../components/Status';
 import { Table } from '../components/Table';
 import { Tabs } from '../components/Tabs';
@@ -234,6 +235,7 @@ function Overview() {
           </Panel>
         )}
       </div>
+      <RemoteWritePanel />
     </>
   );
 }
