@@ -92,6 +92,21 @@ func TestInhibitionCycle(t *testing.T) {
 	require.Empty(t, warnings)
 }
 
+// Nobody is warned of a configuration that is not theirs.
+func TestShippedInhibitionsMuteNoSource(t *testing.T) {
+	var sources []string
+	for range 2 { // the second time with the alerts that the first one named
+		text, err := shippedInhibitions(append(sources, "Watchdog"))
+		require.NoError(t, err)
+		c, err := parseConfig(append([]byte(minimal), text...))
+		require.NoError(t, err)
+		require.Empty(t, inhibitionCycle(c.InhibitRules))
+		for _, r := range c.InhibitRules {
+			sources = append(sources, r.SourceMatchers[0].Value)
+		}
+	}
+}
+
 func TestNotifyURLs(t *testing.T) {
 	for url, want := range map[string]string{
 		"ntfy://ntfy.sh/ops":                                                          "",
