@@ -417,6 +417,32 @@ remote_write: [{url: %q, queue_config: {batch_send_deadline: 1s}}]
 	require.Equal(t, []string{"stored"}, machineOf(t, s, "alpha").Sources)
 }
 
+// With OTLP there is no up; the label machine is enough. A label of that name in
+// series that this server scrapes itself means something else.
+func TestMachinesOfOTLP(t *testing.T) {
+	t.Parallel()
+	e := newExporter(t, "capi_machine_phase{machine=\"worker-3\"} 1\n")
+	s := servertest.Start(t, quick+fmt.Sprintf("scrape_configs: [{job_name: x, static_configs: [{targets: [%q]}]}]\n", e.address), func(o *server.Options) {
+		o.Web.EnableOTLPWriteReceiver = true
+	})
+	s.Eventually("/api/v1/query?query=capi_machine_phase", "worker-3")
+	send := func() {
+		r, err := http.Post(s.URL("/api/v1/otlp/v1/metrics"), "application/json", strings.NewReader(fmt.Sprintf(`{"resourceMetrics": [{
+			"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "otel"}}]},
+			"scopeMetrics": [{"metrics": [{"name": "system_load", "gauge": {"dataPoints": [
+				{"timeUnixNano": "%d", "asDouble": 1, "attributes": [{"key": "machine", "value": {"stringValue": "gamma"}}]}]}}]}]}]}`, time.Now().UnixNano())))
+		require.NoError(t, err)
+		r.Body.Close()
+		require.Equal(t, http.StatusOK, r.StatusCode)
+	}
+	send()
+	rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) {
+		require.Len(c, rows, 1)
+		require.Equal(c, "unjudged", rows["gamma"].State)
+	})
+	require.Equal(t, []string{"stored"}, machineOf(t, s, "gamma").Sources)
+}
+
 // What the user takes out of the configuration is not missed, though its last
 // samples are there.
 func TestAMachineThatIsTakenOutIsGone(t *testing.T) {
