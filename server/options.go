@@ -60,6 +60,7 @@ type Options struct {
 
 	Web                         web.Options // the settings in it; New adds the managers
 	AllowedHosts                []string    // --web.allowed-host
+	Writes                      string      // --web.writes, one of api.Writes
 	DevProxy                    *url.URL    // of a Vite development server that makes the pages; nil for none
 	WebConfigFile               string
 	SystemdSocket               bool

@@ -229,7 +229,7 @@ func New(o Options) (_ *Server, err error) {
 	s.api = api.New(api.Deps{
 		Options: w, Engine: s.engine, Appendable: arrivals,
 		UI: ui, UIPaths: uiPaths,
-		AllowedHosts: o.AllowedHosts, KnownHost: s.fleet.Knows,
+		AllowedHosts: o.AllowedHosts, KnownHost: s.fleet.Knows, Writes: o.Writes,
 		Waiting:       func() string { return s.store.Health().Waiting },
 		Mounts:        s.mounts(),
 		WebConfigFile: o.WebConfigFile, SystemdSocket: o.SystemdSocket,

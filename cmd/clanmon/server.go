@@ -34,6 +34,7 @@ import (
 	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/discovery/tailscale"
 	"github.com/clanmon/clanmon/server"
+	"github.com/clanmon/clanmon/server/api"
 	"github.com/clanmon/clanmon/server/delivery"
 )
 
@@ -138,6 +139,7 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("web.console.libraries", "Directory of console libraries.").Default("console_libraries").StringVar(&o.Web.ConsoleLibrariesPath)
 	a.Flag("web.page-title", "Title of the UI's pages.").Default("Prometheus Time Series Collection and Processing Server").StringVar(&o.Web.PageTitle)
 	a.Flag("web.allowed-host", "Name under which browsers may use this server, beside its own, those of discovered machines and that of --web.external-url; * for any. Repeatable.").PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
+	a.Flag("web.writes", "Who may silence, send alerts, test receivers and forget machines over HTTP: auto (clients that --web.config.file identifies, this machine, and its networks while nothing identifies clients), open, identified, or off.").Default(api.WritesAuto).EnumVar(&o.Writes, api.Writes...)
 	a.Flag("web.dev-proxy", "URL of a Vite development server that makes the UI's pages, for working on them.").Hidden().PlaceHolder("http://localhost:5173").URLVar(&o.DevProxy)
 	a.Flag("web.cors.origin", "Regular expression, anchored, of the origins that may read the API from a browser.").Default(".*").StringVar(&c.corsOrigin)
 	c.forServer("web.search.max-limit", "Highest limit that a request to the experimental search API may ask for; 0 for any.").Default("10000").IntVar(&o.Web.MaxSearchLimit)

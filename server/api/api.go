@@ -57,6 +57,11 @@ type Deps struct {
 	AllowedHosts []string
 	KnownHost    func(host string) bool
 
+	// Writes says who may change something: one of Writes, "" for everybody.
+	Writes string
+	// network is what tests say of this machine's; nil is to look.
+	network func() network
+
 	// Waiting says why the store is not open yet, "" where that is not known; it may
 	// be nil.
 	Waiting func() string
@@ -104,7 +109,7 @@ func New(d Deps) *API {
 	a.SetReady(upstream.NotReady)
 
 	a.server = &http.Server{
-		Handler:     logPanics(a.guard(a.routes(v1)), d.Logger),
+		Handler:     logPanics(a.guard(a.writable(a.routes(v1))), d.Logger),
 		ErrorLog:    slog.NewLogLogger(d.Logger.Handler(), slog.LevelError),
 		ReadTimeout: d.ReadTimeout,
 	}

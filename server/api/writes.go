@@ -1,0 +1,201 @@
+package api
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/server/internal/envelope"
+)
+
+// Who may change something by /api/v2 and /api/clanmon: send alerts, silence, test
+// receivers, forget machines.
+const (
+	// WritesAuto lets in who is identified, this machine, and, while nothing
+	// identifies anybody, the networks that this machine is on.
+	WritesAuto       = "auto"
+	WritesOpen       = "open"       // everybody, as Alertmanager does
+	WritesIdentified = "identified" // who has a password or a client certificate
+	WritesOff        = "off"        // nobody
+)
+
+// Writes are the values of --web.writes.
+var Writes = []string{WritesAuto, WritesOpen, WritesIdentified, WritesOff}
+
+// writable stands before what changes something.
+func (a *API) writable(next http.Handler) http.Handler {
+	base := strings.TrimSuffix(a.deps.RoutePrefix, "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ours := strings.HasPrefix(r.URL.Path, base+"/api/v2/") || strings.HasPrefix(r.URL.Path, base+"/api/clanmon/")
+		if ours && !safe(r.Method) {
+			if why := a.refusal(r); why != "" {
+				envelope.Error(w, http.StatusForbidden, why)
+				return
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, maxWrite)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// maxWrite is the size in bytes of what a change may send.
+const maxWrite = 1 << 20
+
+// refusal says why the client of r may change nothing; "" if it may.
+func (a *API) refusal(r *http.Request) string {
+	const remedy = "set a password or client certificates in --web.config.file, or start the server with --web.writes=open"
+	switch a.deps.Writes {
+	case WritesOpen, "":
+		return ""
+	case WritesOff:
+		return "changes are off: the server was started with --web.writes=off"
+	}
+	asks, err := identifies(a.deps.WebConfigFile)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("changes are refused while --web.config.file %q cannot be read: %v", a.deps.WebConfigFile, err)
+	case asks || r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
+		return ""
+	case a.deps.Writes == WritesIdentified:
+		return "changes need a password or a client certificate (--web.writes=identified), and --web.config.file asks for none"
+	}
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
+		if r.Header.Get(name) != "" {
+			return fmt.Sprintf("changes through a proxy (the request has the header %s) are not allowed, since nobody knows who sent them: %s", name, remedy)
+		}
+	}
+	client, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return "changes are not allowed from an unknown address: " + remedy
+	}
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if near(client.Addr().Unmap().WithZone(""), addrOf(local), a.surroundings()) {
+		return ""
+	}
+	return fmt.Sprintf("changes are not allowed from %s, which is on no network of this server: %s", client.Addr(), remedy)
+}
+
+// identifies reports whether whoever gets an answer at all has proved who they are,
+// by what an exporter-toolkit file asks for.
+func identifies(file string) (bool, error) {
+	if file == "" {
+		return false, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false, err
+	}
+	var c struct {
+		Users map[string]string `yaml:"basic_auth_users"`
+		TLS   struct {
+			ClientAuth string `yaml:"client_auth_type"`
+		} `yaml:"tls_server_config"`
+	}
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		return false, err
+	}
+	return len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert", nil
+}
+
+// network is what this machine knows of its surroundings.
+type network struct {
+	prefixes []netip.Prefix // of its interfaces, with its own addresses
+	gateways []netip.Addr
+}
+
+// near reports whether a client is this machine, or on a network that it is on.
+func near(client, local netip.Addr, n network) bool {
+	if client.IsLoopback() {
+		return true
+	}
+	tailnet := []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
+	for _, p := range n.prefixes {
+		if p.Addr() == client {
+			return true
+		}
+	}
+	// What a gateway passes on, of a container's bridge too, comes from anywhere.
+	if slices.Contains(n.gateways, client) {
+		return false
+	}
+	for _, p := range tailnet {
+		if p.Contains(client) {
+			return p.Contains(local) // an interface has an address of its own there
+		}
+	}
+	return slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return !p.IsSingleIP() && p.Contains(client) })
+}
+
+func addrOf(a net.Addr) netip.Addr {
+	if a == nil {
+		return netip.Addr{}
+	}
+	ap, _ := netip.ParseAddrPort(a.String())
+	return ap.Addr().Unmap().WithZone("")
+}
+
+func (a *API) surroundings() network {
+	if a.deps.network != nil {
+		return a.deps.network()
+	}
+	return interfaces()
+}
+
+// interfaces looks at the interfaces and routes of this machine.
+func interfaces() network {
+	var n network
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			n.prefixes = append(n.prefixes, p)
+		}
+	}
+	for file, parse := range map[string]func(fields []string) (netip.Addr, bool){"/proc/net/route": gateway4, "/proc/net/ipv6_route": gateway6} {
+		f, err := os.Open(file)
+		if err != nil {
+			continue
+		}
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			if gateway, ok := parse(strings.Fields(lines.Text())); ok {
+				n.gateways = append(n.gateways, gateway)
+			}
+		}
+		f.Close()
+	}
+	return n
+}
+
+// gateway4 reads a line of /proc/net/route: interface, destination, gateway, …, with
+// addresses in hexadecimal and the byte order of the machine.
+func gateway4(fields []string) (netip.Addr, bool) {
+	if len(fields) < 3 || fields[2] == "00000000" {
+		return netip.Addr{}, false
+	}
+	b, err := hex.DecodeString(fields[2])
+	if err != nil || len(b) != 4 {
+		return netip.Addr{}, false
+	}
+	slices.Reverse(b)
+	return netip.AddrFromSlice(b)
+}
+
+// gateway6 reads a line of /proc/net/ipv6_route, of which the fifth field is the
+// next hop.
+func gateway6(fields []string) (netip.Addr, bool) {
+	if len(fields) < 5 || strings.Trim(fields[4], "0") == "" {
+		return netip.Addr{}, false
+	}
+	b, err := hex.DecodeString(fields[4])
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFromSlice(b)
+}
