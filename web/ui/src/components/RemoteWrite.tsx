@@ -20,7 +20,10 @@ export function RemoteWriteTrouble() {
     <>
       {troubles(all.data, agent, second.value).map((t) => (
         <p class="note crit" role="alert" key={t}>
-          {t} <a href={href('/status')}>Status</a>
+          {t}{' '}
+          <a class="btn" href={href('/status')}>
+            Status
+          </a>
         </p>
       ))}
     </>
