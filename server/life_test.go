@@ -176,6 +176,7 @@ remote_write:
 		require.Positive(c, got.Pending)
 		require.Positive(c, got.Retried)
 		require.Zero(c, got.Sent)
+		require.Equal(c, "behind", got.State, "nothing has arrived")
 		require.Empty(c, got.LastSent)
 		require.Contains(c, got.LastError, "503")
 	}, waitFor, tick)

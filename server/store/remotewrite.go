@@ -43,7 +43,7 @@ type RemoteWrite struct {
 // States of a remote write.
 const (
 	remoteOK     = "ok"
-	remoteBehind = "behind" // by more than behindAfter
+	remoteBehind = "behind" // by more than behindAfter, or nothing was sent yet but something failed
 	remoteUnused = "idle"   // there was nothing to send yet
 )
 
@@ -136,16 +136,17 @@ func (r *remotes) status(name string, newest float64, value func(metric string) 
 		w.Sent = max(0, value("samples_total")-w.Retried-value("samples_failed_total"))
 	}
 	w.Behind = max(0, newest-from)
-	switch {
-	case newest == 0:
-		w.State = remoteUnused
-	case w.Behind > behindAfter.Seconds():
-		w.State = remoteBehind
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e, ok := r.errors[name]; ok {
 		w.LastError, w.LastErrorAt = e.text, &e.at
+	}
+	failed := w.LastSent == nil && w.Retried+w.Failed > 0
+	switch {
+	case newest == 0:
+		w.State = remoteUnused
+	case failed || w.Behind > behindAfter.Seconds():
+		w.State = remoteBehind
 	}
 	return w
 }
