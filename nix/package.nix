@@ -28,7 +28,7 @@ build (finalAttrs: {
   src = import ./source.nix { inherit lib; };
 
   # `make nix` rewrites this line; `make test` says when that is due.
-  vendorHash = "sha256-CtJ6TzrfURF9afzTB/kTW7CcEW6qz7mcAxaP13VAhhc=";
+  vendorHash = "sha256-5F/bCTRXvpKU58AGg0YbsjCF20LbAKMtjJ85ol1UJ/k=";
 
   subPackages = [ "cmd/clanmon" ];
   env.CGO_ENABLED = 0;
