@@ -226,7 +226,7 @@ func TestTheProgramTakesWhatIsWritten(t *testing.T) {
 		out, err := exec.Command(harness.Clanmon(t), append([]string{"check"}, args...)...).CombinedOutput()
 		return string(out), err
 	}
-	out, err := check("settings", settings)
+	out, err := check("settings", "--syntax-only", settings)
 	require.NoError(t, err, out)
 	out, err = check(append([]string{"flags", "server", "--"}, srv.Prometheus.ExtraFlags...)...)
 	require.NoError(t, err, out)
