@@ -413,7 +413,7 @@ remote_write: [{url: %q, queue_config: {batch_send_deadline: 1s}}]
 	require.NoError(t, sender.Stop())
 	require.NoError(t, s.Stop())
 	s = receiver()
-	rows = rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) { require.Len(c, rows, 2) })
+	rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) { require.Len(c, rows, 2) })
 	require.Equal(t, []string{"stored"}, machineOf(t, s, "alpha").Sources)
 }
 

@@ -123,6 +123,7 @@ func TestProgramsMayUseAnyName(t *testing.T) {
 // headers, and calls itself Grafana.
 func TestGrafanaAsAProxy(t *testing.T) {
 	s := guarded(t, nil)
+	//lint:ignore SA1019 it is what Grafana uses, with the headers that it adds
 	grafana := httptest.NewServer(&httputil.ReverseProxy{Director: func(r *http.Request) {
 		r.URL.Scheme, r.URL.Host, r.Host = "http", strings.TrimPrefix(s.URL, "http://"), "prometheus.monitoring.svc:9090"
 		r.Header.Del("Origin")

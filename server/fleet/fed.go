@@ -47,7 +47,7 @@ func (f *Fleet) findFed(ctx context.Context, now time.Time) error {
 		feedDown = feedDown || t.feeds && t.down
 		machines[t.machine] = true
 	}
-	samples, err := f.newest(ctx, now.Add(-quietAfter), now, eq(labels.MetricName, "up"))
+	samples, err := f.newest(ctx, now.Add(-quietAfter), now, eq(model.MetricNameLabel, "up"))
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (f *Fleet) findLabelled(ctx context.Context, now time.Time, known map[strin
 		err := f.readUntil(ctx, now.Add(-quietAfter), now, func(ls labels.Labels, it chunkenc.Iterator) error {
 			seen++
 			key := fedKey{name, ls.Get("job"), ls.Get("instance")}
-			metric := ls.Get(labels.MetricName)
+			metric := ls.Get(model.MetricNameLabel)
 			_, own := v.own[seriesKey{key.job, key.instance}]
 			_, before := v.fed[key]
 			if s, ok := last(ls, it); ok && !own && !strings.Contains(metric, ":") && !s.stale && (before || s.t.After(f.born)) && !v.removed(key, now) {
@@ -122,7 +122,7 @@ func (f *Fleet) findLabelled(ctx context.Context, now time.Time, known map[strin
 				return enough
 			}
 			return nil
-		}, eq(contract.MachineLabel, name), labels.MustNewMatcher(labels.MatchNotRegexp, labels.MetricName, "node_uname_info|ALERTS|ALERTS_FOR_STATE|clanmon_machine_.*"))
+		}, eq(contract.MachineLabel, name), labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "node_uname_info|ALERTS|ALERTS_FOR_STATE|clanmon_machine_.*"))
 		if err != nil && !errors.Is(err, enough) {
 			return err
 		}

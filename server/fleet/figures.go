@@ -112,12 +112,12 @@ func (f *Fleet) figuresAt(ctx context.Context, t time.Time, all map[string]*subj
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	vector, err := f.opts.Query(ctx, `{`+among(labels.MetricName, names...).String()+`}`, t)
+	vector, err := f.opts.Query(ctx, `{`+among(model.MetricNameLabel, names...).String()+`}`, t)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range vector {
-		add(find.machine(s.Metric), records[s.Metric.Get(labels.MetricName)], s.F)
+		add(find.machine(s.Metric), records[s.Metric.Get(model.MetricNameLabel)], s.F)
 	}
 	missing := f.missing(t, found, all)
 	for _, r := range raw {
@@ -243,11 +243,11 @@ var collectorSeries = []string{"clanmon_exporter_collector_success", "node_scrap
 // then, or with ended those that held last.
 func (f *Fleet) factsAt(ctx context.Context, t time.Time, find finder, ended bool) (map[string]*Facts, error) {
 	from := t.Add(-factWindow)
-	samples, err := f.newest(ctx, from, t, among(labels.MetricName, factSeries...), labels.MustNewMatcher(labels.MatchNotEqual, "job", selfJob))
+	samples, err := f.newest(ctx, from, t, among(model.MetricNameLabel, factSeries...), labels.MustNewMatcher(labels.MatchNotEqual, "job", selfJob))
 	if err != nil {
 		return nil, err
 	}
-	looked, err := f.newest(ctx, from, t, among(labels.MetricName, collectorSeries...), eq("collector", "systemd"))
+	looked, err := f.newest(ctx, from, t, among(model.MetricNameLabel, collectorSeries...), eq("collector", "systemd"))
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (f *Fleet) factsAt(ctx context.Context, t time.Time, find finder, ended boo
 		if s.t.After(x.at) {
 			x.at = s.t
 		}
-		if x.read(s); s.labels.Get(labels.MetricName) == "node_time_seconds" {
+		if x.read(s); s.labels.Get(model.MetricNameLabel) == "node_time_seconds" {
 			clocks[name] = s
 		}
 	}
@@ -295,7 +295,7 @@ const factWindow = 5 * time.Minute
 
 func (x *Facts) read(s sample) {
 	get := s.labels.Get
-	switch get(labels.MetricName) {
+	switch get(model.MetricNameLabel) {
 	case "node_os_info":
 		x.OS, x.osID = get("pretty_name"), get("id")
 		if x.OS == "" {
@@ -329,7 +329,7 @@ func (x *Facts) read(s sample) {
 
 // filesystemsAt reads the filesystems of one machine in a window that ends at t.
 func (f *Fleet) filesystemsAt(ctx context.Context, t time.Time, find finder, name string, matcher *labels.Matcher) []Filesystem {
-	samples, err := f.newest(ctx, t.Add(-factWindow), t, matcher, among(labels.MetricName, "node_filesystem_size_bytes", "node_filesystem_avail_bytes"),
+	samples, err := f.newest(ctx, t.Add(-factWindow), t, matcher, among(model.MetricNameLabel, "node_filesystem_size_bytes", "node_filesystem_avail_bytes"),
 		labels.MustNewMatcher(labels.MatchNotRegexp, "fstype", virtualFS))
 	if err != nil {
 		f.opts.Logger.Warn("Could not read the filesystems of a machine", "machine", name, "err", err)
@@ -345,7 +345,7 @@ func (f *Fleet) filesystemsAt(ctx context.Context, t time.Time, find finder, nam
 		if at[k] == nil {
 			at[k] = &Filesystem{Mountpoint: k.mountpoint, Device: k.device}
 		}
-		if s.labels.Get(labels.MetricName) == "node_filesystem_size_bytes" {
+		if s.labels.Get(model.MetricNameLabel) == "node_filesystem_size_bytes" {
 			at[k].Size = s.v
 		} else {
 			at[k].Avail = s.v

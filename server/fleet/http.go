@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/clanmon/clanmon/discovery/contract"
@@ -196,7 +197,7 @@ func (f *Fleet) rowsOf(ctx context.Context, t time.Time) ([]json.RawMessage, err
 	if err != nil {
 		return nil, err
 	}
-	ups, err := f.newest(ctx, t.Add(-quietAfter), t, eq(labels.MetricName, "up"))
+	ups, err := f.newest(ctx, t.Add(-quietAfter), t, eq(model.MetricNameLabel, "up"))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
@@ -54,7 +55,7 @@ func twins(facts map[string]*Facts) map[string][]Warning {
 // that have a new name.
 func (f *Fleet) changes(ctx context.Context, now time.Time, s *snapshot) (map[string][]Warning, error) {
 	found := make(map[string][]Warning)
-	series, err := f.newest(ctx, now.Add(-identityDays), now, among(labels.MetricName, "node_uname_info", "node_os_info"),
+	series, err := f.newest(ctx, now.Add(-identityDays), now, among(model.MetricNameLabel, "node_uname_info", "node_os_info"),
 		labels.MustNewMatcher(labels.MatchNotEqual, contract.MachineLabel, ""))
 	if err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func (f *Fleet) changes(ctx context.Context, now time.Time, s *snapshot) (map[st
 	for _, x := range series {
 		machine := x.labels.Get(contract.MachineLabel)
 		in, key := names, x.labels.Get("nodename")
-		if x.labels.Get(labels.MetricName) == "node_os_info" {
+		if x.labels.Get(model.MetricNameLabel) == "node_os_info" {
 			in, key = systems, x.labels.Get("id")
 		}
 		if s.machines[machine] == nil {
@@ -127,7 +128,7 @@ func (f *Fleet) changes(ctx context.Context, now time.Time, s *snapshot) (map[st
 // new had when the old ended.
 func (f *Fleet) renamed(ctx context.Context, now time.Time, was, is string) (*Warning, error) {
 	boot := func(from, to time.Time, machine string) (first, last time.Time, v float64, err error) {
-		found, err := f.newest(ctx, from, to, eq(labels.MetricName, "node_boot_time_seconds"), eq(contract.MachineLabel, machine))
+		found, err := f.newest(ctx, from, to, eq(model.MetricNameLabel, "node_boot_time_seconds"), eq(contract.MachineLabel, machine))
 		for _, s := range found {
 			if !s.stale || v == 0 {
 				first, last = s.first, s.t
@@ -164,7 +165,7 @@ func (f *Fleet) olderSeries(ctx context.Context, now time.Time, s *snapshot) (ma
 				bare[key] = append(bare[key], instance)
 			}
 		}
-	}, eq(labels.MetricName, "up"), eq(contract.MachineLabel, ""))
+	}, eq(model.MetricNameLabel, "up"), eq(contract.MachineLabel, ""))
 	if err != nil || len(bare) == 0 {
 		return nil, err
 	}

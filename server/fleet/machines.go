@@ -36,7 +36,6 @@ type member struct {
 	series string        // its label job, which need not be the name of its scrape pool
 	labels labels.Labels // of its series; empty for targets that discovery made
 	fed    time.Time     // when the newest sample was taken, of those that others scrape
-	stale  bool          // the sender said that it ended
 }
 
 // subject is a machine with all that belongs to it.
@@ -72,7 +71,7 @@ func (f *Fleet) findExporters(ctx context.Context, from, to time.Time, found exp
 		if name := ls.Get("nodename"); name != "" || found[key] == "" {
 			found[key] = name
 		}
-	}, among(labels.MetricName, exporterSeries...))
+	}, among(model.MetricNameLabel, exporterSeries...))
 }
 
 func newMember(pool string, t *scrape.Target, address string) member {
@@ -336,7 +335,7 @@ func (s *subject) commonLabels() map[string]string {
 		}
 		if common == nil {
 			common = m.labels.Map()
-			for _, is := range []string{labels.MetricName, "job", "instance", contract.MachineLabel, contract.AvailabilityLabel} {
+			for _, is := range []string{model.MetricNameLabel, "job", "instance", contract.MachineLabel, contract.AvailabilityLabel} {
 				delete(common, is)
 			}
 			continue

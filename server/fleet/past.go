@@ -36,7 +36,7 @@ const alertsKept = time.Hour
 // lookBack finds out what was known when the server stopped; nil if it never ran.
 func (f *Fleet) lookBack(ctx context.Context) (*past, error) {
 	for _, back := range beforeStart {
-		ups, err := f.newest(ctx, f.born.Add(-back), f.born, eq(labels.MetricName, "up"))
+		ups, err := f.newest(ctx, f.born.Add(-back), f.born, eq(model.MetricNameLabel, "up"))
 		if err != nil || len(ups) > 0 {
 			stop := time.Time{}
 			for _, s := range ups {
@@ -104,11 +104,11 @@ func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample, known exp
 // firedAt are the alerts that fired at a moment.
 func (f *Fleet) firedAt(ctx context.Context, t time.Time, hold map[string]time.Duration) (map[model.Fingerprint]finding, error) {
 	from := t.Add(-quietAfter - 30*time.Second) // some groups are evaluated every 5 minutes
-	fired, err := f.newest(ctx, from, t, eq(labels.MetricName, "ALERTS"), eq("alertstate", "firing"))
+	fired, err := f.newest(ctx, from, t, eq(model.MetricNameLabel, "ALERTS"), eq("alertstate", "firing"))
 	if err != nil {
 		return nil, err
 	}
-	active, err := f.newest(ctx, from, t, eq(labels.MetricName, "ALERTS_FOR_STATE"))
+	active, err := f.newest(ctx, from, t, eq(model.MetricNameLabel, "ALERTS_FOR_STATE"))
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (f *Fleet) firedAt(ctx context.Context, t time.Time, hold map[string]time.D
 func labelSet(ls labels.Labels) model.LabelSet {
 	set := make(model.LabelSet, ls.Len())
 	ls.Range(func(l labels.Label) {
-		if l.Name != labels.MetricName {
+		if l.Name != model.MetricNameLabel {
 			set[model.LabelName(l.Name)] = model.LabelValue(l.Value)
 		}
 	})

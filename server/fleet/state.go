@@ -24,8 +24,6 @@ const (
 	stateOK       = "ok"
 )
 
-var allStates = []string{stateDown, stateCritical, stateWarning, stateWaiting, stateOffline, stateUnjudged, stateOK}
-
 // Severities of alerts, worst first.
 const (
 	critical = "critical"

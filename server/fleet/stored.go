@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -149,6 +150,6 @@ func (f *Fleet) downSince(ctx context.Context, from, to time.Time, machineOf fun
 		} else if down > 0 && since[name].IsZero() {
 			since[name] = time.UnixMilli(down)
 		}
-	}, append(matchers, eq(labels.MetricName, "up"))...)
+	}, append(matchers, eq(model.MetricNameLabel, "up"))...)
 	return since, seen, err
 }
