@@ -122,7 +122,7 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("web.listen-address", "Address for UI, API and metrics. Repeatable.").Default("0.0.0.0:9090").StringsVar(&o.Web.ListenAddresses)
 	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes instead.").BoolVar(&o.SystemdSocket)
 	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit.").Default("").StringVar(&o.WebConfigFile)
-	a.Flag("web.read-timeout", "Longest time to read a request, and to keep an idle connection.").Default("5m").SetValue(&c.readTimeout)
+	a.Flag("web.read-timeout", "Longest time to read a request, and to keep an idle connection; its header may take 10s, and an idle connection is kept for 2m at most.").Default("5m").SetValue(&c.readTimeout)
 	a.Flag("web.max-connections", "Most connections at one time, over all listeners.").Default("512").IntVar(&o.Web.MaxConnections)
 	a.Flag("web.max-notifications-subscribers", "Most clients that follow live notifications.").Default("16").IntVar(&o.MaxNotificationsSubscribers)
 	a.Flag("web.external-url", "URL under which users reach this server, for links; its path becomes the prefix of all endpoints.").PlaceHolder("<URL>").StringVar(&c.externalURL)

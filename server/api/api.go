@@ -108,12 +108,33 @@ func New(d Deps) *API {
 	building.Wait()
 	a.SetReady(upstream.NotReady)
 
-	a.server = &http.Server{
-		Handler:     logPanics(a.guard(a.writable(a.routes(v1))), d.Logger),
-		ErrorLog:    slog.NewLogLogger(d.Logger.Handler(), slog.LevelError),
-		ReadTimeout: d.ReadTimeout,
-	}
+	a.server = a.newServer(logPanics(a.guard(a.writable(a.routes(v1))), d.Logger))
 	return a
+}
+
+func (a *API) newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:     h,
+		ErrorLog:    slog.NewLogLogger(a.deps.Logger.Handler(), slog.LevelError),
+		ReadTimeout: a.deps.ReadTimeout,
+		// A connection that never ends its header, or that asks nothing any more, must
+		// not take the place of others for as long as a large body may take.
+		ReadHeaderTimeout: shorter(a.deps.ReadTimeout, headerTimeout),
+		IdleTimeout:       shorter(a.deps.ReadTimeout, idleTimeout),
+	}
+}
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// shorter is limit, or what --web.read-timeout says if that is shorter; 0 is for ever.
+func shorter(readTimeout, limit time.Duration) time.Duration {
+	if readTimeout > 0 {
+		return min(readTimeout, limit)
+	}
+	return limit
 }
 
 // Metrics serves the server's own metrics, as /metrics does.
@@ -147,9 +168,10 @@ func (a *API) Listen() error {
 		return err
 	}
 	limit := netconnlimit.NewSharedSemaphore(a.deps.MaxConnections)
+	share := newShares(a.deps.MaxConnections / 2)
 	for _, l := range raw {
 		a.deps.Logger.Info("Start listening for connections", "address", l.Addr().String())
-		a.listeners = append(a.listeners, conntrack.NewListener(netconnlimit.SharedLimitListener(l, limit),
+		a.listeners = append(a.listeners, conntrack.NewListener(netconnlimit.SharedLimitListener(share.listener(l), limit),
 			conntrack.TrackWithName("http"), conntrack.TrackWithTracing()))
 	}
 	return nil

@@ -147,12 +147,21 @@ func (d *Delivery) Receivers() []ReceiverStatus {
 }
 
 // Test sends a test notification to a receiver, or to all where the name is "",
-// and returns what they answered.
+// and returns what they answered. An error that is a *TooSoonError says that one of
+// them was tested a moment ago.
 func (d *Delivery) Test(ctx context.Context, receiver string) ([]TestResult, error) {
 	if d.inside == nil {
 		return nil, errors.New("this server delivers no alerts itself")
 	}
-	return d.inside.receivers.Load().test(ctx, receiver)
+	book := d.inside.receivers.Load()
+	names, err := book.named(receiver)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.inside.tests.take(names, time.Now()); err != nil {
+		return nil, err
+	}
+	return book.test(ctx, names), nil
 }
 
 // TestConfig sends a test notification as a server with these options would.
@@ -176,7 +185,12 @@ func TestConfig(ctx context.Context, o Options, receiver string) ([]TestResult, 
 	if err != nil {
 		return nil, err
 	}
-	return newReceiverBook(b, nil).test(ctx, receiver)
+	book := newReceiverBook(b, nil)
+	names, err := book.named(receiver)
+	if err != nil {
+		return nil, err
+	}
+	return book.test(ctx, names), nil
 }
 
 // Send implements rules.Sender. It never blocks.

@@ -1,20 +1,25 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -431,13 +436,77 @@ func TestTestOfReceivers(t *testing.T) {
 	_, err := d.Test(t.Context(), "nobody")
 	require.ErrorContains(t, err, `no receiver "nobody"`)
 
-	post := func(kind, body string) int {
+	post := func(kind, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodPost, "/test", strings.NewReader(body))
 		r.Header.Set("Content-Type", kind)
 		w := httptest.NewRecorder()
 		d.ReceiversHandler().ServeHTTP(w, r)
-		return w.Code
+		return w
 	}
-	require.Equal(t, http.StatusOK, post("application/json", `{}`))
-	require.Equal(t, http.StatusBadRequest, post("application/json", `{"reciever": "r"}`))
+	// Whoever asks in a loop gets nothing sent.
+	for _, body := range []string{`{}`, `{"receiver": "r"}`} {
+		w := post("application/json", body)
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		wait, err := strconv.Atoi(w.Header().Get("Retry-After"))
+		require.NoError(t, err)
+		require.LessOrEqual(t, wait, 30)
+		require.Positive(t, wait)
+		require.Contains(t, w.Body.String(), "one test in 30 s is allowed")
+	}
+	require.Len(t, h.all(), 1)
+	require.Equal(t, http.StatusNotFound, post("application/json", `{"receiver": "nobody"}`).Code)
+	require.Equal(t, http.StatusBadRequest, post("application/json", `{"reciever": "r"}`).Code)
+}
+
+func TestPaceOfTests(t *testing.T) {
+	var p testPace
+	begin := time.Now()
+	require.NoError(t, p.take([]string{"a"}, begin))
+	require.NoError(t, p.take([]string{"b"}, begin.Add(20*time.Second)))
+	require.ErrorContains(t, p.take([]string{"a"}, begin.Add(29*time.Second)), `receiver "a" was tested 29 s ago`)
+	require.NoError(t, p.take([]string{"a"}, begin.Add(30*time.Second)))
+	require.Error(t, p.take([]string{"b", "a"}, begin.Add(55*time.Second)), "of all one was tested a moment ago")
+	require.NoError(t, p.take([]string{"b"}, begin.Add(55*time.Second)), "and the others were not")
+}
+
+// A receiver that answers 10 MB must fill neither the log nor the API.
+func TestLongAnswersAreCut(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write(bytes.Repeat([]byte("€"), 3<<20))
+	}))
+	defer srv.Close()
+	o := testOptions(t, (&webhook{URL: srv.URL}).config())
+	var log lockedBuffer
+	level := promslog.NewLevel()
+	require.NoError(t, level.Set("debug"))
+	o.Logger = promslog.New(&promslog.Config{Writer: &log, Level: level})
+	d, stop := start(t, o)
+	d.Send(firing("alertname", "A", "machine", "m"))
+	var status []ReceiverStatus
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		status = d.Receivers()
+		require.Len(c, status, 1)
+		require.NotEmpty(c, status[0].LastError)
+		require.Contains(c, log.String(), "more bytes")
+	}, 20*time.Second, 20*time.Millisecond)
+	require.Less(t, len(status[0].LastError), 1200)
+	require.True(t, utf8.ValidString(status[0].LastError))
+	result, err := d.Test(t.Context(), "r")
+	require.NoError(t, err)
+	require.Less(t, len(result[0].Error), 1200)
+	stop()
+	for line := range strings.Lines(log.String()) {
+		require.Less(t, len(line), 8<<10)
+	}
+}
+
+func TestLogIsCutWhereverTheTextIs(t *testing.T) {
+	var out bytes.Buffer
+	long := strings.Repeat("x", 1<<20)
+	l := slog.New(cutting{slog.NewTextHandler(&out, nil)}).With("with", long).WithGroup("g")
+	l.Info(long, "text", long, "err", errors.New(long), slog.Group("in", "text", long), "n", 7)
+	require.Less(t, out.Len(), 8<<10)
+	require.Contains(t, out.String(), "g.n=7")
+	require.Equal(t, 5, strings.Count(out.String(), "more bytes"))
 }

@@ -3,7 +3,9 @@ package delivery
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/common/route"
@@ -84,6 +86,11 @@ func (d *Delivery) ReceiversHandler() http.Handler {
 			return
 		}
 		results, err := d.Test(r.Context(), ask.Receiver)
+		if soon, ok := errors.AsType[*TooSoonError](err); ok {
+			w.Header().Set("Retry-After", strconv.Itoa(soon.seconds()))
+			envelope.Error(w, http.StatusTooManyRequests, err.Error())
+			return
+		}
 		if err != nil {
 			envelope.Error(w, http.StatusNotFound, err.Error())
 			return

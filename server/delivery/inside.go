@@ -75,6 +75,8 @@ type inside struct {
 	dispatcher atomic.Pointer[dispatch.Dispatcher]
 	inhibitor  atomic.Pointer[inhibit.Inhibitor]
 	receivers  atomic.Pointer[receiverBook]
+
+	tests testPace
 }
 
 type insideMetrics struct {
@@ -120,7 +122,7 @@ func initMatchers(log *slog.Logger) {
 }
 
 func newInside(o Options) (_ *inside, err error) {
-	log := o.Logger.With("component", "delivery")
+	log := slog.New(cutting{o.Logger.Handler()}).With("component", "delivery")
 	initMatchers(log)
 	in := &inside{
 		opts: o, log: log, born: time.Now(),

@@ -2,12 +2,16 @@ package delivery
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
+	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	amcommon "github.com/prometheus/alertmanager/config/common"
 	commonconfig "github.com/prometheus/common/config"
@@ -74,7 +78,8 @@ func (m *masker) add(secret string) {
 	}
 }
 
-// error is err without secrets. What it wraps stays in reach.
+// error is err without secrets, and no longer than longest. What it wraps stays in
+// reach.
 func (m *masker) error(err error) error {
 	if m == nil || err == nil {
 		return err
@@ -90,7 +95,7 @@ func (m *masker) error(err error) error {
 	for _, s := range now.secrets {
 		pairs = append(pairs, s, "<secret>")
 	}
-	text := strings.NewReplacer(pairs...).Replace(err.Error())
+	text := cut(strings.NewReplacer(pairs...).Replace(err.Error()))
 	if text == err.Error() {
 		return err
 	}
@@ -104,3 +109,62 @@ type maskedError struct {
 
 func (e *maskedError) Error() string { return e.text }
 func (e *maskedError) Unwrap() error { return e.err }
+
+// longest is how many bytes of what somebody else says are kept and logged. Some
+// receivers answer with a page, and upstream's webhook repeats all of it.
+const longest = 1 << 10
+
+// cut shortens text to longest bytes and says by how much.
+func cut(text string) string {
+	if len(text) <= longest {
+		return text
+	}
+	end := longest
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s… (%d more bytes)", text[:end], len(text)-end)
+}
+
+// cutting is a handler that cuts what Alertmanager's packages log: messages, texts
+// and errors.
+type cutting struct{ slog.Handler }
+
+func (h cutting) Handle(ctx context.Context, r slog.Record) error {
+	short := slog.NewRecord(r.Time, r.Level, cut(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		short.AddAttrs(cutAttr(a))
+		return true
+	})
+	return h.Handler.Handle(ctx, short)
+}
+
+func (h cutting) WithAttrs(as []slog.Attr) slog.Handler {
+	short := make([]slog.Attr, len(as))
+	for i, a := range as {
+		short[i] = cutAttr(a)
+	}
+	return cutting{h.Handler.WithAttrs(short)}
+}
+
+func (h cutting) WithGroup(name string) slog.Handler { return cutting{h.Handler.WithGroup(name)} }
+
+func cutAttr(a slog.Attr) slog.Attr {
+	a.Value = a.Value.Resolve()
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(cut(a.Value.String()))
+	case slog.KindGroup:
+		var short []slog.Attr
+		for _, in := range a.Value.Group() {
+			short = append(short, cutAttr(in))
+		}
+		a.Value = slog.GroupValue(short...)
+	case slog.KindAny:
+		// Errors, byte slices and structures that hold an answer.
+		if text := fmt.Sprint(a.Value.Any()); len(text) > longest {
+			a.Value = slog.StringValue(cut(text))
+		}
+	}
+	return a
+}

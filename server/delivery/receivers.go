@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -118,17 +119,67 @@ type TestResult struct {
 	Seconds     float64 `json:"seconds"`
 }
 
-// test sends a test alert by every integration of a receiver, or of all that
-// have one, each once and without retries.
-func (b *receiverBook) test(ctx context.Context, receiver string) ([]TestResult, error) {
-	var todo []*recorded
-	for _, name := range sortedKeys(b.receivers) {
-		if receiver == name || receiver == "" {
-			todo = append(todo, b.receivers[name]...)
+// named are the receivers of that name, or all that have something to send by where
+// it is "".
+func (b *receiverBook) named(receiver string) ([]string, error) {
+	all := sortedKeys(b.receivers)
+	if receiver == "" {
+		return all, nil
+	}
+	if _, known := b.receivers[receiver]; !known {
+		return nil, fmt.Errorf("no receiver %q has anything to send by; there are %q", receiver, all)
+	}
+	return []string{receiver}, nil
+}
+
+// testPause is how long a receiver is left alone after a test: a service that blocks
+// an account for too many messages also blocks the alerts.
+const testPause = 30 * time.Second
+
+// TooSoonError says that a receiver was tested less than testPause ago.
+type TooSoonError struct {
+	Receiver string
+	Wait     time.Duration // until the next test is allowed
+}
+
+func (e *TooSoonError) Error() string {
+	return fmt.Sprintf("receiver %q was tested %d s ago; one test in %d s is allowed: try again in %d s",
+		e.Receiver, int((testPause - e.Wait).Seconds()), int(testPause.Seconds()), e.seconds())
+}
+
+func (e *TooSoonError) seconds() int { return int(math.Ceil(e.Wait.Seconds())) }
+
+// testPace remembers when each receiver was tested. It outlives reloads. Its zero
+// value is ready; safe for concurrent use.
+type testPace struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// take allows a test of all receivers or of none.
+func (p *testPace) take(receivers []string, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range receivers {
+		if wait := p.last[name].Add(testPause).Sub(now); wait > 0 {
+			return &TooSoonError{name, wait}
 		}
 	}
-	if _, known := b.receivers[receiver]; receiver != "" && !known {
-		return nil, fmt.Errorf("no receiver %q has anything to send by; there are %q", receiver, sortedKeys(b.receivers))
+	if p.last == nil {
+		p.last = make(map[string]time.Time)
+	}
+	for _, name := range receivers {
+		p.last[name] = now
+	}
+	return nil
+}
+
+// test sends a test alert by every integration of the receivers, each once and
+// without retries.
+func (b *receiverBook) test(ctx context.Context, receivers []string) []TestResult {
+	var todo []*recorded
+	for _, name := range receivers {
+		todo = append(todo, b.receivers[name]...)
 	}
 	results := make([]TestResult, len(todo))
 	var wg sync.WaitGroup
@@ -145,7 +196,7 @@ func (b *receiverBook) test(ctx context.Context, receiver string) ([]TestResult,
 		})
 	}
 	wg.Wait()
-	return results, nil
+	return results
 }
 
 func testAlert(now time.Time) *alert.Alert {
