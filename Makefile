@@ -6,11 +6,13 @@ export GOFLAGS ?= -trimpath
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 DATE    := $(shell git log -1 --format=%cI 2>/dev/null)
-LDFLAGS := -s -w -X main.buildVersion=$(VERSION) -X main.buildCommit=$(COMMIT) -X main.buildDate=$(DATE)
+CLI     := github.com/clanmon/clanmon/cmd/internal/cli
+LDFLAGS := -s -w -X $(CLI).BuildVersion=$(VERSION) -X $(CLI).BuildCommit=$(COMMIT) -X $(CLI).BuildDate=$(DATE)
 
 # Upstream's own programs, with which the tests compare.
 export CLANMON_ORACLE_DIR := $(CURDIR)/bin/oracle
 export CLANMON_BIN := $(CURDIR)/bin/clanmon
+export CLANMON_EXPORTER_BIN := $(CURDIR)/bin/clanmon-exporter
 ORACLES := github.com/prometheus/prometheus/cmd/prometheus \
 	github.com/prometheus/prometheus/cmd/promtool \
 	github.com/prometheus/alertmanager/cmd/amtool \
@@ -33,8 +35,8 @@ GOTEST := go test -vet=off -ldflags='-s -w'
 
 .PHONY: build run test test-unit test-race test-long test-upstream oracle ui ui-check lint fmt nix bench help
 
-build: ## build bin/clanmon
-	go build -ldflags '$(LDFLAGS)' -o bin/clanmon ./cmd/clanmon
+build: ## build bin/clanmon, and bin/clanmon-exporter, which is its role exporter alone
+	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/clanmon ./cmd/clanmon-exporter
 
 # Two thirds of a first build are for the cloud providers' service discoveries,
 # which nobody needs for a first look.

@@ -49,10 +49,10 @@ func TestNamedAfterUpstreamExporters(t *testing.T) {
 		"redis_exporter":            "redis_up",
 		"nginx-prometheus-exporter": "nginx_up",
 	} {
-		t.Run(program, func(t *testing.T) {
+		named := func(t *testing.T, binary string) {
 			t.Parallel()
 			link := filepath.Join(t.TempDir(), program)
-			require.NoError(t, os.Symlink(harness.Clanmon(t), link))
+			require.NoError(t, os.Symlink(binary, link))
 			address := harness.Address(t)
 			p := harness.Start(t, harness.Command{Path: link, Args: []string{"--web.listen-address=" + address, "--web.disable-exporter-metrics"}})
 			metrics := func() (text string) {
@@ -68,7 +68,9 @@ func TestNamedAfterUpstreamExporters(t *testing.T) {
 			p.WaitLog("Received SIGHUP")
 			require.Contains(t, metrics(), "\n"+want)
 			require.Zero(t, p.Terminate())
-		})
+		}
+		t.Run(program, func(t *testing.T) { named(t, harness.Clanmon(t)) })
+		t.Run(program+" small", func(t *testing.T) { named(t, harness.SmallExporter(t)) })
 	}
 }
 

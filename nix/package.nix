@@ -1,6 +1,7 @@
-# clanmon: bin/clanmon, and the same program under the names prometheus and
-# promtool, which is what services.prometheus.package asks for. What belongs on
-# somebody's PATH is `passthru.command`, which has bin/clanmon alone.
+# clanmon: bin/clanmon, the same program under the names prometheus and promtool,
+# which is what services.prometheus.package asks for, and bin/clanmon-exporter, the
+# role exporter alone. What belongs on somebody's PATH is `passthru.command`, which
+# has bin/clanmon alone.
 {
   lib,
   go ? {
@@ -30,7 +31,10 @@ build (finalAttrs: {
   # `make nix` rewrites this line; `make test` says when that is due.
   vendorHash = "sha256-5F/bCTRXvpKU58AGg0YbsjCF20LbAKMtjJ85ol1UJ/k=";
 
-  subPackages = [ "cmd/clanmon" ];
+  subPackages = [
+    "cmd/clanmon"
+    "cmd/clanmon-exporter"
+  ];
   env.CGO_ENABLED = 0;
   tags = lib.optionals withoutClouds [
     "remove_all_sd"
@@ -39,8 +43,8 @@ build (finalAttrs: {
   ldflags = [
     "-s"
     "-w"
-    "-X main.buildVersion=${buildVersion}"
-    "-X main.buildCommit=${buildCommit}"
+    "-X github.com/clanmon/clanmon/cmd/internal/cli.BuildVersion=${buildVersion}"
+    "-X github.com/clanmon/clanmon/cmd/internal/cli.BuildCommit=${buildCommit}"
   ];
 
   # The tests want root, a systemd and upstream's programs; CI runs them.
@@ -55,6 +59,7 @@ build (finalAttrs: {
   doInstallCheck = true;
   installCheckPhase = ''
     $out/bin/clanmon version
+    $out/bin/clanmon-exporter version
     $out/bin/clanmon rules > rules.yml
     $out/bin/promtool check rules rules.yml
     $out/bin/prometheus --help > /dev/null

@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/promql/parser"
 
+	"github.com/clanmon/clanmon/cmd/internal/cli"
 	"github.com/clanmon/clanmon/discovery"
-	"github.com/clanmon/clanmon/exporter"
 	"github.com/clanmon/clanmon/internal/suggest"
 	"github.com/clanmon/clanmon/server/config/check"
 	"github.com/clanmon/clanmon/server/delivery"
@@ -25,7 +25,7 @@ import (
 
 // checkCommand is "clanmon check", which answers as "promtool check" does.
 type checkCommand struct {
-	env      env
+	env      cli.Env
 	app      *kingpin.Application
 	checker  check.Checker
 	parser   parser.Options
@@ -41,10 +41,10 @@ type checkCommand struct {
 	junit  string
 }
 
-func newCheckCommand(e env) command {
+func newCheckCommand(e cli.Env) cli.Command {
 	c := &checkCommand{env: e}
-	c.checker = check.Checker{Out: e.stdout, Err: e.stderr, In: e.stdin, Log: promslog.New(&promslog.Config{Writer: e.stderr})}
-	c.app = newApp("clanmon check", "Check files without starting anything. Exit code 0: fine, 1: faulty, 3: lint with --lint-fatal.", e)
+	c.checker = check.Checker{Out: e.Stdout, Err: e.Stderr, In: e.Stdin, Log: promslog.New(&promslog.Config{Writer: e.Stderr})}
+	c.app = cli.NewApp("clanmon check", "Check files without starting anything. Exit code 0: fine, 1: faulty, 3: lint with --lint-fatal.", e)
 	c.app.Flag("query.lookback-delta", "The server's lookback, from which on a scrape interval is too long.").Default("5m").DurationVar(&c.lookback)
 	c.app.Flag("enable-feature", "Experimental PromQL features to allow, comma-separated. Repeatable.").StringsVar(&c.features)
 
@@ -93,23 +93,20 @@ func newCheckCommand(e env) command {
 func (c *checkCommand) flags(args ...string) int {
 	err := c.checkFlags(args)
 	if err != nil {
-		fmt.Fprintf(c.env.stderr, "%s FAILED: %v\n", c.role, err)
+		fmt.Fprintf(c.env.Stderr, "%s FAILED: %v\n", c.role, err)
 		return 1
 	}
-	fmt.Fprintln(c.env.stderr, c.role, "SUCCESS")
+	fmt.Fprintln(c.env.Stderr, c.role, "SUCCESS")
 	return 0
 }
 
 func (c *checkCommand) checkFlags(args []string) error {
 	if c.role == "exporter" {
-		e := newExporterCommand(c.env).(*exporterCommand)
+		e := newExporterCommand(c.env).(*cli.ExporterCommand)
 		if err := e.Parse(args); err != nil {
 			return err
 		}
-		if err := exporter.Check(e.opts); err != nil {
-			return exporterError(err)
-		}
-		return nil
+		return e.Check()
 	}
 	s := newServerCommand(c.env).(*serverCommand)
 	if err := s.Parse(args); err != nil {
@@ -134,14 +131,14 @@ func (c *checkCommand) alertmanager(files ...string) int {
 	for _, f := range files {
 		_, warnings, err := delivery.Check(f, c.checker.SyntaxOnly, c.checker.Log)
 		if err != nil {
-			fmt.Fprintln(c.env.stderr, f, "FAILED:", err)
+			fmt.Fprintln(c.env.Stderr, f, "FAILED:", err)
 			code = 1
 			continue
 		}
 		for _, w := range warnings {
-			fmt.Fprintln(c.env.stderr, f, "WARNING:", w)
+			fmt.Fprintln(c.env.Stderr, f, "WARNING:", w)
 		}
-		fmt.Fprintln(c.env.stderr, f, "SUCCESS")
+		fmt.Fprintln(c.env.Stderr, f, "SUCCESS")
 	}
 	return code
 }
@@ -150,10 +147,10 @@ func (c *checkCommand) alertmanager(files ...string) int {
 func (c *checkCommand) status(path string) int {
 	text, err := c.askStatus(path)
 	if err != nil {
-		fmt.Fprintln(c.env.stderr, "  FAILED:", err)
+		fmt.Fprintln(c.env.Stderr, "  FAILED:", err)
 		return 1
 	}
-	fmt.Fprintln(c.env.stderr, "  SUCCESS: ", text)
+	fmt.Fprintln(c.env.Stderr, "  SUCCESS: ", text)
 	return 0
 }
 
@@ -184,7 +181,7 @@ func (c *checkCommand) testRules(files ...string) int {
 	if c.junit != "" {
 		f, err := os.Create(c.junit)
 		if err != nil {
-			fmt.Fprintln(c.env.stderr, "  FAILED: --junit:", err)
+			fmt.Fprintln(c.env.Stderr, "  FAILED: --junit:", err)
 			return 1
 		}
 		defer f.Close()
@@ -217,12 +214,12 @@ func (c *checkCommand) Parse(args []string) error {
 			names = append(names, sub.Name)
 		}
 		if c.app.GetCommand(args[0]) == nil {
-			return usageError("unknown check %q%s; one of: %s", args[0], suggest.Nearest(args[0], names), strings.Join(names, ", "))
+			return cli.UsageError("unknown check %q%s; one of: %s", args[0], suggest.Nearest(args[0], names), strings.Join(names, ", "))
 		}
 	}
-	if err := parseFlags(c.app, args); err != nil {
-		if ee, ok := errors.AsType[*exitError](err); ok && ee.code == 2 && !strings.Contains(err.Error(), "unknown") {
-			ee.code = 1 // a file that is missing is a finding, as in promtool
+	if err := cli.ParseFlags(c.app, args); err != nil {
+		if ee, ok := errors.AsType[*cli.ExitError](err); ok && ee.Code == 2 && !strings.Contains(err.Error(), "unknown") {
+			ee.Code = 1 // a file that is missing is a finding, as in promtool
 		}
 		return err
 	}
@@ -252,7 +249,7 @@ func (c *checkCommand) enableFeatures() {
 			case "promql-duration-expr", "promql-extended-range-selectors", "":
 				// Always on, or of no concern to a check.
 			default:
-				fmt.Fprintf(c.env.stdout, "  WARNING: Unknown feature passed to --enable-feature: %s", f)
+				fmt.Fprintf(c.env.Stdout, "  WARNING: Unknown feature passed to --enable-feature: %s", f)
 			}
 		}
 	}
@@ -272,7 +269,7 @@ func (c *checkCommand) chooseLint() {
 			interval = true
 		case "none", "":
 		default:
-			fmt.Fprintf(c.env.stdout, "WARNING: unknown lint option: %q\n", option)
+			fmt.Fprintf(c.env.Stdout, "WARNING: unknown lint option: %q\n", option)
 		}
 	}
 	if interval {
@@ -285,7 +282,7 @@ func (c *checkCommand) chooseLint() {
 
 func (c *checkCommand) Run(context.Context) error {
 	if code := c.run(c.files...); code != 0 {
-		return &exitError{code: code}
+		return &cli.ExitError{Code: code}
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/clanmon/clanmon/cmd/internal/cli"
 	"github.com/clanmon/clanmon/e2e/oracle"
 )
 
@@ -28,7 +29,7 @@ type result struct {
 func clanmon(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	var out, err bytes.Buffer
-	code := run(append([]string{"clanmon"}, args...), env{stdin: strings.NewReader(stdin), stdout: &out, stderr: &err})
+	code := run(append([]string{"clanmon"}, args...), cli.Env{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &err})
 	return result{code, out.String(), err.String()}
 }
 
@@ -213,7 +214,7 @@ func TestCheckFlags(t *testing.T) {
 func promtoolNamed(t *testing.T, args ...string) result {
 	t.Helper()
 	var out, err bytes.Buffer
-	code := run(append([]string{"/nix/store/x/bin/promtool"}, args...), env{stdin: strings.NewReader(""), stdout: &out, stderr: &err})
+	code := run(append([]string{"/nix/store/x/bin/promtool"}, args...), cli.Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &err})
 	return result{code, out.String(), err.String()}
 }
 

@@ -11,21 +11,23 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	commonconfig "github.com/prometheus/common/config"
+
+	"github.com/clanmon/clanmon/cmd/internal/cli"
 )
 
 // forgetCommand is "clanmon forget": a running server forgets a machine, or an
 // exporter of it, that is gone for good.
 type forgetCommand struct {
-	env          env
+	env          cli.Env
 	app          *kingpin.Application
 	machine, job string
 	server       string
 	clientFile   string
 }
 
-func newForgetCommand(e env) command {
+func newForgetCommand(e cli.Env) cli.Command {
 	c := &forgetCommand{env: e}
-	c.app = newApp("clanmon forget", "Forget a machine, or one of its exporters, that discovery found and that is gone for good. It is a target again once it responds again. Exit code 1 if it would come straight back: the message says where to remove it.", e)
+	c.app = cli.NewApp("clanmon forget", "Forget a machine, or one of its exporters, that discovery found and that is gone for good. It is a target again once it responds again. Exit code 1 if it would come straight back: the message says where to remove it.", e)
 	c.app.Arg("machine", "Name of the machine.").Required().StringVar(&c.machine)
 	c.app.Flag("job", "Forget only the targets of this job.").PlaceHolder("JOB").StringVar(&c.job)
 	c.app.Flag("server", "URL of the server.").Default("http://localhost:9090").StringVar(&c.server)
@@ -33,12 +35,12 @@ func newForgetCommand(e env) command {
 	return c
 }
 
-func (c *forgetCommand) Parse(args []string) error { return parseFlags(c.app, args) }
+func (c *forgetCommand) Parse(args []string) error { return cli.ParseFlags(c.app, args) }
 
 func (c *forgetCommand) Run(ctx context.Context) error {
 	to, err := url.JoinPath(c.server, "/api/clanmon/v1/machines", url.PathEscape(c.machine))
 	if err != nil {
-		return usageError("--server %q: %w", c.server, err)
+		return cli.UsageError("--server %q: %w", c.server, err)
 	}
 	if c.job != "" {
 		to += "/targets?" + url.Values{"job": {c.job}}.Encode()
@@ -50,13 +52,13 @@ func (c *forgetCommand) Run(ctx context.Context) error {
 			client, err = commonconfig.NewClientFromConfig(*cfg, "clanmon")
 		}
 		if err != nil {
-			return usageError("--http.config.file %q: %w", c.clientFile, err)
+			return cli.UsageError("--http.config.file %q: %w", c.clientFile, err)
 		}
 	}
 	client.Timeout = time.Minute
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, to, nil)
 	if err != nil {
-		return usageError("--server: %w", err)
+		return cli.UsageError("--server: %w", err)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -77,7 +79,7 @@ func (c *forgetCommand) Run(ctx context.Context) error {
 		return errors.New(answer.Error)
 	}
 	for _, t := range answer.Data.Forgotten {
-		fmt.Fprintf(c.env.stdout, "forgotten: %s (job %s)\n", t.Instance, t.Job)
+		fmt.Fprintf(c.env.Stdout, "forgotten: %s (job %s)\n", t.Instance, t.Job)
 	}
 	return nil
 }

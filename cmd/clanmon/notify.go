@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
 
+	"github.com/clanmon/clanmon/cmd/internal/cli"
 	"github.com/clanmon/clanmon/server/delivery"
 )
 
@@ -49,16 +50,16 @@ func (n *notifyURLs) Set(s string) error {
 // notifyTestCommand is "clanmon notify-test": it sends a test notification, by
 // the server that runs or by settings that are about to be used.
 type notifyTestCommand struct {
-	env      env
+	env      cli.Env
 	app      *kingpin.Application
 	opts     delivery.Options
 	server   reach
 	receiver string
 }
 
-func newNotifyTestCommand(e env) command {
+func newNotifyTestCommand(e cli.Env) cli.Command {
 	c := &notifyTestCommand{env: e}
-	c.app = newApp("clanmon notify-test", "Send a test notification and report what the receivers answer: by the server that runs, or with --notify or --alertmanager.config.file by these settings. Exit code 1 if a receiver did not take it.", e)
+	c.app = cli.NewApp("clanmon notify-test", "Send a test notification and report what the receivers answer: by the server that runs, or with --notify or --alertmanager.config.file by these settings. Exit code 1 if a receiver did not take it.", e)
 	c.server.flags(c.app.Flag, "server", "The server to ask.")
 	c.app.Flag("receiver", "Name of the receiver; all of them by default.").PlaceHolder("NAME").StringVar(&c.receiver)
 	c.app.Flag("alertmanager.config.file", "Test the receivers of this file.").PlaceHolder("alertmanager.yml").StringVar(&c.opts.ConfigFile)
@@ -67,7 +68,7 @@ func newNotifyTestCommand(e env) command {
 }
 
 func (c *notifyTestCommand) Parse(args []string) error {
-	if err := parseFlags(c.app, args); err != nil {
+	if err := cli.ParseFlags(c.app, args); err != nil {
 		return err
 	}
 	return c.server.check()
@@ -77,7 +78,7 @@ func (c *notifyTestCommand) Run(ctx context.Context) error {
 	var results []delivery.TestResult
 	var err error
 	if c.opts.ConfigFile != "" || len(c.opts.Notify) > 0 || c.opts.HeartbeatURL != "" || c.opts.HeartbeatURLFile != "" {
-		c.opts.Logger = promslog.New(&promslog.Config{Writer: c.env.stderr})
+		c.opts.Logger = promslog.New(&promslog.Config{Writer: c.env.Stderr})
 		results, err = delivery.TestConfig(ctx, c.opts, c.receiver)
 	} else {
 		results, err = c.ask(ctx)
@@ -91,13 +92,13 @@ func (c *notifyTestCommand) Run(ctx context.Context) error {
 		if !r.OK {
 			answer, failed = r.Error, true
 		}
-		fmt.Fprintf(c.env.stdout, "%s %s: %s (%.1f s)\n", r.Receiver, r.Integration, answer, r.Seconds)
+		fmt.Fprintf(c.env.Stdout, "%s %s: %s (%.1f s)\n", r.Receiver, r.Integration, answer, r.Seconds)
 	}
 	switch {
 	case len(results) == 0:
 		return errors.New("no receiver has anything to send by")
 	case failed:
-		return &exitError{code: 1}
+		return &cli.ExitError{Code: 1}
 	}
 	return nil
 }

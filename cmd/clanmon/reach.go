@@ -10,6 +10,8 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/config"
+
+	"github.com/clanmon/clanmon/cmd/internal/cli"
 )
 
 // reach is how a sub-command reaches a server that runs: where it is, and the
@@ -42,11 +44,11 @@ func (r *reach) check() error {
 	case err != nil:
 		return err
 	case r.file != "" && (r.ca != "" || r.cert != "" || r.key != "" || r.username != "" || r.passwordFile != "" || u.User != nil):
-		return usageError("--http.config.file says all about TLS and authentication; leave out --ca-file, --cert-file, --key-file, --username, --password-file and a user in the URL")
+		return cli.UsageError("--http.config.file says all about TLS and authentication; leave out --ca-file, --cert-file, --key-file, --username, --password-file and a user in the URL")
 	case (r.cert == "") != (r.key == ""):
-		return usageError("--cert-file and --key-file belong together; give both")
+		return cli.UsageError("--cert-file and --key-file belong together; give both")
 	case r.passwordFile != "" && r.user(u) == "":
-		return usageError("--password-file needs a user: --username=NAME")
+		return cli.UsageError("--password-file needs a user: --username=NAME")
 	}
 	return nil
 }
@@ -58,7 +60,7 @@ func (r *reach) url() (*url.URL, error) {
 		u, err = url.Parse("http://" + r.server)
 	}
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usageError("%s has to be a URL such as https://hub.example.org:9090", r.flag)
+		return nil, cli.UsageError("%s has to be a URL such as https://hub.example.org:9090", r.flag)
 	}
 	return u, nil
 }

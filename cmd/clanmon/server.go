@@ -31,6 +31,7 @@ import (
 	"github.com/prometheus/prometheus/util/documentcli"
 	"github.com/prometheus/prometheus/web"
 
+	"github.com/clanmon/clanmon/cmd/internal/cli"
 	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/discovery/tailscale"
 	"github.com/clanmon/clanmon/server"
@@ -41,7 +42,7 @@ import (
 // serverCommand is "clanmon server": every flag of Prometheus 3.16 with the
 // same default, and a few of our own.
 type serverCommand struct {
-	env  env
+	env  cli.Env
 	app  *kingpin.Application
 	opts server.Options
 
@@ -63,12 +64,12 @@ type serverCommand struct {
 	serverOnly, agentOnly                            []string // those that were given
 }
 
-func newServerCommand(e env) command {
+func newServerCommand(e cli.Env) cli.Command {
 	c := &serverCommand{env: e}
-	version.Version = moduleVersion(prometheusModule)
-	version.Revision, version.Branch, version.BuildDate = buildCommit, "clanmon-"+buildVersion, buildDate
-	c.app = newApp("clanmon server", "Find, scrape, store, query and alert. Takes the flags of Prometheus "+version.Version+".", e)
-	c.app.Version(upstreamVersion("prometheus", prometheusModule))
+	version.Version = cli.ModuleVersion(cli.PrometheusModule)
+	version.Revision, version.Branch, version.BuildDate = cli.BuildCommit, "clanmon-"+cli.BuildVersion, cli.BuildDate
+	c.app = cli.NewApp("clanmon server", "Find, scrape, store, query and alert. Takes the flags of Prometheus "+version.Version+".", e)
+	c.app.Version(cli.UpstreamVersion("prometheus", cli.PrometheusModule))
 	c.defineFlags()
 	return c
 }
@@ -222,10 +223,10 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("agent", "Agent mode: scrape and forward by remote write, without local queries and rules.").BoolVar(&o.Agent)
 	promslogflag.AddFlags(a, &c.log)
 	a.Flag("write-documentation", "Print the flags as Markdown.").Hidden().Action(func(*kingpin.ParseContext) error {
-		if err := documentcli.GenerateMarkdown(a.Model(), c.env.stdout); err != nil {
+		if err := documentcli.GenerateMarkdown(a.Model(), c.env.Stdout); err != nil {
 			return err
 		}
-		panic(terminated(0))
+		panic(cli.Terminated(0))
 	}).Bool()
 }
 
@@ -255,7 +256,7 @@ func (c *serverCommand) alertmanagerFlags() {
 func milliseconds(ms int64) string { return model.Duration(ms * int64(time.Millisecond)).String() }
 
 func (c *serverCommand) Parse(args []string) error {
-	if err := parseFlags(c.app, args); err != nil {
+	if err := cli.ParseFlags(c.app, args); err != nil {
 		return err
 	}
 	if err := c.checkFlags(); err != nil {
@@ -267,7 +268,7 @@ func (c *serverCommand) Parse(args []string) error {
 // checkFlags refuses what Prometheus refuses, with its exit codes.
 func (c *serverCommand) checkFlags() error {
 	fail := func(code int, format string, args ...any) error {
-		return &exitError{code: code, err: fmt.Errorf(format, args...)}
+		return &cli.ExitError{Code: code, Err: fmt.Errorf(format, args...)}
 	}
 	o := &c.opts
 	switch {
@@ -322,7 +323,7 @@ func (c *serverCommand) convert() error {
 
 	var err error
 	if o.Web.ExternalURL, err = server.ExternalURL(c.externalURL, o.Web.ListenAddresses[0], o.WebConfigFile); err != nil {
-		return usageError("--web.external-url %q: %w", c.externalURL, err)
+		return cli.UsageError("--web.external-url %q: %w", c.externalURL, err)
 	}
 	o.Web.RoutePrefix = server.RoutePrefix(o.Web.RoutePrefix, o.Web.ExternalURL.Path)
 	if c.externalURL == "" { // no proxy in between: links and pages need the prefix
@@ -330,21 +331,21 @@ func (c *serverCommand) convert() error {
 	}
 	for _, name := range o.AllowedHosts {
 		if name == "" || strings.ContainsAny(name, "/: ") {
-			return usageError("--web.allowed-host %q: write a name without scheme and port, such as mon.example.org", name)
+			return cli.UsageError("--web.allowed-host %q: write a name without scheme and port, such as mon.example.org", name)
 		}
 	}
 	if o.DevProxy != nil {
 		switch {
 		case o.DevProxy.Host == "" || o.DevProxy.Scheme != "http" && o.DevProxy.Scheme != "https":
-			return usageError("--web.dev-proxy %q: write http://HOST:PORT", o.DevProxy.Redacted())
+			return cli.UsageError("--web.dev-proxy %q: write http://HOST:PORT", o.DevProxy.Redacted())
 		case o.Web.RoutePrefix != "/":
-			return usageError("--web.dev-proxy works at the path / only, and --web.external-url or --web.route-prefix say %q", o.Web.RoutePrefix)
+			return cli.UsageError("--web.dev-proxy works at the path / only, and --web.external-url or --web.route-prefix say %q", o.Web.RoutePrefix)
 		}
 	}
 	o.Web.ReadTimeout = time.Duration(c.readTimeout)
 	origin, err := relabel.NewRegexp(c.corsOrigin)
 	if err != nil {
-		return usageError("--web.cors.origin %q: %w", c.corsOrigin, err)
+		return cli.UsageError("--web.cors.origin %q: %w", c.corsOrigin, err)
 	}
 	o.Web.CORSOrigin = origin.Regexp
 	o.Web.Version = &web.PrometheusVersion{
@@ -382,28 +383,35 @@ func compressionType(on bool, kind string) compression.Type {
 }
 
 func (c *serverCommand) Run(ctx context.Context) error {
-	c.log.Writer = c.env.stderr
+	c.log.Writer = c.env.Stderr
 	log := promslog.New(&c.log)
 	slog.SetDefault(log) // libraries that have no logger of their own
 
 	o := c.opts
 	o.RetentionSet = len(c.retentionFlags) > 0
-	o.ClanmonVersion, o.ClanmonCommit = buildVersion, orUnknown(buildCommit)
+	o.ClanmonVersion, o.ClanmonCommit = cli.BuildVersion, cli.OrUnknown(cli.BuildCommit)
 	o.Logger, o.LogLevel = log, c.log.Level
-	o.Reload = hangups(ctx)
+	o.Reload = cli.Hangups(ctx)
 	if err := c.process.apply(log); err != nil {
 		return err
 	}
 	// The process has one set of metrics, as Prometheus has: packages inside
 	// that know only the default registry are in it too.
 	o.Registerer, o.Gatherer = prometheus.DefaultRegisterer, prometheus.DefaultGatherer
-	systemd := newServiceManager(ctx, log)
+	systemd := cli.NewServiceManager(ctx, log)
 	// What starting needed, above all to read the WAL, goes back to the kernel.
 	started := sync.OnceFunc(func() { go debug.FreeOSMemory() })
 	o.Status = func(now server.Status) {
-		systemd.serverStatus(now)
-		if now == server.Ready {
+		switch now {
+		case server.Starting:
+			systemd.Starting()
+		case server.Ready:
+			systemd.Ready()
 			started()
+		case server.Reloading:
+			systemd.Reloading()
+		case server.Stopping:
+			systemd.Stopping()
 		}
 	}
 	o.LocalJobs = localJobs(log)
@@ -416,16 +424,16 @@ func (c *serverCommand) Run(ctx context.Context) error {
 		} else {
 			log.Error(fmt.Sprintf("Error loading config (--config.file=%s)", o.ConfigFile), "file", ce.File, "err", ce.Err)
 		}
-		return &exitError{code: 2}
+		return &cli.ExitError{Code: 2}
 	}
 	if err != nil {
 		log.Error("Could not start", "err", err)
-		return &exitError{code: 1}
+		return &cli.ExitError{Code: 1}
 	}
-	systemd.watchdog(s.Answers)
+	systemd.Watchdog(s.Answers)
 	if err := s.Run(ctx); err != nil {
 		log.Error("Fatal error", "err", err)
-		return &exitError{code: 1}
+		return &cli.ExitError{Code: 1}
 	}
 	return nil
 }

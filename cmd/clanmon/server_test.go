@@ -8,12 +8,14 @@ import (
 
 	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/cmd/internal/cli"
 )
 
 // warned are the warnings of a server with these flags in an empty directory.
 func warned(t *testing.T, args ...string) string {
 	t.Helper()
-	c := newServerCommand(env{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}}).(*serverCommand)
+	c := newServerCommand(cli.Env{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}}).(*serverCommand)
 	require.NoError(t, c.Parse(args))
 	var log bytes.Buffer
 	c.warn(promslog.New(&promslog.Config{Writer: &log}))
@@ -64,7 +66,7 @@ func TestRoutePrefixAloneIsThePathOfLinks(t *testing.T) {
 		{"http://h/", "/prom", "", "/prom"}, // a proxy maps one on the other
 		{"http://h/x", "/", "/x", "/"},
 	} {
-		c := newServerCommand(env{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}}).(*serverCommand)
+		c := newServerCommand(cli.Env{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}}).(*serverCommand)
 		require.NoError(t, c.Parse([]string{"--web.external-url=" + tc.external, "--web.route-prefix=" + tc.prefix}))
 		require.Equal(t, tc.path, c.opts.Web.ExternalURL.Path, "%v", tc)
 		require.Equal(t, tc.route, c.opts.Web.RoutePrefix, "%v", tc)

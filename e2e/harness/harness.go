@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -93,46 +92,65 @@ func Repo(t testing.TB) string {
 	return ""
 }
 
-var binary struct {
+var binaries struct {
 	sync.Mutex
-	path string
+	path map[string]string // by program
+	dir  string            // of those that were built here
 }
 
 // Clanmon is the binary under test: CLANMON_BIN, else bin/clanmon of this
 // repository, else one that is built once into a temporary directory.
 func Clanmon(t testing.TB) string {
 	t.Helper()
-	binary.Lock()
-	defer binary.Unlock()
-	if binary.path != "" {
-		return binary.path
+	return built(t, "clanmon", "CLANMON_BIN")
+}
+
+// SmallExporter is bin/clanmon-exporter, found as [Clanmon] is;
+// CLANMON_EXPORTER_BIN names it.
+func SmallExporter(t testing.TB) string {
+	t.Helper()
+	return built(t, "clanmon-exporter", "CLANMON_EXPORTER_BIN")
+}
+
+func built(t testing.TB, program, env string) string {
+	t.Helper()
+	binaries.Lock()
+	defer binaries.Unlock()
+	if p := binaries.path[program]; p != "" {
+		return p
 	}
-	if p := os.Getenv("CLANMON_BIN"); p != "" {
-		p, err := filepath.Abs(p)
+	p := os.Getenv(env)
+	switch inRepo := filepath.Join(Repo(t), "bin", program); {
+	case p != "":
+		var err error
+		p, err = filepath.Abs(p)
 		require.NoError(t, err)
-		require.FileExists(t, p, "CLANMON_BIN")
-		binary.path = p
-		return p
+		require.FileExists(t, p, env)
+	case exists(inRepo):
+		p = inRepo
+	default:
+		if binaries.dir == "" {
+			dir, err := os.MkdirTemp("", "clanmon-e2e-bin-")
+			require.NoError(t, err)
+			binaries.dir = dir
+		}
+		p = filepath.Join(binaries.dir, program)
+		build := exec.Command("go", "build", "-trimpath", "-o", p, "./cmd/"+program)
+		build.Dir, build.Env = Repo(t), append(os.Environ(), "CGO_ENABLED=0")
+		out, err := build.CombinedOutput()
+		require.NoError(t, err, "%s", out)
 	}
-	if p := filepath.Join(Repo(t), "bin", "clanmon"); exists(p) {
-		binary.path = p
-		return p
+	if binaries.path == nil {
+		binaries.path = map[string]string{}
 	}
-	dir, err := os.MkdirTemp("", "clanmon-e2e-bin-")
-	require.NoError(t, err)
-	p := filepath.Join(dir, "clanmon")
-	build := exec.Command("go", "build", "-trimpath", "-o", p, "./cmd/clanmon")
-	build.Dir, build.Env = Repo(t), append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	binary.path = p
+	binaries.path[program] = p
 	return p
 }
 
-// RemoveBuilt removes the binary that Clanmon built, if it did; for TestMain.
+// RemoveBuilt removes the binaries that were built for the tests; for TestMain.
 func RemoveBuilt() {
-	if dir := filepath.Dir(binary.path); strings.Contains(dir, "clanmon-e2e-bin-") {
-		os.RemoveAll(dir)
+	if binaries.dir != "" {
+		os.RemoveAll(binaries.dir)
 	}
 }
 

@@ -83,8 +83,26 @@ func TestWhoMayKnowWhom(t *testing.T) {
 				require.NotContains(t, imported, "prometheus/prometheus/", "%s: the exporter role does not pay for the server", p.ImportPath)
 			}
 			if imported == "os/signal" {
-				require.True(t, below(p.ImportPath, "cmd") || below(p.ImportPath, "e2e"), "%s: signals become contexts in cmd/clanmon, and in programs of the tests", p.ImportPath)
+				require.True(t, below(p.ImportPath, "cmd/internal/cli") || below(p.ImportPath, "e2e"), "%s: signals become contexts in cmd/internal/cli, and in programs of the tests", p.ImportPath)
 			}
+		}
+	}
+}
+
+// What is linked is what a machine pays for: an import of an import counts too.
+func TestTheSmallExporterLinksNoServer(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"cmd/clanmon-exporter").Output()
+	require.NoError(t, err)
+	linked := strings.Fields(string(out))
+	require.Contains(t, linked, module+"exporter/redis", "all kinds are in it")
+	for _, p := range linked {
+		for _, not := range []string{
+			module + "server", module + "discovery", module + "web",
+			"github.com/prometheus/prometheus", "github.com/prometheus/alertmanager", "google.golang.org/grpc",
+			"k8s.io", "sigs.k8s.io", "cloud.google.com", "google.golang.org/api", "github.com/Azure", "github.com/AzureAD",
+			"github.com/aws", "github.com/hashicorp/consul", "github.com/docker", "github.com/moby", "github.com/gophercloud",
+		} {
+			require.False(t, p == not || strings.HasPrefix(p, not+"/"), "cmd/clanmon-exporter links %s (go list -deps; go mod why %s)", p, p)
 		}
 	}
 }

@@ -353,7 +353,7 @@ in { full = make "1.27.1" { }; slim = make "1.25.4" { withoutClouds = true; buil
 	require.NoError(t, json.Unmarshal([]byte(out), &packages))
 	full, slim := packages["full"], packages["slim"]
 	require.Equal(t, "unstable", full.Version)
-	require.Contains(t, slim.Ldflags, "-X main.buildVersion=1")
+	require.Contains(t, slim.Ldflags, "-X github.com/clanmon/clanmon/cmd/internal/cli.BuildVersion=1")
 	require.False(t, full.With126, "a newer Go is fine")
 	require.True(t, slim.With126, "an older one is not")
 	require.Equal(t, "prometheus", full.MainProgram)

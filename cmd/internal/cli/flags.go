@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -11,32 +11,32 @@ import (
 	"github.com/clanmon/clanmon/internal/suggest"
 )
 
-// newApp returns a kingpin application of our own: the global one belongs to
+// NewApp returns a kingpin application of our own: the global one belongs to
 // the exporters that are embedded.
-func newApp(name, help string, e env) *kingpin.Application {
-	app := kingpin.New(name, help).UsageWriter(e.stdout).ErrorWriter(e.stderr)
+func NewApp(name, help string, e Env) *kingpin.Application {
+	app := kingpin.New(name, help).UsageWriter(e.Stdout).ErrorWriter(e.Stderr)
 	app.HelpFlag.Short('h')
-	app.Terminate(func(code int) { panic(terminated(code)) })
+	app.Terminate(func(code int) { panic(Terminated(code)) })
 	return app
 }
 
-// terminated is how kingpin is kept from exiting the process by itself.
-type terminated int
+// Terminated is how kingpin is kept from exiting the process by itself.
+type Terminated int
 
-// parseFlags parses args. --help and --version print and come back as an
-// exitError of code 0; a mistake has code 2 and names the nearest right word.
-func parseFlags(app *kingpin.Application, args []string) (err error) {
+// ParseFlags parses args. --help and --version print and come back as an
+// ExitError of code 0; a mistake has code 2 and names the nearest right word.
+func ParseFlags(app *kingpin.Application, args []string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			code, ok := r.(terminated)
+			code, ok := r.(Terminated)
 			if !ok {
 				panic(r)
 			}
-			err = &exitError{code: int(code)}
+			err = &ExitError{Code: int(code)}
 		}
 	}()
 	if _, err := app.Parse(args); err != nil {
-		return &exitError{code: 2, err: errors.New(explainFlagError(app, args, err))}
+		return &ExitError{Code: 2, Err: errors.New(explainFlagError(app, args, err))}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -31,9 +31,9 @@ func signalContext() (ctx context.Context, stop func()) {
 	return ctx, func() { cancel(nil) }
 }
 
-// hangups returns a channel that receives a value for every SIGHUP until ctx
+// Hangups returns a channel that receives a value for every SIGHUP until ctx
 // ends. It is registered at once, so that an early SIGHUP does not kill.
-func hangups(ctx context.Context) <-chan struct{} {
+func Hangups(ctx context.Context) <-chan struct{} {
 	sig := make(chan os.Signal, 1)
 	signal.Notify(sig, syscall.SIGHUP)
 	out := make(chan struct{}, 1)

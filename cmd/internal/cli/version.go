@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -14,61 +14,71 @@ import (
 
 // Set by the linker (see Makefile).
 var (
-	buildVersion = "dev"
-	buildCommit  = ""
-	buildDate    = ""
+	BuildVersion = "dev"
+	BuildCommit  = ""
+	BuildDate    = ""
 )
 
-type versionCommand struct{ env env }
+type versionCommand struct {
+	env     Env
+	program string
+	modules []string
+}
 
-func newVersionCommand(e env) command { return &versionCommand{env: e} }
+// NewVersionCommand returns the command that prints the version and build of a
+// program, and the versions of modules and of the exporters in it.
+func NewVersionCommand(e Env, program string, modules ...string) Command {
+	for _, k := range exporter.Kinds() {
+		modules = append(modules, k.Module)
+	}
+	return &versionCommand{e, program, modules}
+}
 
 func (c *versionCommand) Parse(args []string) error {
 	if len(args) > 0 {
-		return usageError("version takes no arguments, got %q", args)
+		return UsageError("version takes no arguments, got %q", args)
 	}
 	return nil
 }
 
 func (c *versionCommand) Run(context.Context) error {
-	fmt.Fprintf(c.env.stdout, "clanmon %s (commit %s, built %s, %s %s/%s)\n",
-		buildVersion, orUnknown(buildCommit), orUnknown(buildDate), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	modules := []string{prometheusModule}
-	for _, k := range exporter.Kinds() {
-		modules = append(modules, k.Module)
-	}
-	for _, m := range modules {
-		fmt.Fprintf(c.env.stdout, "  with %s %s\n", m, moduleVersion(m))
+	fmt.Fprintf(c.env.Stdout, "%s %s (commit %s, built %s, %s %s/%s)\n",
+		c.program, BuildVersion, OrUnknown(BuildCommit), OrUnknown(BuildDate), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, m := range c.modules {
+		fmt.Fprintf(c.env.Stdout, "  with %s %s\n", m, ModuleVersion(m))
 	}
 	return nil
 }
 
-// upstreamVersion is what --version prints, in the form of upstream's programs,
+// UpstreamVersion is what --version prints, in the form of upstream's programs,
 // which scripts read: the version is that of the module, the rest says which
 // clanmon it is in.
-func upstreamVersion(program, module string) string {
+func UpstreamVersion(program, module string) string {
 	v, r, b, d := version.Version, version.Revision, version.Branch, version.BuildDate
 	defer func() { version.Version, version.Revision, version.Branch, version.BuildDate = v, r, b, d }()
-	version.Version, version.Revision, version.Branch, version.BuildDate = moduleVersion(module), buildCommit, "clanmon-"+buildVersion, buildDate
+	version.Version, version.Revision, version.Branch, version.BuildDate = ModuleVersion(module), BuildCommit, "clanmon-"+BuildVersion, BuildDate
 	return version.Print(program)
 }
 
-func orUnknown(s string) string {
+// OrUnknown is s, or "unknown" if it is empty.
+func OrUnknown(s string) string {
 	if s == "" {
 		return "unknown"
 	}
 	return s
 }
 
+// PrometheusModule is the module of Prometheus, for [ModuleVersion].
+const PrometheusModule = "github.com/prometheus/prometheus"
+
 const (
-	prometheusModule      = "github.com/prometheus/prometheus"
 	nodeExporterModule    = "github.com/prometheus/node_exporter"
 	systemdExporterModule = "github.com/prometheus-community/systemd_exporter"
 )
 
-// moduleVersion is the version of an embedded module as its own project writes
+// ModuleVersion is the version of an embedded module as its own project writes
 // it: without the "v", and for Prometheus 0.3MM.P read as 3.M.P.
-func moduleVersion(path string) string {
+func ModuleVersion(path string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -78,7 +88,7 @@ func moduleVersion(path string) string {
 			continue
 		}
 		v := strings.TrimPrefix(d.Version, "v")
-		if path == prometheusModule {
+		if path == PrometheusModule {
 			return prometheusRelease(v)
 		}
 		return v

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func TestWatchdogIsPattedOnlyByAServerThatAnswers(t *testing.T) {
 	var hangs atomic.Bool
 	var asked atomic.Int32
 	hangs.Store(true)
-	newServiceManager(t.Context(), promslog.NewNopLogger()).watchdog(func(ctx context.Context) error {
+	NewServiceManager(t.Context(), promslog.NewNopLogger()).Watchdog(func(ctx context.Context) error {
 		asked.Add(1)
 		if hangs.Load() {
 			<-ctx.Done()

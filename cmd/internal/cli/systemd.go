@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -6,62 +6,64 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-
-	"github.com/clanmon/clanmon/server"
 )
 
-// serviceManager tells systemd how the process is doing. Without systemd, or in
+// A ServiceManager tells systemd how the process is doing. Without systemd, or in
 // a unit that is not Type=notify, it does nothing.
-type serviceManager struct {
+type ServiceManager struct {
 	ctx context.Context // of the process: the watchdog ends with it
 	log *slog.Logger
 
 	started func() // ends the asking for more time
 }
 
-func newServiceManager(ctx context.Context, log *slog.Logger) *serviceManager {
-	return &serviceManager{ctx: ctx, log: log, started: func() {}}
+// NewServiceManager returns one for a process that ends with ctx. Its methods are
+// called one after the other.
+func NewServiceManager(ctx context.Context, log *slog.Logger) *ServiceManager {
+	return &ServiceManager{ctx: ctx, log: log, started: func() {}}
 }
 
-func (m *serviceManager) tell(state string) {
+func (m *ServiceManager) tell(state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		m.log.Warn("Could not notify systemd", "state", state, "err", err)
 	}
 }
 
-// serverStatus passes on where in its life a server is.
-func (m *serviceManager) serverStatus(s server.Status) {
-	switch s {
-	case server.Starting:
-		ctx, cancel := context.WithCancel(m.ctx)
-		m.started = cancel
-		go m.extendStart(ctx)
-	case server.Ready:
-		m.ready()
-	case server.Reloading:
-		// Type=notify-reload wants the monotonic time with it.
-		m.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
-	case server.Stopping:
-		m.started()
-		m.tell(daemon.SdNotifyStopping)
-	}
+// Starting says that starting may take longer than systemd waits by default.
+func (m *ServiceManager) Starting() {
+	ctx, cancel := context.WithCancel(m.ctx)
+	m.started = cancel
+	go m.extendStart(ctx)
 }
 
-func (m *serviceManager) ready() {
+// Ready says that the process does its work, after a start or a reload.
+func (m *ServiceManager) Ready() {
 	m.started()
 	m.tell(daemon.SdNotifyReady)
 }
 
+// Reloading says that a reload has begun; Ready ends it.
+func (m *ServiceManager) Reloading() {
+	// Type=notify-reload wants the monotonic time with it.
+	m.tell(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+}
+
+// Stopping says that the process is about to end.
+func (m *ServiceManager) Stopping() {
+	m.started()
+	m.tell(daemon.SdNotifyStopping)
+}
+
 // extendStart keeps asking for more time to start: replaying a long WAL takes
 // more than the 90 s that systemd gives by default.
-func (m *serviceManager) extendStart(ctx context.Context) {
+func (m *ServiceManager) extendStart(ctx context.Context) {
 	every(ctx, 10*time.Second, func() { m.tell("EXTEND_TIMEOUT_USEC=30000000") })
 }
 
-// watchdog pats systemd's watchdog, if the unit has one, until the process
+// Watchdog pats systemd's watchdog, if the unit has one, until the process
 // stops: each time alive returns without an error. A process that hangs is restarted
 // because it does not.
-func (m *serviceManager) watchdog(alive func(context.Context) error) {
+func (m *ServiceManager) Watchdog(alive func(context.Context) error) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		m.log.Warn("Could not read the watchdog's interval", "err", err)
@@ -71,7 +73,7 @@ func (m *serviceManager) watchdog(alive func(context.Context) error) {
 	}
 }
 
-func (m *serviceManager) pat(limit time.Duration, alive func(context.Context) error) {
+func (m *ServiceManager) pat(limit time.Duration, alive func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(m.ctx, limit)
 	defer cancel()
 	if err := alive(ctx); err != nil {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/http"
 	"os"
 	"os/user"
 	"runtime"
@@ -14,25 +13,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
-	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/exporter"
 	"github.com/clanmon/clanmon/internal/suggest"
-	"github.com/clanmon/clanmon/server"
 )
 
-// exporterCommand is "clanmon exporter": our own flags, those of the main
-// packages of node_exporter and systemd_exporter, and those that their
-// collectors register.
-type exporterCommand struct {
-	env    env
+// ExporterCommand is the exporter role: our own flags, those of the main packages
+// of node_exporter and systemd_exporter, and those that their collectors register.
+type ExporterCommand struct {
+	env    Env
 	app    *kingpin.Application
 	opts   exporter.Options
 	log    promslog.Config
@@ -50,10 +44,11 @@ type exporterCommand struct {
 	listCollectors bool
 }
 
-func newExporterCommand(e env) command {
-	c := &exporterCommand{env: e, byKind: map[string]*[]string{}, probes: map[string]*[]string{}}
-	c.app = newApp("clanmon exporter", "Expose the metrics of this machine.", e)
-	c.app.Version(upstreamVersion("node_exporter", nodeExporterModule))
+// NewExporterCommand returns the exporter role. name is how a user calls it.
+func NewExporterCommand(e Env, name string) *ExporterCommand {
+	c := &ExporterCommand{env: e, byKind: map[string]*[]string{}, probes: map[string]*[]string{}}
+	c.app = NewApp(name, "Expose the metrics of this machine.", e)
+	c.app.Version(UpstreamVersion("node_exporter", nodeExporterModule))
 	a, o := c.app, &c.opts
 	a.Flag("exporter", "Kinds to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).IsSetByUser(&c.named).StringsVar(&c.kinds)
 	a.Flag("collectors", "Collectors of the kind node to run, instead of the default ones: upstream names or everyday words, comma-separated. Repeatable.").StringsVar(&c.words)
@@ -83,10 +78,10 @@ func newExporterCommand(e env) command {
 	return c
 }
 
-// exporterNamed are the flags that make the exporter role the upstream exporter
+// ExporterNamed are the flags that make the exporter role the upstream exporter
 // that a program is named after: its kind alone, with all of its series. nil if the
 // program has no such name.
-func exporterNamed(program string) []string {
+func ExporterNamed(program string) []string {
 	kind, ok := exporter.KindOfProgram(program)
 	if !ok {
 		return nil
@@ -100,7 +95,7 @@ func exporterNamed(program string) []string {
 
 // addUpstreamFlags offers the flags of the embedded collectors as ours. What is
 // given is passed on as it is; what is not keeps upstream's default.
-func (c *exporterCommand) addUpstreamFlags() {
+func (c *ExporterCommand) addUpstreamFlags() {
 	for _, f := range exporter.UpstreamFlags() {
 		placeHolder := strings.Join(f.Default, ",")
 		if placeHolder == "" {
@@ -139,9 +134,10 @@ func (p *passedOn) Set(v string) error {
 	return nil
 }
 
-func (c *exporterCommand) Parse(args []string) error {
+// Parse reads the flags and the environment variables that stand for flags.
+func (c *ExporterCommand) Parse(args []string) error {
 	args = c.asUpstreamWrites(args)
-	if err := parseFlags(c.app, args); err != nil {
+	if err := ParseFlags(c.app, args); err != nil {
 		return err
 	}
 	o := &c.opts
@@ -150,15 +146,15 @@ func (c *exporterCommand) Parse(args []string) error {
 		o.Node.TextfileLimit = -1
 	}
 	if len(o.Kinds) == 0 {
-		return usageError("--exporter names no kind; one or more of: %s", strings.Join(kindNames(), ", "))
+		return UsageError("--exporter names no kind; one or more of: %s", strings.Join(kindNames(), ", "))
 	}
 	for i, k := range o.Kinds {
 		if slices.Contains(o.Kinds[:i], k) {
-			return usageError("--exporter names the kind %q twice", k)
+			return UsageError("--exporter names the kind %q twice", k)
 		}
 	}
 	if err := c.environment(o.Kinds, os.LookupEnv); err != nil {
-		return usageError("%w", err)
+		return UsageError("%w", err)
 	}
 	o.Listen = map[string][]string{}
 	for kind, addresses := range c.byKind {
@@ -170,7 +166,7 @@ func (c *exporterCommand) Parse(args []string) error {
 	}
 	if first := o.Kinds[0]; len(c.listen) > 0 {
 		if len(o.Listen[first]) > 0 {
-			return usageError("--web.listen-address and --%s.listen-address are both the address of the first kind; give one", first)
+			return UsageError("--web.listen-address and --%s.listen-address are both the address of the first kind; give one", first)
 		}
 		o.Listen[first] = c.listen
 	}
@@ -182,14 +178,14 @@ func (c *exporterCommand) Parse(args []string) error {
 		}
 	}
 	if err := o.Environment(os.LookupEnv); err != nil {
-		return usageError("%w", err)
+		return UsageError("%w", err)
 	}
 	return nil
 }
 
 // asUpstreamWrites takes flags as those exporters do that use Go's own flag
 // package: with one dash, and with "=true" after one that is on or off.
-func (c *exporterCommand) asUpstreamWrites(args []string) []string {
+func (c *ExporterCommand) asUpstreamWrites(args []string) []string {
 	out := slices.Clone(args)
 	for i, a := range out {
 		if len(a) > 2 && a[0] == '-' && a[1] != '-' {
@@ -229,37 +225,37 @@ func kindNames() []string {
 	return names
 }
 
-func (c *exporterCommand) Run(ctx context.Context) error {
+// Run exposes the metrics until ctx is cancelled.
+func (c *ExporterCommand) Run(ctx context.Context) error {
 	if c.listCollectors {
 		return c.printCollectors()
 	}
-	c.log.Writer = c.env.stderr
+	c.log.Writer = c.env.Stderr
 	log := promslog.New(&c.log)
 	slog.SetDefault(log) // libraries that have no logger of their own
 	runtime.GOMAXPROCS(c.maxProcs)
 	runtime.MemProfileRate = 0 // sampling costs, and nobody can ask this role for a profile
-	discovery.Forget()
-	systemd := newServiceManager(ctx, log)
-	reloads := hangups(ctx) // of unit files with ExecReload=; it would end the process
+	systemd := NewServiceManager(ctx, log)
+	reloads := Hangups(ctx) // of unit files with ExecReload=; it would end the process
 
 	o := c.opts
-	o.Version, o.Commit, o.ModuleVersion = buildVersion, orUnknown(buildCommit), moduleVersion
+	o.Version, o.Commit, o.ModuleVersion = BuildVersion, OrUnknown(BuildCommit), ModuleVersion
 	o.Logger = log
 	var e *exporter.Exporter
 	o.Started = func() {
 		debug.FreeOSMemory()
 		log.Info("Exporter is ready", "kinds", e.Kinds())
-		systemd.ready()
-		systemd.watchdog(func(context.Context) error { return nil })
+		systemd.Ready()
+		systemd.Watchdog(func(context.Context) error { return nil })
 	}
-	o.Stopping = func() { systemd.tell(daemon.SdNotifyStopping) }
-	log.Info("Starting clanmon exporter", "version", o.Version, "commit", o.Commit, "node_exporter", moduleVersion(nodeExporterModule), "systemd_exporter", moduleVersion(systemdExporterModule))
+	o.Stopping = systemd.Stopping
+	log.Info("Starting clanmon exporter", "version", o.Version, "commit", o.Commit, "node_exporter", ModuleVersion(nodeExporterModule), "systemd_exporter", ModuleVersion(systemdExporterModule))
 	if u, err := user.Current(); err == nil && u.Uid == "0" {
 		log.Warn("Running as root, which no default collector needs; use an unprivileged user")
 	}
 	e, err := exporter.New(o)
 	if err != nil {
-		return exporterError(err)
+		return c.explain(err)
 	}
 	go func() {
 		for {
@@ -274,65 +270,38 @@ func (c *exporterCommand) Run(ctx context.Context) error {
 	return e.Run(ctx)
 }
 
-// exporterError gives mistakes in how the exporter was called their exit code
-// and the nearest right word.
-func exporterError(err error) error {
+// Check says what is wrong with flags that were parsed, without starting anything.
+func (c *ExporterCommand) Check() error { return c.explain(exporter.Check(c.opts)) }
+
+// explain gives mistakes in how the exporter was called their exit code and the
+// nearest right word.
+func (c *ExporterCommand) explain(err error) error {
 	if u, ok := errors.AsType[*exporter.UnknownError](err); ok {
-		list := "clanmon exporter --list-collectors prints them all"
+		list := c.app.Name + " --list-collectors prints them all"
 		if len(u.Known) < 10 {
 			list = "one of: " + strings.Join(u.Known, ", ")
 		}
-		return usageError("%w%s; %s", err, suggest.Nearest(u.Got, u.Known), list)
+		return UsageError("%w%s; %s", err, suggest.Nearest(u.Got, u.Known), list)
 	}
 	if _, ok := errors.AsType[*exporter.FlagError](err); ok {
-		return usageError("%w", err)
+		return UsageError("%w", err)
 	}
 	return err
 }
 
-func (c *exporterCommand) printCollectors() error {
+func (c *ExporterCommand) printCollectors() error {
 	words := exporter.CollectorWords()
-	fmt.Fprintln(c.env.stdout, "Everyday words for --collectors, and the collectors that they stand for:")
+	fmt.Fprintln(c.env.Stdout, "Everyday words for --collectors, and the collectors that they stand for:")
 	for _, w := range slices.Sorted(maps.Keys(words)) {
-		fmt.Fprintf(c.env.stdout, "  %-12s %s\n", w, strings.Join(words[w], ", "))
+		fmt.Fprintf(c.env.Stdout, "  %-12s %s\n", w, strings.Join(words[w], ", "))
 	}
-	fmt.Fprintln(c.env.stdout, "\nCollectors (* runs by default):")
+	fmt.Fprintln(c.env.Stdout, "\nCollectors (* runs by default):")
 	for _, f := range exporter.Collectors() {
 		mark := " "
 		if f.Default {
 			mark = "*"
 		}
-		fmt.Fprintf(c.env.stdout, "%s %s\n", mark, f.Name)
+		fmt.Fprintf(c.env.Stdout, "%s %s\n", mark, f.Name)
 	}
 	return nil
-}
-
-// localJobs are the metrics of this machine, for a server that nobody
-// configured. The collectors are made when they are first asked for: a server
-// with a configuration never does.
-func localJobs(log *slog.Logger) []server.LocalJob {
-	kinds := exporter.LocalKinds()
-	handlers := sync.OnceValues(func() (map[string]http.Handler, error) {
-		o := exporter.Options{
-			DisableExporterMetrics: true, // the server's own /metrics has them
-			Version:                buildVersion, Commit: orUnknown(buildCommit), ModuleVersion: moduleVersion,
-			Logger: log,
-		}
-		for _, k := range kinds {
-			o.Kinds = append(o.Kinds, k.Name)
-		}
-		return exporter.Handlers(o)
-	})
-	var jobs []server.LocalJob
-	for _, k := range kinds {
-		jobs = append(jobs, server.LocalJob{Name: k.Name, Port: k.Port, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h, err := handlers()
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-				return
-			}
-			h[k.Name].ServeHTTP(w, r)
-		})})
-	}
-	return jobs
 }
