@@ -280,6 +280,17 @@ func TestARestartDoesNotForgetWhatFires(t *testing.T) {
 	})
 	require.WithinDuration(t, at(t, before.Since), at(t, rows["alpha"].Since), 5*time.Second)
 
+	// A silence mutes what counts only because it fired before, too.
+	silence(t, s, "alpha", time.Now().Add(time.Hour))
+	rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) {
+		require.Equal(c, "ok", rows["alpha"].State)
+		require.Zero(c, rows["alpha"].Critical)
+	})
+	endSilence(t, s, rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) {
+		require.Len(c, rows["alpha"].Silenced, 1)
+	})["alpha"].Silenced[0].ID)
+	rowsWhen(t, s, check)
+
 	e.set(nodeText("alpha") + "demo_full 0\n")
 	rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) {
 		require.Equal(c, "ok", rows["alpha"].State)
@@ -344,12 +355,7 @@ inhibit_rules: [{source_matchers: [alertname = Maintenance], target_matchers: [a
 	}
 	rowsWhen(t, s, is("critical"))
 	until := time.Now().Add(time.Hour)
-	body := fmt.Sprintf(`{"matchers": [{"name": "machine", "value": "alpha", "isRegex": false, "isEqual": true}], "startsAt": %q, "endsAt": %q, "createdBy": "me", "comment": "upgrade"}`,
-		time.Now().Format(time.RFC3339Nano), until.Format(time.RFC3339Nano))
-	r, err := http.Post(s.URL("/api/v2/silences"), "application/json", strings.NewReader(body))
-	require.NoError(t, err)
-	r.Body.Close()
-	require.Equal(t, http.StatusOK, r.StatusCode)
+	silence(t, s, "alpha", until)
 	muted := rowsWhen(t, s, is("ok"))["alpha"]
 	require.Len(t, muted.Silenced, 1)
 	require.True(t, muted.Silenced[0].Whole)
@@ -361,11 +367,7 @@ inhibit_rules: [{source_matchers: [alertname = Maintenance], target_matchers: [a
 	require.Equal(t, "silence", m.Muted[0].By)
 	require.Equal(t, muted.Silenced[0].ID, m.Muted[0].What)
 
-	req, err := http.NewRequest(http.MethodDelete, s.URL("/api/v2/silence/"+muted.Silenced[0].ID), nil)
-	require.NoError(t, err)
-	r, err = http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	r.Body.Close()
+	endSilence(t, s, muted.Silenced[0].ID)
 	again := rowsWhen(t, s, is("critical"))["alpha"]
 	require.Empty(t, again.Silenced)
 
@@ -375,6 +377,26 @@ inhibit_rules: [{source_matchers: [alertname = Maintenance], target_matchers: [a
 	require.Len(t, m.Muted, 1)
 	require.Equal(t, "inhibition", m.Muted[0].By)
 	require.Equal(t, "Maintenance", m.Muted[0].What)
+}
+
+// silence mutes all alerts of a machine.
+func silence(t *testing.T, s *servertest.Server, machine string, until time.Time) {
+	t.Helper()
+	body := fmt.Sprintf(`{"matchers": [{"name": "machine", "value": %q, "isRegex": false, "isEqual": true}], "startsAt": %q, "endsAt": %q, "createdBy": "me", "comment": "upgrade"}`,
+		machine, time.Now().Format(time.RFC3339Nano), until.Format(time.RFC3339Nano))
+	r, err := http.Post(s.URL("/api/v2/silences"), "application/json", strings.NewReader(body))
+	require.NoError(t, err)
+	r.Body.Close()
+	require.Equal(t, http.StatusOK, r.StatusCode)
+}
+
+func endSilence(t *testing.T, s *servertest.Server, id string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodDelete, s.URL("/api/v2/silence/"+id), nil)
+	require.NoError(t, err)
+	r, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	r.Body.Close()
 }
 
 // Machines whose samples another server sends are machines too.

@@ -201,7 +201,7 @@ func (f *Fleet) rowsOf(ctx context.Context, t time.Time) ([]json.RawMessage, err
 	if err != nil {
 		return nil, err
 	}
-	then, err := f.pastAt(ctx, t, ups, f.view.exporters())
+	then, err := f.pastAt(ctx, t, ups, f.view.exporters(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -47,15 +47,15 @@ func (f *Fleet) lookBack(ctx context.Context) (*past, error) {
 			if err != nil {
 				return nil, err
 			}
-			return f.pastAt(ctx, stop.Add(time.Second), ups, f.view.known)
+			return f.pastAt(ctx, stop.Add(time.Second), ups, f.view.known, f.opts.Silences(ctx))
 		}
 	}
 	return nil, nil
 }
 
 // pastAt judges by what the store says of a moment. ups are samples from before it,
-// known the exporters of now.
-func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample, known exporters) (*past, error) {
+// known the exporters of now; silences mute what fired then.
+func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample, known exporters, silences []Silence) (*past, error) {
 	all := make(map[string]*subject)
 	p := &past{at: t, machines: make(map[string]verdict), subjects: all, up: make(map[string][2]int)}
 	var members []member
@@ -79,7 +79,7 @@ func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample, known exp
 	byMachine := make(map[string][]finding)
 	for _, a := range p.alerts {
 		if name := find.alert(a.labels); name != "" {
-			byMachine[name] = append(byMachine[name], a)
+			byMachine[name] = append(byMachine[name], f.silence(a, name, silences))
 		}
 	}
 	for name, s := range all {

@@ -303,7 +303,7 @@ func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*sub
 	s := &snapshot{at: now, machines: make(map[string]*judged, len(all)), alerts: f.opts.Alerts(ctx)}
 	silences := f.opts.Silences(ctx)
 	find := newFinder(all)
-	findings := f.findings(s.alerts, rules, find)
+	findings := f.findings(s.alerts, silences, rules, find)
 	for name, sub := range all {
 		if sub.selfOnly() && len(findings[name]) == 0 {
 			continue
@@ -370,11 +370,11 @@ const selfJob = "clanmon"
 
 // findings sorts the alerts by machine, and adds those that fired before the
 // server started and may still.
-func (f *Fleet) findings(alerts []Alert, rules Rules, find finder) map[string][]finding {
+func (f *Fleet) findings(alerts []Alert, silences []Silence, rules Rules, find finder) map[string][]finding {
 	found := make(map[string][]finding)
 	add := func(a finding) {
 		if name := find.alert(a.labels); name != "" {
-			found[name] = append(found[name], a)
+			found[name] = append(found[name], f.silence(a, name, silences))
 		}
 	}
 	keys := make([]model.Fingerprint, len(alerts))
@@ -407,6 +407,24 @@ func (f *Fleet) findings(alerts []Alert, rules Rules, find finder) map[string][]
 		add(a)
 	}
 	return found
+}
+
+// silence notes the silences of an alert that fired before the server started:
+// nobody looks at them for an alert that is pending, or not evaluated yet.
+func (f *Fleet) silence(a finding, machine string, active []Silence) finding {
+	if !a.checking || len(a.muted) > 0 {
+		return a
+	}
+	ls := a.labels.Clone()
+	if tags := f.tags(machine); tags != "" && ls[tagsLabel] == "" {
+		ls[tagsLabel] = model.LabelValue(tags)
+	}
+	for _, s := range active {
+		if s.Matchers.Matches(ls) {
+			a.muted = append(a.muted, Muted{string(ls[model.AlertNameLabel]), bySilence, s.ID})
+		}
+	}
+	return a
 }
 
 // silences notes those that have to do with a machine. covering reports whether
