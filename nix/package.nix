@@ -1,7 +1,8 @@
 # clanmon: bin/clanmon, the same program under the names prometheus and promtool,
-# which is what services.prometheus.package asks for, and bin/clanmon-exporter, the
-# role exporter alone. What belongs on somebody's PATH is `passthru.command`, which
-# has bin/clanmon alone.
+# which is what services.prometheus.package asks for. bin/clanmon-exporter, the role
+# exporter alone, is an output of its own, so that a machine without a server gets
+# nothing but that. What belongs on somebody's PATH is `passthru.command`, which has
+# bin/clanmon alone.
 {
   lib,
   go ? {
@@ -31,6 +32,10 @@ build (finalAttrs: {
   # `make nix` rewrites this line; `make test` says when that is due.
   vendorHash = "sha256-5F/bCTRXvpKU58AGg0YbsjCF20LbAKMtjJ85ol1UJ/k=";
 
+  outputs = [
+    "out"
+    "exporter"
+  ];
   subPackages = [
     "cmd/clanmon"
     "cmd/clanmon-exporter"
@@ -53,13 +58,14 @@ build (finalAttrs: {
   postInstall = ''
     ln -s clanmon $out/bin/prometheus
     ln -s clanmon $out/bin/promtool
+    moveToOutput bin/clanmon-exporter "$exporter"
     install -Dm444 -t $out/share/doc/clanmon LICENSE NOTICE
   '';
 
   doInstallCheck = true;
   installCheckPhase = ''
     $out/bin/clanmon version
-    $out/bin/clanmon-exporter version
+    $exporter/bin/clanmon-exporter version
     $out/bin/clanmon rules > rules.yml
     $out/bin/promtool check rules rules.yml
     $out/bin/prometheus --help > /dev/null

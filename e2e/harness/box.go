@@ -12,8 +12,8 @@ import (
 )
 
 // Box is a machine with a real systemd as its first process: namespaces of its
-// own on an overlay of this machine's root. The binary under test is
-// /opt/clanmon/clanmon in it.
+// own on an overlay of this machine's root. The binaries under test
+// are /opt/clanmon/clanmon and /opt/clanmon/clanmon-exporter in it.
 type Box struct {
 	t      testing.TB
 	script string
@@ -37,7 +37,9 @@ func NewBox(t testing.TB) *Box {
 	b := &Box{t: t, script: filepath.Join(base, "sdbox.sh"), dir: dir}
 	bin := t.TempDir()
 	require.NoError(t, os.Chmod(filepath.Dir(bin), 0o755))
-	require.NoError(t, os.Link(Clanmon(t), filepath.Join(bin, "clanmon")), "the temporary directory is on another file system")
+	for program, path := range map[string]string{"clanmon": Clanmon(t), "clanmon-exporter": SmallExporter(t)} {
+		require.NoError(t, os.Link(path, filepath.Join(bin, program)), "the temporary directory is on another file system")
+	}
 	up := exec.Command(b.script, "up", dir, filepath.Join(base, "tree"))
 	up.Env = append(os.Environ(), "SDBOX_BIND="+bin+":/opt/clanmon")
 	t.Cleanup(func() {

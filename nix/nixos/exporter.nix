@@ -128,7 +128,7 @@ in
           type = types.package;
           default = config.services.clanmon.package;
           defaultText = lib.literalExpression "config.services.clanmon.package";
-          description = "The package to run. A slim one does as well.";
+          description = "The package whose output `exporter` to run. Of the slim one it is the same.";
         };
         allowedAddresses = mkOption {
           type = types.listOf types.str;
@@ -228,7 +228,7 @@ in
 
     systemd.services.clanmon-exporter =
       (import ./units.nix { inherit lib; }).exporter {
-        program = "${cfg.package}/bin/clanmon";
+        program = "${lib.getOutput "exporter" cfg.package}/bin/clanmon-exporter";
         inherit user args;
         inherit (process) environment environmentFiles;
         inherit (cfg) allowedAddresses;

@@ -49,7 +49,7 @@ in
   # %d in an argument is the directory of the credentials.
   exporter =
     {
-      program, # bin/clanmon
+      program, # bin/clanmon-exporter
       user,
       args,
       credentials ? [ ],
@@ -81,7 +81,7 @@ in
         // hardened
         // {
           # The specifier must reach systemd as it is.
-          ExecStart = lib.replaceStrings [ "%%d/" ] [ "%d/" ] (command program ([ "exporter" ] ++ args));
+          ExecStart = lib.replaceStrings [ "%%d/" ] [ "%d/" ] (command program args);
           # Not DynamicUser: dbus-daemon would throw it off the bus.
           User = user;
           Group = user;

@@ -29,7 +29,7 @@ func TestLocalServicesOnARealSystemd(t *testing.T) {
 		t.Helper()
 		b.Exec("sh", "-ec", `mkdir -p "$(dirname "$1")"; printf %s "$2" > "$1"`, "sh", path, text)
 	}
-	sh(`mkdir -p /opt/nix/bin /run/secrets /var/log/nginx; ln -s /opt/clanmon/clanmon /opt/nix/bin/clanmon
+	sh(`mkdir -p /opt/nix/bin /run/secrets /var/log/nginx; ln -s /opt/clanmon/clanmon-exporter /opt/nix/bin/clanmon-exporter
 for u in clanmon-exporter redis-app; do useradd --system --user-group --no-create-home $u; done
 printf hunter2 > /run/secrets/redis; chmod 0400 /run/secrets/redis`)
 

@@ -108,7 +108,7 @@ func one(t testing.TB, name, arguments string) machine {
 
 func (m machine) exporter(t testing.TB) []string {
 	t.Helper()
-	return strings.Fields(m.Services["clanmon-exporter"].ServiceConfig["ExecStart"].(string))[2:]
+	return strings.Fields(m.Services["clanmon-exporter"].ServiceConfig["ExecStart"].(string))[1:]
 }
 
 func TestEveryFileParses(t *testing.T) {
@@ -339,7 +339,7 @@ func TestPackage(t *testing.T) {
   make = go: args: let
     f = file (builtins.intersectAttrs (builtins.functionArgs file) others // args // { inherit lib; go.version = go; buildGo126Module = f: buildGoModule f // { with126 = true; }; inherit buildGoModule; runCommand = name: _: script: { inherit name script; }; });
     buildGoModule = f: let p = f (p // { finalPackage = p // { outPath = "/nix/store/clanmon"; }; }); in p;
-  in { with126 = f.with126 or false; inherit (f) pname version ldflags tags subPackages postInstall; inherit (f.meta) mainProgram; cli = f.passthru.cli.outPath; command = f.passthru.command.script; };
+  in { with126 = f.with126 or false; inherit (f) pname version ldflags tags subPackages outputs postInstall; inherit (f.meta) mainProgram; cli = f.passthru.cli.outPath; command = f.passthru.command.script; };
 in { full = make "1.27.1" { }; slim = make "1.25.4" { withoutClouds = true; buildVersion = "1"; }; }`
 	here, err := os.Getwd()
 	require.NoError(t, err)
@@ -347,7 +347,7 @@ in { full = make "1.27.1" { }; slim = make "1.25.4" { withoutClouds = true; buil
 	require.NoError(t, err)
 	var packages map[string]struct {
 		Pname, Version, MainProgram, Cli, Command, PostInstall string
-		Tags, Ldflags                                          []string
+		Tags, Ldflags, Outputs                                 []string
 		With126                                                bool
 	}
 	require.NoError(t, json.Unmarshal([]byte(out), &packages))
@@ -359,6 +359,8 @@ in { full = make "1.27.1" { }; slim = make "1.25.4" { withoutClouds = true; buil
 	require.Equal(t, "prometheus", full.MainProgram)
 	require.Equal(t, "/nix/store/clanmon", full.Cli)
 	require.Empty(t, full.Tags)
+	require.Equal(t, []string{"out", "exporter"}, full.Outputs, "what is installed is the first one")
+	require.Contains(t, full.PostInstall, `moveToOutput bin/clanmon-exporter "$exporter"`)
 	require.Equal(t, []string{"remove_all_sd", "enable_dns_sd"}, slim.Tags)
 	for _, name := range []string{"prometheus", "promtool"} {
 		require.Contains(t, full.PostInstall, "$out/bin/"+name)

@@ -385,6 +385,7 @@ let
     count = pred: l: length (filter pred l);
     escapeShellArgs = l: concatStringsSep " " (map escapeShellArg l);
     groupBy = builtins.groupBy;
+    getOutput = output: package: package.${output} or package.out or package;
     hasInfix = infix: s: length (filter isString (builtins.split (escapeRegex infix) s)) > 1;
     imap0 = f: l: genList (i: f i (elemAt l i)) (length l);
     licenses.asl20.spdxId = "Apache-2.0";

@@ -147,7 +147,7 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 	for path, text := range srv.Etc {
 		write("/etc/"+path, text, "0644")
 	}
-	b.Exec("sh", "-ec", "mkdir -p /opt/nix/bin; ln -s /opt/clanmon/clanmon /opt/nix/bin/clanmon; ln -s clanmon /opt/nix/bin/prometheus")
+	b.Exec("sh", "-ec", "mkdir -p /opt/nix/bin; ln -s /opt/clanmon/clanmon /opt/nix/bin/clanmon; ln -s clanmon /opt/nix/bin/prometheus; ln -s /opt/clanmon/clanmon-exporter /opt/nix/bin/clanmon-exporter")
 	for _, user := range []string{"clanmon-exporter", "prometheus", "clanmon"} {
 		b.Exec("sh", "-ec", `getent passwd "$1" >/dev/null || useradd --system --user-group --no-create-home "$1"`, "sh", user)
 	}
