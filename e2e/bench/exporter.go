@@ -29,8 +29,9 @@ type exporterPeer struct {
 	series  int
 }
 
-// benchExporters scrapes exporters in turn, n times each.
-func benchExporters(bin, oracle string, n int) error {
+// benchExporters scrapes exporters in turn, n times each: upstream's, the role of
+// the all-in-one binary, and the small program.
+func benchExporters(bin, small, oracle string, n int) error {
 	type kind struct {
 		title string
 		peers []*exporterPeer
@@ -38,16 +39,18 @@ func benchExporters(bin, oracle string, n int) error {
 	kinds := []kind{
 		{"Exporter, kind node", []*exporterPeer{
 			{name: "node_exporter", command: filepath.Join(oracle, "node_exporter") + " --web.listen-address={ADDR}"},
-			{name: "clanmon", command: bin + " exporter --exporter=node --web.listen-address={ADDR}"},
+			{name: "clanmon-exporter", command: small + " --exporter=node --web.listen-address={ADDR}"},
+			{name: "clanmon exporter", command: bin + " exporter --exporter=node --web.listen-address={ADDR}"},
 		}},
 		{"Exporter, kind systemd", []*exporterPeer{
 			{name: "systemd_exporter", command: filepath.Join(oracle, "systemd_exporter") + " --systemd.collector.enable-restart-count --web.listen-address={ADDR}"},
-			{name: "clanmon", command: bin + " exporter --exporter=systemd --web.listen-address={ADDR}"},
-			{name: "clanmon, all series", command: bin + " exporter --exporter=systemd --systemd.collector.all-series --web.listen-address={ADDR}"},
+			{name: "clanmon-exporter", command: small + " --exporter=systemd --web.listen-address={ADDR}"},
+			{name: "clanmon exporter", command: bin + " exporter --exporter=systemd --web.listen-address={ADDR}"},
+			{name: "clanmon-exporter, all series", command: small + " --exporter=systemd --systemd.collector.all-series --web.listen-address={ADDR}"},
 		}},
 		{"Exporter, kind node, its collector systemd alone", []*exporterPeer{
 			{name: "node_exporter", command: filepath.Join(oracle, "node_exporter") + " --collector.disable-defaults --collector.systemd --web.listen-address={ADDR}"},
-			{name: "clanmon", command: bin + " exporter --exporter=node --collector.disable-defaults --collector.systemd --web.listen-address={ADDR}"},
+			{name: "clanmon-exporter", command: small + " --exporter=node --collector.disable-defaults --collector.systemd --web.listen-address={ADDR}"},
 		}},
 	}
 	for _, service := range []struct{ kind, variable, upstream, flag string }{
@@ -68,7 +71,7 @@ func benchExporters(bin, oracle string, n int) error {
 		}
 		kinds = append(kinds, kind{"Exporter, kind " + service.kind, []*exporterPeer{
 			{name: service.upstream, command: filepath.Join(oracle, service.upstream) + flags},
-			{name: "clanmon", command: bin + " exporter --exporter=" + service.kind + flags},
+			{name: "clanmon-exporter", command: small + " --exporter=" + service.kind + flags},
 		}})
 	}
 	for _, k := range kinds {

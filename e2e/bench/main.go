@@ -27,8 +27,9 @@ func main() {
 	flag.Parse()
 
 	bin := cmp.Or(os.Getenv("CLANMON_BIN"), "bin/clanmon")
+	small := cmp.Or(os.Getenv("CLANMON_EXPORTER_BIN"), "bin/clanmon-exporter")
 	oracle := cmp.Or(os.Getenv("CLANMON_ORACLE_DIR"), "bin/oracle")
-	for _, f := range []string{bin, filepath.Join(oracle, "prometheus"), filepath.Join(oracle, "node_exporter"), filepath.Join(oracle, "systemd_exporter")} {
+	for _, f := range []string{bin, small, filepath.Join(oracle, "prometheus"), filepath.Join(oracle, "node_exporter"), filepath.Join(oracle, "systemd_exporter")} {
 		if _, err := os.Stat(f); err != nil {
 			log.Fatalf("%v; run make bench, which builds it", err)
 		}
@@ -69,7 +70,7 @@ func main() {
 		if *short {
 			n = 100
 		}
-		if err := benchExporters(bin, oracle, n); err != nil {
+		if err := benchExporters(bin, small, oracle, n); err != nil {
 			log.Fatal(err)
 		}
 	}
