@@ -236,9 +236,10 @@ func (c *serverCommand) defineFlags() {
 func (c *serverCommand) alertmanagerFlags() {
 	d := &c.opts.Delivery
 	c.forServer("alertmanager.data.retention", "How long to keep silences and the notification log.").Default(delivery.DefaultRetention.String()).DurationVar(&d.Retention)
-	c.forServer("alertmanager.silences.max-silences", "Maximum number of silences, including expired silences. If negative or zero, no limit is set.").Default("0").IntVar(&d.MaxSilences)
-	c.forServer("alertmanager.silences.max-silence-size-bytes", "Maximum silence size in bytes. If negative or zero, no limit is set.").Default("0").IntVar(&d.MaxSilenceBytes)
+	c.forServer("alertmanager.silences.max-silences", "Maximum number of silences, including expired silences. If negative or zero, no limit is set; without --alertmanager.config.file zero stands for "+strconv.Itoa(delivery.DefaultMaxSilences)+".").Default("0").IntVar(&d.MaxSilences)
+	c.forServer("alertmanager.silences.max-silence-size-bytes", "Maximum silence size in bytes. If negative or zero, no limit is set; without --alertmanager.config.file zero stands for "+strconv.Itoa(delivery.DefaultMaxSilenceBytes)+".").Default("0").IntVar(&d.MaxSilenceBytes)
 	c.forServer("alertmanager.alerts.per-alertname-limit", "Maximum number of alerts per alertname. If negative or zero, no limit is set.").Default("0").IntVar(&d.PerAlertnameLimit)
+	c.forServer("alertmanager.alerts.max-received", "Maximum number of alerts sent to /api/v2 by others that are held at one time, of 4 KiB each on average. If negative, no limit is set.").Default(strconv.Itoa(delivery.DefaultMaxReceived)).IntVar(&d.MaxReceived)
 	c.forServer("alertmanager.dispatch.start-delay", "Minimum amount of time to wait before dispatching alerts after a start.").Default("0s").DurationVar(&d.DispatchStartDelay)
 	t := &d.Cluster
 	c.forServer("cluster.peers-resolve-timeout", "Time to resolve peers.").Default(cluster.DefaultResolvePeersTimeout.String()).DurationVar(&t.ResolveTimeout)

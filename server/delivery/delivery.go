@@ -10,6 +10,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,10 +57,14 @@ type Options struct {
 
 	// Retention of silences and of the notification log; 0 means DefaultRetention.
 	Retention time.Duration
-	// Limits; 0 and less mean none.
+	// Limits; less than 0 means none. Without a ConfigFile 0 stands for
+	// DefaultMaxSilences and DefaultMaxSilenceBytes, with one for none.
 	MaxSilences       int
 	MaxSilenceBytes   int
-	PerAlertnameLimit int
+	PerAlertnameLimit int // 0 means none
+	// MaxReceived is how many alerts from outside, by /api/v2, are held; 0 means
+	// DefaultMaxReceived.
+	MaxReceived int
 	// DispatchStartDelay is how long nothing is sent after a start, so that inhibiting
 	// alerts are there by then.
 	DispatchStartDelay time.Duration
@@ -105,6 +110,11 @@ func New(o Options) (*Delivery, error) {
 	}
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
+	}
+	o.MaxReceived = cmp.Or(o.MaxReceived, DefaultMaxReceived)
+	if o.ConfigFile == "" {
+		o.MaxSilences = cmp.Or(o.MaxSilences, DefaultMaxSilences)
+		o.MaxSilenceBytes = cmp.Or(o.MaxSilenceBytes, DefaultMaxSilenceBytes)
 	}
 	o.Cluster = o.Cluster.withDefaults()
 	o.Notifier.Registerer = o.Registerer

@@ -19,15 +19,29 @@ func (in *inside) handler(silences *saver) http.Handler {
 	upstream := in.api.Register(route.New(), "/")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = "/api/v2" + r.URL.Path
+		if len(r.URL.RawQuery) > maxQuery {
+			refused(http.StatusRequestURITooLong, "the query of the URL has %d bytes; the limit is %d", len(r.URL.RawQuery), maxQuery).write(w)
+			return
+		}
+		if isAlerts(r) {
+			in.takeAlerts(w, r, upstream)
+			return
+		}
 		if r.Method == http.MethodGet || !strings.HasPrefix(r.URL.Path, "/api/v2/silence") {
 			upstream.ServeHTTP(w, r)
 			return
 		}
 		if r.Method == http.MethodPost {
-			if why := in.pointless(r); why != "" {
-				w.Header().Set("Content-Type", "application/json")
-				w.WriteHeader(http.StatusBadRequest)
-				_ = json.NewEncoder(w).Encode(why) // as Alertmanager refuses one
+			body, over := readBody(r)
+			if over == nil {
+				over = limitSilence(body)
+			}
+			if over != nil {
+				over.write(w)
+				return
+			}
+			if why := in.pointless(body); why != "" {
+				refused(http.StatusBadRequest, "%s", why).write(w) // as Alertmanager refuses one
 				return
 			}
 		}
@@ -40,12 +54,32 @@ func (in *inside) handler(silences *saver) http.Handler {
 				return
 			}
 		}
-		for name, values := range held.header {
-			w.Header()[name] = values
+		body := held.body.Bytes()
+		if held.code == http.StatusBadRequest {
+			body = namingFlag(body)
 		}
-		w.WriteHeader(held.code)
-		_, _ = w.Write(held.body.Bytes())
+		held.writeTo(w, body)
 	})
+}
+
+// takeAlerts passes on what the limits allow.
+func (in *inside) takeAlerts(w http.ResponseWriter, r *http.Request, upstream http.Handler) {
+	answer, stop := in.limitAlerts(r)
+	if stop {
+		answer.write(w)
+		return
+	}
+	if answer == nil {
+		upstream.ServeHTTP(w, r)
+		return
+	}
+	held := &heldResponse{header: make(http.Header), code: http.StatusOK}
+	upstream.ServeHTTP(held, r)
+	if held.code < 300 {
+		answer.write(w)
+		return
+	}
+	held.writeTo(w, held.body.Bytes())
 }
 
 // heldResponse is an answer that is not sent yet.
@@ -58,6 +92,15 @@ type heldResponse struct {
 func (h *heldResponse) Header() http.Header         { return h.header }
 func (h *heldResponse) WriteHeader(code int)        { h.code = code }
 func (h *heldResponse) Write(p []byte) (int, error) { return h.body.Write(p) }
+
+// writeTo sends the answer with this body.
+func (h *heldResponse) writeTo(w http.ResponseWriter, body []byte) {
+	for name, values := range h.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(h.code)
+	_, _ = w.Write(body)
+}
 
 // Handler serves Alertmanager's API, below /api/v2; nil where nothing is
 // delivered from inside.

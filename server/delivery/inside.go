@@ -76,7 +76,8 @@ type inside struct {
 	inhibitor  atomic.Pointer[inhibit.Inhibitor]
 	receivers  atomic.Pointer[receiverBook]
 
-	tests testPace
+	tests    testPace
+	received received
 }
 
 type insideMetrics struct {
@@ -190,6 +191,10 @@ func newInside(o Options) (_ *inside, err error) {
 	in.alerts, err = mem.NewAlerts(context.Background(), gcInterval, o.PerAlertnameLimit, in.silencer, log, recorder, o.Registerer, featurecontrol.NoopFlags{})
 	if err != nil {
 		return nil, fmt.Errorf("alerts: %w", err)
+	}
+	in.received.holds = func(fp model.Fingerprint) bool {
+		_, err := in.alerts.Get(fp)
+		return err == nil
 	}
 	in.pipelines = notify.NewPipelineBuilder(o.Registerer, featurecontrol.NoopFlags{}, recorder)
 	in.dispatch = dispatch.NewDispatcherMetrics(false, o.Registerer, featurecontrol.NoopFlags{})

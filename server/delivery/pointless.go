@@ -1,24 +1,19 @@
 package delivery
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
 )
 
-// pointless says why the silence in r can mute no alert, or is "". The body of r
-// can be read again afterwards. What is not even a silence is left to upstream.
+// pointless says why the silence in body can mute no alert, or is "". What is not
+// even a silence is left to upstream.
 //
 // An alert has no label without a value, so machine="" is for alerts without a
 // machine. That is what an empty row of a form becomes; it is let through only
 // where there is such an alert.
-func (in *inside) pointless(r *http.Request) string {
-	body, err := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
+func (in *inside) pointless(body []byte) string {
 	var ask struct {
 		Matchers []struct {
 			Name, Value string
@@ -26,7 +21,7 @@ func (in *inside) pointless(r *http.Request) string {
 			IsEqual     *bool // true by default
 		}
 	}
-	if err != nil || json.Unmarshal(body, &ask) != nil {
+	if json.Unmarshal(body, &ask) != nil {
 		return ""
 	}
 	var all labels.Matchers
