@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 func notifyFlags(flag func(name, help string) *kingpin.FlagClause, o *delivery.Options) {
 	flag("notify", "Send alerts there: ntfy://HOST/TOPIC, gotify://HOST, matrix://HOST/ROOM, mailto:ADDRESS, slack://, webhook+https://…; secrets by ?token_file=FILE. Repeatable.").
 		PlaceHolder("URL").SetValue((*notifyURLs)(&o.Notify))
+	flag("notify.max-per-minute", "Maximum number of notifications that each --notify gets in a minute; beyond it, one says how many more alerts fire. 0 sets no limit.").
+		Default(strconv.Itoa(delivery.DefaultMaxPerMinute)).IntVar(&o.MaxPerMinute)
 	flag("notify.heartbeat-url", "Ask this address every minute for as long as alerts are evaluated and delivered.").PlaceHolder("URL").StringVar(&o.HeartbeatURL)
 	flag("notify.heartbeat-url-file", "The same, with the address in a file.").PlaceHolder("FILE").StringVar(&o.HeartbeatURLFile)
 }

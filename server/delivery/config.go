@@ -33,6 +33,11 @@ type Config struct {
 	*amconfig.Config
 	own map[string][]ownIntegration // by the name of the receiver
 
+	// budgeted is the receiver whose integrations, but for the log, may notify
+	// perMinute times; "" for none.
+	budgeted  string
+	perMinute int
+
 	noSecrets bool // the files of secrets need not be there: it is only checked
 }
 

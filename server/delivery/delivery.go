@@ -48,6 +48,9 @@ type Options struct {
 	// which the fields down to GroupWait steer.
 	ConfigFile string
 	Notify     []NotifyURL
+	// MaxPerMinute is how many notifications each of Notify gets in a minute; beyond
+	// it one says how many more alerts there are. 0 means no limit.
+	MaxPerMinute int
 	// HeartbeatURL, or the address in HeartbeatURLFile, is asked every minute
 	// for as long as the alert Watchdog arrives. May be empty.
 	HeartbeatURL, HeartbeatURLFile string

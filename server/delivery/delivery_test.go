@@ -49,6 +49,8 @@ type message struct {
 	Alerts      []struct {
 		Status string            `json:"status"`
 		Labels map[string]string `json:"labels"`
+
+		Annotations map[string]string `json:"annotations"`
 	} `json:"alerts"`
 }
 

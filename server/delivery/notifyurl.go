@@ -285,6 +285,9 @@ func defaultConfig(o Options) (*Config, error) {
 		return nil, fmt.Errorf("--notify: %w", err)
 	}
 	c.Config = upstream.Config
+	if o.MaxPerMinute > 0 {
+		c.budgeted, c.perMinute = peopleReceiver, o.MaxPerMinute
+	}
 	return c, nil
 }
 

@@ -26,6 +26,7 @@ type recorded struct {
 	inner    notify.Integration
 	receiver string
 	mask     *masker
+	budget   *budget // nil for none
 
 	mu                sync.Mutex
 	succeeded, failed time.Time
@@ -46,10 +47,16 @@ func newReceiverBook(c *built, old *receiverBook) *receiverBook {
 	for name, list := range c.receivers {
 		for _, i := range list {
 			r := &recorded{inner: i, receiver: name, mask: c.mask}
+			if name == c.budgeted && i.Name() != logKind {
+				r.budget = newBudget(c.perMinute)
+			}
 			if k := known[[2]string{name, i.String()}]; k != nil {
 				k.mu.Lock()
 				r.succeeded, r.failed, r.err = k.succeeded, k.failed, k.err
 				k.mu.Unlock()
+				if r.budget != nil && k.budget != nil {
+					r.budget = k.budget
+				}
 			}
 			b.receivers[name] = append(b.receivers[name], r)
 		}
@@ -68,6 +75,14 @@ func (b *receiverBook) integrations(receiver string) []notify.Integration {
 
 // Notify implements notify.Notifier.
 func (r *recorded) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
+	if r.budget != nil {
+		return r.within(ctx, alerts)
+	}
+	return r.send(ctx, alerts)
+}
+
+// send notifies and remembers what came of it.
+func (r *recorded) send(ctx context.Context, alerts []*alert.Alert) notify.NotifyVerdict {
 	v := r.inner.Notify(ctx, alerts...)
 	err := r.mask.error(v.Err())
 	r.mu.Lock()
@@ -186,9 +201,9 @@ func (b *receiverBook) test(ctx context.Context, receivers []string) []TestResul
 	for i, r := range todo {
 		wg.Go(func() {
 			begin := time.Now()
-			ctx, cancel := context.WithTimeout(testContext(ctx, r.receiver, begin), 15*time.Second)
+			ctx, cancel := context.WithTimeout(notificationContext(ctx, r.receiver, "Test", begin), 15*time.Second)
 			defer cancel()
-			err := r.Notify(ctx, testAlert(begin)).Err()
+			err := r.send(ctx, []*alert.Alert{testAlert(begin)}).Err()
 			results[i] = TestResult{Receiver: r.receiver, Integration: r.inner.String(), OK: err == nil, Seconds: time.Since(begin).Seconds()}
 			if err != nil {
 				results[i].Error = err.Error()
@@ -210,9 +225,11 @@ func testAlert(now time.Time) *alert.Alert {
 	}, now, false)
 }
 
-func testContext(ctx context.Context, receiver string, now time.Time) context.Context {
-	labels := model.LabelSet{"alertname": "Test"}
-	ctx = notify.WithGroupKey(ctx, fmt.Sprintf("{}:{alertname=%q}", "Test"))
+// notificationContext is for a notification of an alert of that name that no rule
+// raised.
+func notificationContext(ctx context.Context, receiver, alertname string, now time.Time) context.Context {
+	labels := model.LabelSet{"alertname": model.LabelValue(alertname)}
+	ctx = notify.WithGroupKey(ctx, fmt.Sprintf("{}:{alertname=%q}", alertname))
 	ctx = notify.WithReceiverName(ctx, receiver)
 	ctx = notify.WithGroupLabels(ctx, labels)
 	ctx = notify.WithRouteLabels(ctx, model.LabelSet{})
@@ -226,8 +243,10 @@ type always bool
 
 func (a always) SendResolved() bool { return bool(a) }
 
+const logKind = "log"
+
 func logIntegration() ownIntegration {
-	return ownIntegration{kind: "log", rs: always(true), make: func(_ *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	return ownIntegration{kind: logKind, rs: always(true), make: func(_ *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewLog(l), nil
 	}}
 }
