@@ -23,7 +23,6 @@ func dispatch(argv []string, e cli.Env) error {
 	if like := cli.ExporterNamed(cli.ProgramName(argv)); like != nil {
 		args = slices.Concat(like, args)
 	}
-	exporter := cli.NewExporterCommand(e, program)
 	if len(args) > 0 {
 		switch args[0] {
 		case "version":
@@ -32,5 +31,5 @@ func dispatch(argv []string, e cli.Env) error {
 			args[0] = "--help"
 		}
 	}
-	return cli.Run(exporter, args)
+	return cli.Run(cli.NewExporterCommand(e, program), args)
 }
