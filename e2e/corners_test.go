@@ -75,16 +75,15 @@ func TestNotificationsOfAServerWithTLS(t *testing.T) {
 		return string(out), err
 	}
 	cert, password := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "password")
-	for _, args := range [][]string{
-		{"--ca-file=" + cert, "--username=alice", "--password-file=" + password},
-		{"--http.config.file=" + filepath.Join(dir, "http.yml")},
-	} {
-		out, err := run(args...)
-		require.NoError(t, err, out)
-		require.Contains(t, out, ": ok")
-		require.Regexp(t, `"click":"https://[^"]+/alerts`, <-got)
-	}
-	out, err := run()
+	out, err := run("--ca-file="+cert, "--username=alice", "--password-file="+password)
+	require.NoError(t, err, out)
+	require.Contains(t, out, ": ok")
+	require.Regexp(t, `"click":"https://[^"]+/alerts`, <-got)
+	// It gets through as well; but one test in a while is enough.
+	out, err = run("--http.config.file=" + filepath.Join(dir, "http.yml"))
+	require.Error(t, err)
+	require.Contains(t, out, "one test in 30 s")
+	out, err = run()
 	require.Error(t, err)
 	require.Contains(t, out, "certificate")
 	require.Contains(t, out, "--ca-file")
