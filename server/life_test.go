@@ -188,6 +188,17 @@ remote_write:
 		require.Equal(c, "ok", got.State)
 		require.Less(c, got.BehindSeconds, 30.0)
 	}, waitFor, tick)
+	_, metrics := s.Get("/metrics")
+	require.Contains(t, metrics, `url="`+receiver.URL+`/api/v1/write"`)
+	require.NotContains(t, metrics, "s3cret")
+
+	require.NoError(t, os.WriteFile(s.Options.ConfigFile, []byte("remote_write: [{url: 'http://me:s3cret@h/?t=s3cret'}, {url: 'http://me:s3cret@h/?t=s3cret'}]"), 0o600))
+	s.Reload <- struct{}{}
+	s.Eventually("/metrics", "prometheus_config_last_reload_successful 0")
+	log := s.Log.String()
+	require.Contains(t, log, "Failed to send batch")
+	require.Contains(t, log, "duplicate")
+	require.NotContains(t, log, "s3cret")
 }
 
 func TestFileWinsOverRetentionFlagAndSaysSo(t *testing.T) {

@@ -45,6 +45,7 @@ import (
 func New(o Options) (_ *Server, err error) {
 	log := o.Logger
 	registry := features.NewRegistry()
+	o.Gatherer = store.Masked(o.Gatherer)
 
 	// 1. What the flags say, with the experimental features among them.
 	load := config.Options{File: o.ConfigFile, Agent: o.Agent, Retention: o.Retention, Discovery: o.Discovery}

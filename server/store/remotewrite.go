@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/clanmon/clanmon/server/internal/envelope"
@@ -162,11 +163,14 @@ func withoutSecrets(text string) string {
 
 var address = regexp.MustCompile(`https?://[^\s"]+`)
 
+// masked is a text whose URLs have lost their secrets.
+func masked(text string) string { return address.ReplaceAllStringFunc(text, withoutSecrets) }
+
 // record remembers an error of remote write that is logged. It may quote the
 // whole answer of the receiver, and the URL with all that is in it.
 func (r *remotes) record(name string, err error) {
 	const most = 1 << 10
-	text := address.ReplaceAllStringFunc(err.Error(), withoutSecrets)
+	text := masked(err.Error())
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
@@ -175,8 +179,31 @@ func (r *remotes) record(name string, err error) {
 	r.errors[name] = remoteError{text, time.Now().UTC()}
 }
 
-// remoteLog passes the log of remote write on, and keeps the errors in it: no
-// metric has their text.
+// Masked is all of g, with the URLs of remote write and remote read without
+// secrets, which upstream has in the label url.
+func Masked(g prometheus.Gatherer) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, err := g.Gather()
+		for _, f := range families {
+			if !strings.HasPrefix(f.GetName(), "prometheus_remote_storage_") {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				m.Label = slices.Clone(m.Label) // it is the collector's own
+				for i, l := range m.Label {
+					if l.GetName() == "url" {
+						text := withoutSecrets(l.GetValue())
+						m.Label[i] = &dto.LabelPair{Name: l.Name, Value: &text}
+					}
+				}
+			}
+		}
+		return families, err
+	})
+}
+
+// remoteLog passes the log of remote write on without secrets, and keeps the errors
+// in it: no metric has their text.
 type remoteLog struct {
 	slog.Handler
 	remotes *remotes
@@ -202,15 +229,33 @@ func (l remoteLog) Handle(ctx context.Context, r slog.Record) error {
 	if !l.Handler.Enabled(ctx, r.Level) {
 		return nil
 	}
-	return l.Handler.Handle(ctx, r)
+	passed := slog.NewRecord(r.Time, r.Level, masked(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		passed.AddAttrs(maskedAttr(a))
+		return true
+	})
+	return l.Handler.Handle(ctx, passed)
+}
+
+// maskedAttr is an attribute without the secrets of URLs in it. Numbers and times
+// have none.
+func maskedAttr(a slog.Attr) slog.Attr {
+	if k := a.Value.Kind(); k == slog.KindString || k == slog.KindAny {
+		if text := a.Value.String(); address.MatchString(text) {
+			return slog.String(a.Key, masked(text))
+		}
+	}
+	return a
 }
 
 // WithAttrs implements slog.Handler.
 func (l remoteLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	for _, a := range attrs {
+	attrs = slices.Clone(attrs)
+	for i, a := range attrs {
 		if a.Key == "remote_name" {
 			l.name = a.Value.String()
 		}
+		attrs[i] = maskedAttr(a)
 	}
 	l.Handler = l.Handler.WithAttrs(attrs)
 	return l

@@ -198,8 +198,13 @@ func (s *Store) CostSamplingQueryable() (storage.SampleAndChunkQueryable, bool) 
 }
 
 // ApplyRemote hands the remote_write and remote_read sections of cfg to the
-// remote storage.
-func (s *Store) ApplyRemote(cfg *config.Config) error { return s.remote.ApplyConfig(cfg) }
+// remote storage. The error has no secrets of URLs.
+func (s *Store) ApplyRemote(cfg *config.Config) error {
+	if err := s.remote.ApplyConfig(cfg); err != nil {
+		return errors.New(masked(err.Error()))
+	}
+	return nil
+}
 
 // CheckDir makes dir and says plainly if it cannot be written to, where upstream
 // would report a failed lock or mkdir. It leaves nothing behind.
