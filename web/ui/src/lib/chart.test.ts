@@ -12,8 +12,10 @@ import {
   exprFor,
   lookbackFor,
   mix,
+  ramps,
   roundUp,
   seriesName,
+  settled,
   split,
   stackFrame,
   timeLabels,
@@ -61,6 +63,33 @@ test('a machine that was replaced goes on as one line', () => {
     line('job', { instance: 'b', x: '1' }, [2, 2, 2, 2, 2]),
   ];
   expect(continued([a, b], 2).map((l) => l.name)).toEqual(['job (a)', 'job (b)']);
+  // By one label where that is enough, and by the job where it says it.
+  const both = (jobs: string[]) =>
+    jobs.map((job, i) => line('used', { instance: `h${i}:9100`, job, nodename: `n${i}` }, [1, 1, 1, 1, 1]));
+  expect(continued(both(['node', 'prod']), 2).map((l) => l.name)).toEqual(['used (node)', 'used (prod)']);
+  expect(continued(both(['node', 'node']), 2).map((l) => l.name)).toEqual(['used (h0:9100)', 'used (h1:9100)']);
+});
+
+test('a rate begins and ends where its window is full', () => {
+  const o = null;
+  // A new machine, and one with a gap: 60 s of window are full two points later.
+  expect(settled([o, 1, 2, 3, 3, 3], 15)).toEqual([o, o, o, 3, 3, 3]);
+  expect(settled([3, 3, 3, 2, 1, o, o, 1, 2, 3], 15)).toEqual([3, 3, 3, o, o, o, o, o, o, 3]);
+  expect(settled([o, 1, 2], 15)).toEqual([o, o, o]);
+  expect(settled([3, 3], 15)).toEqual([3, 3]);
+  expect(settled([o, 1, 3, 3], 60)).toEqual([o, o, 3, 3]);
+  expect(settled([o, 1, 2, 3, 4, 5, 5], 30, 60)).toEqual([o, o, o, o, o, 5, 5]);
+  // The only point of a long range is better than none.
+  expect(settled([o, 1], 3600)).toEqual([o, 1]);
+  expect(settled([o, 1, 3], 3600)).toEqual([o, o, 3]);
+});
+
+test('which queries read too little in a window that is partly filled', () => {
+  expect(ramps('sum by (machine) (rate(x{machine="a"}[$rate])) * 8')).toBe(true);
+  expect(ramps('rate(x[$rate]) / on (machine) group_left () rate(y[$rate])')).toBe(false);
+  expect(ramps('rate(x[$rate]) > 0')).toBe(false);
+  expect(ramps('increase(x[$rate])')).toBe(false);
+  expect(ramps('node_load1')).toBe(false);
 });
 
 test('names of series', () => {

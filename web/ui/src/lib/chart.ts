@@ -122,11 +122,43 @@ export function continued(lines: Line[], overlap: number): Line[] {
     const differing = Object.keys(Object.assign({}, ...joined.map((l) => l.labels)) as Labels).filter((k) =>
       joined.some((l) => l.labels[k] !== joined[0]!.labels[k]),
     );
+    // One label is enough where no two have the same; the job says most.
+    const one = ['job', 'instance', ...differing].find(
+      (k) => differing.includes(k) && new Set(joined.map((l) => l.labels[k])).size === joined.length,
+    );
     return joined.map((l) => {
-      const told = differing.flatMap((k) => (l.labels[k] ? [l.labels[k]] : []));
+      const told = (one ? [one] : differing).flatMap((k) => (l.labels[k] ? [l.labels[k]] : []));
       return told.length ? { ...l, name: `${l.name} (${told.join(', ')})` } : l;
     });
   });
+}
+
+// ramps says that a query of rates reads too little where samples fill its window
+// only in part. A quotient of rates does not; a gap in what is compared says nothing.
+export const ramps = (expr: string) => /\brate\(.*\[\$rate\]/.test(expr) && !/ [/>] /.test(expr);
+
+// LONG steps are of charts in which a machine may have one point only: rather too
+// low than none.
+const LONG = 300;
+
+// settled leaves out the points of a rate whose window is not full: after the first
+// sample, and before and after a gap. Otherwise each start looks like a load that grows.
+export function settled(values: (number | null)[], step: number, scrape = 15): (number | null)[] {
+  const n = Math.ceil((rateWindow(step, scrape) - 2 * scrape) / step);
+  const out = [...values];
+  for (let from = 0; from < values.length; from++) {
+    if (values[from] === null) continue;
+    let to = from;
+    while (to < values.length && values[to] !== null) to++;
+    const first = from > 0 ? from + n : 0;
+    const end = to < values.length ? to - n : to;
+    if (first < end || step < LONG) {
+      out.fill(null, from, Math.min(first, to));
+      out.fill(null, Math.max(end, from), to);
+    }
+    from = to;
+  }
+  return out;
 }
 
 // lastIndex is the last of n points at which a line has a value.

@@ -86,7 +86,11 @@ export function figuresQuery(sel: string): string {
     `{__name__=~"(node_)?systemd_(unit_(active_enter_time_seconds|inactive_enter_time_seconds|start_time_seconds|tasks_current|tasks_max)|timer_last_trigger_seconds)",${sel}}`,
     `{__name__=~"clanmon_systemd_timer_(overdue_seconds|next_elapse_timestamp_seconds|last_result)",${sel}}`,
     `systemd_unit_memory_bytes{kind="current",${sel}}`,
-    named(`sum by (machine, instance, name) (rate(systemd_unit_cpu_seconds_total{${sel}}[5m]))`, 'figure', 'cpu'),
+    named(
+      `sum by (machine, instance, name) (rate(systemd_unit_cpu_seconds_total{${sel}}[1m]) or rate(systemd_unit_cpu_seconds_total{${sel}}[5m]))`,
+      'figure',
+      'cpu',
+    ),
     named(
       `max by (machine, instance, name) (increase({__name__=~"(node_)?systemd_service_restart_total",${sel}}[24h]))`,
       'figure',

@@ -89,12 +89,19 @@ const when = (text: string | undefined) => {
 
 const NOT_SCRAPED = 'Not known: this server does not scrape itself under the job “clanmon”.';
 
-// Health: every figure is of this server's own /metrics, scraped by itself.
+// Health: every figure is of this server's own /metrics, scraped by itself. Just after
+// the start, samples fill a minute and not yet 5.
 const HEALTH = [
-  ['samples', 'sum(rate(prometheus_tsdb_head_samples_appended_total{job="clanmon"}[5m]))'],
+  [
+    'samples',
+    'sum(rate(prometheus_tsdb_head_samples_appended_total{job="clanmon"}[1m]) or rate(prometheus_tsdb_head_samples_appended_total{job="clanmon"}[5m]))',
+  ],
   ['series', 'max(prometheus_tsdb_head_series{job="clanmon"})'],
   ['memory', 'max(process_resident_memory_bytes{job="clanmon"})'],
-  ['cpu', 'sum(rate(process_cpu_seconds_total{job="clanmon"}[5m]))'],
+  [
+    'cpu',
+    'sum(rate(process_cpu_seconds_total{job="clanmon"}[1m]) or rate(process_cpu_seconds_total{job="clanmon"}[5m]))',
+  ],
   ['rules', 'sum(increase(prometheus_rule_evaluation_failures_total{job="clanmon"}[1h]))'],
   ['notify', 'sum(increase(alertmanager_notifications_failed_total{job="clanmon"}[1h]))'],
   ['compact', 'sum(increase(prometheus_tsdb_compactions_failed_total{job="clanmon"}[3h]))'],

@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ApiError } from '../../api/client';
 import type { Labels } from '../../api/types/query';
-import { colour, combined, continued, exprFor, lookbackFor, split, type Line } from '../../lib/chart';
+import { colour, combined, continued, exprFor, lookbackFor, ramps, settled, split, type Line } from '../../lib/chart';
 import type { Frame } from '../../lib/rangeCache';
 import { aligned, stepFor } from '../../lib/time';
 import { range, serverNow, tick } from '../../state/clock';
@@ -39,11 +39,13 @@ function linesOf(got: Frame, { queries, scrape }: Asking, step: number): Line[] 
     const q = queries[query];
     const name = q?.name(labels) ?? null;
     if (!q || name === null) continue;
+    const values = ramps(q.expr) ? settled(s.values, step, scrape) : s.values;
+    if (values.every((v) => v === null)) continue;
     lines.push({
       name,
       labels,
       query,
-      values: q.negate ? s.values.map((v) => (v === null ? null : -v)) : s.values,
+      values: q.negate ? values.map((v) => (v === null ? null : -v)) : values,
       negate: !!q.negate,
       colour: q.colour?.(labels, lines.length) ?? '',
       ...(q.line && { line: true }),
