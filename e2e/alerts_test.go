@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clanmon/clanmon/e2e/harness"
@@ -235,9 +236,11 @@ func TestNotifyFlagAndTest(t *testing.T) {
 	h.wait(t, 2*harness.Patience, "firing", "Mine/m")
 
 	h.answer(http.StatusTeapot)
-	out, err = exec.Command(harness.Clanmon(t), "notify-test", "--server="+s.URL).CombinedOutput()
-	require.Error(t, err)
-	require.Contains(t, string(out), "418")
+	require.EventuallyWithT(t, func(c *assert.CollectT) { // one test in 30 s
+		out, err = exec.Command(harness.Clanmon(t), "notify-test", "--server="+s.URL).CombinedOutput()
+		require.Error(c, err)
+		require.Contains(c, string(out), "418")
+	}, 2*harness.Patience, time.Second)
 	require.NotContains(t, string(out)+s.Log()+s.Get("/api/clanmon/v1/receivers").Body, "s3cret")
 }
 

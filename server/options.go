@@ -58,10 +58,12 @@ type Options struct {
 	Rules    RuleOptions
 	Delivery delivery.Options // the settings in it; New adds the rest
 
-	Web                         web.Options // the settings in it; New adds the managers
-	AllowedHosts                []string    // --web.allowed-host
-	Writes                      string      // --web.writes, one of api.Writes
-	DevProxy                    *url.URL    // of a Vite development server that makes the pages; nil for none
+	// The settings in Web; New adds the managers. A CORSOrigin that is nil stands for
+	// all origins in a drop-in for Prometheus, elsewhere for none.
+	Web                         web.Options
+	AllowedHosts                []string // --web.allowed-host
+	Writes                      string   // --web.writes, one of api.Writes
+	DevProxy                    *url.URL // of a Vite development server that makes the pages; nil for none
 	WebConfigFile               string
 	SystemdSocket               bool
 	MaxNotificationsSubscribers int

@@ -14,6 +14,7 @@ import (
 	upstreamconfig "github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
@@ -87,6 +88,7 @@ func New(o Options) (_ *Server, err error) {
 	if err := o.fromFile(cfg); err != nil {
 		return nil, err
 	}
+	o.defaultOrigins(loader.Managed())
 
 	mode, appName := "server", "Prometheus Server"
 	if o.Agent {
@@ -317,6 +319,25 @@ func (s *Server) withShippedRules() bool {
 		return false
 	}
 	return s.loader.Managed()
+}
+
+// defaultOrigins chooses whose pages may read the API in a browser, where no flag says
+// so: everybody's in a drop-in for Prometheus, as there; elsewhere nobody's.
+func (o *Options) defaultOrigins(managed bool) {
+	const flag = "web.cors.origin"
+	if o.Web.CORSOrigin != nil {
+		return
+	}
+	d := &o.Delivery
+	dropIn := !managed && len(d.Notify) == 0 && d.HeartbeatURL == "" && d.HeartbeatURLFile == "" && d.ConfigFile == ""
+	shown := "none" // no origin looks like that
+	if dropIn {
+		shown = ".*"
+	}
+	o.Web.CORSOrigin = relabel.MustNewRegexp(shown).Regexp
+	if _, ok := o.Web.Flags[flag]; ok { // shows what is in force
+		o.Web.Flags[flag] = shown
+	}
 }
 
 const maxBlockFlag = "storage.tsdb.max-block-duration"

@@ -46,8 +46,8 @@ type serverCommand struct {
 	app  *kingpin.Application
 	opts server.Options
 
-	configFileSet, dataDirSet bool
-	retentionFlags            []string // those that were given, in their order
+	configFileSet, dataDirSet, corsOriginSet bool
+	retentionFlags                           []string // those that were given, in their order
 
 	// Values whose unit or type is not that of the option they end in.
 	autoReloadInterval                               model.Duration
@@ -142,7 +142,7 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("web.allowed-host", "Name under which browsers may use this server, beside its own, those of discovered machines and that of --web.external-url; * for any. Repeatable.").PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
 	a.Flag("web.writes", "Who may silence, send alerts, test receivers and forget machines over HTTP: auto (clients that --web.config.file identifies, this machine, and its networks while nothing identifies clients), open, identified, or off.").Default(api.WritesAuto).EnumVar(&o.Writes, api.Writes...)
 	a.Flag("web.dev-proxy", "URL of a Vite development server that makes the UI's pages, for working on them.").Hidden().PlaceHolder("http://localhost:5173").URLVar(&o.DevProxy)
-	a.Flag("web.cors.origin", "Regular expression, anchored, of the origins that may read the API from a browser.").Default(".*").StringVar(&c.corsOrigin)
+	a.Flag("web.cors.origin", "Regular expression, anchored, of the origins that may read the API from a browser. Without this flag, none where more than a Prometheus configuration is given.").Default(".*").IsSetByUser(&c.corsOriginSet).StringVar(&c.corsOrigin)
 	c.forServer("web.search.max-limit", "Highest limit that a request to the experimental search API may ask for; 0 for any.").Default("10000").IntVar(&o.Web.MaxSearchLimit)
 
 	// Storage.
@@ -344,11 +344,13 @@ func (c *serverCommand) convert() error {
 		}
 	}
 	o.Web.ReadTimeout = time.Duration(c.readTimeout)
-	origin, err := relabel.NewRegexp(c.corsOrigin)
-	if err != nil {
-		return cli.UsageError("--web.cors.origin %q: %w", c.corsOrigin, err)
+	if c.corsOriginSet {
+		origin, err := relabel.NewRegexp(c.corsOrigin)
+		if err != nil {
+			return cli.UsageError("--web.cors.origin %q: %w", c.corsOrigin, err)
+		}
+		o.Web.CORSOrigin = origin.Regexp
 	}
-	o.Web.CORSOrigin = origin.Regexp
 	o.Web.Version = &web.PrometheusVersion{
 		Version: version.Version, Revision: version.Revision, Branch: version.Branch,
 		BuildUser: version.BuildUser, BuildDate: version.BuildDate, GoVersion: version.GoVersion,

@@ -167,6 +167,7 @@ func (a *API) Listen() error {
 	if err != nil {
 		return err
 	}
+	a.sayWhoReaches()
 	limit := netconnlimit.NewSharedSemaphore(a.deps.MaxConnections)
 	share := newShares(a.deps.MaxConnections / 2)
 	for _, l := range raw {

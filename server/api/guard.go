@@ -48,6 +48,9 @@ func (a *API) guard(next http.Handler) http.Handler {
 	}
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Some of our handlers have a policy of their own that says more.
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 		if host := hostOf(r.Host); !anyHost && fromBrowser(r) && !probe(r.URL.Path) && !trusted(host) {
 			refuse(w, fmt.Sprintf("A browser asked for the host %q, which is no name of this server that it knows of. If it is one, start clanmon with --web.allowed-host=%s, or with the --web.external-url that people use.", host, host))
 			return
@@ -61,8 +64,23 @@ func (a *API) guard(next http.Handler) http.Handler {
 			envelope.Error(w, http.StatusUnsupportedMediaType, "the Content-Type has to be application/json")
 			return
 		}
+		if private(strings.TrimPrefix(r.URL.Path, base)) {
+			r.Header.Del("Origin") // whereupon upstream allows no page to read the answer
+		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// private reports whether a path says more of this server than metrics: settings,
+// addresses, messages for its operator. No page of another site may read it, whatever
+// --web.cors.origin is.
+func private(path string) bool {
+	for _, p := range []string{"status/", "targets", "scrape_pools", "alertmanagers", "notifications"} {
+		if strings.HasPrefix(path, "/api/v1/"+p) {
+			return true
+		}
+	}
+	return false
 }
 
 // origin is how browsers write where pages of u come from.
@@ -78,7 +96,6 @@ func origin(u *url.URL) string {
 const AnyHost = "*"
 
 func refuse(w http.ResponseWriter, why string) {
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	http.Error(w, why, http.StatusForbidden)
 }
 
@@ -97,10 +114,14 @@ func isJSON(r *http.Request) bool {
 // Accept-Language away nor Connection: keep-alive. Programs send at most one of
 // these, and Grafana's and other proxies keep the second to themselves. Node's
 // fetch sends both, and Sec-Fetch-Mode, which browsers send only where rebinding
-// is impossible: to https and to their own machine.
+// is impossible: to https and to their own machine. Grafana passes on what its own
+// pages send, Sec-Fetch-Site: same-origin included, but neither Origin nor Referer.
 func fromBrowser(r *http.Request) bool {
 	h := r.Header
-	if strings.Contains(h.Get("User-Agent"), "Mozilla/") || h.Get("Origin") != "" {
+	if strings.Contains(h.Get("User-Agent"), "Mozilla/") || h.Get("Origin") != "" || h.Get("Referer") != "" {
+		return true
+	}
+	if site, dest := h.Get("Sec-Fetch-Site"), h.Get("Sec-Fetch-Dest"); site != "" && site != "same-origin" || dest != "" && dest != "empty" {
 		return true
 	}
 	_, language := h["Accept-Language"]

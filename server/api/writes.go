@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -81,6 +82,38 @@ func (a *API) refusal(r *http.Request) string {
 		return ""
 	}
 	return fmt.Sprintf("changes are not allowed from %s, which is on no network of this server: %s", client.Addr(), remedy)
+}
+
+// sayWhoReaches logs what is open to whom, where that is more than one may think: on
+// all interfaces, and nobody asked who they are.
+func (a *API) sayWhoReaches() {
+	asks, err := identifies(a.deps.WebConfigFile)
+	if asks || err != nil || a.deps.SystemdSocket || !slices.ContainsFunc(a.deps.ListenAddresses, everywhere) {
+		return
+	}
+	changes := map[string]string{WritesAuto: "this machine and its networks", WritesIdentified: "nobody", WritesOff: "nobody"}[a.deps.Writes]
+	can := []string{"read everything"}
+	for _, c := range []struct {
+		on   bool
+		what string
+	}{
+		{a.deps.EnableRemoteWriteReceiver || a.deps.EnableOTLPWriteReceiver, "send samples"},
+		{a.deps.EnableAdminAPI, "delete samples"},
+		{a.deps.EnableLifecycle, "stop and reload the server"},
+	} {
+		if c.on {
+			can = append(can, c.what)
+		}
+	}
+	a.deps.Logger.Info("No password or client certificate is asked for, on all interfaces: set one in --web.config.file, or a private address in --web.listen-address",
+		"anyone_can", strings.Join(can, ", "), "silence_and_alert", cmp.Or(changes, "anyone"))
+}
+
+// everywhere reports whether an address to listen on is that of all interfaces.
+func everywhere(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip, _ := netip.ParseAddr(host)
+	return err == nil && (host == "" || ip.IsUnspecified())
 }
 
 // identifies reports whether whoever gets an answer at all has proved who they are,
