@@ -1,8 +1,11 @@
-// Forgetting what is gone for good. The server refuses what would come straight
-// back, and says where to remove it.
+// Forgetting what is gone for good. Of what would come straight back, it says where
+// to remove it in place of the button.
 import { useState } from 'preact/hooks';
-import { forgetMachine, forgetTarget } from '../api/clanmon';
+import { discovery, forgetMachine, forgetTarget, machine as fetchMachine } from '../api/clanmon';
+import type { Machine } from '../api/types/machines';
+import { cannotForget } from '../lib/forget';
 import { refresh } from '../state/clock';
+import { useData } from '../state/data';
 import { go, href } from '../state/location';
 import { toast } from '../state/toast';
 
@@ -42,15 +45,29 @@ function Forget({ what, run, done }: { what: string; run: () => Promise<unknown>
   );
 }
 
-export const ForgetMachine = ({ name }: { name: string }) => (
-  <Forget what="machine" run={() => forgetMachine(name)} done={() => go(href('/'))} />
-);
+// useRefusal is why it cannot be forgotten, '' if it can, undefined until that is known.
+function useRefusal(m: Machine | null | undefined, only?: { job: string; instance: string }): string | undefined {
+  const found = useData('discovery', discovery, 60);
+  if (!m || (!found.data && !found.error)) return undefined;
+  return cannotForget(m, found.data?.methods, only);
+}
 
-export const ForgetTarget = ({
+export function ForgetMachine({ machine }: { machine: Machine }) {
+  const refusal = useRefusal(machine);
+  if (refusal) return <span class="dim wrap">{refusal}</span>;
+  if (refusal === undefined) return null;
+  return <Forget what="machine" run={() => forgetMachine(machine.machine)} done={() => go(href('/'))} />;
+}
+
+export function ForgetTarget({
   machine,
   job,
   instance,
   done,
-}: Record<'machine' | 'job' | 'instance', string> & { done: () => void }) => (
-  <Forget what="target" run={() => forgetTarget(machine, job, instance)} done={done} />
-);
+}: Record<'machine' | 'job' | 'instance', string> & { done: () => void }) {
+  const asked = useData(`machine ${machine}`, (s) => fetchMachine(machine, s));
+  const refusal = useRefusal(asked.data, { job, instance });
+  if (refusal) return <span class="dim wrap">{refusal}</span>;
+  if (refusal === undefined) return null;
+  return <Forget what="target" run={() => forgetTarget(machine, job, instance)} done={done} />;
+}

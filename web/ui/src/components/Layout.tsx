@@ -149,13 +149,16 @@ function Banners() {
       )}
       {Math.abs(skew.value) > 30 && (
         <p class="banner warn" role="status">
-          <Icon name="clock" /> This device's clock is {ago(Math.abs(skew.value))}{' '}
+          <Icon name="clock" /> This device's clock is {ago(about(Math.abs(skew.value)))}{' '}
           {skew.value > 0 ? 'behind' : 'ahead of'} the server's. Times here are the server's.
         </p>
       )}
     </>
   );
 }
+
+// about is a time to the nearest minute: the server's Date has whole seconds only.
+const about = (s: number) => (s < 60 ? Math.round(s) : Math.round(s / 60) * 60);
 
 const plain = document.querySelector<HTMLLinkElement>('link[rel="icon"]')?.href ?? '';
 

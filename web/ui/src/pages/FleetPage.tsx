@@ -417,7 +417,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
     {
       id: 'state',
       title: 'Status',
-      width: '112px',
+      width: '124px',
       sort: inOrder,
       cell: (r) => <MachineState row={r} />,
     },
@@ -662,7 +662,10 @@ function Card({ r }: { r: FleetRow }) {
           </>
         )}
         {why || r.state === 'down' ? (
-          <Why r={r} />
+          <>
+            {r.checking && 'checking · '}
+            <Why r={{ ...r, checking: false }} />
+          </>
         ) : (
           [r.os && shortSystem(r.os), uptime(r) !== undefined && `up ${ago(uptime(r))}`, r.reboot && 'reboot due']
             .filter(Boolean)

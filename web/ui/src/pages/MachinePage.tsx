@@ -20,6 +20,7 @@ import { shortError } from '../lib/errors';
 import { hasTag, whyOf } from '../lib/fleet';
 import { ago } from '../lib/format';
 import { firstQuery, lastQuery, marksOf, marksQuery, retentionOf } from '../lib/machine';
+import { inProcess, placeOf } from '../lib/place';
 import { score } from '../lib/search';
 import { machineFinder, selectorOf } from '../lib/selector';
 import { aligned, clock, date, stepFor } from '../lib/time';
@@ -253,7 +254,7 @@ function One({ name }: { name: string }) {
   return (
     <AboutContext.Provider value={about}>
       {head}
-      {away && lastSample !== undefined && <Away seen={lastSample} gone={gone} machine={machine} name={name} />}
+      {away && lastSample !== undefined && <Away seen={lastSample} gone={gone} machine={machine} />}
       <Range metrics={metrics} m={own} older={older} />
       <PartTabs name={name} current={current.id}>
         {shown.map((t) => (
@@ -420,7 +421,7 @@ function Facts({
             key={`${t.job} ${t.instance}`}
             class={`status ${t.health === 'up' ? 'ok' : t.health === 'down' && machine.availability !== 'intermittent' ? 'crit' : 'off'}`}
             href={href('/targets', { q: machine.machine })}
-            title={t.lastError || `${t.address}, ${t.health}`}
+            title={t.lastError || `${placeOf(t.address)}, ${t.health}`}
           >
             <Icon name={t.health === 'up' ? 'ok' : t.health === 'down' ? 'down' : 'wait'} />
             {t.job}
@@ -566,17 +567,7 @@ function Events({ marks }: { marks: Mark[] }) {
   );
 }
 
-function Away({
-  seen,
-  gone,
-  machine,
-  name,
-}: {
-  seen: number;
-  gone: boolean;
-  machine: Machine | undefined;
-  name: string;
-}) {
+function Away({ seen, gone, machine }: { seen: number; gone: boolean; machine: Machine | undefined }) {
   const r = range.value;
   const outside = seen < r.from;
   const off = machine?.state === 'offline';
@@ -600,7 +591,7 @@ function Away({
           Show the last hour
         </button>
       )}
-      {machine && <ForgetMachine name={name} />}
+      {machine && <ForgetMachine machine={machine} />}
     </p>
   );
 }
@@ -649,7 +640,7 @@ function Never({ machine, started }: { machine: Machine; started: number }) {
             'It has no targets.')
         }
       >
-        {t && asked && (
+        {t && asked && !inProcess(t.address) && (
           <Snippet
             text={
               unnamed ? `getent hosts ${t.address.replace(/:\d+$/, '')}` : `curl -sS http://${t.address}/metrics | head`
@@ -661,7 +652,7 @@ function Never({ machine, started }: { machine: Machine; started: number }) {
             Last scrape <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />
           </p>
         )}
-        {asked && <ForgetMachine name={machine.machine} />}
+        {asked && <ForgetMachine machine={machine} />}
       </Empty>
     </div>
   );

@@ -25,6 +25,7 @@ import { Tabs } from '../components/Tabs';
 import { shortError } from '../lib/errors';
 import { hasTag } from '../lib/fleet';
 import { format, seconds } from '../lib/format';
+import { inProcess, placeOf } from '../lib/place';
 import { machineFinder } from '../lib/selector';
 import { agent } from '../state/config';
 import { second } from '../state/clock';
@@ -198,8 +199,8 @@ function TargetList({ all, young }: { all: Target[]; young: boolean }) {
       rank: 2,
       sort: (t) => t.scrapeUrl,
       cell: (t) => (
-        <span class="mono" title={t.scrapeUrl}>
-          {t.scrapeUrl.replace(/^http:\/\//, '')}
+        <span class={inProcess(t.scrapeUrl) ? 'dim' : 'mono'} title={t.scrapeUrl}>
+          {placeOf(t.scrapeUrl)}
         </span>
       ),
     },
@@ -320,7 +321,7 @@ function TargetList({ all, young }: { all: Target[]; young: boolean }) {
                 <TargetHealth t={t} />
               </span>
               <span class="ellipsis">
-                {t.scrapePool} <span class="dim mono">{t.scrapeUrl}</span>
+                {t.scrapePool} <span class="dim mono">{placeOf(t.scrapeUrl)}</span>
               </span>
               <span class="dim ellipsis">
                 {t.lastError ? (
@@ -387,7 +388,7 @@ function TargetSheet({ t, machine, samples }: { t: Target; machine: string | und
     3600,
   );
   const url = safeLink(t.globalUrl);
-  const local = t.scrapeUrl.includes('.in-process.invalid');
+  const local = inProcess(t.scrapeUrl);
   return (
     <Overlay
       kind="sheet"
@@ -420,7 +421,7 @@ function TargetSheet({ t, machine, samples }: { t: Target; machine: string | und
         <dt>Address</dt>
         <dd>
           {local ? (
-            'in this process'
+            'this process'
           ) : url ? (
             <a href={url} target="_blank" rel="noreferrer">
               {t.scrapeUrl}
@@ -526,6 +527,14 @@ function sources(methods: DiscoveryMethod[]): Source[] {
   return [...by.values()];
 }
 
+// machinesFrom says where machines come from that no method looks for.
+function machinesFrom(listed: boolean, fed: boolean): string {
+  if (!fed) return listed ? 'Machines are only those listed above.' : 'No machine is known.';
+  return listed
+    ? 'Machines are those listed above, and those of what is sent here (remote write, OTLP).'
+    : 'Machines come from what is sent here (remote write, OTLP).';
+}
+
 function DiscoveryTab({ t }: { t: Targets }) {
   const found = useData(agent ? null : 'discovery', discovery, 60);
   const pools = useMemo(() => {
@@ -545,6 +554,12 @@ function DiscoveryTab({ t }: { t: Targets }) {
   const pool = pools.find((p) => p.name === open);
   const methods = useMemo(() => sources(found.data?.methods ?? []), [found.data]);
   const looking = methods.some((m) => !LISTS.includes(m.method));
+  const { rows: fleet } = useFleet(!agent);
+  const fed = useMemo(() => {
+    const find = finder(fleet);
+    const scraped = new Set(t.activeTargets.map(find));
+    return !!fleet?.some((r) => !scraped.has(r.name));
+  }, [fleet, t]);
   const down = t.activeTargets.filter((x) => x.health !== 'up').length;
   const waiting = found.data?.waiting ?? [];
   const left = found.data?.leftOut ?? [];
@@ -619,7 +634,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
           <Empty
             icon="search"
             title="No discovery method is on"
-            why="Machines are only those listed above. A method that finds others is switched on by a flag, such as:"
+            why={`${machinesFrom(methods.length > 0, fed)} A method that finds others is switched on by a flag, such as:`}
           >
             <Snippet text="clanmon server --discovery tailscale" />
           </Empty>

@@ -11,7 +11,7 @@ export interface MachineTarget {
   lastScrape?: string; // RFC 3339
   interval?: number; // seconds between two scrapes
   method?: string;
-  forgettable?: boolean;
+  forgettable?: boolean; // DELETE can forget it
 }
 
 export interface ActiveSilence {
@@ -142,6 +142,7 @@ export interface FleetAnswer {
 
 export interface DiscoveryMethod {
   method: string;
+  from?: string; // what it asks or reads: a file, a socket, a DNS name
   config?: string;
   jobs?: string[] | null;
   error?: string;

@@ -7,6 +7,7 @@ import { Empty, Snippet } from '../../components/bits';
 import type { Mark } from '../../lib/chart';
 import { shortError } from '../../lib/errors';
 import { joined } from '../../lib/machine';
+import { inProcess } from '../../lib/place';
 import { frozen } from '../../state/clock';
 
 export interface About {
@@ -56,7 +57,9 @@ export function NoKind({ kind, metrics }: { kind: 'node' | 'systemd'; metrics: s
           }
           why={shortError(target.lastError)}
         >
-          {target.health === 'down' && <Snippet text={`curl -sS http://${target.address}/metrics | head`} />}
+          {target.health === 'down' && !inProcess(target.address) && (
+            <Snippet text={`curl -sS http://${target.address}/metrics | head`} />
+          )}
         </Empty>
       </div>
     );
