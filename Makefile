@@ -71,7 +71,8 @@ test-unit: oracle ## run the tests that need neither root nor packages
 test-race: ## run our own packages under the race detector
 	CGO_ENABLED=1 $(GOTEST) -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
 
-test-long: test-upstream ## run the tests that take long: the suites of upstream
+test-long: test-upstream ## run the tests that take long: the suites of upstream, a soak of 30 minutes
+	$(GOTEST) -tags long -timeout 60m -count 1 -run TestSoak ./e2e
 
 test-upstream: build ## run the suites of Prometheus, Alertmanager and node_exporter against bin/clanmon
 	$(GOTEST) -tags long -timeout 40m -count 1 ./e2e/upstream
@@ -79,7 +80,7 @@ test-upstream: build ## run the suites of Prometheus, Alertmanager and node_expo
 lint: ## gofmt, go vet, go mod tidy, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run make fmt'; exit 1; }
 	go vet ./...
-	go vet -tags long ./e2e/upstream
+	go vet -tags long ./e2e ./e2e/upstream
 	go mod tidy -diff
 	go tool staticcheck ./...
 

@@ -41,7 +41,9 @@ type commits struct {
 	unsafe bool
 }
 
-func (c *commits) done(err error, wrote bool) {
+// done notes how writing ended, and reports whether what was written is behind a
+// torn record.
+func (c *commits) done(err error, wrote bool) (unsafe bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -53,6 +55,7 @@ func (c *commits) done(err error, wrote bool) {
 	case wrote:
 		c.failed, c.err = time.Time{}, nil
 	}
+	return c.unsafe
 }
 
 func (c *commits) secured() {
@@ -136,12 +139,20 @@ func (u *use) appended(ref storage.SeriesRef, err error) (storage.SeriesRef, err
 	return u.out(ref, err)
 }
 
+// errUnsafe is the answer to an append behind a torn record of the WAL. Its samples
+// are in memory, where queries and rules find them; but whoever can send them again
+// has to, for a crash would lose them.
+var errUnsafe = errors.New("in memory only: a write to the WAL failed before, and memory is not safe yet")
+
 func (u *use) commit(commit func() error) error {
 	local := u.local
 	defer u.leave()
 	err := commit()
-	if local != nil {
-		local.commits.done(err, u.wrote)
+	if local == nil {
+		return err
+	}
+	if unsafe := local.commits.done(err, u.wrote); err == nil && unsafe {
+		return errUnsafe
 	}
 	return err
 }

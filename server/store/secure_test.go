@@ -107,7 +107,7 @@ func TestTornWAL(t *testing.T) {
 	app := s.AppenderV2(t.Context())
 	add(t, app, "before", 20, 60, 60)
 	add(t, app, "after", 20, 60, 60) // series that the WAL has never heard of
-	require.NoError(t, app.Commit())
+	require.ErrorIs(t, app.Commit(), errUnsafe, "nothing is acknowledged that a crash would lose")
 	require.Eventually(t, func() bool { return !s.Health().Unsafe }, time.Minute, 50*time.Millisecond)
 	require.True(t, s.Health().Storing)
 	fill(t, s, "before", 20, 120, 50) // the new database takes more
@@ -141,7 +141,9 @@ func TestReferencesOfAnEarlierDatabase(t *testing.T) {
 			require.NoError(t, err)
 			refs[name] = ref
 		}
-		require.NoError(t, app.Commit())
+		if err := app.Commit(); err != nil {
+			require.ErrorIs(t, err, errUnsafe)
+		}
 	}
 	put(0, names...)
 	before := refs["a"]
@@ -167,7 +169,9 @@ func TestSecureWaitsForQueries(t *testing.T) {
 	q, err := s.Querier(0, time.Now().UnixMilli())
 	require.NoError(t, err)
 	s.local.commits.done(errors.New("write to WAL"), true)
-	fill(t, s, "x", 1, 10, 1)
+	app := s.AppenderV2(t.Context())
+	add(t, app, "x", 1, 10, 1)
+	require.ErrorIs(t, app.Commit(), errUnsafe)
 	require.Never(t, func() bool { return !s.Health().Unsafe }, 1500*time.Millisecond, 100*time.Millisecond)
 	set := q.Select(t.Context(), false, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", "x"))
 	require.True(t, set.Next())
