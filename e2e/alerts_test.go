@@ -318,6 +318,8 @@ func TestAPairTellsOnce(t *testing.T) {
 	gossip := [2]string{harness.Address(t), harness.Address(t)}
 	var pair [2]*harness.Server
 	for i := range pair {
+		// As Thanos and Mimir want it.
+		config := strings.Replace(config, "500ms}", fmt.Sprintf("500ms, external_labels: {replica: r%d}}", i), 1)
 		pair[i] = harness.LaunchServer(t, harness.ServerOptions{Config: config, Files: files, Args: []string{
 			"--alertmanager.config.file=" + am, "--rules.alert.resend-delay=1s",
 			"--cluster.listen-address=" + gossip[i], "--cluster.peer=" + gossip[1-i], "--cluster.peer-timeout=3s", "--cluster.settle-timeout=10s",

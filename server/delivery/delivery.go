@@ -267,8 +267,22 @@ func (d *Delivery) ApplyConfig(cfg *config.Config) error {
 	if err := d.notifier.ApplyConfig(cfg); err != nil {
 		return err
 	}
-	d.labelling.Store(&labelling{cfg.GlobalConfig.ExternalLabels, cfg.AlertingConfig.AlertRelabelConfigs})
+	external := cfg.GlobalConfig.ExternalLabels
+	if d.opts.Cluster.ListenAddress != "" {
+		external = withoutReplica(external)
+	}
+	d.labelling.Store(&labelling{external, cfg.AlertingConfig.AlertRelabelConfigs})
 	return nil
+}
+
+// replicaLabels are those by which Thanos, Mimir and Prometheus' operator tell the
+// servers of a pair apart.
+var replicaLabels = []string{"replica", "__replica__", "prometheus_replica"}
+
+// withoutReplica keeps out of alerts what differs between the servers of a pair. With
+// it each would have an alert of its own, and both would notify in turn for ever.
+func withoutReplica(external labels.Labels) labels.Labels {
+	return labels.NewBuilder(external).Del(replicaLabels...).Labels()
 }
 
 // ApplyAlertmanager reads the Alertmanager configuration again. shipped are the

@@ -169,6 +169,28 @@ func TestLabelsOfTheConfiguration(t *testing.T) {
 	require.Equal(t, map[string]string{"alertname": "A", "machine": "m", "site": "home", "added": "yes"}, got[0].Alerts[0].Labels)
 }
 
+// The two servers of a pair have the same alerts, also where a label tells the
+// samples of one from those of the other.
+func TestReplicaLabelStaysOutOfThePairsAlerts(t *testing.T) {
+	cfg := config.DefaultConfig
+	cfg.GlobalConfig.ExternalLabels = labels.FromStrings("replica", "a", "__replica__", "a", "prometheus_replica", "a", "site", "home")
+	for listen, want := range map[string]model.LabelSet{
+		"127.0.0.1:1": {"alertname": "A", "site": "home"},
+		"":            {"alertname": "A", "site": "home", "replica": "a", "__replica__": "a", "prometheus_replica": "a"},
+	} {
+		o := testOptions(t, newWebhook(t).config())
+		d, err := New(o)
+		require.NoError(t, err)
+		d.opts.Cluster.ListenAddress = listen
+		require.NoError(t, d.ApplyConfig(&cfg))
+		in := d.labelling.Load().convert([]*notifier.Alert{firing("alertname", "A")}, time.Now())
+		require.Equal(t, want, in[0].Labels)
+		in = d.labelling.Load().convert([]*notifier.Alert{firing("alertname", "A", "replica", "of a database")}, time.Now())
+		require.Equal(t, model.LabelValue("of a database"), in[0].Labels["replica"], "a label of the alert itself stays")
+		require.NoError(t, d.Close())
+	}
+}
+
 // Ten thousand at once: the right groups, each once, in bounded memory.
 func TestTenThousandAlerts(t *testing.T) {
 	h := newWebhook(t)
