@@ -335,6 +335,39 @@ func TestWhatWasKnownOfAMachineThatIsDown(t *testing.T) {
 	require.Len(t, m.Facts.Filesystems, 1)
 }
 
+// So does one of which one target is down; it is not well in between either.
+func TestAMachineOfWhichOneTargetIsDown(t *testing.T) {
+	t.Parallel()
+	e, redis := newExporter(t, nodeText("alpha")), newExporter(t, "redis_up 1\n")
+	dir := t.TempDir()
+	config := func(interval string) string {
+		return quick + fmt.Sprintf(`scrape_configs:
+- {job_name: x, static_configs: [{targets: [%q], labels: {machine: alpha}}]}
+- {job_name: redis, scrape_interval: %s, static_configs: [{targets: [%q], labels: {machine: alpha}}]}
+`, e.address, interval, redis.address)
+	}
+	s := start(t, config("1s"), dir, nil)
+	rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) { require.Equal(c, 2, rows["alpha"].Up) })
+	redis.Close()
+	closed := time.Now()
+	before := rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) { require.Equal(c, "warning", rows["alpha"].State) })["alpha"]
+	require.WithinDuration(t, closed, at(t, before.Since), 3*time.Second)
+	time.Sleep(4 * time.Second)
+	require.NoError(t, s.Stop())
+
+	s = start(t, config("6s"), dir, nil)
+	require.Eventually(t, func() bool {
+		for _, r := range fleetOf(t, s, "").Rows {
+			require.NotEqual(t, "ok", r.State)
+			if r.State == "warning" && r.Up == 1 {
+				require.Equal(t, before.Since, r.Since)
+				return !r.Checking
+			}
+		}
+		return false
+	}, 40*time.Second, 20*time.Millisecond)
+}
+
 // What is silenced says until when, by whom and why, and what is inhibited by what.
 func TestMutedAlertsDoNotCountAndAreNamed(t *testing.T) {
 	t.Parallel()

@@ -172,6 +172,16 @@ func (p *past) verdict(name string) *verdict {
 	return nil
 }
 
+// wasDown reports whether a target of a machine was down.
+func (p *past) wasDown(name string, m member) bool {
+	if p == nil || p.subjects[name] == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.subjects[name].members, func(was member) bool {
+		return was.series == m.series && was.Instance == m.Instance && was.Health == "down"
+	})
+}
+
 // counts are the targets of a machine, and how many of them were up.
 func (p *past) counts(name string) (targets, up int) { return p.up[name][0], p.up[name][1] }
 

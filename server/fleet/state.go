@@ -79,6 +79,7 @@ type evidenceTarget struct {
 	health string // up, down or unknown: not scraped yet
 	err    string
 	muted  bool // a silence covers that it is down
+	was    bool // it was down before the server started
 }
 
 // verdict is what the judge says. since is zero where only the store can know, and
@@ -89,6 +90,7 @@ type verdict struct {
 	why      string
 	checking bool
 	down     []string // jobs whose targets are down
+	loud     bool     // a target is down, and nobody silenced that
 
 	pending, critical, warning, info int
 	muted                            []Muted
@@ -99,7 +101,7 @@ func judge(e evidence) verdict {
 	v := verdict{}
 	var up, unknown int
 	why := ""
-	loud := false // a target is down, and nobody silenced that
+	kept := true // no target is down but those that were before the start
 	for _, t := range e.targets {
 		switch t.health {
 		case "up":
@@ -109,9 +111,19 @@ func judge(e evidence) verdict {
 				v.down = append(v.down, t.job)
 			}
 			why = cmp.Or(why, shortError(t.err))
-			loud = loud || !t.muted
+			v.loud = v.loud || !t.muted
+			kept = false
 		default:
 			unknown++
+		}
+	}
+	for _, t := range e.targets {
+		// Up it is not until it has been scraped.
+		if up > 0 && t.health == "unknown" && t.was {
+			v.loud = v.loud || !t.muted
+			if !slices.Contains(v.down, t.job) {
+				v.down = append(v.down, t.job)
+			}
 		}
 	}
 	worst := v.count(e)
@@ -141,7 +153,8 @@ func judge(e evidence) verdict {
 	case v.warning > 0:
 		v.state = stateWarning
 		v.blame(worst, e.name)
-	case loud:
+	case v.loud:
+		v.checking = kept
 		v.state, v.why = stateWarning, strings.Join(v.down, ", ")+" is down"
 		if len(v.down) > 1 {
 			v.why = strings.Join(v.down, ", ") + " are down"

@@ -47,6 +47,10 @@ func TestJudge(t *testing.T) {
 		"one exporter is down": {
 			evidence: evidence{targets: []evidenceTarget{up("node"), down("redis", "x")}, judged: true, evaluated: true}, state: "warning", why: "redis is down",
 		},
+		"one that was down before a restart is not scraped yet": {
+			evidence: evidence{targets: []evidenceTarget{up("node"), {job: "redis", health: "unknown", was: true}}, judged: true, evaluated: true}, state: "warning", why: "redis is down", checking: true,
+		},
+		"one that was up before a restart is not scraped yet": {evidence: evidence{targets: []evidenceTarget{up("node"), unknown("redis")}, judged: true, evaluated: true}, state: "ok"},
 		"that is silenced": {
 			evidence: evidence{targets: []evidenceTarget{up("node"), {job: "redis", health: "down", muted: true}}, judged: true, evaluated: true}, state: "ok",
 		},

@@ -16,6 +16,7 @@ import (
 
 	amlabels "github.com/prometheus/alertmanager/pkg/labels"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
 
 	"github.com/clanmon/clanmon/discovery/contract"
@@ -316,7 +317,7 @@ func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*sub
 		}
 		for _, m := range sub.members {
 			if m.fed.IsZero() || now.Sub(m.fed) < quietAfter {
-				e.targets = append(e.targets, evidenceTarget{m.Job, m.Health, m.LastError, whole || covering(m)})
+				e.targets = append(e.targets, evidenceTarget{m.Job, m.Health, m.LastError, whole || covering(m), v.past.wasDown(name, m)})
 			} else if m.fed.After(e.quiet) {
 				e.quiet = m.fed
 			}
@@ -481,7 +482,8 @@ func (f *Fleet) sinceWhen(ctx context.Context, now time.Time, s *snapshot) {
 			unknown = append(unknown, name)
 		}
 	}
-	f.lookDown(ctx, now, s, unknown)
+	f.machinesDown(ctx, now, s, unknown)
+	f.targetsDown(ctx, now, s)
 	for name, j := range s.machines {
 		before, known := v.starts[name]
 		if j.since.IsZero() {
@@ -509,47 +511,92 @@ func (f *Fleet) sinceWhen(ctx context.Context, now time.Time, s *snapshot) {
 	}
 }
 
-// lookDown asks the store since when machines are down, further back only for
-// those of which the last day says nothing.
-func (f *Fleet) lookDown(ctx context.Context, now time.Time, s *snapshot, names []string) {
+// machinesDown finds out since when machines are down, and when they were up last.
+func (f *Fleet) machinesDown(ctx context.Context, now time.Time, s *snapshot, names []string) {
 	v := f.view
-	if f.opts.Store == nil || len(names) == 0 {
-		for _, name := range names {
+	subjects := make(map[string]*subject)
+	for _, name := range names {
+		subjects[name] = s.machines[name].subject
+	}
+	since, seen, ok := f.lookDown(ctx, now, names, newFinder(subjects).machine)
+	for _, name := range names {
+		if t := since[name]; !t.IsZero() {
+			v.downs[name] = t
+		} else if ok {
 			v.downs[name] = now
 		}
-		return
+		if t := seen[name]; !t.IsZero() {
+			v.history[name] = t
+		}
+	}
+}
+
+// targetsDown finds out since when machines have been in the state warning because
+// some of their targets are down.
+func (f *Fleet) targetsDown(ctx context.Context, now time.Time, s *snapshot) {
+	v := f.view
+	subjects := make(map[string]*subject)
+	machines := make(map[string]string) // by key of a target
+	keyOf := func(machine, job, instance string) string {
+		return strings.Join([]string{machine, job, instance}, "\x00")
+	}
+	for name, j := range s.machines {
+		if before, known := v.starts[name]; j.state != stateWarning || !j.loud || known && before.state == j.state {
+			continue
+		}
+		subjects[name] = j.subject
+		for _, m := range j.members {
+			if m.Health == "down" || m.Health == "unknown" && v.past.wasDown(name, m) {
+				machines[keyOf(name, m.series, m.Instance)] = name
+			}
+		}
+	}
+	find := newFinder(subjects)
+	since, _, _ := f.lookDown(ctx, now, slices.Collect(maps.Keys(machines)), func(ls labels.Labels) string {
+		key := keyOf(find.machine(ls), ls.Get(model.JobLabel), ls.Get(model.InstanceLabel))
+		if machines[key] == "" {
+			return ""
+		}
+		return key
+	})
+	for key, t := range since {
+		if j := s.machines[machines[key]]; j.since.IsZero() || t.Before(j.since) {
+			j.since = t
+		}
+	}
+}
+
+// lookDown asks the store since when what has these names is down and when it was
+// up last, further back only for that of which the last day says nothing. ok is
+// false if it could not be asked.
+func (f *Fleet) lookDown(ctx context.Context, now time.Time, names []string, nameOf func(labels.Labels) string) (since, seen map[string]time.Time, ok bool) {
+	since, seen = make(map[string]time.Time), make(map[string]time.Time)
+	if f.opts.Store == nil {
+		return since, seen, true
 	}
 	for _, back := range []time.Duration{2 * time.Hour, 24 * time.Hour, 15 * 24 * time.Hour} {
-		subjects := make(map[string]*subject)
-		for _, name := range names {
-			subjects[name] = s.machines[name].subject
+		if len(names) == 0 {
+			break
 		}
-		find := newFinder(subjects)
-		since, seen, err := f.downSince(ctx, now.Add(-back), now, find.machine)
+		found, up, err := f.downSince(ctx, now.Add(-back), now, nameOf)
 		if err != nil {
 			f.opts.Logger.Warn("Could not look up since when machines are down", "err", err)
-			return
+			return since, seen, false
 		}
 		var rest []string
 		for _, name := range names {
-			if t := since[name]; !t.IsZero() {
-				v.downs[name] = t
+			if t := found[name]; !t.IsZero() {
+				since[name] = t
 			}
-			if t := seen[name]; !t.IsZero() {
-				v.history[name] = t
+			if t := up[name]; !t.IsZero() {
+				seen[name] = t
 			} else {
 				rest = append(rest, name)
 			}
 		}
-		if names = rest; len(names) == 0 {
-			break
-		}
+		names = rest
 	}
-	for _, name := range names {
-		if v.downs[name].IsZero() {
-			v.downs[name] = now
-		}
-	}
+	return since, seen, true
 }
 
 // readFigures reads figures and facts, those of machines that do not answer from
