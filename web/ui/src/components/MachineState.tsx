@@ -19,13 +19,15 @@ export const LOOK: Record<State, Look> = {
   offline: { level: 'off', icon: 'off', word: 'Offline' },
 };
 
-type Shown = Pick<FleetRow, 'state' | 'silenced' | 'checking'>;
+type Shown = Pick<FleetRow, 'state' | 'silenced' | 'checking' | 'pending'>;
 
 // Of a machine whose every alert is muted, or of which the rules have not been
-// evaluated since the start, nothing good is known.
+// evaluated since the start, nothing good is known; and what is about to fire is not
+// all right either.
 function lookOf(r: Shown): Look {
   if (r.state === 'ok' && r.checking) return { level: 'off', icon: 'wait', word: 'Checking' };
   if (r.state === 'ok' && whole(r)) return { level: 'off', icon: 'silence', word: 'Silenced' };
+  if (r.state === 'ok' && r.pending) return { level: 'off', icon: 'wait', word: 'Pending' };
   return LOOK[r.state] ?? LOOK.waiting;
 }
 
