@@ -412,6 +412,52 @@ inhibit_rules: [{source_matchers: [alertname = Maintenance], target_matchers: [a
 	require.Equal(t, "Maintenance", m.Muted[0].What)
 }
 
+// After a restart an alert that fired before counts until it is known to have ended,
+// and what inhibited it still does.
+func TestInhibitionsOfWhatFiredBeforeARestart(t *testing.T) {
+	t.Parallel()
+	e := newExporter(t, nodeText("alpha")+"demo_full 1\ndemo_maintenance 1\n")
+	more := `  - alert: Maintenance
+    expr: demo_maintenance == 1
+    for: %s
+    labels: {severity: none}
+`
+	file, section := rules(t, fmt.Sprintf(fullRule+more, "0s", "0s"))
+	dir := t.TempDir()
+	alertmanager := filepath.Join(t.TempDir(), "alertmanager.yml")
+	require.NoError(t, os.WriteFile(alertmanager, []byte(`route: {receiver: none}
+receivers: [{name: none}]
+inhibit_rules: [{source_matchers: [alertname = Maintenance], target_matchers: [alertname = DiskFull], equal: [machine, site]}]
+`), 0o600))
+	run := func() *servertest.Server {
+		return start(t, strings.Replace(quick, "}", ", external_labels: {site: here}}", 1)+section+fmt.Sprintf("scrape_configs: [{job_name: x, static_configs: [{targets: [%q], labels: {machine: alpha}}]}]\n", e.address), dir,
+			func(o *server.Options) { o.Delivery.ConfigFile = alertmanager })
+	}
+	s := run()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		require.Len(c, fleetOf(c, s, "").Rows, 1)
+		require.Len(c, machineOf(c, s, "alpha").Muted, 1)
+	}, 40*time.Second, 100*time.Millisecond)
+	s.Eventually("/api/v1/query?query=count(ALERTS%7Balertstate%3D%22firing%22,machine%3D%22alpha%22%7D)", `"2"`)
+	time.Sleep(1500 * time.Millisecond) // one more sample of both
+	require.NoError(t, s.Stop())
+
+	// From now on both take long until they fire.
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, fullRule+more, "2m", "2m"), 0o600))
+	s = run()
+	pending := false
+	require.Eventually(t, func() bool {
+		for _, r := range fleetOf(t, s, "").Rows {
+			require.Equal(t, "ok", r.State, r.Why)
+			require.Zero(t, r.Critical)
+		}
+		_, alerts := s.Get("/api/v1/alerts")
+		pending = pending || strings.Contains(alerts, "pending")
+		return pending && len(machineOf(t, s, "alpha").Muted) == 1
+	}, 40*time.Second, 50*time.Millisecond)
+	require.Equal(t, "Maintenance", machineOf(t, s, "alpha").Muted[0].What)
+}
+
 // silence mutes all alerts of a machine.
 func silence(t *testing.T, s *servertest.Server, machine string, until time.Time) {
 	t.Helper()

@@ -69,6 +69,51 @@ func (in *inside) firing(ctx context.Context) []Firing {
 	return all
 }
 
+// Inhibitions tells of alerts that need not be here, such as those that fired before
+// a restart, which of sources inhibits them by the configuration: the answer is the
+// source's name, "" if none does. Safe for concurrent use.
+func (d *Delivery) Inhibitions(sources []model.LabelSet) func(target model.LabelSet) string {
+	if d.inside == nil || d.inside.rules.Load() == nil {
+		return func(model.LabelSet) string { return "" }
+	}
+	rules := *d.inside.rules.Load()
+	type place struct {
+		rule  int
+		equal model.Fingerprint
+	}
+	at := func(rule int, ls model.LabelSet) place {
+		equal := make(model.LabelSet)
+		for name := range rules[rule].Equal {
+			if ls[name] != "" {
+				equal[name] = ls[name]
+			}
+		}
+		return place{rule, equal.Fingerprint()}
+	}
+	index := make(map[place][]model.LabelSet)
+	for i, r := range rules {
+		for _, ls := range sources {
+			if r.SourceMatchers.Matches(ls) {
+				index[at(i, ls)] = append(index[at(i, ls)], ls)
+			}
+		}
+	}
+	return func(target model.LabelSet) string {
+		for i, r := range rules {
+			if !r.TargetMatchers.Matches(target) {
+				continue
+			}
+			both := r.SourceMatchers.Matches(target) // then it is not inhibited by one like it
+			for _, source := range index[at(i, target)] {
+				if !both || !r.TargetMatchers.Matches(source) {
+					return string(source[model.AlertNameLabel])
+				}
+			}
+		}
+		return ""
+	}
+}
+
 // mutedByTime are the time intervals by alert, of those that are muted in every
 // group they are in.
 func (in *inside) mutedByTime(ctx context.Context) map[model.Fingerprint][]string {

@@ -74,6 +74,7 @@ type inside struct {
 	config     *built
 	dispatcher atomic.Pointer[dispatch.Dispatcher]
 	inhibitor  atomic.Pointer[inhibit.Inhibitor]
+	rules      atomic.Pointer[[]*inhibit.InhibitRule] // those of inhibitor
 	receivers  atomic.Pointer[receiverBook]
 
 	tests    testPace
@@ -332,6 +333,11 @@ func (in *inside) startPipeline() {
 	go inhibitor.Run()
 	inhibitor.WaitForLoading()
 	in.inhibitor.Store(inhibitor)
+	rules := make([]*inhibit.InhibitRule, len(b.InhibitRules))
+	for i, r := range b.InhibitRules {
+		rules[i] = inhibit.NewInhibitRule(r)
+	}
+	in.rules.Store(&rules)
 	in.update()
 	go dispatcher.Run(in.born.Add(in.opts.DispatchStartDelay))
 	dispatcher.WaitForLoading()

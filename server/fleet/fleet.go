@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	commonconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -58,6 +59,9 @@ type Options struct {
 	Alerts   func(context.Context) []Alert
 	Silences func(context.Context) []Silence
 	Rules    func() Rules
+	// Inhibitions tells which of the alerts sources inhibits another one: its name, or
+	// "". Nil is none.
+	Inhibitions func(sources []model.LabelSet) func(target model.LabelSet) string
 
 	// Dir is the data directory, where is remembered who has answered.
 	Dir string

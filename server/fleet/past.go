@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,7 +23,8 @@ type past struct {
 	machines map[string]verdict
 	subjects map[string]*subject
 	up       map[string][2]int // targets, and how many were up
-	alerts   map[model.Fingerprint]finding
+	fired    []finding
+	alerts   map[model.Fingerprint]finding // of fired, those that may still
 }
 
 // beforeStart are how far back samples of the time before the start are looked
@@ -70,35 +72,34 @@ func (f *Fleet) pastAt(ctx context.Context, t time.Time, ups []sample, known exp
 	for _, s := range all {
 		s.finish()
 	}
-	rules := f.opts.Rules()
 	var err error
-	if p.alerts, err = f.firedAt(ctx, t, rules.Hold); err != nil {
+	if p.alerts, err = f.firedAt(ctx, t, f.opts.Rules().Hold); err != nil {
 		return nil, err
 	}
-	find := newFinder(all)
-	byMachine := make(map[string][]finding)
-	for _, a := range p.alerts {
-		if name := find.alert(a.labels); name != "" {
-			byMachine[name] = append(byMachine[name], f.silence(a, name, silences))
-		}
-	}
-	for name, s := range all {
-		e := evidence{name: name, intermittent: s.Availability == contract.Intermittent, judged: s.labelled && rules.Builtin, alerts: byMachine[name], evaluated: true}
-		for _, m := range s.members {
-			e.targets = append(e.targets, evidenceTarget{job: m.Job, health: m.Health})
-			n := p.up[name]
-			n[0]++
-			if m.Health == "up" {
-				n[1]++
-			}
-			p.up[name] = n
-		}
-		p.machines[name] = judge(e)
-	}
+	p.fired = slices.Collect(maps.Values(p.alerts))
+	f.judgePast(p, silences)
 	if time.Since(t) > alertsKept {
 		p.alerts = nil
 	}
 	return p, nil
+}
+
+// judgePast judges the machines of a moment of the past.
+func (f *Fleet) judgePast(p *past, silences []Silence) {
+	rules := f.opts.Rules()
+	byMachine := f.byMachine(p.fired, silences, newFinder(p.subjects))
+	for name, s := range p.subjects {
+		e := evidence{name: name, intermittent: s.Availability == contract.Intermittent, judged: s.labelled && rules.Builtin, alerts: byMachine[name], evaluated: true}
+		n := [2]int{}
+		for _, m := range s.members {
+			e.targets = append(e.targets, evidenceTarget{job: m.Job, health: m.Health})
+			n[0]++
+			if m.Health == "up" {
+				n[1]++
+			}
+		}
+		p.machines[name], p.up[name] = judge(e), n
+	}
 }
 
 // firedAt are the alerts that fired at a moment.

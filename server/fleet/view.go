@@ -303,6 +303,9 @@ func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*sub
 	rules := f.opts.Rules()
 	s := &snapshot{at: now, machines: make(map[string]*judged, len(all)), alerts: f.opts.Alerts(ctx)}
 	silences := f.opts.Silences(ctx)
+	if v.past != nil && now.Sub(f.born) < findsTargets {
+		f.judgePast(v.past, silences) // what mutes is known only when delivery is configured
+	}
 	find := newFinder(all)
 	findings := f.findings(s.alerts, silences, rules, find)
 	for name, sub := range all {
@@ -372,12 +375,7 @@ const selfJob = "clanmon"
 // findings sorts the alerts by machine, and adds those that fired before the
 // server started and may still.
 func (f *Fleet) findings(alerts []Alert, silences []Silence, rules Rules, find finder) map[string][]finding {
-	found := make(map[string][]finding)
-	add := func(a finding) {
-		if name := find.alert(a.labels); name != "" {
-			found[name] = append(found[name], f.silence(a, name, silences))
-		}
-	}
+	var all []finding
 	keys := make([]model.Fingerprint, len(alerts))
 	for i, a := range alerts {
 		keys[i] = f.alertKey(a.Labels)
@@ -402,30 +400,67 @@ func (f *Fleet) findings(alerts []Alert, silences []Silence, rules Rules, find f
 		for _, by := range a.MutedBy {
 			x.muted = append(x.muted, Muted{name, byTime, by})
 		}
-		add(x)
+		all = append(all, x)
 	}
-	for _, a := range remembered {
-		add(a)
+	return f.byMachine(slices.AppendSeq(all, maps.Values(remembered)), silences, find)
+}
+
+// byMachine sorts alerts by machine. It notes what mutes those that fired before the
+// server started: delivery does not know an alert that is pending, or not evaluated
+// yet.
+func (f *Fleet) byMachine(all []finding, silences []Silence, find finder) map[string][]finding {
+	var sources []model.LabelSet
+	checking := false
+	sent := make([]model.LabelSet, len(all))
+	for i, a := range all {
+		checking = checking || a.checking
+		if sent[i] = a.labels; a.checking {
+			sent[i] = f.sent(a.labels, find.alert(a.labels))
+		}
+		if !a.pending {
+			sources = append(sources, sent[i])
+		}
+	}
+	inhibitor := func(model.LabelSet) string { return "" }
+	if checking {
+		inhibitor = f.opts.Inhibitions(sources)
+	}
+	found := make(map[string][]finding)
+	for i, a := range all {
+		name := find.alert(a.labels)
+		if name == "" {
+			continue
+		}
+		if a.checking && len(a.muted) == 0 {
+			alert := string(a.labels[model.AlertNameLabel])
+			for _, s := range silences {
+				if s.Matchers.Matches(sent[i]) {
+					a.muted = append(a.muted, Muted{alert, bySilence, s.ID})
+				}
+			}
+			if by := inhibitor(sent[i]); by != "" {
+				a.muted = append(a.muted, Muted{alert, byInhibition, by})
+			}
+		}
+		found[name] = append(found[name], a)
 	}
 	return found
 }
 
-// silence notes the silences of an alert that fired before the server started:
-// nobody looks at them for an alert that is pending, or not evaluated yet.
-func (f *Fleet) silence(a finding, machine string, active []Silence) finding {
-	if !a.checking || len(a.muted) > 0 {
-		return a
-	}
-	ls := a.labels.Clone()
+// sent are the labels with which delivery would know an alert of a machine.
+func (f *Fleet) sent(ls model.LabelSet, machine string) model.LabelSet {
+	ls = ls.Clone()
 	if tags := f.tags(machine); tags != "" && ls[tagsLabel] == "" {
 		ls[tagsLabel] = model.LabelValue(tags)
 	}
-	for _, s := range active {
-		if s.Matchers.Matches(ls) {
-			a.muted = append(a.muted, Muted{string(ls[model.AlertNameLabel]), bySilence, s.ID})
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	f.external.Range(func(l labels.Label) {
+		if name := model.LabelName(l.Name); ls[name] == "" {
+			ls[name] = model.LabelValue(l.Value)
 		}
-	}
-	return a
+	})
+	return ls
 }
 
 // silences notes those that have to do with a machine. covering reports whether
@@ -891,6 +926,11 @@ func (o *Options) fill() {
 	}
 	if o.Silences == nil {
 		o.Silences = func(context.Context) []Silence { return nil }
+	}
+	if o.Inhibitions == nil {
+		o.Inhibitions = func([]model.LabelSet) func(model.LabelSet) string {
+			return func(model.LabelSet) string { return "" }
+		}
 	}
 	if o.Rules == nil {
 		o.Rules = func() Rules { return Rules{} }
