@@ -12,6 +12,7 @@ import type {
   Silence,
 } from './types/alerts';
 import type { Discovery, FleetAnswer, Machine } from './types/machines';
+import type { StorageHealth } from './types/status';
 
 export const machines = (signal?: AbortSignal) =>
   request<Machine[]>('/api/clanmon/v1/machines', { ...(signal && { signal }) });
@@ -40,6 +41,8 @@ export const alerts = (signal?: AbortSignal) =>
   request<Alert[]>('/api/v2/alerts', { params: { filter: 'severity!="none"' }, ...(signal && { signal }) });
 export const remoteWrite = (signal?: AbortSignal) =>
   request<RemoteWrite[]>('/api/clanmon/v1/remote-write', { ...(signal && { signal }) });
+export const storageHealth = (signal?: AbortSignal) =>
+  request<StorageHealth>('/api/clanmon/v1/storage', { ...(signal && { signal }) });
 // watchdog fires at all times: where it arrives, rules and delivery work.
 export const watchdog = (signal?: AbortSignal) =>
   request<Alert[]>('/api/v2/alerts', { params: { filter: 'alertname="Watchdog"' }, ...(signal && { signal }) });

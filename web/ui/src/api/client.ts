@@ -13,11 +13,11 @@ export class ApiError extends Error {
   }
 }
 
-// connection: ok; starting (the server answers 503 while it replays its WAL);
-// unreachable since a time, or locked: it asks for another password.
+// connection: ok; starting (the server answers 503 while it replays its WAL, or
+// waits for something, with the reason); unreachable since a time, or locked: it asks for another password.
 export type Connection =
   | { state: 'ok' }
-  | { state: 'starting' }
+  | { state: 'starting'; reason?: string }
   | { state: 'locked' }
   | { state: 'unreachable'; since: number };
 export const connection = signal<Connection>({ state: 'ok' });
@@ -25,6 +25,13 @@ export const connection = signal<Connection>({ state: 'ok' });
 const become = (c: Connection) => {
   if (connection.value.state !== c.state) connection.value = c;
 };
+
+// The reason stands behind upstream's text, where there is one.
+export function starting(text: string): void {
+  const reason = /^Service Unavailable: (.+)/s.exec(text)?.[1]?.trim() ?? '';
+  const c = connection.value;
+  if (c.state === 'starting' && (c.reason ?? '') !== reason) connection.value = { state: 'starting', reason };
+}
 
 // skew is how many seconds the server's clock is ahead of this browser's, and
 // serverNow the server's time in Unix seconds. A header Date has whole seconds,
@@ -36,7 +43,7 @@ export const serverNow = () => Date.now() / 1000 + skew.value;
 const away = (r: Response) =>
   r.status === 502 || r.status === 504 || (r.status === 503 && !r.headers.get('Content-Type')?.includes('json'));
 
-function heard(r: Response): void {
+function heard(r: Response, early: boolean): void {
   const date = Date.parse(r.headers.get('Date') ?? '');
   if (!Number.isNaN(date)) {
     const s = (date - Date.now()) / 1000;
@@ -45,7 +52,7 @@ function heard(r: Response): void {
   if (r.status === 503 && r.headers.has('X-Prometheus-Stopping')) become({ state: 'starting' });
   else if (r.status === 401) become({ state: 'locked' });
   else if (away(r)) become({ state: 'unreachable', since: serverNow() });
-  else become({ state: 'ok' });
+  else if (!early) become({ state: 'ok' });
 }
 
 // told says that the banner tells of an error already: of a server that is away,
@@ -58,6 +65,7 @@ export interface RequestOptions {
   params?: Record<string, string | number | string[] | undefined>;
   form?: URLSearchParams; // the body of a long query
   json?: unknown;
+  early?: boolean; // answered also by a server that is not ready, so it does not say that it is
   signal?: AbortSignal;
 }
 
@@ -85,7 +93,7 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
     become({ state: 'unreachable', since: serverNow() });
     throw new ApiError('The server does not respond', 0, 'unreachable');
   }
-  heard(r);
+  heard(r, !!o.early);
   let text: string;
   try {
     text = await r.text();
@@ -113,6 +121,7 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
   if (!r.ok) {
     // Alertmanager's API answers with a bare string or {code, message}.
     const said = typeof body === 'string' ? body : (envelope?.error ?? envelope?.message);
+    if (r.headers.has('X-Prometheus-Stopping')) starting(text);
     const { state } = connection.value;
     throw new ApiError(
       said || text.trim() || `${r.status} ${r.statusText}`,

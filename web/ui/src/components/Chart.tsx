@@ -118,7 +118,13 @@ function One(p: ChartProps & { full?: boolean }) {
         </div>
       )}
       {empty && !error && (
-        <Empty icon="chart" title={(!kept && p.empty?.title) || 'No data in this range'} why={kept ?? p.empty?.why} />
+        <Empty
+          icon="chart"
+          title={
+            (!kept && data.filling && 'Not enough samples yet') || (!kept && p.empty?.title) || 'No data in this range'
+          }
+          why={kept ?? (data.filling ? 'A rate needs four scrapes.' : p.empty?.why)}
+        />
       )}
       {data && !empty && (
         <>

@@ -16,6 +16,7 @@ import { toasts } from '../state/toast';
 import { Icon, Logo } from './icons';
 import { Palette, paletteOpen, helpOpen, Help } from './Palette';
 import { Starting } from './Starting';
+import { StorageBanners } from './StorageHealth';
 import { Toolbar } from './Toolbar';
 
 const shown = routes.filter((r) => r.nav && (!agent || r.agent));
@@ -147,6 +148,7 @@ function Banners() {
           </button>
         </p>
       )}
+      <StorageBanners />
       {Math.abs(skew.value) > 30 && (
         <p class="banner warn" role="status">
           <Icon name="clock" /> This device's clock is {ago(about(Math.abs(skew.value)))}{' '}

@@ -44,9 +44,11 @@ export function SilenceTrace({ list }: { list: ActiveSilence[] | null | undefine
 
 function One({ s }: { s: ActiveSilence }) {
   const [busy, setBusy] = useState(false);
+  const [error, setError] = useState('');
   const left = end(s) - second.value;
   const finish = async () => {
     setBusy(true);
+    setError('');
     try {
       await expireSilence(s.id);
       toast('Silence ended');
@@ -54,7 +56,7 @@ function One({ s }: { s: ActiveSilence }) {
       await loadAlerts();
       setTimeout(refresh, 3000);
     } catch (e) {
-      toast((e as Error).message, true);
+      setError((e as Error).message);
       setBusy(false);
     }
   };
@@ -70,6 +72,11 @@ function One({ s }: { s: ActiveSilence }) {
       <button type="button" class="btn" disabled={busy} onClick={() => void finish()}>
         End silence
       </button>
+      {error && (
+        <span class="status crit wrap" role="alert">
+          {error}
+        </span>
+      )}
     </li>
   );
 }

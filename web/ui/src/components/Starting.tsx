@@ -2,7 +2,7 @@
 // the server is back: asked with back-off, at least every 15 seconds.
 import { effect } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
-import { connection, request } from '../api/client';
+import { connection, request, starting } from '../api/client';
 import { ago } from '../lib/format';
 import { refresh } from '../state/clock';
 import { prefix } from '../state/config';
@@ -18,7 +18,7 @@ export function Starting() {
   const [r, set] = useState<Replay | undefined>();
   const [begun] = useState(Date.now() / 1000);
   useEffect(() => {
-    const ask = () => request<Replay>('/api/v1/status/walreplay').then(set, () => undefined);
+    const ask = () => request<Replay>('/api/v1/status/walreplay', { early: true }).then(set, () => undefined);
     void ask();
     const timer = setInterval(ask, 1000);
     return () => clearInterval(timer);
@@ -27,6 +27,15 @@ export function Starting() {
   const done = r ? Math.max(0, r.current - r.min + (r.max > 0 ? 1 : 0)) : 0;
   const part = total > 0 ? Math.min(1, done / total) : 0;
   const passed = Date.now() / 1000 - begun;
+  const c = connection.value;
+  if (c.state === 'starting' && c.reason)
+    return (
+      <div class="panel">
+        <Empty icon="warn" title="The server cannot start yet" why={c.reason}>
+          <p class="dim">It continues by itself once that is mended, and so does this page.</p>
+        </Empty>
+      </div>
+    );
   return (
     <div class="panel">
       <Empty
@@ -56,6 +65,7 @@ effect(() => {
       const r = await fetch(`${prefix}/-/ready`, { cache: 'no-store' });
       // Locked is back too: the next request says so.
       back = r.ok || r.status === 401;
+      if (r.status === 503) starting(await r.text());
     } catch {
       /* still away */
     }

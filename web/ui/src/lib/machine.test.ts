@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { alertRule } from './alertRule';
 import { split } from './chart';
-import { filesystems, joined, marksOf, marksQuery, retentionOf, timeOf, unitOf } from './machine';
+import { filesystems, joined, marksOf, marksQuery, retentionOf, timeOf, unitOf, sinceOf } from './machine';
 
 const times = [1000, 1060, 1120, 1180, 1240];
 const line = (metric: Record<string, string>, values: (number | null)[]) => ({ metric, values });
@@ -116,4 +116,16 @@ test('the name of a metric says its unit', () => {
   expect(timeOf('node_boot_time_seconds', 1.79e9)).toBe(1.79e9);
   expect(timeOf('systemd_timer_last_trigger_seconds', 0)).toBeUndefined(); // never
   expect(timeOf('node_cpu_seconds_total', 1.79e9)).toBeUndefined();
+});
+
+test('since when an alert fires, after the server was restarted', () => {
+  const at = (s: number) => new Date(s * 1000).toISOString();
+  const a = { labels: { alertname: 'FilesystemFull' }, startsAt: at(1100) };
+  expect(sinceOf(a, { since: at(500) }, 1000)).toEqual({ time: 1100, restarted: true });
+  expect(sinceOf(a, { since: at(1100) }, 1000)).toEqual({ time: 1100 });
+  expect(sinceOf({ ...a, startsAt: at(600) }, { since: at(500) }, 1000)).toEqual({ time: 600 });
+  expect(sinceOf(a, undefined, 0)).toEqual({ time: 1100 });
+  // The server remembers it.
+  const alerts = [{ alert: 'FilesystemFull', since: at(500) }];
+  expect(sinceOf(a, { since: at(500), alerts }, 1000)).toEqual({ time: 500 });
 });

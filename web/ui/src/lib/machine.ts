@@ -197,3 +197,22 @@ export function pick(
     .filter((s) => s.metric.__name__ === name)
     .map((s) => ({ labels: s.metric, value: Number(s.value?.[1]) }));
 }
+
+export interface Since {
+  time: number; // Unix seconds
+  restarted?: boolean; // the machine was in trouble before the server was started
+}
+
+// sinceOf is when an alert of a machine began to fire, as the server remembers it.
+// Alertmanager knows only of the time after the server was started.
+export function sinceOf(
+  a: { labels: Record<string, string>; startsAt: string },
+  m: { since?: string; alerts?: { alert: string; since?: string }[] | null } | undefined,
+  started: number,
+): Since {
+  const time = Date.parse(a.startsAt) / 1000;
+  const kept = (m?.alerts ?? []).filter((x) => x.alert === a.labels.alertname && x.since);
+  if (kept.length === 1) return { time: Date.parse(kept[0]!.since!) / 1000 };
+  const restarted = !!started && !!m?.since && Date.parse(m.since) / 1000 < started && time >= started;
+  return { time, ...(restarted && { restarted }) };
+}

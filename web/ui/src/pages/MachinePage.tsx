@@ -19,7 +19,7 @@ import { lookUp } from '../lib/discovery';
 import { shortError } from '../lib/errors';
 import { hasTag, whyOf } from '../lib/fleet';
 import { ago } from '../lib/format';
-import { firstQuery, lastQuery, marksOf, marksQuery, retentionOf } from '../lib/machine';
+import { firstQuery, lastQuery, marksOf, marksQuery, retentionOf, sinceOf, type Since } from '../lib/machine';
 import { inProcess, placeOf } from '../lib/place';
 import { score } from '../lib/search';
 import { machineFinder, selectorOf } from '../lib/selector';
@@ -212,7 +212,12 @@ function One({ name }: { name: string }) {
           {w.machine && w.machine !== name && <a href={href(machinePath(w.machine))}>{w.machine}</a>}
         </p>
       ))}
-      <AlertList alerts={alerts} name={name} muted={machine?.muted ?? []} />
+      <AlertList
+        alerts={alerts}
+        name={name}
+        muted={machine?.muted ?? []}
+        since={(a) => sinceOf(a, shownState, fleet.started)}
+      />
     </div>
   );
 
@@ -459,7 +464,17 @@ function mutedText(a: Alert, muted: NonNullable<Machine['muted']>): string {
   return m?.what ? `muted by ${m.what}` : 'muted';
 }
 
-function AlertList({ alerts, name, muted }: { alerts: Alert[]; name: string; muted: NonNullable<Machine['muted']> }) {
+function AlertList({
+  alerts,
+  name,
+  muted,
+  since,
+}: {
+  alerts: Alert[];
+  name: string;
+  muted: NonNullable<Machine['muted']>;
+  since: (a: Alert) => Since;
+}) {
   const timed = new Set(muted.filter((m) => m.by === 'time').map((m) => m.alert));
   const quiet = (a: Alert) => a.status.state === 'suppressed' || timed.has(a.labels.alertname ?? '');
   const rank = (a: Alert) => (quiet(a) ? 10 : 0) + ['critical', 'warning', 'info'].indexOf(a.labels.severity ?? '');
@@ -483,9 +498,7 @@ function AlertList({ alerts, name, muted }: { alerts: Alert[]; name: string; mut
           <a class="ellipsis grow" href={href('/alerts', { q: name })} title={a.annotations.description}>
             {a.annotations.summary || a.labels.alertname}
           </a>
-          <span class="dim nowrap">
-            since <Ago time={Date.parse(a.startsAt) / 1000} />
-          </span>
+          <Age of={since(a)} />
           {!quiet(a) && (
             <a
               class="btn plain icon"
@@ -506,6 +519,14 @@ function AlertList({ alerts, name, muted }: { alerts: Alert[]; name: string; mut
         </li>
       )}
     </ul>
+  );
+}
+
+function Age({ of: { time, restarted } }: { of: Since }) {
+  return (
+    <span class="dim nowrap" title={restarted ? 'It fired before the server was restarted' : undefined}>
+      {restarted ? 'since restart' : 'since'} <Ago time={time} />
+    </span>
   );
 }
 

@@ -6,6 +6,7 @@ import { Ago, Empty, ErrorNote, LastAnswer, Loading, Panel, Time } from '../comp
 import { Icon } from '../components/icons';
 import { RemoteWritePanel } from '../components/RemoteWrite';
 import { Status } from '../components/Status';
+import { StoragePanel } from '../components/StorageHealth';
 import { Table } from '../components/Table';
 import { Tabs } from '../components/Tabs';
 import { daysUntilFull, type StorageFigures } from '../lib/storage';
@@ -242,6 +243,7 @@ function Overview() {
           </Panel>
         )}
       </div>
+      <StoragePanel />
       <RemoteWritePanel />
     </>
   );
@@ -325,6 +327,7 @@ function Storage() {
       ) : (
         <ErrorNote error={tsdb.error ?? figures.error} what="The storage status could not be loaded" />
       )}
+      <StoragePanel />
       <div class="panels">
         <Panel title="On disk">
           <dl class="facts body">

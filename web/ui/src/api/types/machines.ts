@@ -78,6 +78,7 @@ export interface Machine {
   info?: number;
   silenced?: ActiveSilence[] | null;
   muted?: Muted[] | null;
+  alerts?: { alert: string; since?: string }[] | null;
   lastSeen?: string;
   unitsKnown?: boolean;
   facts?: Facts | null;

@@ -43,3 +43,21 @@ export interface Block {
   stats: { numSamples?: number; numSeries?: number; numChunks?: number };
   compaction: { level: number };
 }
+
+// Mirrors server/store: /api/clanmon/v1/storage.
+export interface Damage {
+  what: string; // such as: block 01M8…
+  path: string; // where it is now, in the data directory
+  error: string;
+  from?: string; // what is missing, as far as is known, RFC 3339
+  to?: string;
+  setAside: string; // when, RFC 3339
+  hint?: string; // how to try a repair
+}
+export interface StorageHealth {
+  storing: boolean;
+  since?: string; // RFC 3339
+  reason?: string; // what is wrong, and what to do
+  unsafe?: boolean; // a restart would lose samples
+  damaged?: Damage[] | null;
+}

@@ -30,6 +30,7 @@ export interface Loaded {
   times: number[];
   lines: Line[];
   hiddenSeries: number;
+  filling?: boolean; // what is left out fills the window of its rate only in part
   time: number; // when it arrived, Unix seconds; 0 where nobody asks
   from: number; // the range that is shown
   to: number;

@@ -32,15 +32,19 @@ export interface Asking {
 const names = new Intl.Collator('en', { numeric: true });
 
 // linesOf gives the series of a frame the names and colours that their queries want.
-function linesOf(got: Frame, { queries, scrape }: Asking, step: number): Line[] {
+function linesOf(got: Frame, { queries, scrape }: Asking, step: number): { lines: Line[]; filling: boolean } {
   const lines: Line[] = [];
+  let filling = false;
   for (const s of got.series) {
     const { query, labels } = split(s.metric);
     const q = queries[query];
     const name = q?.name(labels) ?? null;
     if (!q || name === null) continue;
     const values = ramps(q.expr) ? settled(s.values, step, scrape) : s.values;
-    if (values.every((v) => v === null)) continue;
+    if (values.every((v) => v === null)) {
+      filling = true;
+      continue;
+    }
     lines.push({
       name,
       labels,
@@ -51,9 +55,10 @@ function linesOf(got: Frame, { queries, scrape }: Asking, step: number): Line[] 
       ...(q.line && { line: true }),
     });
   }
-  return continued(lines, Math.ceil(lookbackFor('', step, scrape) / step) + 1).sort(
+  const joined = continued(lines, Math.ceil(lookbackFor('', step, scrape) / step) + 1).sort(
     (a, b) => a.query - b.query || names.compare(a.name, b.name),
   );
+  return { lines: joined, filling };
 }
 
 // useLines keeps the last answer while a newer one is on its way or fails. seen says
@@ -100,11 +105,12 @@ export function useLines(
         if (mine.abort.signal.aborted) return;
         const begun = performance.now();
         const { most = 40, onLoaded } = props.current;
-        const lines = linesOf(got, props.current, step);
+        const { lines, filling } = linesOf(got, props.current, step);
         const loaded = {
           times: got.times,
           lines: lines.slice(0, most).map((l, i) => ({ ...l, colour: l.colour || colour(i) })),
           hiddenSeries: Math.max(0, lines.length - most),
+          filling,
           time: serverNow(),
           from,
           to,
