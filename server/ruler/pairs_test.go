@@ -47,7 +47,7 @@ func rest(v float64) float64 { return 1 - v }
 var pairs = []pair{
 	{name: "CPU", truth: .15, fleet: "machine:cpu_used:ratio", page: "CPU/0", shows: "sum(PAGE)", whole: true},
 	{name: "stolen", truth: .2, page: "CPU/1", shows: `sum(PAGE unless on (mode) label_replace(vector(1), "mode", "iowait", "", ""))`, whole: true, alert: "CpuStolen"},
-	{name: "memory", truth: .96, fleet: "machine:memory_used:ratio", page: "Memory/0", shows: "PAGE / on (instance) node_memory_MemTotal_bytes", whole: true, alert: "MemoryAlmostGone", value: rest},
+	{name: "memory", truth: .96, fleet: "machine:memory_used:ratio", page: "Memory/0", shows: "PAGE / on (machine) node_memory_MemTotal_bytes", whole: true, alert: "MemoryAlmostGone", value: rest},
 	{name: "CPU waiting", truth: .7, page: "Pressure/0", shows: "PAGE", alert: "CpuStarved"},
 	{name: "memory stalled", truth: .3, fleet: "machine:memory_stalled:ratio", page: "Pressure/1", shows: "PAGE", alert: "MemoryStalled"},
 	{name: "I/O stalled", truth: .5, fleet: "machine:io_stalled:ratio", page: "Pressure/2", shows: "PAGE", alert: "IoStalled"},

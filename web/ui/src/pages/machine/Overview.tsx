@@ -70,23 +70,31 @@ function Node({ a, m }: { a: About; m: string }) {
         min={0}
         queries={[
           {
-            expr: `node_memory_MemTotal_bytes{${m}} - node_memory_MemAvailable_bytes{${m}}${arc ? ` - on (instance) node_zfs_arc_size{${m}}` : ''}`,
+            expr: `max by (machine) (node_memory_MemTotal_bytes{${m}} - node_memory_MemAvailable_bytes{${m}}${arc ? ` - on (instance, machine) node_zfs_arc_size{${m}}` : ''})`,
             name: () => 'used',
             colour: () => 'var(--series-1)',
           },
-          ...(arc ? [{ expr: `node_zfs_arc_size{${m}}`, name: () => 'ZFS ARC', colour: () => 'var(--series-3)' }] : []),
+          ...(arc
+            ? [
+                {
+                  expr: `max by (machine) (node_zfs_arc_size{${m}})`,
+                  name: () => 'ZFS ARC',
+                  colour: () => 'var(--series-3)',
+                },
+              ]
+            : []),
           {
-            expr: `clamp_min(node_memory_MemAvailable_bytes{${m}} - node_memory_MemFree_bytes{${m}}, 0)`,
+            expr: `max by (machine) (clamp_min(node_memory_MemAvailable_bytes{${m}} - node_memory_MemFree_bytes{${m}}, 0))`,
             name: () => 'cache',
             colour: () => 'var(--series-6)',
           },
           {
-            expr: `node_memory_SwapTotal_bytes{${m}} - node_memory_SwapFree_bytes{${m}} and node_memory_SwapTotal_bytes{${m}} > 0`,
+            expr: `max by (machine) (node_memory_SwapTotal_bytes{${m}} - node_memory_SwapFree_bytes{${m}} and node_memory_SwapTotal_bytes{${m}} > 0)`,
             name: () => 'swap used',
             line: true,
             colour: () => 'var(--series-2)',
           },
-          { expr: `${cap}{${m}}`, name: () => 'total', line: true, colour: () => 'var(--series-8)' },
+          { expr: `max by (machine) (${cap}{${m}})`, name: () => 'total', line: true, colour: () => 'var(--series-8)' },
         ]}
       />
       {has(a, 'node_pressure_*') ? (
@@ -97,17 +105,17 @@ function Node({ a, m }: { a: About; m: string }) {
           max={0.05}
           queries={[
             {
-              expr: `rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate])`,
+              expr: `max by (machine) (rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate]))`,
               name: () => 'CPU waiting',
               colour: () => 'var(--series-1)',
             },
             {
-              expr: `rate(node_pressure_memory_stalled_seconds_total{${m}}[$rate])`,
+              expr: `max by (machine) (rate(node_pressure_memory_stalled_seconds_total{${m}}[$rate]))`,
               name: () => 'memory stalled',
               colour: () => 'var(--series-2)',
             },
             {
-              expr: `rate(node_pressure_io_stalled_seconds_total{${m}}[$rate])`,
+              expr: `max by (machine) (rate(node_pressure_io_stalled_seconds_total{${m}}[$rate]))`,
               name: () => 'IO stalled',
               colour: () => 'var(--series-3)',
             },
@@ -174,9 +182,13 @@ function Node({ a, m }: { a: About; m: string }) {
         min={0}
         max={1}
         queries={[
-          { expr: `node_load1{${m}}`, name: () => 'load, 1 min', colour: () => 'var(--series-1)' },
-          { expr: `node_load15{${m}}`, name: () => 'load, 15 min', colour: () => 'var(--series-6)' },
-          { expr: `node_procs_blocked{${m}}`, name: () => 'waiting for IO', colour: () => 'var(--series-2)' },
+          { expr: `max by (machine) (node_load1{${m}})`, name: () => 'load, 1 min', colour: () => 'var(--series-1)' },
+          { expr: `max by (machine) (node_load15{${m}})`, name: () => 'load, 15 min', colour: () => 'var(--series-6)' },
+          {
+            expr: `max by (machine) (node_procs_blocked{${m}})`,
+            name: () => 'waiting for IO',
+            colour: () => 'var(--series-2)',
+          },
           {
             expr: `count by (machine) (node_cpu_seconds_total{${m},mode="idle"})`,
             name: () => 'cores',
