@@ -100,7 +100,11 @@ type machine struct {
 	Sources                 []string
 	UnitsKnown              bool
 	Muted                   []struct{ Alert, By, What string }
-	Facts                   struct {
+	Alerts                  []struct {
+		Name, Since, Severity string
+		Checking, Muted       bool
+	}
+	Facts struct {
 		OS, Nodename string
 		Filesystems  []struct {
 			Mountpoint  string
@@ -279,6 +283,12 @@ func TestARestartDoesNotForgetWhatFires(t *testing.T) {
 		require.Equal(c, 1, rows["alpha"].Critical)
 	})
 	require.WithinDuration(t, at(t, before.Since), at(t, rows["alpha"].Since), 5*time.Second)
+
+	alert := machineOf(t, s, "alpha").Alerts[0]
+	require.Equal(t, "DiskFull", alert.Name)
+	require.Equal(t, "critical", alert.Severity)
+	require.True(t, alert.Checking)
+	require.WithinDuration(t, at(t, before.Since), at(t, alert.Since), 5*time.Second, "it began before the restart")
 
 	// A silence mutes what counts only because it fired before, too.
 	silence(t, s, "alpha", time.Now().Add(time.Hour))

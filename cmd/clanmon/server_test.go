@@ -83,4 +83,12 @@ func TestVersionInUpstreamsForm(t *testing.T) {
 		require.Regexp(t, want, r.stdout+r.stderr)
 		require.Contains(t, r.stdout+r.stderr, "go version:")
 	}
+	for name, want := range map[string]string{
+		"node_exporter": "node_exporter", "systemd_exporter": "systemd_exporter", "postgres_exporter": "postgres_exporter",
+		"redis_exporter": "redis_exporter", "nginx-prometheus-exporter": "nginx_exporter",
+	} {
+		var out, errs bytes.Buffer
+		require.Zero(t, run([]string{"/usr/bin/" + name, "--version"}, cli.Env{Stdout: &out, Stderr: &errs}), errs.String())
+		require.Regexp(t, "^"+want+`, version \d+\.\d+\.\d+\S* \(branch: clanmon-`, out.String(), name)
+	}
 }

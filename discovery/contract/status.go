@@ -131,7 +131,7 @@ func (r *StatusReporter) Refuse(log *slog.Logger, entries []Refused) {
 	before := r.owner.Refused()
 	for _, e := range entries {
 		if !slices.Contains(before, e) {
-			log.Warn("An entry of discovery is left out; all others are used", "method", e.Method, "from", r.from, "entry", e.Entry, "reason", e.Reason)
+			shared(log).Warn("An entry of discovery is left out; all others are used", "method", e.Method, "from", r.from, "entry", e.Entry, "reason", e.Reason)
 		}
 	}
 	r.mu.Lock()

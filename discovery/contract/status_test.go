@@ -43,7 +43,7 @@ func TestStatus(t *testing.T) {
 // the same file say it once.
 func TestRefused(t *testing.T) {
 	var text strings.Builder
-	log := slog.New(slog.NewTextHandler(&text, nil))
+	log := SharedLog(slog.New(slog.NewTextHandler(&text, nil))).With("discovery", "inventory", "config", "node")
 	m := &Metrics{Method: "x", Refresh: discovery.NewRefreshMetrics(prometheus.NewRegistry())}
 	a, b := m.Reporter("node", "file"), m.Reporter("systemd", "file")
 	bad := func(n int) (all []Refused) {
@@ -58,6 +58,10 @@ func TestRefused(t *testing.T) {
 	}
 	require.Equal(t, []Refused{{"m0", "x", "why"}}, m.Refused())
 	require.Equal(t, 1, strings.Count(text.String(), "level=WARN"))
+	require.Contains(t, text.String(), "discovery=inventory")
+	require.NotContains(t, text.String(), "config=node", "it is as true of the job systemd")
+	log.Info("other")
+	require.Contains(t, text.String(), "config=node")
 	a.Refuse(log, bad(1000))
 	require.Len(t, m.Refused(), 101)
 	require.Equal(t, "900 more", m.Refused()[100].Entry)

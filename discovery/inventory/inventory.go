@@ -89,7 +89,7 @@ func parse(text []byte) (map[string]Machine, []contract.Refused, error) {
 	machines := make(map[string]Machine, len(content.Machines))
 	var refused []contract.Refused
 	refuse := func(entry string, err error) {
-		refused = append(refused, contract.Refused{Entry: entry, Reason: err.Error()})
+		refused = append(refused, contract.Refused{Entry: cmp.Or(entry, "(no name)"), Reason: err.Error()})
 	}
 	owners := make(map[string]string) // job and address → machine
 	for _, name := range slices.Sorted(maps.Keys(content.Machines)) {

@@ -98,6 +98,7 @@ func TestOneBadEntry(t *testing.T) {
 		`"a": null`:                                          {Entry: "a", Reason: "addresses is empty; name at least one address or host name"},
 		`"a": 7`:                                             {Entry: "a", Reason: "it is a number; it has to be an object"},
 		`"a b": {"addresses": ["x"]}`:                        {Entry: "a b", Reason: `machine name "a b": at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end`},
+		`"": {"addresses": ["x"]}`:                           {Entry: "(no name)", Reason: `machine name "": at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end`},
 		`"a": {"addresses": ["http://x"]}`:                   {Entry: "a", Reason: `addresses: "http://x" is neither a host name nor an address; ports are in exporters`},
 		`"a": {"addresses": ["10.0.0.1:9100"]}`:              {Entry: "a", Reason: `addresses: "10.0.0.1:9100" is neither a host name nor an address; ports are in exporters`},
 		`"a": {"addresses": ["x", "x\"}\n1"]}`:               {Entry: "a", Reason: `addresses: "x\"}\n1" is neither a host name nor an address; ports are in exporters`},

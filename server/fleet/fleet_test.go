@@ -263,7 +263,7 @@ func TestHTTP(t *testing.T) {
 	require.JSONEq(t, `{"machine": "web1", "availability": "always", "tags": [], "os": "linux", "sources": ["tailscale"], "addresses": ["100.64.0.1"],
 		"tailscale": {"name": "web1.tn.test", "online": false, "direct": false, "relay": "fra", "lastSeen": "2026-11-20T10:00:00Z"},
 		"selector": "machine=\"web1\"", "labelled": true, "judged": false, "state": "waiting", "why": "not scraped yet",
-		"pending": 0, "critical": 0, "warning": 0, "info": 0, "silenced": [], "muted": [], "unitsKnown": false, "facts": {}, "warnings": [],
+		"pending": 0, "critical": 0, "warning": 0, "info": 0, "alerts": [], "silenced": [], "muted": [], "unitsKnown": false, "facts": {}, "warnings": [],
 		"targets": [{"job": "node", "instance": "web1:9100", "address": "100.64.0.1:9100", "method": "tailscale", "health": "unknown"}]}`, string(text))
 	require.JSONEq(t, `{"status": "success", "data": {
 		"methods": [

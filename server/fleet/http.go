@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,25 +37,51 @@ type health struct {
 // machineAnswer is all that is known of a machine.
 type machineAnswer struct {
 	*Machine
-	Selector   string       `json:"selector"`          // what goes between braces to select its series
-	Earlier    string       `json:"earlier,omitempty"` // the same for series from before it had the label
-	Labelled   bool         `json:"labelled"`
-	Judged     bool         `json:"judged"`
-	State      string       `json:"state"`
-	Since      string       `json:"since,omitempty"` // RFC 3339
-	Why        string       `json:"why"`
-	Checking   bool         `json:"checking,omitempty"`
-	Pending    int          `json:"pending"`
-	Critical   int          `json:"critical"`
-	Warning    int          `json:"warning"`
-	Info       int          `json:"info"`
-	Silenced   []SilencedBy `json:"silenced"`
-	Muted      []Muted      `json:"muted"`
-	LastSeen   string       `json:"lastSeen,omitempty"` // RFC 3339
-	UnitsKnown bool         `json:"unitsKnown"`
-	Facts      *Facts       `json:"facts"`
-	Warnings   []Warning    `json:"warnings"`
-	Targets    []health     `json:"targets"`
+	Selector string `json:"selector"`          // what goes between braces to select its series
+	Earlier  string `json:"earlier,omitempty"` // the same for series from before it had the label
+	Labelled bool   `json:"labelled"`
+	Judged   bool   `json:"judged"`
+	State    string `json:"state"`
+	Since    string `json:"since,omitempty"` // RFC 3339
+	Why      string `json:"why"`
+	Checking bool   `json:"checking,omitempty"`
+	Pending  int    `json:"pending"`
+	Critical int    `json:"critical"`
+	Warning  int    `json:"warning"`
+	Info     int    `json:"info"`
+	// Alerts are those that fire or are being checked, in the order of their begin.
+	Alerts     []MachineAlert `json:"alerts"`
+	Silenced   []SilencedBy   `json:"silenced"`
+	Muted      []Muted        `json:"muted"`
+	LastSeen   string         `json:"lastSeen,omitempty"` // RFC 3339
+	UnitsKnown bool           `json:"unitsKnown"`
+	Facts      *Facts         `json:"facts"`
+	Warnings   []Warning      `json:"warnings"`
+	Targets    []health       `json:"targets"`
+}
+
+// MachineAlert is an alert of a machine. Since is when it began to fire, also if that
+// was before the server started.
+type MachineAlert struct {
+	Name     string         `json:"name"`
+	Labels   model.LabelSet `json:"labels"`
+	Severity string         `json:"severity"`        // critical, warning, info or none
+	Since    string         `json:"since,omitempty"` // RFC 3339
+	Checking bool           `json:"checking,omitempty"`
+	Muted    bool           `json:"muted"`
+}
+
+func machineAlerts(all []finding) []MachineAlert {
+	list := []MachineAlert{}
+	slices.SortFunc(all, func(a, b finding) int {
+		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.labels.String(), b.labels.String()))
+	})
+	for _, a := range all {
+		if !a.pending {
+			list = append(list, MachineAlert{string(a.labels[model.AlertNameLabel]), a.labels, a.severity, stamp(a.since), a.checking, len(a.muted) > 0})
+		}
+	}
+	return list
 }
 
 // Handler serves /machines, /fleet and /discovery, below /api/clanmon/v1. Answers
@@ -93,7 +120,7 @@ func (f *Fleet) answer(ctx context.Context, only []string) []machineAnswer {
 			Machine: j.Machine, Selector: selector(name, j.labelled, j.instances), Earlier: j.earlier, Labelled: j.labelled, Judged: j.judgedBy,
 			State: j.state, Since: stamp(j.since), Why: j.why, Checking: j.checking,
 			Pending: j.pending, Critical: j.critical, Warning: j.warning, Info: j.info,
-			Silenced: notNil(j.silenced), Muted: notNil(j.muted), Warnings: notNil(j.warnings),
+			Alerts: machineAlerts(slices.Clone(j.alerts)), Silenced: notNil(j.silenced), Muted: notNil(j.muted), Warnings: notNil(j.warnings),
 			LastSeen: stamp(j.lastSeen()), UnitsKnown: facts.units, Facts: facts, Targets: make([]health, len(j.members)),
 		}
 		for i, m := range j.members {

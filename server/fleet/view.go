@@ -92,6 +92,7 @@ type judged struct {
 	*subject
 	verdict
 	judgedBy bool // rules see it
+	alerts   []finding
 	silenced []SilencedBy
 	seen     time.Time // something of it was up; zero if not known
 	facts    *Facts
@@ -328,7 +329,7 @@ func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*sub
 		if len(e.targets) > 0 {
 			e.quiet = time.Time{}
 		}
-		j.verdict = judge(e)
+		j.verdict, j.alerts = judge(e), e.alerts
 		s.machines[name] = j
 	}
 	f.notFoundYet(now, s)

@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/util/features"
 	"github.com/prometheus/prometheus/util/logging"
+
+	"github.com/clanmon/clanmon/discovery/contract"
 )
 
 // Options for New. All fields are required.
@@ -56,7 +58,7 @@ type Ingest struct {
 func New(o Options) (*Ingest, error) {
 	// Upstream's discovery manager takes its lifetime at construction.
 	ctx, cancel := context.WithCancel(context.Background())
-	d := discovery.NewManager(ctx, o.Logger.With("component", "discovery manager scrape"),
+	d := discovery.NewManager(ctx, contract.SharedLog(o.Logger.With("component", "discovery manager scrape")),
 		o.Registerer, o.SDMetrics, discovery.Name("scrape"), discovery.FeatureRegistry(o.Features))
 	if d == nil {
 		cancel()

@@ -48,8 +48,12 @@ type ExporterCommand struct {
 func NewExporterCommand(e Env, name string) *ExporterCommand {
 	c := &ExporterCommand{env: e, byKind: map[string]*[]string{}, probes: map[string]*[]string{}}
 	c.app = NewApp(name, "Expose the metrics of this machine.", e)
-	c.app.Version(UpstreamVersion("node_exporter", nodeExporterModule))
 	a, o := c.app, &c.opts
+	a.VersionFlag = a.Flag("version", "Show application version.").PreAction(func(*kingpin.ParseContext) error {
+		fmt.Fprintln(e.Stdout, c.version())
+		panic(Terminated(0))
+	})
+	a.VersionFlag.Bool()
 	a.Flag("exporter", "Kinds to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).IsSetByUser(&c.named).StringsVar(&c.kinds)
 	a.Flag("collectors", "Collectors of the kind node to run, instead of the default ones: upstream names or everyday words, comma-separated. Repeatable.").StringsVar(&c.words)
 	a.Flag("list-collectors", "Print the collectors and the words for them.").BoolVar(&c.listCollectors)
@@ -76,6 +80,17 @@ func NewExporterCommand(e Env, name string) *ExporterCommand {
 	c.environment = o.Config.Flags(a)
 	c.addUpstreamFlags()
 	return c
+}
+
+// version is that of the one kind that was asked for, or of node_exporter.
+func (c *ExporterCommand) version() string {
+	asked := splitCommas(c.kinds)
+	for _, k := range exporter.Kinds() {
+		if len(asked) == 1 && asked[0] == k.Name {
+			return UpstreamVersion(k.Upstream, k.Module)
+		}
+	}
+	return UpstreamVersion("node_exporter", nodeExporterModule)
 }
 
 // ExporterNamed are the flags that make the exporter role the upstream exporter
