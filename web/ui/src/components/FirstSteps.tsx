@@ -6,6 +6,7 @@ import type { Discovery } from '../api/types/machines';
 import { reachesNobody } from '../lib/alerts';
 import { FIGURES, type FleetRow } from '../lib/fleet';
 import { recall, remember } from '../state/prefs';
+import { storage } from '../state/storage';
 import { Ago, Panel, Snippet } from './bits';
 import { Icon } from './icons';
 
@@ -59,7 +60,9 @@ export function FirstSteps({
   const silent = new Set(discovery.waiting?.map((w) => w.machine)).size;
   const by = [...new Set(methods.map((m) => m.method))].join(', ');
   const steps: [boolean, string, preact.ComponentChildren?][] = [
-    [true, 'Storage is ready'],
+    storage.value?.storing === false
+      ? [false, storage.value.reason ?? 'Samples are not stored']
+      : [true, 'Storage is ready'],
     broken.length
       ? [false, broken.map((b) => `${b.method}: ${b.error}`).join('; ')]
       : methods.length

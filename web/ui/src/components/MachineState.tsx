@@ -1,5 +1,6 @@
 import { whole, type FleetRow, type State } from '../lib/fleet';
 import { known } from '../state/clock';
+import { storage } from '../state/storage';
 import { Status, type Level } from './Status';
 
 interface Look {
@@ -25,6 +26,8 @@ type Shown = Pick<FleetRow, 'state' | 'silenced' | 'checking' | 'pending'>;
 // evaluated since the start, nothing good is known; and what is about to fire is not
 // all right either.
 function lookOf(r: Shown): Look {
+  // No rule sees what is not stored.
+  if (r.state === 'ok' && storage.value?.storing === false) return LOOK.unjudged;
   if (r.state === 'ok' && r.checking) return { level: 'off', icon: 'wait', word: 'Checking' };
   if (r.state === 'ok' && whole(r)) return { level: 'off', icon: 'silence', word: 'Silenced' };
   if (r.state === 'ok' && r.pending) return { level: 'off', icon: 'wait', word: 'Pending' };

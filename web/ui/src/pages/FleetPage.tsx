@@ -35,6 +35,7 @@ import { useFleet, useImpatience } from '../state/fleet';
 import { href, machinePath, param, setParams, tagFilter } from '../state/location';
 import { phone } from '../state/media';
 import { isUTC, recall, remember } from '../state/prefs';
+import { storage } from '../state/storage';
 import './fleet.css';
 
 export default function FleetPage() {
@@ -348,7 +349,12 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
         </span>
       ) : (
         calm &&
-        (checking > 0 ? (
+        (storage.value?.storing === false ? (
+          <span class="problem off" role="status">
+            <Icon name="info" />
+            Not judged: samples are not stored
+          </span>
+        ) : checking > 0 ? (
           <span class="problem off" role="status">
             <Icon name="wait" />
             Checking: rules are not evaluated yet

@@ -1,4 +1,5 @@
 // The dialog that makes or changes a silence, with a preview of what it mutes.
+import type { ApiError } from '../../api/client';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { oneSilence, putSilence } from '../../api/clanmon';
 import type { Matcher, Silence } from '../../api/types/alerts';
@@ -139,7 +140,9 @@ export function SilenceForm(p: SilenceFormProps) {
       p.onClose();
       p.onDone?.(answer.silenceID);
     } catch (x) {
-      setErrors({ [fieldOf((x as Error).message)]: (x as Error).message });
+      // Only of what it read does the server name a field.
+      const { message, status } = x as ApiError;
+      setErrors({ [status === 400 ? fieldOf(message) : 'form']: message });
       setBusy(false);
     }
   };
