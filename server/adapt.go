@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/clanmon/clanmon/server/fleet"
+	"github.com/clanmon/clanmon/server/store"
 )
 
 // What fleet asks of the other rooms, in its own words. Each is asked while the
@@ -78,4 +80,26 @@ func (s *Server) machineRules() fleet.Rules {
 	}
 	p := s.ruler.Progress()
 	return fleet.Rules{Builtin: s.withShippedRules(), Evaluated: p.Evaluated, Settled: p.Settled, Hold: p.Hold}
+}
+
+func (s *Server) machineStorage() fleet.Storage {
+	h := s.store.Health()
+	x := fleet.Storage{Refuses: !h.Storing, Since: h.Since, Reason: h.Reason, Unsafe: h.Unsafe}
+	if len(h.Damaged) > 0 {
+		d := h.Damaged[0]
+		x.Damaged, x.DamageIs = d.What, fmt.Sprintf("They are in %s of the data directory: %s. %s", d.Path, d.Err, d.Hint)
+	}
+	return x
+}
+
+func (s *Server) receivers() ([]fleet.Receiver, error) {
+	list, err := s.store.RemoteWrites()
+	all := make([]fleet.Receiver, len(list))
+	for i, w := range list {
+		all[i] = fleet.Receiver{Name: w.Name, URL: w.URL, Error: w.LastError, Failing: w.State == store.RemoteBehind}
+		if w.LastSent != nil {
+			all[i].LastSent = *w.LastSent
+		}
+	}
+	return all, err
 }

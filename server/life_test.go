@@ -129,6 +129,7 @@ func TestAgentWithoutReceiverWarns(t *testing.T) {
 	const warning = "An agent without remote_write sends nowhere"
 	s := servertest.Start(t, "{}", func(o *server.Options) { o.Agent = true })
 	require.Equal(t, 1, strings.Count(s.Log.String(), warning))
+	s.Eventually("/api/clanmon/v1/fleet", `"level":"critical","kind":"agent","text":"This agent sends nowhere`)
 	s = servertest.Start(t, "remote_write: [{url: 'http://127.0.0.1:1/'}]", func(o *server.Options) { o.Agent = true })
 	require.NotContains(t, s.Log.String(), warning)
 	s = servertest.Start(t, "{}", nil)
@@ -180,6 +181,10 @@ remote_write:
 		require.Empty(c, got.LastSent)
 		require.Contains(c, got.LastError, "503")
 	}, waitFor, tick)
+	s.Eventually("/api/clanmon/v1/fleet", `"level":"critical","kind":"agent"`)
+	_, body := s.Get("/api/clanmon/v1/fleet")
+	require.Contains(t, body, receiver.URL+"/api/v1/write has never taken a sample")
+	require.NotContains(t, body, "s3cret")
 	up.Store(true)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		got := read()
@@ -188,6 +193,8 @@ remote_write:
 		require.Equal(c, "ok", got.State)
 		require.Less(c, got.BehindSeconds, 30.0)
 	}, waitFor, tick)
+	_, body = s.Get("/api/clanmon/v1/fleet")
+	require.NotContains(t, body, `"kind":"agent"`)
 	_, metrics := s.Get("/metrics")
 	require.Contains(t, metrics, `url="`+receiver.URL+`/api/v1/write"`)
 	require.NotContains(t, metrics, "s3cret")

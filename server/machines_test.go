@@ -455,6 +455,8 @@ inhibit_rules: [{source_matchers: [alertname = Maintenance], target_matchers: [a
 	// From now on both take long until they fire.
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, fullRule+more, "2m", "2m"), 0o600))
 	s = run()
+	// What inhibits is known once the server has read its configuration.
+	rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) { require.Equal(c, "ok", rows["alpha"].State) })
 	pending := false
 	require.Eventually(t, func() bool {
 		for _, r := range fleetOf(t, s, "").Rows {
@@ -517,6 +519,7 @@ remote_write: [{url: %q, queue_config: {batch_send_deadline: 1s}}]
 	require.Equal(t, []string{"stored"}, m.Sources)
 	require.Equal(t, "stored", m.Targets[0].Method)
 	require.Equal(t, "up", m.Targets[0].Health)
+	s.Eventually("/api/clanmon/v1/fleet", `"level":"info","kind":"fed","text":"Fed by remote write, last sample `)
 	alpha.Close()
 	rowsWhen(t, s, func(c *assert.CollectT, rows map[string]row) { require.Equal(c, "down", rows["alpha"].State) })
 

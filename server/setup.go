@@ -140,6 +140,7 @@ func New(o Options) (_ *Server, err error) {
 		Targets: func() map[string][]*scrape.Target { return s.ingest.Scrapes().TargetsActive() },
 		Query:   s.machineQuery(), Store: s.machineStore(),
 		Alerts: s.machineAlerts, Silences: s.machineSilences, Rules: s.machineRules,
+		Storage: s.machineStorage, Receivers: s.receivers, Agent: o.Agent,
 		Inhibitions: func(sources []model.LabelSet) func(model.LabelSet) string { return s.delivery.Inhibitions(sources) },
 		Dir:         o.Dir, HTTPClientOptions: o.Scrape.HTTPClientOptions, Dial: s.local.dial,
 		Registerer: o.Registerer, Logger: log.With("component", "fleet"),

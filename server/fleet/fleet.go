@@ -59,6 +59,11 @@ type Options struct {
 	Alerts   func(context.Context) []Alert
 	Silences func(context.Context) []Silence
 	Rules    func() Rules
+	// Storage is how storing fares; nil is that it works.
+	Storage func() Storage
+	// Receivers are those of remote write, asked only where Agent.
+	Receivers func() ([]Receiver, error)
+	Agent     bool
 	// Inhibitions tells which of the alerts sources inhibits another one: its name, or
 	// "". Nil is none.
 	Inhibitions func(sources []model.LabelSet) func(target model.LabelSet) string

@@ -3,6 +3,7 @@ package fleet
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/scrape"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/clanmon/clanmon/discovery/contract"
@@ -33,9 +36,10 @@ const (
 // member is a target of a machine, scraped by this server or by another one.
 type member struct {
 	health
-	series string        // its label job, which need not be the name of its scrape pool
-	labels labels.Labels // of its series; empty for targets that discovery made
-	fed    time.Time     // when the newest sample was taken, of those that others scrape
+	series  string        // its label job, which need not be the name of its scrape pool
+	labels  labels.Labels // of its series; empty for targets that discovery made
+	refused bool          // the store did not take what it said
+	fed     time.Time     // when the newest sample was taken, of those that others scrape
 }
 
 // subject is a machine with all that belongs to it.
@@ -81,6 +85,9 @@ func newMember(pool string, t *scrape.Target, address string) member {
 	}
 	if err := t.LastError(); err != nil {
 		m.LastError = err.Error()
+		for _, refusal := range []error{tsdb.ErrNotReady, storage.ErrOutOfBounds, storage.ErrTooOldSample} {
+			m.refused = m.refused || errors.Is(err, refusal)
+		}
 	}
 	if last := t.LastScrape(); !last.IsZero() {
 		m.LastScrape = last.UTC().Format(time.RFC3339)

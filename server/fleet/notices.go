@@ -23,7 +23,10 @@ const relabelling = `relabel_configs:
     target_label: machine`
 
 func (f *Fleet) notices(s *snapshot) []Notice {
-	var all []Notice
+	all := s.storageNotices()
+	if f.opts.Agent {
+		all = append(all, f.receiverNotices()...)
+	}
 	var failing []string // methods
 	for _, m := range f.opts.Status() {
 		if m.Error == "" || slices.Contains(failing, m.Method) {
@@ -58,7 +61,9 @@ func (f *Fleet) notices(s *snapshot) []Notice {
 		}
 	}
 	switch {
-	case len(fed) == 0:
+	case len(fed) == 0 || s.blind():
+	case len(quiet) == 0 && len(fed) == len(s.machines):
+		all = append(all, Notice{info, "fed", fmt.Sprintf("Fed by %s, last sample %d s ago", f.feed(), max(0, int(s.at.Sub(newest).Seconds()))), "", ""})
 	case len(quiet) == len(fed):
 		all = append(all, Notice{critical, "fed", fmt.Sprintf("No samples arrive any more of %s", machines(fed)), "The last one was taken at " + stamp(newest), ""})
 	case len(quiet) > 0:
@@ -69,6 +74,61 @@ func (f *Fleet) notices(s *snapshot) []Notice {
 	}
 	if len(unlabelled) > 0 {
 		all = append(all, Notice{info, "unlabelled", fmt.Sprintf("Built-in rules do not see %s: the label \"machine\" is missing", machines(unlabelled)), relabelling, "/targets"})
+	}
+	return all
+}
+
+// feed is how the samples come that others take.
+func (f *Fleet) feed() string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, honors := range f.honoring {
+		if honors {
+			return "federation"
+		}
+	}
+	return "remote write"
+}
+
+// storageNotices are about samples that are lost, or may be.
+func (s *snapshot) storageNotices() []Notice {
+	var all []Notice
+	x := s.storage
+	if s.blind() {
+		all = append(all, Notice{critical, "storage", "Samples are not stored: " + x.Reason, "Since " + stamp(x.Since) + ". Until then nothing is known of the machines", ""})
+	}
+	if x.Unsafe {
+		all = append(all, Notice{critical, "storage", "Do not restart: samples in memory are not safe yet", "A write to the WAL failed. What is in memory is written to a block as soon as there is room; a restart before that loses it", ""})
+	}
+	if x.Damaged != "" {
+		all = append(all, Notice{warning, "storage", "Damaged data were set aside: " + x.Damaged, x.DamageIs, ""})
+	}
+	return all
+}
+
+// receiverNotices are about what an agent cannot send.
+func (f *Fleet) receiverNotices() []Notice {
+	list, err := f.opts.Receivers()
+	if err != nil {
+		f.opts.Logger.Warn("Could not find out what is sent", "err", err)
+		return nil
+	}
+	if len(list) == 0 {
+		return []Notice{{critical, "agent", "This agent sends nowhere what it scrapes: no receiver is configured", "Add remote_write to the configuration file", "/status/remote-write"}}
+	}
+	var all []Notice
+	for _, r := range list {
+		if !r.Failing {
+			continue
+		}
+		n := Notice{warning, "agent", fmt.Sprintf("Sending to %s fails", r.URL), "Last sent: " + stamp(r.LastSent), "/status/remote-write"}
+		if r.LastSent.IsZero() {
+			n.Level, n.Text, n.Detail = critical, fmt.Sprintf("%s has never taken a sample", r.URL), ""
+		}
+		if r.Error != "" {
+			n.Detail = r.Error
+		}
+		all = append(all, n)
 	}
 	return all
 }

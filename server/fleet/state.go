@@ -70,8 +70,9 @@ type evidence struct {
 	targets      []evidenceTarget
 	quiet        time.Time // newest sample of a machine whose samples stopped coming; else zero
 	alerts       []finding
-	evaluated    bool     // the rules have been evaluated since the server started
-	before       *verdict // what was known before the server started, nil if nothing
+	blind        time.Time // since when no sample is stored; else zero
+	evaluated    bool      // the rules have been evaluated since the server started
+	before       *verdict  // what was known before the server started, nil if nothing
 }
 
 type evidenceTarget struct {
@@ -129,6 +130,17 @@ func judge(e evidence) verdict {
 	worst := v.count(e)
 
 	switch {
+	case !e.blind.IsZero() && unknown > 0:
+		// What fired still does as far as anybody knows; that all is well, nobody does.
+		v.state, v.since, v.why, v.checking = stateWaiting, e.blind, "samples are not stored", true
+		if v.critical+v.warning > 0 {
+			v.state = stateWarning
+			if v.critical > 0 {
+				v.state = stateCritical
+			}
+			v.blame(worst, e.name)
+			v.checking = true
+		}
 	case up == 0 && unknown > 0 && e.before != nil:
 		// The first scrapes since the start are under way.
 		b := *e.before

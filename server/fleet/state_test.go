@@ -71,7 +71,10 @@ func TestJudge(t *testing.T) {
 		"own rules count where no built-in ones look": {
 			evidence: evidence{targets: []evidenceTarget{up("node")}, alerts: []finding{fires("warning", "x", noon)}}, state: "warning", why: "x", since: noon,
 		},
-		"its samples stopped": {evidence: evidence{quiet: noon, judged: true}, state: "down", why: "no samples arrive", since: noon},
+		"nothing is stored":                  {evidence: evidence{targets: []evidenceTarget{unknown("node")}, judged: true, evaluated: true, blind: noon, before: &verdict{state: "ok"}}, state: "waiting", why: "samples are not stored", checking: true, since: noon},
+		"what fires while nothing is stored": {evidence: evidence{targets: []evidenceTarget{unknown("node")}, blind: noon, alerts: []finding{fires("critical", "x", noon)}}, state: "critical", why: "x", checking: true, since: noon},
+		"down while nothing is stored":       {evidence: evidence{targets: []evidenceTarget{down("node", "x")}, blind: noon}, state: "down", why: "x"},
+		"its samples stopped":                {evidence: evidence{quiet: noon, judged: true}, state: "down", why: "no samples arrive", since: noon},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := judge(c.evidence)

@@ -58,6 +58,23 @@ type Silence struct {
 	Matchers        amlabels.MatcherSet
 }
 
+// Storage is how storing fares. No text has a full stop at its end.
+type Storage struct {
+	Refuses  bool      // samples are lost
+	Since    time.Time // that
+	Reason   string    // for that: what is wrong, and what to do
+	Unsafe   bool      // a restart would lose samples
+	Damaged  string    // what was set aside because it could not be read; "" for nothing
+	DamageIs string    // where it is, and what to do
+}
+
+// Receiver is one of remote write.
+type Receiver struct {
+	Name, URL, Error string
+	Failing          bool
+	LastSent         time.Time // zero if never
+}
+
 // Rules is how the rules fare.
 type Rules struct {
 	// Builtin: the built-in rules are evaluated.
@@ -140,6 +157,16 @@ type snapshot struct {
 	at       time.Time
 	machines map[string]*judged
 	alerts   []Alert
+	storage  Storage
+}
+
+// blindAfter is how long nothing is stored before nothing is known: one failed
+// write is not enough.
+const blindAfter = 5 * time.Second
+
+// blind reports whether what the scrapes find is lost.
+func (s *snapshot) blind() bool {
+	return s.storage.Refuses && s.at.Sub(s.storage.Since) >= blindAfter
 }
 
 type row struct {
@@ -302,7 +329,7 @@ func (v *view) forgetExporters(now, born time.Time) {
 func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*subject) *snapshot {
 	v := f.view
 	rules := f.opts.Rules()
-	s := &snapshot{at: now, machines: make(map[string]*judged, len(all)), alerts: f.opts.Alerts(ctx)}
+	s := &snapshot{at: now, machines: make(map[string]*judged, len(all)), alerts: f.opts.Alerts(ctx), storage: f.opts.Storage()}
 	silences := f.opts.Silences(ctx)
 	if v.past != nil && now.Sub(f.born) < findsTargets {
 		f.judgePast(v.past, silences) // what mutes is known only when delivery is configured
@@ -319,11 +346,22 @@ func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*sub
 			name: name, intermittent: sub.Availability == contract.Intermittent, judged: j.judgedBy,
 			alerts: findings[name], evaluated: rules.Evaluated || !rules.Builtin, before: v.past.verdict(name),
 		}
-		for _, m := range sub.members {
-			if m.fed.IsZero() || now.Sub(m.fed) < quietAfter {
+		if s.blind() {
+			e.blind = s.storage.Since
+			for i, m := range sub.members {
+				if m.Health == "up" || m.refused {
+					sub.members[i].Health, sub.members[i].LastError = "unknown", "samples are not stored: "+s.storage.Reason
+				}
+			}
+		}
+		for i, m := range sub.members {
+			if m.fed.IsZero() || now.Sub(m.fed) < quietAfter || s.blind() {
 				e.targets = append(e.targets, evidenceTarget{m.Job, m.Health, m.LastError, whole || covering(m), v.past.wasDown(name, m)})
-			} else if m.fed.After(e.quiet) {
-				e.quiet = m.fed
+			} else {
+				sub.members[i].Health, sub.members[i].LastError = "down", "no samples arrive"
+				if m.fed.After(e.quiet) {
+					e.quiet = m.fed
+				}
 			}
 		}
 		if len(e.targets) > 0 {
@@ -927,6 +965,9 @@ func (o *Options) fill() {
 	}
 	if o.Silences == nil {
 		o.Silences = func(context.Context) []Silence { return nil }
+	}
+	if o.Storage == nil {
+		o.Storage = func() Storage { return Storage{} }
 	}
 	if o.Inhibitions == nil {
 		o.Inhibitions = func([]model.LabelSet) func(model.LabelSet) string {

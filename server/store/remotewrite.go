@@ -41,11 +41,14 @@ type RemoteWrite struct {
 	LastErrorAt *time.Time `json:"lastErrorAt,omitempty"`
 }
 
-// States of a remote write.
+// RemoteBehind is the state of a remote write that is behind by more than
+// behindAfter, or that has sent nothing yet while something failed.
+const RemoteBehind = "behind"
+
+// Other states of a remote write.
 const (
 	remoteOK     = "ok"
-	remoteBehind = "behind" // by more than behindAfter, or nothing was sent yet but something failed
-	remoteUnused = "idle"   // there was nothing to send yet
+	remoteUnused = "idle" // there was nothing to send yet
 )
 
 // behindAfter is two of the usual scrape intervals.
@@ -147,7 +150,7 @@ func (r *remotes) status(name string, newest float64, value func(metric string) 
 	case newest == 0:
 		w.State = remoteUnused
 	case failed || w.Behind > behindAfter.Seconds():
-		w.State = remoteBehind
+		w.State = RemoteBehind
 	}
 	return w
 }
