@@ -65,6 +65,17 @@ export function StoragePanel() {
           rows={damaged}
           rowKey={(d) => d.path}
           listKeys={false}
+          card={(d) => (
+            <span class="stack">
+              <b class="wrap">{d.what}</b>
+              <span>
+                Missing: <Missing d={d} />
+              </span>
+              <span class="wrap">{d.error}</span>
+              {d.hint && <span class="wrap">{d.hint}</span>}
+              <code class="wrap">{d.path}</code>
+            </span>
+          )}
           columns={[
             {
               id: 'what',

@@ -126,6 +126,11 @@ test('since when an alert fires, after the server was restarted', () => {
   expect(sinceOf({ ...a, startsAt: at(600) }, { since: at(500) }, 1000)).toEqual({ time: 600 });
   expect(sinceOf(a, undefined, 0)).toEqual({ time: 1100 });
   // The server remembers it.
-  const alerts = [{ alert: 'FilesystemFull', since: at(500) }];
-  expect(sinceOf(a, { since: at(500), alerts }, 1000)).toEqual({ time: 500 });
+  const alerts = [
+    { name: 'FilesystemFull', labels: { alertname: 'FilesystemFull', device: '/dev/sdb' }, since: at(400) },
+    { name: 'FilesystemFull', labels: { alertname: 'FilesystemFull', device: '/dev/sda' }, since: at(500) },
+  ];
+  expect(sinceOf({ ...a, labels: { ...a.labels, device: '/dev/sda' } }, { since: at(500), alerts }, 1000)).toEqual({
+    time: 500,
+  });
 });

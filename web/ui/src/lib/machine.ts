@@ -1,4 +1,5 @@
 // What the Machine page computes, apart from drawing.
+import type { MachineAlert } from '../api/types/machines';
 import type { VectorSample } from '../api/types/query';
 import type { Mark } from './chart';
 import type { Unit } from './format';
@@ -207,12 +208,14 @@ export interface Since {
 // Alertmanager knows only of the time after the server was started.
 export function sinceOf(
   a: { labels: Record<string, string>; startsAt: string },
-  m: { since?: string; alerts?: { alert: string; since?: string }[] | null } | undefined,
+  m: { since?: string; alerts?: Pick<MachineAlert, 'name' | 'labels' | 'since'>[] | null } | undefined,
   started: number,
 ): Since {
   const time = Date.parse(a.startsAt) / 1000;
-  const kept = (m?.alerts ?? []).filter((x) => x.alert === a.labels.alertname && x.since);
-  if (kept.length === 1) return { time: Date.parse(kept[0]!.since!) / 1000 };
+  const kept = m?.alerts?.find(
+    (x) => x.name === a.labels.alertname && Object.entries(x.labels).every(([k, v]) => (a.labels[k] ?? v) === v),
+  );
+  if (kept?.since) return { time: Date.parse(kept.since) / 1000 };
   const restarted = !!started && !!m?.since && Date.parse(m.since) / 1000 < started && time >= started;
   return { time, ...(restarted && { restarted }) };
 }

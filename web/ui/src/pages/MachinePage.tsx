@@ -216,7 +216,7 @@ function One({ name }: { name: string }) {
         alerts={alerts}
         name={name}
         muted={machine?.muted ?? []}
-        since={(a) => sinceOf(a, shownState, fleet.started)}
+        since={(a) => sinceOf(a, machine ?? row, fleet.started)}
       />
     </div>
   );

@@ -28,6 +28,15 @@ export interface Muted {
   what: string; // the silence, the alert that inhibits, the interval
 }
 
+export interface MachineAlert {
+  name: string;
+  labels: Record<string, string>;
+  severity?: string;
+  since?: string; // also before the server was started, RFC 3339
+  checking?: boolean;
+  muted?: boolean;
+}
+
 export interface Warning {
   kind: 'same-machine' | 'renamed' | 'replaced' | string;
   text: string;
@@ -78,7 +87,7 @@ export interface Machine {
   info?: number;
   silenced?: ActiveSilence[] | null;
   muted?: Muted[] | null;
-  alerts?: { alert: string; since?: string }[] | null;
+  alerts?: MachineAlert[] | null; // that fire
   lastSeen?: string;
   unitsKnown?: boolean;
   facts?: Facts | null;
