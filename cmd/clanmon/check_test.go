@@ -377,6 +377,12 @@ staticTargets: {node: [web1], systemd: [web1]}
 tls: {caFile: ca.pem, certFile: cert.pem, keyFile: key.pem}
 additionalScrapeConfigs: [{job_name: mine, authorization: {credentials_file: token}}]
 `), 0o600))
+	off := filepath.Join(dir, "off.yml")
+	require.NoError(t, os.WriteFile(off, []byte("tls: {caFile: ca.pem, certFile: cert.pem, keyFile: key.pem}\n"), 0o600))
+	r := clanmon(t, "", "check", "settings", off)
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, "tls has no effect")
+	require.Equal(t, 3, strings.Count(r.stderr, "no such file"), r.stderr)
 	for _, name := range []string{"cert.pem", "key.pem", "ca.pem", "token"} {
 		r := clanmon(t, "", "check", "settings", file)
 		require.Equal(t, 1, r.code)

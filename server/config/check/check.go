@@ -147,6 +147,9 @@ func (c *Checker) Settings(files ...string) int {
 		// Beside an empty configuration file.
 		loader := server.NewLoader(server.Options{File: os.DevNull, Discovery: finding.Flags{SettingsFile: f}})
 		cfg, err := loader.Load(c.Log)
+		if err == nil {
+			err = c.settingsTLS(f)
+		}
 		if err == nil && !c.SyntaxOnly {
 			err = c.namedFiles(cfg.ScrapeConfigs)
 		}
@@ -171,6 +174,29 @@ func (c *Checker) Settings(files ...string) int {
 		}
 	}
 	return code
+}
+
+// settingsTLS looks for the files of the section tls, also where no method is chosen
+// and nothing is scraped with them, and names all that are missing.
+func (c *Checker) settingsTLS(file string) error {
+	settings, err := finding.ReadFlags(finding.Flags{SettingsFile: file})
+	if err != nil || settings.TLS == nil {
+		return err
+	}
+	if !settings.Enabled() {
+		fmt.Fprintln(c.Err, file, "WARNING: tls has no effect: no discovery is on")
+	}
+	if c.SyntaxOnly {
+		return nil
+	}
+	var errs []error
+	for _, f := range [][2]string{{"caFile", settings.TLS.CAFile}, {"certFile", settings.TLS.CertFile}, {"keyFile", settings.TLS.KeyFile}} {
+		name := commonconfig.JoinDir(filepath.Dir(file), f[1])
+		if err := exists(name); err != nil {
+			errs = append(errs, fmt.Errorf("tls.%s %q: %w", f[0], name, errors.Unwrap(err)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // namedFiles looks at the files that scrape configurations name. All jobs of
