@@ -6,7 +6,6 @@ import { storage } from '../state/storage';
 import { Ago, Panel, Time } from './bits';
 import { Icon } from './icons';
 import { Status } from './Status';
-import { Table } from './Table';
 
 const seconds = (t: string | undefined) => (t ? Date.parse(t) / 1000 : undefined);
 
@@ -60,46 +59,21 @@ export function StoragePanel() {
         </dd>
       </dl>
       {damaged.length > 0 && (
-        <Table<Damage>
-          label="Damaged data"
-          rows={damaged}
-          rowKey={(d) => d.path}
-          listKeys={false}
-          card={(d) => (
-            <span class="stack">
-              <b class="wrap">{d.what}</b>
+        <ul class="body stack" aria-label="Damaged data">
+          {damaged.map((d) => (
+            <li key={d.path} class="stack">
+              <span>
+                <b class="wrap">{d.what}</b> set aside <Ago time={seconds(d.setAside)} suffix=" ago" />
+              </span>
               <span>
                 Missing: <Missing d={d} />
               </span>
               <span class="wrap">{d.error}</span>
               {d.hint && <span class="wrap">{d.hint}</span>}
               <code class="wrap">{d.path}</code>
-            </span>
-          )}
-          columns={[
-            {
-              id: 'what',
-              title: 'Set aside',
-              cell: (d) => (
-                <>
-                  <b class="wrap">{d.what}</b> <Ago time={seconds(d.setAside)} suffix=" ago" />
-                </>
-              ),
-            },
-            { id: 'missing', title: 'Missing data', cell: (d) => <Missing d={d} /> },
-            {
-              id: 'why',
-              title: 'Error',
-              cell: (d) => (
-                <>
-                  <div class="wrap">{d.error}</div>
-                  {d.hint && <div class="wrap">{d.hint}</div>}
-                  <code class="wrap">{d.path}</code>
-                </>
-              ),
-            },
-          ]}
-        />
+            </li>
+          ))}
+        </ul>
       )}
     </Panel>
   );

@@ -37,6 +37,12 @@ export function Overview() {
 function Node({ a, m }: { a: About; m: string }) {
   const cpu = (modes: string) =>
     `sum by (machine, mode) (rate(node_cpu_seconds_total{${m},${modes}}[$rate])) / on (machine) group_left () sum by (machine) (rate(node_cpu_seconds_total{${m}}[$rate]))`;
+  // Each CPU counts every second once: how much of a window samples cover, which is
+  // less than all after a start and around a gap.
+  const covered = (rate: string) =>
+    has(a, 'node_cpu_seconds_total')
+      ? `${rate} / on (machine) clamp_max(sum by (machine) (rate(node_cpu_seconds_total{${m}}[$rate])) / count by (machine) (node_cpu_seconds_total{${m},mode="idle"}), 1)`
+      : rate;
   const arc = has(a, 'node_zfs_arc_size');
   const cap = 'node_memory_MemTotal_bytes';
   return (
@@ -105,17 +111,17 @@ function Node({ a, m }: { a: About; m: string }) {
           max={0.05}
           queries={[
             {
-              expr: `max by (machine) (rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate]))`,
+              expr: covered(`max by (machine) (rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate]))`),
               name: () => 'CPU waiting',
               colour: () => 'var(--series-1)',
             },
             {
-              expr: `max by (machine) (rate(node_pressure_memory_stalled_seconds_total{${m}}[$rate]))`,
+              expr: covered(`max by (machine) (rate(node_pressure_memory_stalled_seconds_total{${m}}[$rate]))`),
               name: () => 'memory stalled',
               colour: () => 'var(--series-2)',
             },
             {
-              expr: `max by (machine) (rate(node_pressure_io_stalled_seconds_total{${m}}[$rate]))`,
+              expr: covered(`max by (machine) (rate(node_pressure_io_stalled_seconds_total{${m}}[$rate]))`),
               name: () => 'IO stalled',
               colour: () => 'var(--series-3)',
             },
@@ -140,12 +146,12 @@ function Node({ a, m }: { a: About; m: string }) {
           unit="bitsps"
           queries={[
             {
-              expr: `sum by (machine) (rate(node_network_receive_bytes_total{${m},${REAL_NET}}[$rate])) * 8`,
+              expr: `${covered(`sum by (machine) (rate(node_network_receive_bytes_total{${m},${REAL_NET}}[$rate]))`)} * 8`,
               name: () => 'received',
               colour: () => 'var(--series-3)',
             },
             {
-              expr: `sum by (machine) (rate(node_network_transmit_bytes_total{${m},${REAL_NET}}[$rate])) * 8`,
+              expr: `${covered(`sum by (machine) (rate(node_network_transmit_bytes_total{${m},${REAL_NET}}[$rate]))`)} * 8`,
               name: () => 'sent',
               negate: true,
               colour: () => 'var(--series-1)',
@@ -163,12 +169,12 @@ function Node({ a, m }: { a: About; m: string }) {
           unit="bytesps"
           queries={[
             {
-              expr: `sum by (machine) (rate(node_disk_read_bytes_total{${m},${REAL_DISK}}[$rate]))`,
+              expr: covered(`sum by (machine) (rate(node_disk_read_bytes_total{${m},${REAL_DISK}}[$rate]))`),
               name: () => 'read',
               colour: () => 'var(--series-3)',
             },
             {
-              expr: `sum by (machine) (rate(node_disk_written_bytes_total{${m},${REAL_DISK}}[$rate]))`,
+              expr: covered(`sum by (machine) (rate(node_disk_written_bytes_total{${m},${REAL_DISK}}[$rate]))`),
               name: () => 'written',
               negate: true,
               colour: () => 'var(--series-1)',
