@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -236,11 +237,19 @@ func (s *sampled) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
 }
 
 // Close closes the database if it is open.
-func (l *Local) Close() error {
-	if db := l.db.Load(); db != nil {
-		return db.Close()
+func (l *Local) Close() (err error) {
+	db := l.db.Load()
+	if db == nil {
+		return nil
 	}
-	return nil
+	defer func() {
+		// Upstream writes the head's chunks, and panics where it cannot. They are in the
+		// WAL too.
+		if p := recover(); p != nil {
+			err = fmt.Errorf("closing the database: %v", p)
+		}
+	}()
+	return db.Close()
 }
 
 // CleanTombstones removes deleted data from disk.
