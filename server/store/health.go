@@ -39,6 +39,20 @@ type commits struct {
 	failed time.Time // since when nothing could be written; zero while it can
 	err    error
 	unsafe bool
+
+	// failures counts the writes to the WAL that failed, of the database that is open.
+	// Upstream counts before it lets the next write in, so that a commit sees the
+	// failure before it, whoever met it: another commit that has not returned yet, or
+	// an append that was rolled back.
+	failures func() float64
+	counted  float64
+}
+
+// watch makes failures those of a new database.
+func (c *commits) watch(failures func() float64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failures, c.counted = failures, failures()
 }
 
 // done notes how writing ended, and reports whether what was written is behind a
@@ -46,6 +60,11 @@ type commits struct {
 func (c *commits) done(err error, wrote bool) (unsafe bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.failures != nil {
+		if n := c.failures(); n != c.counted {
+			c.counted, c.unsafe = n, true
+		}
+	}
 	switch {
 	case err != nil:
 		if c.failed.IsZero() {

@@ -160,6 +160,24 @@ func TestReferencesOfAnEarlierDatabase(t *testing.T) {
 	}
 }
 
+// A failed write of somebody else makes this one unsafe, too, before its own end is
+// known.
+func TestFailureOfAnotherWrite(t *testing.T) {
+	s, stop := running(t, t.TempDir())
+	defer stop()
+	fill(t, s, "x", 1, 0, 10)
+	require.Len(t, s.registry.find("prometheus_tsdb_wal_writes_failed_total"), 1, "upstream counts under another name")
+	require.Zero(t, s.registry.sum("prometheus_tsdb_wal_writes_failed_total")())
+	n := 0.0
+	s.local.commits.watch(func() float64 { return n })
+	n++
+	app := s.AppenderV2(t.Context())
+	add(t, app, "x", 1, 10, 1)
+	require.ErrorIs(t, app.Commit(), errUnsafe)
+	require.Eventually(t, func() bool { return !s.Health().Unsafe }, time.Minute, 50*time.Millisecond)
+	require.Equal(t, 11, samples(t, s, "x"))
+}
+
 // The exchange of the database waits for a query under way, and a query that comes
 // meanwhile waits for the exchange.
 func TestSecureWaitsForQueries(t *testing.T) {

@@ -133,6 +133,7 @@ func (s *Store) openTSDB(ctx context.Context) error {
 	s.logFilesystem()
 	log.Info("TSDB started")
 
+	s.local.commits.watch(s.registry.sum("prometheus_tsdb_wal_writes_failed_total", "prometheus_tsdb_out_of_order_wbl_writes_failed_total"))
 	db.SetWriteNotified(s.remote)
 	// Remote write asks where the data begins. Double the block range gives
 	// everything time to spin up before samples are called too old.
