@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
@@ -54,25 +55,34 @@ type Options struct {
 	Parser parser.Parser
 }
 
-// Loader reads the configuration, at start and at every reload. It is for one
-// goroutine at a time.
+// Loader reads the configuration, at start and at every reload. Load is for one
+// goroutine at a time; what it says of the last one is for any.
 type Loader struct {
-	opts       Options
-	discovered map[string]bool // jobs that discovery made, in the last Load
+	opts Options
+	last atomic.Pointer[outcome]
+}
+
+// outcome is what a Load that succeeded made of the flags. It is not changed.
+type outcome struct {
+	discovered map[string]bool // jobs that discovery made
 	additional map[string]bool // those of additionalScrapeConfigs
 	managed    bool
 }
 
 // NewLoader returns a Loader.
-func NewLoader(o Options) *Loader { return &Loader{opts: o} }
+func NewLoader(o Options) *Loader {
+	l := &Loader{opts: o}
+	l.last.Store(&outcome{})
+	return l
+}
 
 // Discovered reports whether a job was made by discovery, not by the file, when
 // the configuration was last loaded.
-func (l *Loader) Discovered(job string) bool { return l.discovered[job] }
+func (l *Loader) Discovered(job string) bool { return l.last.Load().discovered[job] }
 
 // Written is where a job that discovery did not make is written down, for people.
 func (l *Loader) Written(job string) string {
-	if l.additional[job] {
+	if l.last.Load().additional[job] {
 		return fmt.Sprintf("additionalScrapeConfigs of --clan.settings %s", l.opts.Discovery.SettingsFile)
 	}
 	return l.Name()
@@ -81,7 +91,7 @@ func (l *Loader) Written(job string) string {
 // Managed reports whether clanmon itself chose what to scrape, because nothing
 // is configured or a discovery method is given, when the configuration was last
 // loaded. Elsewhere it is a drop-in and adds nothing of its own.
-func (l *Loader) Managed() bool { return l.managed }
+func (l *Loader) Managed() bool { return l.last.Load().managed }
 
 // Name is the file that Load reads, for messages.
 func (l *Loader) Name() string {

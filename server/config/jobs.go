@@ -43,9 +43,9 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 	for _, key := range settings.Ignored {
 		logger.Warn("Section of --clan.settings has no effect: its discovery method is not chosen", "section", key)
 	}
-	l.managed = unconfigured || settings.Enabled()
+	managed := unconfigured || settings.Enabled()
 	if !unconfigured && !settings.Enabled() && len(settings.Additional) == 0 {
-		l.discovered, l.additional = nil, nil
+		l.last.Store(&outcome{})
 		return nil // a file alone means what it means to Prometheus
 	}
 	extra, err := l.parseScrapes(cfg, settings.Additional, logger)
@@ -101,7 +101,7 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 		names[s.JobName] = source
 		cfg.ScrapeConfigs = append(cfg.ScrapeConfigs, s)
 	}
-	l.discovered, l.additional = discovered, additional
+	l.last.Store(&outcome{discovered, additional, managed})
 	return nil
 }
 
