@@ -70,7 +70,8 @@ func (c *commits) done(err error, wrote bool) (unsafe bool) {
 		if c.failed.IsZero() {
 			c.failed = time.Now()
 		}
-		c.err, c.unsafe = err, true
+		// An agent has no blocks that its WAL could be written to.
+		c.err, c.unsafe = err, c.failures != nil
 	case wrote:
 		c.failed, c.err = time.Time{}, nil
 	}

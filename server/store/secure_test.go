@@ -160,6 +160,18 @@ func TestReferencesOfAnEarlierDatabase(t *testing.T) {
 	}
 }
 
+// An agent cannot secure anything: a write that failed once must not make all that
+// follow an error.
+func TestAgentGoesOnAfterAFailedWrite(t *testing.T) {
+	s := New(Options{Dir: t.TempDir(), Agent: true, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	defer s.Close()
+	s.local.commits.done(fmt.Errorf("write to WAL: %w", syscall.ENOSPC), true)
+	require.False(t, s.Health().Storing)
+	require.False(t, s.Health().Unsafe)
+	require.False(t, s.local.commits.done(nil, true), "it is acknowledged")
+	require.True(t, s.Health().Storing)
+}
+
 // A failed write of somebody else makes this one unsafe, too, before its own end is
 // known.
 func TestFailureOfAnotherWrite(t *testing.T) {
