@@ -20,7 +20,8 @@ ORACLES := github.com/prometheus/prometheus/cmd/prometheus \
 	github.com/prometheus-community/systemd_exporter \
 	github.com/nginx/nginx-prometheus-exporter \
 	github.com/prometheus-community/postgres_exporter/cmd/postgres_exporter \
-	github.com/oliver006/redis_exporter
+	github.com/oliver006/redis_exporter \
+	github.com/prometheus/blackbox_exporter
 
 # Builds without the cloud providers' service discoveries: the race detector
 # needs everything compiled anew, and they are most of it.
@@ -33,7 +34,7 @@ GOTEST := go test -vet=off -ldflags='-s -w'
 
 .DEFAULT_GOAL := help
 
-.PHONY: build run test test-unit test-race test-long test-upstream oracle ui ui-check lint fmt nix bench help
+.PHONY: build run test test-unit test-race test-long test-upstream fuzz oracle ui ui-check lint vuln fmt nix release publish bench help
 
 build: ## build bin/clanmon, and bin/clanmon-exporter, which is its role exporter alone
 	go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/clanmon ./cmd/clanmon-exporter
@@ -71,18 +72,28 @@ test-unit: oracle ## run the tests that need neither root nor packages
 test-race: ## run our own packages under the race detector
 	CGO_ENABLED=1 $(GOTEST) -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
 
-test-long: test-upstream ## run the tests that take long: the suites of upstream, a soak of 30 minutes
-	$(GOTEST) -tags long -timeout 60m -count 1 -run TestSoak ./e2e
+test-long: test-upstream ## run the tests that take long: the suites of upstream, a disk that stays full, a soak of 30 minutes, the fuzz targets
+	$(GOTEST) -tags long -timeout 60m -count 1 -run "TestSoak|TestGapsOfManyKills|TestBlindServerTells|TestPackage|TestImage|TestInstall" ./e2e
+	$(GOTEST) -tags long -timeout 60m -count 1 -run TestManyKillsAndStops ./server/store
+	$(MAKE) fuzz
+
+FUZZTIME ?= 10s
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	TAGS=$(SLIM) .ci/fuzz $(FUZZTIME)
 
 test-upstream: build ## run the suites of Prometheus, Alertmanager and node_exporter against bin/clanmon
 	$(GOTEST) -tags long -timeout 40m -count 1 ./e2e/upstream
 
-lint: ## gofmt, go vet, go mod tidy, staticcheck
+vuln: build ## look for known vulnerabilities in what is linked, if the database can be reached
+	.ci/vuln
+
+lint: ## gofmt, go vet, go mod tidy, staticcheck, and the word list (e2e/words)
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run make fmt'; exit 1; }
 	go vet ./...
-	go vet -tags long ./e2e ./e2e/upstream
+	go vet -tags long ./e2e ./e2e/upstream ./server/store
 	go mod tidy -diff
 	go tool staticcheck ./...
+	go run ./e2e/words
 
 fmt: ## format the code
 	gofmt -w .
@@ -91,6 +102,14 @@ fmt: ## format the code
 nix: ## write what nix/ has to know of the code: vendor hash, vocabulary, table of options
 	go run ./nix/vendorhash -w
 	go test ./nix/tests -run Current -update
+
+# Less of it: make release RELEASE='-arch amd64 -programs clanmon-exporter -kinds deb'
+release: ## make packages, archives and images of all architectures in bin/release
+	go run ./cmd/internal/release -version '$(VERSION)' -date '$(DATE)' -ldflags '$(LDFLAGS)' $(RELEASE)
+
+publish: ## publish bin/release on GitHub, as a release of the tag that is checked out (needs gh)
+	git describe --exact-match --tags
+	gh release create '$(VERSION)' --verify-tag --generate-notes bin/release/*
 
 bench: build oracle ## measure, and compare with the peers
 	e2e/bench/run.sh $(BENCH)

@@ -19,5 +19,5 @@ func Explain(err error) error {
 	if name == nil {
 		return err
 	}
-	return fmt.Errorf("%w\n%s may be right: this binary was built without the service discoveries of cloud providers; `make build` and the package clanmon have them", err, name[1])
+	return fmt.Errorf("%w\n%s may be valid: this binary was built without the service discoveries of cloud providers; use the package clanmon or `make build`", err, name[1])
 }

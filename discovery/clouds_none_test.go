@@ -13,7 +13,7 @@ import (
 
 func TestADiscoveryThatIsNotBuiltIn(t *testing.T) {
 	_, err := config.Load("scrape_configs: [{job_name: a, ec2_sd_configs: [{region: x}]}]", promslog.NewNopLogger())
-	require.ErrorContains(t, Explain(err), "ec2_sd_configs may be right: this binary was built without")
+	require.ErrorContains(t, Explain(err), "ec2_sd_configs may be valid: this binary was built without")
 	other := errors.New("field scrape_interva not found in type config.plain")
 	require.Equal(t, other, Explain(other))
 	require.NoError(t, Explain(nil))

@@ -1,4 +1,4 @@
-// Package discovery says how targets are found.
+// Package discovery defines how targets are found.
 //
 // It registers every service discovery that the configuration file may name:
 // all of upstream's, under upstream's own build tags (remove_all_sd,
@@ -6,10 +6,10 @@
 // upstream's discovery.Manager does, on behalf of server/ingest and
 // server/delivery.
 //
-// And it turns what the --discovery flags and the clan's settings say into scrape
-// configurations: each method, a folder of its own, gives parts; all parts of a
-// job become one configuration whose targets have the labels of
-// discovery/contract. Nothing here starts, so nothing stops.
+// It also turns the --discovery flags and the settings file into scrape
+// configurations. Each method is a package of its own that returns parts; all parts
+// of a job become one configuration, whose targets have the labels of
+// discovery/contract. The package starts nothing.
 package discovery
 
 import (

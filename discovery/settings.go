@@ -13,14 +13,18 @@ import (
 	"strings"
 
 	"github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v2"
 	yamlnode "go.yaml.in/yaml/v3"
 
+	"github.com/clanmon/clanmon/discovery/checks"
 	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/discovery/dns"
 	"github.com/clanmon/clanmon/discovery/inventory"
 	"github.com/clanmon/clanmon/discovery/static"
 	"github.com/clanmon/clanmon/discovery/tailscale"
+	"github.com/clanmon/clanmon/internal/calendar"
+	"github.com/clanmon/clanmon/internal/yamlerror"
 )
 
 // method is a way to find machines.
@@ -64,6 +68,9 @@ type Flags struct {
 	Static  []string // --discovery.static, implies the method
 	// Inventory is a file; naming it implies the method.
 	Inventory string
+	Checks    []string // --check
+	// Notifications say when people are notified, --notify.quiet and so on.
+	Notifications calendar.Words
 
 	TailscaleSocket       string
 	TailscaleJobs         []string
@@ -84,36 +91,74 @@ type Settings struct {
 	// Additional are scrape configurations as they are, YAML with the key
 	// scrape_configs; empty without any.
 	Additional []byte
-	// TLS is how the targets of all methods are asked; nil for plain HTTP.
+	// TLS is how the targets of TLS.Methods are scraped; nil for plain HTTP.
 	TLS *TLS
+	// Checks are services to look at from outside, by any method or none.
+	Checks []checks.Check
+	// Plan says when people are notified; notifications is what the file says of it.
+	Plan          calendar.Plan
+	notifications calendar.Words
+	// Boards are files of read-only boards.
+	Boards []string
 	// Ignored are sections of the file whose method is not chosen.
 	Ignored []string
+	// Server is what the file says about the server itself.
+	Server Server
 }
 
-// Enabled reports whether machines are looked for.
-func (s *Settings) Enabled() bool { return len(s.Methods) > 0 }
+// Enabled reports whether machines are looked for, or services checked.
+func (s *Settings) Enabled() bool { return len(s.Methods)+len(s.Checks) > 0 }
 
 // file is the content of --clan.settings, JSON or YAML, in the words of the clan
 // service.
 type file struct {
-	EnableAutoDiscovery *bool                 `yaml:"enableAutoDiscovery"`
-	DiscoveryMethod     words                 `yaml:"discoveryMethod"`
-	DNSDiscovery        map[string]dnsSection `yaml:"dnsDiscovery"`
-	StaticTargets       map[string][]string   `yaml:"staticTargets"`
-	InventoryFile       string                `yaml:"inventoryFile"`
-	Tailscale           *tailscaleSection     `yaml:"tailscale"`
-	TLS                 *TLS                  `yaml:"tls"`
-	Additional          any                   `yaml:"additionalScrapeConfigs"` // see additional
+	EnableAutoDiscovery *bool                     `yaml:"enableAutoDiscovery"`
+	DiscoveryMethod     words                     `yaml:"discoveryMethod"`
+	DNSDiscovery        map[string]dnsSection     `yaml:"dnsDiscovery"`
+	StaticTargets       map[string][]string       `yaml:"staticTargets"`
+	InventoryFile       string                    `yaml:"inventoryFile"`
+	Tailscale           *tailscaleSection         `yaml:"tailscale"`
+	Checks              map[string]checks.Section `yaml:"checks"`
+	Notifications       notifications             `yaml:"notifications"`
+	Boards              words                     `yaml:"boards"`
+	TLS                 *TLS                      `yaml:"tls"`
+	Identity            Identity                  `yaml:"identity"`
+	Look                look                      `yaml:"look"`
+	ExternalLabels      map[string]string         `yaml:"externalLabels"`
+	Additional          any                       `yaml:"additionalScrapeConfigs"` // see written
+	Pings               any                       `yaml:"pings"`                   // the same
+	RemoteWrite         any                       `yaml:"remoteWrite"`             // the same
 }
 
 // TLS says by which certificates the server and the exporters know each other.
 type TLS struct {
+	// Methods are those whose targets have such certificates; the targets of all
+	// others are scraped over plain HTTP. Empty is inventory alone.
+	Methods  words  `yaml:"methods"`
 	CAFile   string `yaml:"caFile"`
 	CertFile string `yaml:"certFile"`
 	KeyFile  string `yaml:"keyFile"`
 	// ServerName is what the certificates of the exporters are made out to, if
 	// not to the address under which each is found.
 	ServerName string `yaml:"serverName"`
+}
+
+// complete fills in the default of Methods, and refuses methods that are not among chosen:
+// a target that was meant to be scraped over TLS must not be scraped without it in silence.
+func (t *TLS) complete(chosen []string) error {
+	for _, m := range t.Methods {
+		if !slices.Contains(Methods, m) {
+			return fmt.Errorf("tls.methods: unknown method %q; one of %s", m, strings.Join(Methods, ", "))
+		}
+	}
+	if len(t.Methods) > 0 || len(chosen) == 0 {
+		return nil
+	}
+	if !slices.Contains(chosen, inventory.Name) {
+		return fmt.Errorf("tls: applies to targets of the method %q, which is not enabled; list the methods whose targets have certificates in tls.methods, for example [%s]", inventory.Name, chosen[0])
+	}
+	t.Methods = words{inventory.Name}
+	return nil
 }
 
 // options are the fields of a scrape configuration.
@@ -125,6 +170,21 @@ func (t *TLS) options() map[string]any {
 		}
 	}
 	return map[string]any{"scheme": "https", "tls_config": config}
+}
+
+type notifications struct {
+	Quiet    words  `yaml:"quiet"`
+	Digest   string `yaml:"digest"`
+	DigestAt string `yaml:"digestAt"`
+	TimeZone string `yaml:"timeZone"`
+}
+
+func (n notifications) words() calendar.Words {
+	return calendar.Words{Quiet: n.Quiet, Digest: n.Digest, DigestAt: n.DigestAt, Zone: n.TimeZone}
+}
+
+type look struct {
+	Enable bool `yaml:"enable"`
 }
 
 type dnsSection struct {
@@ -161,6 +221,11 @@ func ReadFlags(f Flags) (*Settings, error) {
 			return nil, fmt.Errorf("--clan.settings %q: %w", f.SettingsFile, err)
 		}
 	}
+	var err error
+	s.Plan, err = f.Notifications.Or(s.notifications).Parse([4]string{"--notify.quiet", "--notify.digest", "--notify.digest-at", "--notify.time-zone"})
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range f.Methods {
 		if err := s.enable(m); err != nil {
 			return nil, fmt.Errorf("--discovery: %w", err)
@@ -182,6 +247,15 @@ func ReadFlags(f Flags) (*Settings, error) {
 		s.Static = append(s.Static, targets...)
 		_ = s.enable(static.Name)
 	}
+	for _, text := range f.Checks {
+		c, err := checks.Parse(text)
+		if err == nil {
+			s.Checks, err = checks.Add(s.Checks, c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--check: %w", err)
+		}
+	}
 	if f.Inventory != "" {
 		s.Inventory = f.Inventory
 		_ = s.enable(inventory.Name)
@@ -189,7 +263,7 @@ func ReadFlags(f Flags) (*Settings, error) {
 	if f.TailscaleSocket != "" || len(f.TailscaleJobs)+len(f.TailscaleTags)+len(f.TailscaleIntermittent) > 0 {
 		_ = s.enable(tailscale.Name)
 	}
-	err := s.tailscale(tailscaleSection{f.TailscaleSocket, f.TailscaleJobs, f.TailscaleTags, f.TailscaleIntermittent}, [4]string{
+	err = s.tailscale(tailscaleSection{f.TailscaleSocket, f.TailscaleJobs, f.TailscaleTags, f.TailscaleIntermittent}, [4]string{
 		"--discovery.tailscale.socket", "--discovery.tailscale.job", "--discovery.tailscale.tag", "--discovery.tailscale.intermittent-tag"})
 	if err != nil {
 		return nil, err
@@ -242,12 +316,33 @@ func (s *Settings) readFile(name string) error {
 	}
 	var f file
 	if err := yaml.UnmarshalStrict(text, &f); err != nil {
-		return readable(err)
+		return yamlerror.Readable(err, validKeys)
 	}
-	if s.Additional, err = additional(text); err != nil {
+	s.Server = Server{Identity: f.Identity, Look: f.Look.Enable, ExternalLabels: f.ExternalLabels}
+	for _, file := range []*string{&s.Server.Identity.TokenFile, &s.Server.Identity.OIDC.ClientSecretFile} {
+		*file = config.JoinDir(filepath.Dir(name), *file)
+	}
+	if err := s.written(text); err != nil {
 		return err
 	}
 	s.TLS = f.TLS
+	s.notifications = f.Notifications.words()
+	_, err = s.notifications.Parse([4]string{"notifications.quiet", "notifications.digest", "notifications.digestAt", "notifications.timeZone"})
+	if err != nil {
+		return err
+	}
+	for _, board := range f.Boards {
+		s.Boards = append(s.Boards, config.JoinDir(filepath.Dir(name), board))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Checks)) {
+		c, err := f.Checks[name].Complete(name)
+		if err == nil {
+			s.Checks, err = checks.Add(s.Checks, c)
+		}
+		if err != nil {
+			return fmt.Errorf("checks.%s: %w", name, err)
+		}
+	}
 	for _, m := range f.DiscoveryMethod {
 		if m == "none" {
 			continue
@@ -292,28 +387,44 @@ func (s *Settings) readFile(name string) error {
 	return nil
 }
 
-// additional takes the scrape configurations out of the file as they are written:
-// what was decoded would be written as something else (a password of 0123).
-func additional(text []byte) ([]byte, error) {
+// written takes sections out of the file as they are written: what was decoded would be
+// written as something else (a password of 0123).
+func (s *Settings) written(text []byte) error {
 	var f struct {
-		Additional yamlnode.Node `yaml:"additionalScrapeConfigs"`
+		Additional  yamlnode.Node `yaml:"additionalScrapeConfigs"`
+		Pings       yamlnode.Node `yaml:"pings"`
+		RemoteWrite yamlnode.Node `yaml:"remoteWrite"`
 	}
 	d := yamlnode.NewDecoder(bytes.NewReader(text))
 	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return err
 	}
 	if err := d.Decode(&yamlnode.Node{}); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more than one document in the file; keep the first and remove what follows \"---\"")
+		return errors.New("the file has more than one document; remove everything after the first \"---\"")
 	}
-	if f.Additional.IsZero() || len(f.Additional.Content) == 0 {
-		return nil, nil
+	for _, section := range []struct {
+		node *yamlnode.Node
+		key  string
+		to   *[]byte
+	}{
+		{&f.Additional, "scrape_configs", &s.Additional},
+		{&f.Pings, "pings", &s.Server.Pings},
+		{&f.RemoteWrite, "remote_write", &s.Server.RemoteWrite},
+	} {
+		if section.node.IsZero() || len(section.node.Content) == 0 {
+			continue
+		}
+		var err error
+		if *section.to, err = yamlnode.Marshal(map[string]*yamlnode.Node{section.key: section.node}); err != nil {
+			return err
+		}
 	}
-	return yamlnode.Marshal(map[string]*yamlnode.Node{"scrape_configs": &f.Additional})
+	return nil
 }
 
 func (s *Settings) dnsSection(job string, d dnsSection) error {
 	if len(d.Names) == 0 {
-		return errors.New("names is empty; name at least one DNS name")
+		return errors.New("names is empty; add at least one DNS name")
 	}
 	for _, name := range d.Names {
 		l := dns.Lookup{Job: job, Name: name, Type: d.Type}
@@ -377,6 +488,9 @@ func (s *Settings) complete() error {
 			return fmt.Errorf("discovery method %q needs %s", m.name, missing)
 		}
 	}
+	if s.TLS != nil {
+		return s.TLS.complete(s.Methods)
+	}
 	return nil
 }
 
@@ -387,36 +501,8 @@ func missingIf(missing bool, what string) string {
 	return ""
 }
 
-// readable takes the names of Go types out of an error of the YAML library.
-func readable(err error) error {
-	e, ok := errors.AsType[*yaml.TypeError](err)
-	if !ok {
-		return err
-	}
-	for i, text := range e.Errors {
-		if before, _, ok := strings.Cut(text, " not found in type "); ok {
-			e.Errors[i] = before + " is unknown; known are enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, tls.{caFile,certFile,keyFile,serverName}, additionalScrapeConfigs"
-		} else if before, typ, ok := strings.Cut(text, " into "); ok {
-			e.Errors[i] = before + ": it has to be " + kind(typ)
-		}
-	}
-	return e
-}
-
-// kind is what a Go type is to those who write YAML.
-func kind(typ string) string {
-	switch typ {
-	case "bool":
-		return "true or false"
-	case "int":
-		return "a number"
-	case "string":
-		return "a word"
-	case "[]string":
-		return "a list"
-	}
-	return "keys and values"
-}
+// validKeys are those of the file.
+const validKeys = "enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, tls.{methods,caFile,certFile,keyFile,serverName}, checks.<name>.{url,every,timeout,expect.{status,body,certificateDays},from,machine,severity}, notifications.{quiet,digest,digestAt,timeZone}, boards, identity.{operators,viewers,header,groupsHeader,trustedProxies,tokenFile,oidc.{issuer,clientId,clientSecretFile,scopes,nameClaim}}, look.enable, pings.<name>.{token,tokenFile,every,grace,machine,backup}, remoteWrite, externalLabels.<name>, additionalScrapeConfigs"
 
 // Parts are what the methods add to the scrape configurations, in the order of
 // the methods.
@@ -430,17 +516,27 @@ func (s *Settings) Parts() ([]contract.Part, error) {
 		if err != nil {
 			return nil, fmt.Errorf("discovery method %q: %w", m.name, err)
 		}
+		if s.TLS != nil {
+			s.TLS.apply(m.name, more)
+		}
 		parts = append(parts, more...)
 	}
-	if s.TLS != nil {
-		for i := range parts {
-			if parts[i].Options == nil {
-				parts[i].Options = make(map[string]any)
-			}
-			maps.Copy(parts[i].Options, s.TLS.options())
-		}
-	}
 	return parts, nil
+}
+
+// apply adds to the parts of a method how their targets are scraped. A job has one scheme,
+// so targets without certificates say themselves that theirs is another one.
+func (t *TLS) apply(method string, parts []contract.Part) {
+	for i := range parts {
+		if !slices.Contains(t.Methods, method) {
+			parts[i].Relabel = append(parts[i].Relabel, contract.Set(contract.MetaMethod, method, model.SchemeLabel, "http"))
+			continue
+		}
+		if parts[i].Options == nil {
+			parts[i].Options = make(map[string]any)
+		}
+		maps.Copy(parts[i].Options, t.options())
+	}
 }
 
 // Assemble makes one scrape configuration of all parts of a job, in the words of

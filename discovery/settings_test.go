@@ -1,11 +1,17 @@
 package discovery
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/prometheus/common/model"
+	promconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/scrape"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v2"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/discovery/static"
@@ -48,7 +54,7 @@ tailscale: {socket: /run/x.sock, jobs: [node, nginx@web], tags: ["tag:server"], 
 	"staticTargets": {"node": ["web1", "db@10.0.0.7:9101"], "mine": ["[fd00::1]:80"]}, "inventoryFile": "` + inventory + `",
 	"tailscale": {"socket": "/run/x.sock", "jobs": ["node", "nginx@web"], "tags": ["server"], "intermittentTags": ["tag:phone"]}}`
 	want := assemble(t, flags)
-	require.Len(t, want, 6, "node, systemd, nginx, postgres, redis, mine")
+	require.Len(t, want, 7, "node, systemd, nginx, postgres, redis, blackbox, mine")
 	require.Equal(t, want, assemble(t, Flags{SettingsFile: write(t, yaml)}))
 	require.Equal(t, want, assemble(t, Flags{SettingsFile: write(t, json)}))
 }
@@ -95,7 +101,7 @@ func TestJobsOfOneName(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"tag:a", "tag:b"}, s.Tailscale.Jobs[0].Tags)
 	_, err = ReadFlags(Flags{TailscaleJobs: []string{"node", "node:9101"}})
-	require.ErrorContains(t, err, `--discovery.tailscale.job: "node:9101": job "node" has port 9100 already`)
+	require.ErrorContains(t, err, `--discovery.tailscale.job: "node:9101": job "node" already has port 9100`)
 }
 
 // The file's sections belong to its discoveryMethod, as in the clan service.
@@ -129,20 +135,20 @@ func TestMistakesAreNamed(t *testing.T) {
 		{Flags{Methods: []string{"dns"}}, `discovery method "dns" needs a name`},
 		{Flags{Methods: []string{"static"}}, `discovery method "static" needs machines`},
 		{Flags{Methods: []string{"inventory"}}, `discovery method "inventory" needs a file`},
-		{Flags{Static: []string{"web=host1"}}, `--discovery.static: target "host1": job "web" has no port`},
+		{Flags{Static: []string{"web=host1"}}, `--discovery.static: target "host1": job "web" has no default port`},
 		{Flags{DNS: []string{"node=a..b"}}, `--discovery.dns: "node=a..b": DNS name "a..b"`},
 		{Flags{TailscaleJobs: []string{"mine"}}, `--discovery.tailscale.job: "mine"`},
 		{Flags{TailscaleTags: []string{"a b"}}, `--discovery.tailscale.tag: tag "a b"`},
 		{Flags{SettingsFile: "/does/not/exist"}, "/does/not/exist"},
-		{Flags{SettingsFile: "discoveryMethods: tailscale"}, "line 1: field discoveryMethods is unknown; known are enableAutoDiscovery"},
+		{Flags{SettingsFile: "discoveryMethods: tailscale"}, "line 1: field discoveryMethods is unknown; valid are enableAutoDiscovery"},
 		{Flags{SettingsFile: "\ndiscoveryMethod: tailscail"}, `discoveryMethod: unknown method "tailscail"`},
-		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {mine: {names: [x]}}"}, `dnsDiscovery.mine: job "mine" has no port`},
+		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {mine: {names: [x]}}"}, `dnsDiscovery.mine: job "mine" has no default port`},
 		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {node: {names: []}}"}, "dnsDiscovery.node: names is empty"},
 		{Flags{SettingsFile: "discoveryMethod: dns\ndnsDiscovery: {node: {names: [x], port: 0}}"}, "dnsDiscovery.node: port 0"},
 		{Flags{SettingsFile: "discoveryMethod: static\nstaticTargets: {node: ['a:b:c']}"}, `staticTargets.node: target "a:b:c"`},
-		{Flags{SettingsFile: "enableAutoDiscovery: 7"}, "line 1: cannot unmarshal !!int `7`: it has to be true or false"},
-		{Flags{SettingsFile: "\nstaticTargets: {node: web1}"}, "line 2: cannot unmarshal !!str `web1`: it has to be a list"},
-		{Flags{SettingsFile: "[]"}, "line 1: cannot unmarshal !!seq: it has to be keys and values"},
+		{Flags{SettingsFile: "enableAutoDiscovery: 7"}, "line 1: cannot unmarshal !!int `7`: it must be true or false"},
+		{Flags{SettingsFile: "\nstaticTargets: {node: web1}"}, "line 2: cannot unmarshal !!str `web1`: it must be a list"},
+		{Flags{SettingsFile: "[]"}, "line 1: cannot unmarshal !!seq: it must be a map"},
 		{Flags{SettingsFile: "enableAutoDiscovery: false\ndiscoveryMethod: bogus"}, `unknown method "bogus"`},
 		{Flags{SettingsFile: "discoveryMethod: none\n---\ndiscoveryMethod: static"}, "more than one document"},
 	} {
@@ -154,19 +160,52 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
-// With certificates, every discovered job asks by HTTPS, and no other.
-func TestTLSForAllMethods(t *testing.T) {
-	jobs := assemble(t, Flags{SettingsFile: write(t, `
-discoveryMethod: [static, tailscale]
-staticTargets: {node: [a]}
-tls: {caFile: /c/ca, certFile: /c/cert, keyFile: /c/key, serverName: exporter.x}
+// Targets of the inventory have the clan's certificates; a printer that is listed by hand
+// has not, unless the settings say so.
+func TestTLSByMethod(t *testing.T) {
+	inventory := filepath.Join(t.TempDir(), "inventory.json")
+	require.NoError(t, os.WriteFile(inventory, []byte(`{"machines": {"web1": {"addresses": ["10.0.0.1"], "exporters": {"node": null}}}}`), 0o600))
+	settings := func(tls string) []map[string]any {
+		return assemble(t, Flags{SettingsFile: write(t, `
+discoveryMethod: [static, inventory]
+inventoryFile: `+inventory+`
+staticTargets: {node: ["printer@10.0.0.9"], redis: [cache]}
+tls: {`+tls+`caFile: /c/ca, certFile: /c/cert, keyFile: /c/key, serverName: exporter.x}
 additionalScrapeConfigs: [{job_name: mine}]
 `)})
-	require.NotEmpty(t, jobs)
-	for _, job := range jobs {
-		require.Equal(t, "https", job["scheme"], job["job_name"])
-		require.Equal(t, map[string]string{"ca_file": "/c/ca", "cert_file": "/c/cert", "key_file": "/c/key", "server_name": "exporter.x"}, job["tls_config"])
 	}
-	_, err := ReadFlags(Flags{SettingsFile: write(t, "tls: {ca: x}")})
-	require.ErrorContains(t, err, "tls.{caFile")
+	urls := func(jobs []map[string]any) map[string]string {
+		text, err := yaml.Marshal(map[string]any{"scrape_configs": jobs})
+		require.NoError(t, err)
+		cfg, err := promconfig.Load(string(text), slog.New(slog.DiscardHandler))
+		require.NoError(t, err, "%s", text)
+		byMethod := make(map[string]string)
+		for _, job := range cfg.ScrapeConfigs {
+			for _, method := range []string{"static", "inventory"} {
+				target := model.LabelSet{model.AddressLabel: "h:1", contract.MetaMethod: model.LabelValue(method), contract.MetaMachine: "m"}
+				l, err := scrape.PopulateLabels(labels.NewBuilder(labels.EmptyLabels()), job, target, nil)
+				require.NoError(t, err)
+				byMethod[job.JobName+" "+method] = scrape.NewTarget(l, job, target, nil).URL().Scheme
+			}
+		}
+		return byMethod
+	}
+	jobs := settings("")
+	require.Equal(t, map[string]string{"ca_file": "/c/ca", "cert_file": "/c/cert", "key_file": "/c/key", "server_name": "exporter.x"}, jobs[0]["tls_config"])
+	got := urls(jobs)
+	require.Equal(t, "https", got["node inventory"])
+	require.Equal(t, "http", got["node static"])
+	require.Equal(t, "http", got["redis static"])
+	got = urls(settings("methods: static, "))
+	require.Equal(t, "http", got["node inventory"])
+	require.Equal(t, "https", got["node static"])
+
+	for settings, want := range map[string]string{
+		"tls: {ca: x}": "tls.{methods,caFile",
+		"discoveryMethod: static\nstaticTargets: {node: [a]}\ntls: {caFile: x}": `tls: applies to targets of the method "inventory", which is not enabled`,
+		"discoveryMethod: tailscale\ntls: {methods: [tailscal]}":                `tls.methods: unknown method "tailscal"`,
+	} {
+		_, err := ReadFlags(Flags{SettingsFile: write(t, settings)})
+		require.ErrorContains(t, err, want)
+	}
 }

@@ -124,18 +124,21 @@ func TestAFailedUnitIsTold(t *testing.T) {
 		Args: []string{
 			"--discovery.static=node=box@127.0.0.1", "--discovery.static=systemd=box@127.0.0.1",
 			"--rules.set=UnitFailed.for=0s", "--rules.set=MachineNew.seconds=0",
+			// They count in the kernel, which the box shares with other tests: one lets a service run out of memory.
+			"--rules.disable=OomKill", "--rules.disable=KernelHungTask",
 			"--alertmanager.config.file=" + harness.WriteFile(t, t.TempDir(), "am.yml", h.config("")),
 		},
 	})
 	_, err := b.Try("systemctl", "start", "t-fail.service")
 	require.Error(t, err)
-	const alert = "UnitFailed/box/t-fail.service"
+	const alert = "JobFailed/box/t-fail.service" // with the settings of UnitFailed
 	h.wait(t, 5*time.Minute, "firing", alert)
 	require.Contains(t, s.Get("/api/v2/alerts").Body, "t-fail.service")
 	b.Exec("systemctl", "reset-failed", "t-fail.service")
 	h.wait(t, 5*time.Minute, "resolved", alert)
 	for _, a := range h.told("firing") {
-		require.Contains(t, []string{alert, "Watchdog"}, a, "what fires beside it")
+		// Watchdog holds MachineNew back, but not if it fires later than a group waits here.
+		require.Contains(t, []string{alert, "Watchdog", "MachineNew/box"}, a, "what fires beside it")
 	}
 }
 
@@ -418,7 +421,8 @@ func TestACutNetworkIsOneAlert(t *testing.T) {
 	held("MachineDown")
 	for _, a := range h.told("firing") {
 		name, _, _ := strings.Cut(a, "/")
-		require.Contains(t, []string{"FileHandlesAlmostGone", "FleetUnreachable", "Watchdog"}, name)
+		// Watchdog holds MachineNew back, but not if it fires later than a group waits here.
+		require.Contains(t, []string{"FileHandlesAlmostGone", "FleetUnreachable", "Watchdog", "MachineNew"}, name)
 	}
 }
 

@@ -34,14 +34,14 @@ func TestMistakes(t *testing.T) {
 		says []string
 	}{
 		{"no role", nil, 2, []string{"server", "exporter"}},
-		{"unknown role", []string{"sever"}, 2, []string{`"sever"`, `"server"`}},
+		{"unknown command", []string{"sever"}, 2, []string{`"sever"`, `"server"`}},
 		{"unknown flag", []string{"server", "--storage.tsdb.retention.tim=1d"}, 2, []string{`did you mean "storage.tsdb.retention.time"`}},
 		{"unknown flag of the exporter", []string{"exporter", "--colectors=cpu"}, 2, []string{`did you mean "collectors"`}},
 		{"unknown collector", []string{"exporter", "--collectors=memry"}, 2, []string{"memry", "memory"}},
 		{"unknown kind", []string{"exporter", "--exporter=nod"}, 2, []string{"nod", "node"}},
 		{"bad duration", []string{"server", "--query.timeout=soon"}, 2, []string{"--query.timeout", "soon"}},
 		{"bad duration for a collector", []string{"exporter", "--collector.filesystem.mount-timeout=soon"}, 2, []string{"--collector.filesystem.mount-timeout", "soon"}},
-		{"flag but no role", []string{"--config.file=x"}, 2, []string{"role", "clanmon server --config.file=x"}},
+		{"flag but no role", []string{"--config.file=x"}, 2, []string{"missing command", "clanmon server --config.file=x"}},
 		{"server flag for the agent", []string{"server", "--agent", "--storage.tsdb.path=" + dir + "/x"}, 3, []string{"agent mode", "storage.tsdb.path"}},
 		{"agent flag for the server", []string{"server", "--storage.agent.path=" + dir + "/x"}, 3, []string{"agent mode", "storage.agent.path"}},
 		{"file that is not there", []string{"server", "--config.file=" + dir + "/none.yml"}, 2, []string{"none.yml", "no such file"}},

@@ -27,6 +27,9 @@ systemd /lib/systemd/systemd
 dbus /usr/bin/dbus-daemon
 libnss-systemd /usr/lib/*/libnss_systemd.so.2
 prometheus /usr/bin/prometheus
+prometheus-node-exporter /usr/bin/prometheus-node-exporter
+rpm /usr/bin/rpm
+qemu-user-static /usr/bin/qemu-aarch64-static
 dnsmasq-base /usr/sbin/dnsmasq
 nftables /usr/sbin/nft
 nsd /usr/sbin/nsd
@@ -34,7 +37,14 @@ chromium /usr/bin/chromium
 nginx-light /usr/sbin/nginx
 postgresql /usr/lib/postgresql/*/bin/initdb
 redis-server /usr/bin/redis-server
+exim4-daemon-light /usr/sbin/exim4
+openssh-server /usr/sbin/sshd
 nix-bin /usr/bin/nix-instantiate
+groff-base /usr/bin/groff
+zsh /usr/bin/zsh
+fish /usr/bin/fish
+borgbackup /usr/bin/borg
+restic /usr/bin/restic
 LIST
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

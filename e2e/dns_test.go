@@ -170,7 +170,7 @@ scrape_configs:
 	ns = serve(zone(2, 3))
 	zoneTargets(3) // the name server is one
 	lan.Block("dns", "53")
-	s.WaitLog("what was found before stays")
+	s.WaitLog("keeping the previous targets")
 	zoneTargets(3)
 	lan.Clear("dns")
 	s.WaitLog("Zone transfer works again")
@@ -239,8 +239,8 @@ func TestDNSFindsMachines(t *testing.T) {
 	require.Len(t, waiting, 1)
 	require.Equal(t, "ns", waiting[0].Machine)
 	require.Equal(t, "refused", waiting[0].Reason)
-	require.Contains(t, s.Log(), "No zone transfer")
-	require.Equal(t, 1, strings.Count(s.Log(), "No zone transfer"))
+	require.Contains(t, s.Log(), "Zone transfer failed")
+	require.Equal(t, 1, strings.Count(s.Log(), "Zone transfer failed"))
 }
 
 // Several methods that name one machine give one set of targets, and what is
@@ -290,7 +290,7 @@ additionalScrapeConfigs:
 	harness.WriteFile(t, dir, "settings.yml", "discoveryMethod: dns\ndnsDiscovery: {mine: {names: [x.test]}}\n")
 	a := s.Post("/-/reload", "", "")
 	require.Equal(t, 500, a.Status)
-	require.Contains(t, a.Body, `dnsDiscovery.mine: job "mine" has no port`)
+	require.Contains(t, a.Body, `dnsDiscovery.mine: job "mine" has no default port`)
 	require.Contains(t, s.Get("/api/v1/targets?state=active").Body, "127.0.1.2:9100")
 	harness.WriteFile(t, dir, "settings.yml", "discoveryMethod: none\n")
 	require.Equal(t, 200, s.Post("/-/reload", "", "").Status)
@@ -307,11 +307,11 @@ func TestDiscoveryMistakes(t *testing.T) {
 	for _, test := range []struct{ arg, config, want string }{
 		{"--discovery=tailscail", "", "tailscail"},
 		{"--discovery=dns", "", "needs a name"},
-		{"--discovery.static=web=host1", "", "has no port"},
-		{"--discovery.dns=node=a..b", "", "nothing between two dots"},
+		{"--discovery.static=web=host1", "", "has no default port"},
+		{"--discovery.dns=node=a..b", "", "an empty label between two dots"},
 		{"--discovery.inventory=/does/not/exist", "", "/does/not/exist"},
 		{"--clan.settings=/does/not/exist", "", "/does/not/exist"},
-		{"--discovery.static=node=host1", "scrape_configs: [{job_name: node}]", `makes a job \"node\"`},
+		{"--discovery.static=node=host1", "scrape_configs: [{job_name: node}]", `defines the job \"node\"`},
 	} {
 		s := harness.LaunchServer(t, harness.ServerOptions{Config: test.config, Args: []string{test.arg}})
 		require.Equal(t, 2, s.Wait(), test.arg)

@@ -87,7 +87,7 @@ func TestExporterOpensNoMoreThanWasAskedFor(t *testing.T) {
 	p = harness.Start(t, h.Command(t, harness.Command{Args: []string{"exporter", "--web.listen-address=unix:" + filepath.Join(t.TempDir(), "s")}}))
 	p.WaitLog("Exporter is ready")
 	require.Empty(t, listening(t, p))
-	require.Contains(t, p.Log(), `msg="Exporter kind is left out" kind=systemd`)
+	require.Contains(t, p.Log(), `msg="Exporter is left out" kind=systemd`)
 	require.Zero(t, p.Terminate())
 
 	// One socket of systemd, which is node's.
@@ -99,7 +99,7 @@ func TestExporterOpensNoMoreThanWasAskedFor(t *testing.T) {
 		return err
 	})
 	require.Len(t, listening(t, p), 1)
-	require.Contains(t, p.Log(), `msg="Exporter kind is left out" kind=systemd`)
+	require.Contains(t, p.Log(), `msg="Exporter is left out" kind=systemd`)
 
 	code, output := harness.Run(t, harness.Command{Args: []string{"exporter", "--exporter=redis"}, Env: []string{"REDIS_EXPORTER_BASIC_AUTH_USERNAME=x", "REDIS_EXPORTER_BASIC_AUTH_PASSWORD=s3cret"}})
 	require.Equal(t, 2, code)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,4 +128,27 @@ func TestKillLosesNoAcknowledgedSample(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, float64(n)*float64(n+1)/2, sum[0].Value, "sender %d", i)
 	}
+}
+
+// A second SIGTERM and a SIGHUP do not cut a stop short that has something to write.
+func TestSecondTerminate(t *testing.T) {
+	t.Parallel()
+	s := harness.StartServer(t, harness.ServerOptions{Config: "global: {}\n", Args: append(receiving, "--enable-feature=memory-snapshot-on-shutdown")})
+	const series = 20000
+	for from := 0; from < series; from += 2000 {
+		var batch []prompb.TimeSeries
+		for i := range 2000 {
+			batch = append(batch, harness.Series([]prompb.Sample{{Value: 1, Timestamp: time.Now().UnixMilli()}}, "x", "i", strconv.Itoa(from+i)))
+		}
+		s.Write(batch...)
+	}
+	s.Signal(syscall.SIGTERM)
+	s.WaitLog("Received an OS signal")
+	s.Signal(syscall.SIGHUP)
+	s.Signal(syscall.SIGTERM)
+	require.Zero(t, s.Wait())
+	inOrder(t, s.Log(), "already stopping", "See you next time!")
+	snapshots, err := filepath.Glob(filepath.Join(s.Data, "chunk_snapshot.*"))
+	require.NoError(t, err)
+	require.Len(t, snapshots, 1)
 }

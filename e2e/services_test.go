@@ -192,7 +192,7 @@ func TestServicesGoAndComeBack(t *testing.T) {
 	for _, kind := range services {
 		e.WaitMetric(kind, upOf[kind], 1)
 		e.WaitMetric(kind, `clanmon_exporter_collector_success{collector="`+kind+`"}`, 1)
-		require.Equal(t, 1, strings.Count(e.Log(), `msg="Collector works again" kind=`+kind), e.Log())
+		require.Equal(t, 1, strings.Count(e.Log(), `msg="Collector succeeded again" kind=`+kind), e.Log())
 		about := linesWith(e.Log(), `msg="Collector failed" kind=`+kind)
 		// PostgreSQL says in between that it is starting up.
 		require.LessOrEqual(t, len(about), 3, "one line per change:\n%s", e.Log())
@@ -327,7 +327,7 @@ func TestProbing(t *testing.T) {
 		e.Addr["postgres"] + "/probe?target=x&auth_module=third":      "auth_module third not found",
 		e.Addr["postgres"] + "/probe?target=postgres://a:hunter%25zz": "could not configure dsn",
 		e.Addr["redis"] + "/scrape":                                   "'target' parameter must be specified",
-		e.Addr["redis"] + "/scrape?target=http://x":                   "want redis://",
+		e.Addr["redis"] + "/scrape?target=http://x":                   "must be redis://",
 	} {
 		_, err := httpGet("http://" + path)
 		require.ErrorContains(t, err, want)
@@ -468,17 +468,17 @@ func TestBadInputOfServices(t *testing.T) {
 	}{
 		{"missing DSN file", "", []string{"--exporter=postgres", "--postgres.dsn-file=" + dir + "/none"}, []string{"--postgres.dsn-file", "none: no such file"}},
 		{"DSN file of two lines", "", []string{"--exporter=postgres", "--postgres.dsn-file=" + two}, []string{"--postgres.dsn-file", "one line"}},
-		{"DSN no URL", "", []string{"--exporter=postgres", "--postgres.dsn-file=" + badURL}, []string{"--postgres.dsn-file", "percent-encoded"}},
+		{"DSN no URL", "", []string{"--exporter=postgres", "--postgres.dsn-file=" + badURL}, []string{"--postgres.dsn-file", "percent-encode special"}},
 		{"DSN in the environment", "DATA_SOURCE_NAME=hunter2", []string{"--exporter=postgres"}, []string{"DATA_SOURCE_NAME", "key=value"}},
 		{"config file", "", []string{"--exporter=postgres", "--config.file=" + badURL}, []string{"--config.file"}},
 		{"collection timeout", "", []string{"--exporter=postgres", "--collection-timeout=1us"}, []string{"--collection-timeout", "1µs is too short"}},
-		{"nginx URL", "", []string{"--exporter=nginx", "--nginx.scrape-uri=ftp://x"}, []string{"--nginx.scrape-uri", "ftp://x", "want http://"}},
+		{"nginx URL", "", []string{"--exporter=nginx", "--nginx.scrape-uri=ftp://x"}, []string{"--nginx.scrape-uri", "ftp://x", "must be http://"}},
 		{"nginx URL no URL", "", []string{"--exporter=nginx", "--nginx.scrape-uri=http://a:hunter2%zz@x"}, []string{"--nginx.scrape-uri is not a URL"}},
 		{"nginx twice", "", []string{"--exporter=nginx", "--nginx.scrape-uri=http://x/a", "--nginx.scrape-uri=http://x/a"}, []string{"given twice"}},
 		{"nginx certificate", "", []string{"--exporter=nginx", "--nginx.ssl-ca-cert=" + empty}, []string{"--nginx.ssl-ca-cert", "no certificate"}},
 		{"nginx key only", "", []string{"--exporter=nginx", "--nginx.ssl-client-key=" + empty}, []string{"--nginx.ssl-client-cert", "go together"}},
 		{"nginx timeout", "TIMEOUT=hunter2", []string{"--exporter=nginx"}, []string{"environment variable TIMEOUT", "--nginx.timeout"}},
-		{"redis address", "", []string{"--exporter=redis", "--redis.addr=http://x"}, []string{"--redis.addr", "http://x", "want redis://"}},
+		{"redis address", "", []string{"--exporter=redis", "--redis.addr=http://x"}, []string{"--redis.addr", "http://x", "must be redis://"}},
 		{"redis address no URL", "REDIS_ADDR=redis://a:hunter2%zz@x", []string{"--exporter=redis"}, []string{"--redis.addr is not an address"}},
 		{"redis password", "", []string{"--exporter=redis", "-redis.password=hunter2"}, []string{"--redis.password-file"}},
 		{"redis password file", "", []string{"--exporter=redis", "--redis.password-file=" + empty}, []string{"--redis.password-file", "is empty"}},

@@ -41,7 +41,7 @@ func TestTheSmallExporterIsTheSameExporter(t *testing.T) {
 		{"--version", 0, "node_exporter, version "},
 		{"--web.listen-adress=:1", 2, "did you mean"},
 		{"--exporter=nod", 2, `"nod"`},
-		{"--exporter=node --collectors=dissk", 2, "clanmon-exporter --list-collectors prints them all"},
+		{"--exporter=node --collectors=dissk", 2, "clanmon-exporter --list-collectors lists them"},
 		{"--exporter=node,node", 2, "twice"},
 		{"--web.max-requests=many", 2, "--web.max-requests"},
 		{"--web.config.file=/nowhere.yml --web.listen-address=127.0.0.1:0", 1, "/nowhere.yml"},
@@ -54,7 +54,11 @@ func TestTheSmallExporterIsTheSameExporter(t *testing.T) {
 		require.Equal(t, code, got, "%s: %s", tc.args, output)
 		require.Equal(t, want, output, tc.args)
 	}
-	code, output := run(small, "version")
+	// One kind is in the large program alone.
+	code, output := run(small, "--exporter=blackbox")
+	require.Equal(t, 2, code, output)
+	require.Contains(t, output, `exporter "blackbox" is not in this program, which is small: use "clanmon-exporter"`) // run writes one name for both
+	code, output = run(small, "version")
 	require.Zero(t, code)
 	require.Regexp(t, `^clanmon-exporter \S+ \(commit `, output)
 	require.Contains(t, output, "/node_exporter 1.")

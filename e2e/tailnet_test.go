@@ -84,7 +84,7 @@ func TestTailnetFindsMachines(t *testing.T) {
 	net.StopDaemon("h1")
 	harness.Eventually(t, harness.Patience, func() error {
 		a := s.Get("/api/clanmon/v1/discovery")
-		if !strings.Contains(a.Body, "no tailscaled answers at "+net.Socket("h1")) {
+		if !strings.Contains(a.Body, "tailscaled does not respond at "+net.Socket("h1")) {
 			return fmt.Errorf("discovery: %s", a.Body)
 		}
 		return nil

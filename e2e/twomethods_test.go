@@ -101,7 +101,7 @@ func TestALaptopThatTwoMethodsKnow(t *testing.T) {
 	for _, m := range found.Data.Methods {
 		jobs[m.Method] = strings.Join(m.Jobs, " ")
 	}
-	require.Equal(t, map[string]string{"local": "clanmon", "static": "systemd", "inventory": "node systemd nginx postgres redis", "tailscale": "node nginx redis"}, jobs)
+	require.Equal(t, map[string]string{"local": "clanmon", "static": "systemd", "inventory": "node systemd nginx postgres redis blackbox", "tailscale": "node nginx redis"}, jobs)
 	refused := make(map[string]string)
 	for _, r := range found.Data.Refused {
 		refused[r.Entry] = r.Reason

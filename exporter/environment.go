@@ -65,9 +65,9 @@ func (o *Options) Environment(lookup func(string) (string, bool)) error {
 			on, err := strconv.ParseBool(v)
 			switch {
 			case err != nil:
-				errs = append(errs, fmt.Errorf("environment variable %s is neither true nor false", k.Web.SystemdSocket))
+				errs = append(errs, fmt.Errorf("environment variable %s must be true or false", k.Web.SystemdSocket))
 			case on && len(o.Kinds) > 1:
-				errs = append(errs, fmt.Errorf("environment variable %s is for the kind %s only, and there are others: use --web.systemd-socket and FileDescriptorName= instead, and unset it", k.Web.SystemdSocket, k.Name))
+				errs = append(errs, fmt.Errorf("environment variable %s applies to the %s exporter only, and others run too: use --web.systemd-socket and FileDescriptorName= instead, and unset it", k.Web.SystemdSocket, k.Name))
 			default:
 				o.SystemdSocket = on
 			}
@@ -78,7 +78,7 @@ func (o *Options) Environment(lookup func(string) (string, bool)) error {
 		}
 		if file := value(k.Web.ConfigFile); file != "" && o.WebConfigFile == "" {
 			w.ConfigFile = file
-			w.ConfigFileSource = fmt.Sprintf("environment variable %s (TLS and authentication of the kind %s)", k.Web.ConfigFile, k.Name)
+			w.ConfigFileSource = fmt.Sprintf("environment variable %s (TLS and authentication of the %s exporter)", k.Web.ConfigFile, k.Name)
 		}
 		if w != (WebSettings{}) {
 			if o.Web == nil {

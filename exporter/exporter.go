@@ -1,10 +1,9 @@
-// Package exporter serves the metrics of this machine: several kinds of
-// exporter in one process, each on its usual port with its usual metrics.
+// Package exporter serves the metrics of this machine: several exporters in one
+// process, each on its usual port with its usual metrics.
 //
-// New sets the collectors up and binds the listeners, Run serves until its
-// context ends. The package neither stores nor forwards anything; the server
-// role takes its handlers (see Handler) to scrape its own machine without a
-// port in between.
+// New creates the collectors and binds the listeners, Run serves until its context
+// ends. It stores nothing but its history, if that is on. The server uses its
+// handlers (see Handler) to scrape its own machine without a port.
 package exporter
 
 import (
@@ -22,7 +21,9 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/clanmon/clanmon/exporter/collector"
+	"github.com/clanmon/clanmon/exporter/history"
 	"github.com/clanmon/clanmon/exporter/internal/flagbound"
+	"github.com/clanmon/clanmon/exporter/look"
 	"github.com/clanmon/clanmon/exporter/node"
 	"github.com/clanmon/clanmon/exporter/systemd"
 )
@@ -53,6 +54,13 @@ type Options struct {
 	// kind's name: HOST:PORT, where * stands for any part, or * for all. Without one,
 	// a kind probes nothing.
 	ProbeTargets map[string][]string
+
+	// Look says whether and by whom this machine may be looked at, through the port of the
+	// first kind. New fills in what the rest says.
+	Look look.Options
+
+	// History says what is kept of what was gathered.
+	History HistoryOptions
 
 	// Web has settings of one kind, by its name, that come before those of all.
 	Web map[string]WebSettings
@@ -102,14 +110,17 @@ type FlagError = flagbound.Error
 type Exporter struct {
 	opts    Options
 	servers []*kindServer
+	history *history.Spool // nil if none is kept
 }
 
 type kindServer struct {
 	kind      Kind
 	set       *collector.Set
 	metrics   http.Handler
-	probes    *probeHandler // nil if the kind has none
-	page      http.Handler  // metrics, probes and landing page
+	gather    *metricsHandler // the same without a request
+	probes    *probeHandler   // nil if the kind has none
+	reload    func() error    // nil if there is nothing to reload
+	page      http.Handler    // metrics, probes and landing page
 	listeners []net.Listener
 }
 
@@ -167,9 +178,15 @@ func prepare(o Options) (*Exporter, error) {
 			return nil, err
 		}
 		if slices.ContainsFunc(e.servers, func(s *kindServer) bool { return s.kind.Name == name }) {
-			return nil, fmt.Errorf("exporter kind %q is given twice", name)
+			return nil, fmt.Errorf("exporter %q is listed twice", name)
+		}
+		if !k.Linked() {
+			return nil, &NotLinkedError{name}
 		}
 		e.servers = append(e.servers, &kindServer{kind: k})
+	}
+	if err := errors.Join(o.Blackbox.Check(), o.History.check()); err != nil {
+		return nil, err
 	}
 
 	nodeArgs, err := node.Args(o.Node)
@@ -194,13 +211,15 @@ func build(o Options) (*Exporter, error) {
 		return nil, err
 	}
 	o = e.opts
-	for _, s := range e.servers {
+	for i, s := range e.servers {
 		log := o.Logger.With("kind", s.kind.Name)
-		if s.set, err = s.kind.New(o.Config, log); err != nil {
+		served, err := s.kind.serve(o.Config, log)
+		if err != nil {
 			return nil, err
 		}
+		s.set, s.reload = served.Set, served.Reload
 		log.Info("Collectors enabled", "collectors", s.set.Names())
-		s.metrics = newMetricsHandler(o, s.kind, s.set, log)
+		s.metrics, s.gather = newMetricsHandler(o, s.kind, s.set, log)
 		var probes http.Handler
 		if s.kind.NewProbe != nil {
 			s.probes = &probeHandler{kind: s.kind, config: o.Config, log: log, allow: o.ProbeTargets[s.kind.Name]}
@@ -209,7 +228,19 @@ func build(o Options) (*Exporter, error) {
 				probes = limitRequests(o.MaxRequests, probes)
 			}
 		}
-		page, err := withLanding(o, s.kind, s.metrics, probes)
+		var looks http.Handler
+		if i == 0 {
+			l := o.Look
+			l.WebConfigFile, l.Logger = o.web(s.kind.Name).ConfigFile, log
+			if looks, err = look.NewHandler(l); err != nil {
+				return nil, err
+			}
+		}
+		pages, err := e.withHistory(s, served.Pages)
+		if err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+		page, err := withLanding(o, s.kind, s.metrics, probes, looks, pages)
 		if err != nil {
 			return nil, err
 		}
@@ -226,6 +257,19 @@ func (e *Exporter) Kinds() []string {
 		kinds[i] = s.kind.Name
 	}
 	return kinds
+}
+
+// Reload has the kinds read their files again. reloaded is whether any of them has one. A file that
+// is wrong changes nothing.
+func (e *Exporter) Reload() (reloaded bool, err error) {
+	var errs []error
+	for _, s := range e.servers {
+		if s.reload != nil {
+			reloaded = true
+			errs = append(errs, s.reload())
+		}
+	}
+	return reloaded, errors.Join(errs...)
 }
 
 // Addr is the first address that a kind listens on, nil if it does not run.
@@ -259,10 +303,13 @@ func (e *Exporter) Run(ctx context.Context) error {
 			file := e.opts.web(s.kind.Name).ConfigFile
 			err := toolkit.ServeMultiple(s.listeners, srv, &toolkit.FlagConfig{WebConfigFile: &file}, log)
 			if !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("exporter kind %s: %w", s.kind.Name, err)
+				failed <- fmt.Errorf("exporter %s: %w", s.kind.Name, err)
 			}
 		})
 	}
+	keeping, stopKeeping := context.WithCancel(ctx)
+	defer stopKeeping()
+	serving.Go(func() { e.keepHistory(keeping) })
 	call(e.opts.Started)
 	var errs []error
 	select {
@@ -272,6 +319,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	call(e.opts.Stopping)
+	stopKeeping()
 	errs = append(errs, shutDown(servers))
 	serving.Wait()
 	return errors.Join(append(errs, e.Close())...)
@@ -307,6 +355,10 @@ func (e *Exporter) Close() error {
 	var errs []error
 	for _, s := range e.servers {
 		errs = append(errs, s.close())
+	}
+	if e.history != nil {
+		errs = append(errs, e.history.Close())
+		e.history = nil
 	}
 	return errors.Join(errs...)
 }

@@ -235,7 +235,7 @@ func TestKinds(t *testing.T) {
 	_, err := New(Options{Kinds: []string{"node", "sytemd"}, Logger: quiet()})
 	var unknown *UnknownError
 	require.ErrorAs(t, err, &unknown)
-	require.Equal(t, UnknownError{What: "exporter kind", Got: "sytemd", Known: kindNames()}, *unknown)
+	require.Equal(t, UnknownError{What: "exporter", Got: "sytemd", Known: kindNames()}, *unknown)
 
 	_, err = New(Options{Config: Config{Node: node.Config{Collectors: []string{"cpuu"}}}, Logger: quiet()})
 	require.ErrorAs(t, err, &unknown)
@@ -283,7 +283,7 @@ func TestListenAddresses(t *testing.T) {
 		for _, address := range []string{l.Addr().String(), "unix:" + sock} {
 			free := freeAddress(t)
 			_, err = New(Options{Logger: quiet(), Listen: map[string][]string{"node": {free}, "systemd": {address}}})
-			require.ErrorContains(t, err, "exporter kind systemd")
+			require.ErrorContains(t, err, "exporter systemd")
 			require.ErrorContains(t, err, address)
 			again, err := net.Listen("tcp", free)
 			require.NoError(t, err, "the other kind's listener was closed")
@@ -359,17 +359,17 @@ func TestAKindThatNobodyNamedCostsOnlyItself(t *testing.T) {
 			require.Nil(t, r.Addr("systemd"))
 			code, _ := r.get(t, "node", "/metrics?collect[]=loadavg")
 			require.Equal(t, http.StatusOK, code)
-			require.Equal(t, 1, strings.Count(log.String(), `level=WARN msg="Exporter kind is left out" kind=systemd`), log.String())
+			require.Equal(t, 1, strings.Count(log.String(), `level=WARN msg="Exporter is left out" kind=systemd`), log.String())
 			r.stop()
 
 			o.Optional, o.Logger = nil, quiet()
 			_, err := New(o)
-			require.ErrorContains(t, err, "exporter kind systemd", "it was named")
+			require.ErrorContains(t, err, "exporter systemd", "it was named")
 		})
 	}
 	taken := l.Addr().String()
 	_, err = New(Options{Logger: quiet(), Listen: map[string][]string{"node": {taken}, "systemd": {freeAddress(t)}}, Optional: []string{"node", "systemd"}})
-	require.ErrorContains(t, err, "exporter kind node", "without the first kind there is no exporter")
+	require.ErrorContains(t, err, "exporter node", "without the first kind there is no exporter")
 }
 
 func freeAddress(t *testing.T) string {
@@ -483,7 +483,7 @@ func TestFailedListenerEndsTheExporter(t *testing.T) {
 	e, err := New(Options{Listen: anyPort(), Logger: quiet()})
 	require.NoError(t, err)
 	e.servers[1].listeners[0].Close()
-	require.ErrorContains(t, e.Run(t.Context()), "exporter kind systemd")
+	require.ErrorContains(t, e.Run(t.Context()), "exporter systemd")
 }
 
 type syncBuffer struct {
@@ -540,7 +540,8 @@ func handlerOf(o Options, c collector.Collector) http.Handler {
 	close(free)
 	o.ModuleVersion = func(string) string { return "" }
 	set := collector.NewSet(map[string]collector.Collector{"x": c, "free": free}, quiet(), collector.Report)
-	return newMetricsHandler(o, Kind{Name: "test", Upstream: "test"}, set, quiet())
+	h, _ := newMetricsHandler(o, Kind{Name: "test", Upstream: "test"}, set, quiet())
+	return h
 }
 
 func TestTheScrapersTimeoutBoundsAHangingCollector(t *testing.T) {
@@ -604,7 +605,7 @@ func (twice) Close() error { return nil }
 func TestContradictingMetricsCostOnlyThemselvesAndOneLine(t *testing.T) {
 	var log bytes.Buffer
 	set := collector.NewSet(map[string]collector.Collector{"x": twice{}}, quiet(), collector.Report)
-	h := newMetricsHandler(Options{ModuleVersion: func(string) string { return "" }}, Kind{Upstream: "test"}, set, slog.New(slog.NewTextHandler(&log, nil)))
+	h, _ := newMetricsHandler(Options{ModuleVersion: func(string) string { return "" }}, Kind{Upstream: "test"}, set, slog.New(slog.NewTextHandler(&log, nil)))
 	for range 3 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))

@@ -14,7 +14,7 @@ import (
 func refuseOtherSites(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if fromOtherSite(r) {
-			http.Error(w, "requests that a page of another site makes are refused", http.StatusForbidden)
+			http.Error(w, "requests from pages of other sites are refused", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)

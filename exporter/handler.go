@@ -20,6 +20,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/clanmon/clanmon/exporter/collector"
+	wire "github.com/clanmon/clanmon/internal/look"
 )
 
 const (
@@ -41,17 +42,17 @@ func scrapeTimeout(r *http.Request) time.Duration {
 
 // metricsHandler serves a kind's metrics.
 type metricsHandler struct {
-	kind   Kind
-	set    *collector.Set
-	always []prometheus.Gatherer // independent of the request
-	opts   promhttp.HandlerOpts
-	log    *slog.Logger
+	kind Kind
+	set  *collector.Set
+	own  *prometheus.Registry // independent of the request
+	opts promhttp.HandlerOpts
+	log  *slog.Logger
 }
 
-func newMetricsHandler(o Options, k Kind, set *collector.Set, log *slog.Logger) http.Handler {
+// newMetricsHandler returns what serves a kind's metrics, and what gathers them without a request.
+func newMetricsHandler(o Options, k Kind, set *collector.Set, log *slog.Logger) (http.Handler, *metricsHandler) {
 	// One registry per kind: each counts its own scrapes.
 	own := prometheus.NewRegistry()
-	fixed := prometheus.NewRegistry()
 	build := prometheus.Labels{
 		"version": o.ModuleVersion(k.Module), "revision": o.Commit, "branch": "clanmon-" + o.Version,
 		"goversion": runtime.Version(), "goos": runtime.GOOS, "goarch": runtime.GOARCH, "tags": "unknown",
@@ -59,14 +60,14 @@ func newMetricsHandler(o Options, k Kind, set *collector.Set, log *slog.Logger) 
 	if k.BuildLabels != nil {
 		build = k.BuildLabels(o.ModuleVersion(k.Module), o.Commit)
 	}
-	fixed.MustRegister(
+	own.MustRegister(
 		info(k.Upstream+"_build_info", "A metric with a constant '1' value labeled by version, revision, branch, goversion from which "+k.Upstream+" was built, and the goos and goarch for the build.", build),
-		info("clanmon_build_info", "Version and commit of this program; the value is always 1.",
+		info("clanmon_build_info", "Version and commit of clanmon. The value is always 1.",
 			prometheus.Labels{"version": o.Version, "commit": o.Commit, "role": "exporter"}),
 	)
 	h := &metricsHandler{
 		kind: k, set: set, log: log,
-		always: []prometheus.Gatherer{own, fixed},
+		own: own,
 		opts: promhttp.HandlerOpts{
 			ErrorLog:      &changeLog{log: log},
 			ErrorHandling: promhttp.ContinueOnError,
@@ -79,12 +80,14 @@ func newMetricsHandler(o Options, k Kind, set *collector.Set, log *slog.Logger) 
 	if !o.DisableExporterMetrics {
 		if k.Process {
 			own.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), goCollector(k.Runtime))
-			h.opts.Registry = own
-			promhttp.HandlerFor(own, h.opts) // so that errors are counted from 0 on
+			if !k.NoEncodingErrors {
+				h.opts.Registry = own
+				promhttp.HandlerFor(own, h.opts) // so that errors are counted from 0 on
+			}
 		}
 		handler = promhttp.InstrumentMetricHandler(own, handler)
 	}
-	return handler
+	return handler, h
 }
 
 func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -97,9 +100,14 @@ func (h *metricsHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout(r))
 	defer cancel()
+	expose(w, r, h.gatherer(ctx, names), h.opts)
+}
+
+// gatherer gathers what a scrape of the collectors of those names has, all when names is nil.
+func (h *metricsHandler) gatherer(ctx context.Context, names []string) prometheus.Gatherer {
 	scrape := prometheus.NewRegistry()
 	scrape.MustRegister(&request{h.set, ctx, names, h.kind.Name})
-	promhttp.HandlerFor(append(prometheus.Gatherers(slices.Clone(h.always)), scrape), h.opts).ServeHTTP(w, r)
+	return registries{h.own, scrape}
 }
 
 func goCollector(all bool) prometheus.Collector {
@@ -168,17 +176,25 @@ func limitRequests(n int, next http.Handler) http.Handler {
 // telemetryPath is what means the same to people and to http.ServeMux.
 var telemetryPath = regexp.MustCompile(`^/([^\s{}/?#][^\s{}?#]*)?$`)
 
-// withLanding serves metrics at their path, probes at theirs, if there are any,
-// and a page that links to the metrics at /.
-func withLanding(o Options, k Kind, metrics, probes http.Handler) (http.Handler, error) {
+// withLanding serves metrics at their path, probes and looks at theirs, if there are
+// any, more pages, and one that links to the metrics at /.
+func withLanding(o Options, k Kind, metrics, probes, looks http.Handler, more map[string]http.Handler) (http.Handler, error) {
 	path := o.web(k.Name).TelemetryPath
 	if !telemetryPath.MatchString(path) {
-		return nil, fmt.Errorf("--web.telemetry-path %q: it has to be a path such as /metrics, without spaces and braces", path)
+		return nil, fmt.Errorf("--web.telemetry-path %q: it must be a path such as /metrics, without spaces and braces", path)
 	}
 	mux := http.NewServeMux()
 	mux.Handle(path, metrics)
 	if probes != nil && k.ProbePath != path {
 		mux.Handle(k.ProbePath, probes)
+	}
+	if looks != nil && wire.Path != path {
+		mux.Handle(wire.Path, looks)
+	}
+	for pattern, page := range more {
+		if pattern != path {
+			mux.Handle(pattern, page)
+		}
 	}
 	if path == "/" {
 		return mux, nil
@@ -218,6 +234,6 @@ func (c *changeLog) Println(v ...any) {
 	c.last = text
 	c.mu.Unlock()
 	if changed {
-		c.log.Error("Metrics could not be exposed", "err", text)
+		c.log.Error("Could not expose metrics", "err", text)
 	}
 }

@@ -28,7 +28,7 @@ func (e *Exporter) listen() error {
 		case err == nil:
 			served = append(served, s)
 		case i > 0 && slices.Contains(e.opts.Optional, s.kind.Name):
-			e.opts.Logger.Warn("Exporter kind is left out", "kind", s.kind.Name, "err", err)
+			e.opts.Logger.Warn("Exporter is left out", "kind", s.kind.Name, "err", err)
 			if err := s.close(); err != nil {
 				return err
 			}
@@ -47,12 +47,12 @@ func (e *Exporter) bindAll(s *kindServer) error {
 	}
 	addresses, err := e.addresses(s.kind)
 	if err != nil {
-		return fmt.Errorf("exporter kind %s: %w", s.kind.Name, err)
+		return fmt.Errorf("exporter %s: %w", s.kind.Name, err)
 	}
 	for _, a := range addresses {
 		l, err := bind(a)
 		if err != nil {
-			return fmt.Errorf("exporter kind %s: listen address %q: %w", s.kind.Name, a, err)
+			return fmt.Errorf("exporter %s: listen address %q: %w", s.kind.Name, a, err)
 		}
 		s.listeners = append(s.listeners, l)
 	}
@@ -72,7 +72,7 @@ func (e *Exporter) addresses(k Kind) ([]string, error) {
 	case k.Name == first:
 		return []string{":" + port}, nil
 	case e.opts.SystemdSocket:
-		return nil, fmt.Errorf("systemd passed no socket for it: name one by FileDescriptorName=%s, or give --%s.listen-address", k.Name, k.Name)
+		return nil, fmt.Errorf("systemd passed no socket for it: set FileDescriptorName=%s in a socket unit, or set --%s.listen-address", k.Name, k.Name)
 	case len(e.opts.Listen[first]) == 0:
 		return []string{":" + port}, nil
 	}
@@ -83,14 +83,14 @@ func (e *Exporter) addresses(k Kind) ([]string, error) {
 		}
 		host, _, err := net.SplitHostPort(a)
 		if err != nil {
-			return nil, fmt.Errorf("listen address %q of kind %s: %w", a, first, err)
+			return nil, fmt.Errorf("listen address %q of exporter %s: %w", a, first, err)
 		}
 		if at := net.JoinHostPort(host, port); !slices.Contains(found, at) {
 			found = append(found, at)
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("kind %s listens on no host and port to take the host of: give --%s.listen-address", first, k.Name)
+		return nil, fmt.Errorf("exporter %s has no HOST:PORT whose host could be used: set --%s.listen-address", first, k.Name)
 	}
 	return found, nil
 }
@@ -101,7 +101,7 @@ func bind(address string) (net.Listener, error) {
 		// A socket left behind by a process that was killed is in the way.
 		if c, err := net.Dial("unix", path); err == nil {
 			c.Close()
-			return nil, errors.New("a process listens there already")
+			return nil, errors.New("the address is already in use")
 		}
 		if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
 			_ = os.Remove(path)
@@ -142,7 +142,7 @@ func (e *Exporter) takeSockets() error {
 		e.servers[i].listeners = append(e.servers[i].listeners, l)
 	}
 	if len(files) == 0 {
-		return errors.New("--web.systemd-socket: systemd passed no socket; is the unit started by its socket unit?")
+		return errors.New("--web.systemd-socket: systemd passed no socket; start the unit through its socket unit")
 	}
 	for _, s := range e.servers {
 		if len(s.listeners) == 0 && len(unnamed) > 0 {
@@ -151,7 +151,7 @@ func (e *Exporter) takeSockets() error {
 	}
 	e.servers[0].listeners = append(e.servers[0].listeners, unnamed...)
 	if len(e.servers[0].listeners) == 0 && len(e.opts.Listen[e.servers[0].kind.Name]) == 0 {
-		return fmt.Errorf("--web.systemd-socket: systemd passed no socket for the kind %s", e.servers[0].kind.Name)
+		return fmt.Errorf("--web.systemd-socket: systemd passed no socket for the %s exporter", e.servers[0].kind.Name)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func (h *probeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	scrape := prometheus.NewRegistry()
 	scrape.MustRegister(&request{set, ctx, nil, h.kind.Name})
-	promhttp.HandlerFor(scrape, promhttp.HandlerOpts{ErrorLog: &changeLog{log: h.log}, ErrorHandling: promhttp.ContinueOnError}).ServeHTTP(w, r)
+	expose(w, r, scrape, promhttp.HandlerOpts{ErrorLog: &changeLog{log: h.log}, ErrorHandling: promhttp.ContinueOnError})
 }
 
 func (h *probeHandler) set(r *http.Request) (*collector.Set, error) {

@@ -2,7 +2,9 @@ package exporter
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"runtime"
 	"slices"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/clanmon/clanmon/exporter/blackbox"
 	"github.com/clanmon/clanmon/exporter/collector"
 	"github.com/clanmon/clanmon/exporter/internal/kindflags"
 	"github.com/clanmon/clanmon/exporter/nginx"
@@ -29,29 +32,31 @@ type Kind struct {
 	// <name>_build_info, a title for the landing page, and its Go module.
 	Upstream, Title, Module string
 
-	// Process says that upstream exposes metrics of its process, go_* and
-	// process_*, and of errors while encoding, beside its own.
+	// Process says that upstream also exposes metrics of its process (go_*,
+	// process_*) and of encoding errors.
 	Process bool
 
-	// Runtime says that upstream exposes all of the Go runtime's metrics then.
+	// Runtime says that upstream's go_* are all metrics of the Go runtime.
 	Runtime bool
 
 	// BuildLabels are those of <name>_build_info, where upstream does not have
 	// the usual ones; version is upstream's.
 	BuildLabels func(version, commit string) prometheus.Labels
 
-	// Flags declares the flags of upstream's program that are this kind's; nil if
-	// there are none.
+	// Flags declares the flags of upstream's program; nil if there are none.
 	Flags func(*Config, *kindflags.Set)
 
-	// Web names the environment variables by which upstream's program is told how
-	// it is served.
+	// Web names the environment variables of upstream's program for its HTTP server.
 	Web WebVariables
 
-	// New makes the collectors, once the upstream flags are parsed.
+	// New makes the collectors, once the upstream flags are parsed; nil if the kind has to be
+	// linked, see Link.
 	New func(Config, *slog.Logger) (*collector.Set, error)
 
-	// Present says whether this machine has what the kind looks at; nil if every
+	// NoEncodingErrors says that upstream does not count them.
+	NoEncodingErrors bool
+
+	// Present reports whether this machine has what the exporter reads; nil if every
 	// machine has it.
 	Present func() bool
 
@@ -132,6 +137,46 @@ var kinds = []Kind{
 			return redis.NewProbe(c.Redis, q, log)
 		},
 	},
+	{
+		Name: blackbox.Name, Port: 9115,
+		Upstream: "blackbox_exporter", Title: "Blackbox Exporter", Module: "github.com/prometheus/blackbox_exporter",
+		Process: true, NoEncodingErrors: true,
+		Flags: func(c *Config, f *kindflags.Set) { c.Blackbox.Flags(f) },
+	},
+}
+
+// Served is what a linked kind serves.
+type Served struct {
+	Set   *collector.Set          // the metrics
+	Pages map[string]http.Handler // more, by pattern of http.ServeMux
+	// Reload reads files again, when the process receives SIGHUP. An error changes nothing.
+	Reload func() error
+}
+
+// linked are the kinds that not every program has.
+var linked = map[string]func(Config, *slog.Logger) (Served, error){}
+
+// Link gives this program a kind whose packages are too heavy for all programs that know its
+// name. It is called before New, by init functions.
+func Link(kind string, serve func(Config, *slog.Logger) (Served, error)) { linked[kind] = serve }
+
+// Linked reports whether this program has the kind.
+func (k Kind) Linked() bool { return k.New != nil || linked[k.Name] != nil }
+
+// NotLinkedError says that this program lacks a kind.
+type NotLinkedError struct{ Kind string }
+
+func (e *NotLinkedError) Error() string {
+	return fmt.Sprintf("exporter %q is not in this program, which is small: use \"clanmon exporter\"", e.Kind)
+}
+
+// serve makes what a kind serves.
+func (k Kind) serve(c Config, log *slog.Logger) (Served, error) {
+	if k.New == nil {
+		return linked[k.Name](c, log)
+	}
+	set, err := k.New(c, log)
+	return Served{Set: set}, err
 }
 
 // Kinds are all kinds, in the order of the registry.
@@ -160,6 +205,7 @@ type Config struct {
 	Nginx    nginx.Config
 	Postgres postgres.Config
 	Redis    redis.Config
+	Blackbox blackbox.Config
 }
 
 // Flags declares the flags of the kinds on app, bound to c. Once they are
@@ -211,5 +257,5 @@ func kindOf(name string) (Kind, error) {
 			return k, nil
 		}
 	}
-	return Kind{}, &UnknownError{What: "exporter kind", Got: name, Known: kindNames()}
+	return Kind{}, &UnknownError{What: "exporter", Got: name, Known: kindNames()}
 }

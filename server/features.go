@@ -101,7 +101,7 @@ func (s settings) enableFeatures() error {
 		}
 	}
 	if s.Web.ConvertOTLPDelta && s.Web.NativeOTLPDeltaIngestion {
-		return errors.New("--enable-feature: otlp-deltatocumulative and otlp-native-delta-ingestion exclude each other; keep one")
+		return errors.New("--enable-feature: otlp-deltatocumulative and otlp-native-delta-ingestion cannot be combined; remove one")
 	}
 	if s.TSDB.UseUncachedIO && !fileutil.UncachedIOSupported() {
 		return errors.New("--enable-feature: use-uncached-io is not supported on this system")

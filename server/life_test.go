@@ -93,6 +93,17 @@ func TestNothingIsLeftOfAServerThatCouldNotStart(t *testing.T) {
 	require.ErrorContains(t, err, "address already in use")
 }
 
+func TestNothingIsLeftOfAServerWhoseConfigurationDoesNotApply(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	o, _ := servertest.Options(t)
+	o.ConfigFile = filepath.Join(t.TempDir(), "prometheus.yml")
+	require.NoError(t, os.WriteFile(o.ConfigFile, []byte("global: {query_log_file: /proc/none/queries.log}"), 0o600))
+	o.Rules.Builtin = "on" // their groups are loaded, and never evaluated
+	s, err := server.New(o)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Run(t.Context()), "query_log_file")
+}
+
 // A service manager that was told that the server stops must not hear that it is
 // ready again, which the end of a reload would say.
 func TestNothingFollowsStopping(t *testing.T) {
@@ -126,10 +137,10 @@ func TestServerAnswersItself(t *testing.T) {
 }
 
 func TestAgentWithoutReceiverWarns(t *testing.T) {
-	const warning = "An agent without remote_write sends nowhere"
+	const warning = "Samples of this agent are not sent anywhere: add remote_write"
 	s := servertest.Start(t, "{}", func(o *server.Options) { o.Agent = true })
 	require.Equal(t, 1, strings.Count(s.Log.String(), warning))
-	s.Eventually("/api/clanmon/v1/fleet", `"level":"critical","kind":"agent","text":"This agent sends nowhere`)
+	s.Eventually("/api/clanmon/v1/fleet", `"level":"critical","kind":"agent","text":"Samples of this agent are not sent anywhere`)
 	s = servertest.Start(t, "remote_write: [{url: 'http://127.0.0.1:1/'}]", func(o *server.Options) { o.Agent = true })
 	require.NotContains(t, s.Log.String(), warning)
 	s = servertest.Start(t, "{}", nil)
@@ -183,7 +194,7 @@ remote_write:
 	}, waitFor, tick)
 	s.Eventually("/api/clanmon/v1/fleet", `"level":"critical","kind":"agent"`)
 	_, body := s.Get("/api/clanmon/v1/fleet")
-	require.Contains(t, body, receiver.URL+"/api/v1/write has never taken a sample")
+	require.Contains(t, body, "Remote write to "+receiver.URL+"/api/v1/write has never succeeded")
 	require.NotContains(t, body, "s3cret")
 	up.Store(true)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -209,7 +220,7 @@ remote_write:
 }
 
 func TestFileWinsOverRetentionFlagAndSaysSo(t *testing.T) {
-	const said = "wins over the flag"
+	const said = "overrides the flag"
 	const file = "storage: {tsdb: {retention: {time: 3d}}}"
 	s := servertest.Start(t, file, func(o *server.Options) { o.RetentionSet = true })
 	require.Contains(t, s.Log.String(), said)

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	checkdefs "github.com/clanmon/clanmon/discovery/checks"
 	"github.com/clanmon/clanmon/server/config"
 )
 
@@ -28,14 +29,14 @@ type localJobs struct {
 	sockets map[string]*net.UnixListener
 }
 
-// newLocalJobs listens for the jobs; close ends that where Run does not.
+// newLocalJobs listens for the jobs.
 func newLocalJobs(jobs []LocalJob, log *slog.Logger) (*localJobs, error) {
 	l := &localJobs{log: log, jobs: jobs, sockets: make(map[string]*net.UnixListener, len(jobs))}
 	for _, j := range jobs {
 		// The @ keeps it out of the file system: nothing to clean up after a crash.
 		socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: "@clanmon/" + rand.Text() + "/" + j.Name})
 		if err != nil {
-			l.close()
+			_ = l.Close()
 			return nil, fmt.Errorf("socket of the local job %q: %w", j.Name, err)
 		}
 		l.sockets[j.Name] = socket
@@ -43,10 +44,25 @@ func newLocalJobs(jobs []LocalJob, log *slog.Logger) (*localJobs, error) {
 	return l, nil
 }
 
-func (l *localJobs) close() {
+// configured are the jobs as the configuration needs them, that of the checks apart.
+func (l *localJobs) configured() (jobs []config.LocalJob, probes config.LocalJob) {
+	for _, j := range l.jobs {
+		c := config.LocalJob{Name: j.Name, Port: j.Port, Socket: l.sockets[j.Name].Addr().String()}
+		if j.Name == checkdefs.Pool {
+			probes = c
+		} else {
+			jobs = append(jobs, c)
+		}
+	}
+	return jobs, probes
+}
+
+// Close ends what newLocalJobs opened, for jobs that are not going to Run.
+func (l *localJobs) Close() error {
 	for _, s := range l.sockets {
 		_ = s.Close() // at worst it was closed before
 	}
+	return nil
 }
 
 // ownConns accepts what this process connects, for such sockets have no
@@ -94,7 +110,7 @@ func (l *localJobs) dial(ctx context.Context, network, address string) (net.Conn
 	}
 	socket, ok := l.sockets[job]
 	if !ok {
-		return nil, fmt.Errorf("this process serves no job %q", job)
+		return nil, fmt.Errorf("this process does not serve the job %q", job)
 	}
 	return new(net.Dialer).DialContext(ctx, "unix", socket.Addr().String())
 }

@@ -532,14 +532,18 @@ remote_write: [{url: %q, queue_config: {batch_send_deadline: 1s}}]
 }
 
 // With OTLP there is no up; the label machine is enough. A label of that name in
-// series that this server scrapes itself means something else.
+// series that this server scrapes itself means something else, and what it stores of a
+// ping is no sign of the machine.
 func TestMachinesOfOTLP(t *testing.T) {
 	t.Parallel()
+	pings := filepath.Join(t.TempDir(), "pings.yml")
+	require.NoError(t, os.WriteFile(pings, []byte("pings: {photos: {token: 0123456789abcdef0123456789abcdef, machine: nas}}"), 0o600))
 	e := newExporter(t, "capi_machine_phase{machine=\"worker-3\"} 1\n")
 	s := servertest.Start(t, quick+fmt.Sprintf("scrape_configs: [{job_name: x, static_configs: [{targets: [%q]}]}]\n", e.address), func(o *server.Options) {
-		o.Web.EnableOTLPWriteReceiver = true
+		o.Web.EnableOTLPWriteReceiver, o.PingFile, o.Rules.Builtin = true, pings, "off"
 	})
 	s.Eventually("/api/v1/query?query=capi_machine_phase", "worker-3")
+	s.Eventually("/api/v1/query?query=clanmon_ping_running", "nas")
 	send := func() {
 		r, err := http.Post(s.URL("/api/v1/otlp/v1/metrics"), "application/json", strings.NewReader(fmt.Sprintf(`{"resourceMetrics": [{
 			"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "otel"}}]},

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/alecthomas/units"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/config"
@@ -17,7 +18,9 @@ import (
 	"github.com/prometheus/prometheus/web"
 
 	"github.com/clanmon/clanmon/discovery"
+	serverconfig "github.com/clanmon/clanmon/server/config"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/identity"
 	"github.com/clanmon/clanmon/server/ingest"
 	"github.com/clanmon/clanmon/server/ruler"
 )
@@ -37,6 +40,9 @@ type Options struct {
 	Reload <-chan struct{}
 	// LocalJobs are scraped when nothing is configured.
 	LocalJobs []LocalJob
+	// RemoteWrite and ExternalLabels are added to those of the configuration file.
+	RemoteWrite    []serverconfig.Receiver
+	ExternalLabels []serverconfig.Label
 	// Discovery is what the flags say about finding machines.
 	Discovery discovery.Flags
 
@@ -51,7 +57,13 @@ type Options struct {
 	PendingUploadsFile  string
 	RemoteFlushDeadline time.Duration
 
-	Scrape   scrape.Options
+	Scrape scrape.Options
+	// PingFile lists the jobs that report to /ping, with their tokens; "" for none.
+	PingFile string
+	// Boards are files of read-only boards, in addition to those of the settings file.
+	Boards   []string
+	Push     PushOptions
+	Backfill BackfillOptions
 	Limits   ingest.Limits // of what is scraped; New adds which jobs discovery made
 	Notifier notifier.Options
 	Query    QueryOptions
@@ -61,10 +73,12 @@ type Options struct {
 	// The settings in Web; New adds the managers. A CORSOrigin that is nil stands for
 	// all origins in a drop-in for Prometheus, elsewhere for none.
 	Web                         web.Options
-	AllowedHosts                []string // --web.allowed-host
-	Writes                      string   // --web.writes, one of api.Writes
-	DevProxy                    *url.URL // of a Vite development server that makes the pages; nil for none
+	AllowedHosts                []string         // --web.allowed-host
+	Writes                      string           // --web.writes, one of api.Writes
+	Identity                    identity.Options // the settings in it; New adds the rest
+	DevProxy                    *url.URL         // of a Vite development server that makes the pages; nil for none
 	WebConfigFile               string
+	Look                        bool // --look: operators may look at machines
 	SystemdSocket               bool
 	MaxNotificationsSubscribers int
 
@@ -89,9 +103,18 @@ type Status int
 const (
 	Starting  Status = iota // opening the store, which can take minutes
 	Ready                   // serving
+	Settled                 // everything is made that the start could do without; once, some time after Ready
 	Reloading               // reading the configuration again; Ready follows
 	Stopping
 )
+
+// BackfillOptions say whether gaps are filled from the histories of exporters.
+type BackfillOptions struct {
+	// Mode is "on", "off", or "auto" for when clanmon itself chooses what to scrape. "" means
+	// "auto".
+	Mode   string
+	MaxAge time.Duration // how far back
+}
 
 // LocalJob is something that this process serves and that the server can scrape
 // without a port in between.
@@ -107,11 +130,23 @@ type QueryOptions struct {
 	Timeout     time.Duration
 	Concurrency int
 	MaxSamples  int
+	// ResultCacheSize bounds the results of range queries that are remembered; 0 is none.
+	ResultCacheSize units.Base2Bytes
+	// Limits of what clients may ask, before it is parsed; 0 sets none.
+	MaxLength  units.Base2Bytes
+	MaxNesting int
 
 	perStepStats       bool
 	delayedNameRemoval bool
 	useStartTimestamps bool
 	cost               bool
+}
+
+// PushOptions are about machines that send their samples.
+type PushOptions struct {
+	Enabled      bool
+	Availability string // always or intermittent
+	MaxSeries    uint   // of a machine; 0 is no limit
 }
 
 // RuleOptions steer the evaluation of rules.
@@ -122,7 +157,7 @@ type RuleOptions struct {
 	MaxConcurrentEvals int64
 
 	// Builtin says whether the rules in the binary are evaluated: "on", "off", or
-	// "auto" for when clanmon itself chooses what to scrape. "" means "auto".
+	// "auto" for when clanmon itself chooses what to scrape, or takes pings. "" means "auto".
 	Builtin string
 	// Shipped are the changes to them.
 	Shipped ruler.ShippedOptions

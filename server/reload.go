@@ -22,6 +22,39 @@ type applier struct {
 	apply func(*config.Config) error
 }
 
+// appliers are the parts that follow the configuration, in this order: scrapes and
+// notifier before their discovery, because they must know a job when its targets arrive.
+func (s *Server) appliers() []applier {
+	return []applier{
+		{"db_storage", s.store.ApplyConfig},
+		{"remote_storage", s.applyRemote},
+		{"web_handler", s.api.ApplyConfig},
+		{"query_engine", s.applyQueries},
+		{"fleet", s.fleet.ApplyConfig},
+		{"checks", func(*config.Config) error { s.checks.Apply(s.loader.Checks()); return nil }},
+		{"pings", func(*config.Config) error { return s.jobs.Apply() }},
+		{"look", s.look.ApplyConfig},
+		{"scrape", s.ingest.ApplyScrapes},
+		{"scrape_sd", s.ingest.ApplyDiscovery},
+		{"notify", s.delivery.ApplyConfig},
+		{"notify_sd", s.delivery.ApplyDiscovery},
+		{"rules", func(c *config.Config) error {
+			if s.ruler == nil {
+				return nil
+			}
+			return s.ruler.ApplyConfig(c, s.withShippedRules())
+		}},
+		{"alertmanager", func(*config.Config) error {
+			if s.ruler == nil {
+				return nil
+			}
+			return s.delivery.ApplyAlertmanager(s.ruler.ShippedAlerts())
+		}},
+		{"tracing", s.tracing.ApplyConfig},
+		{"runtime", s.applyRuntime},
+	}
+}
+
 type reloadMetrics struct {
 	success     prometheus.Gauge
 	successTime prometheus.Gauge
@@ -67,9 +100,12 @@ func (s *Server) reload() (err error) {
 	if err != nil {
 		return fmt.Errorf("couldn't load configuration (--config.file=%q): %w", s.loader.Name(), err)
 	}
+	if now := s.loader.Server(); now.Look != s.started.Look || !now.Identity.Equal(s.started.Identity) {
+		log.Warn("The sections identity and look of --clan.settings changed: restart the server to apply them")
+	}
 	timings := log
 	var failed []error
-	for _, a := range s.appliers {
+	for _, a := range s.appliers() {
 		begin := time.Now()
 		if err := a.apply(cfg); err != nil {
 			log.Error("Failed to apply configuration", "part", a.name, "err", err)
@@ -143,6 +179,13 @@ func (s *Server) checksum() string {
 	return sum
 }
 
+func (s *Server) applyRemote(cfg *config.Config) error {
+	if s.opts.Agent && len(cfg.RemoteWriteConfigs) == 0 {
+		s.opts.Logger.Warn("Samples of this agent are not sent anywhere: add remote_write to the configuration file", "file", s.loader.Name())
+	}
+	return s.store.ApplyRemote(cfg)
+}
+
 // applyRuntime follows the runtime section.
 func (s *Server) applyRuntime(cfg *config.Config) error {
 	if s.opts.LogLevel != nil {
@@ -150,17 +193,19 @@ func (s *Server) applyRuntime(cfg *config.Config) error {
 			return fmt.Errorf("runtime.log_level: %w", err)
 		}
 	}
-	return s.applyGOGC(cfg)
+	if old := s.gogc; old != cfg.Runtime.GoGC {
+		s.opts.Logger.Info("Updated GOGC", "old", old, "new", cfg.Runtime.GoGC)
+	}
+	s.gogc = cfg.Runtime.GoGC
+	return s.applyGOGC()
 }
 
 // applyGOGC sets how eagerly garbage is collected, in the whole process.
-func (s *Server) applyGOGC(cfg *config.Config) error {
-	if old := debug.SetGCPercent(cfg.Runtime.GoGC); old != cfg.Runtime.GoGC {
-		s.opts.Logger.Info("Updated GOGC", "old", old, "new", cfg.Runtime.GoGC)
-	}
+func (s *Server) applyGOGC() error {
+	debug.SetGCPercent(s.gogc)
 	value := "off"
-	if cfg.Runtime.GoGC >= 0 {
-		value = strconv.Itoa(cfg.Runtime.GoGC)
+	if s.gogc >= 0 {
+		value = strconv.Itoa(s.gogc)
 	}
 	return os.Setenv("GOGC", value) // where /api/v1/status/runtimeinfo reads it
 }

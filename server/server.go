@@ -1,12 +1,11 @@
-// Package server is the hall of the house: it builds the rooms (store,
-// delivery, ingest, ruler, api), introduces them to each other and decides in
-// which order they live and die. The rooms do not know one another.
+// Package server builds the packages below it (store, delivery, ingest, ruler,
+// api and others), connects them, and decides in which order they start and stop.
+// These packages do not import each other; ARCHITECTURE.md calls them rooms.
 //
 // New reads the configuration, builds everything and binds the listeners, so
-// that it can fail before anything runs; Run does the work until its context
-// ends or a room fails, then unwinds. The server is Prometheus 3.16 made from
-// its own packages; what is not in one of them is wiring, and setup.go is the
-// place to read it.
+// that errors appear before anything runs. Run serves until its context ends or
+// a room fails, then stops everything in reverse order. The server is Prometheus
+// 3.16 made from its own packages; setup.go has the wiring.
 package server
 
 import (
@@ -14,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,34 +22,57 @@ import (
 	"github.com/prometheus/prometheus/util/notifications"
 	"github.com/prometheus/prometheus/web"
 
+	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/server/api"
+	"github.com/clanmon/clanmon/server/backfill"
+	"github.com/clanmon/clanmon/server/boards"
+	"github.com/clanmon/clanmon/server/capacity"
+	"github.com/clanmon/clanmon/server/checks"
 	"github.com/clanmon/clanmon/server/config"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/events"
 	"github.com/clanmon/clanmon/server/fleet"
 	"github.com/clanmon/clanmon/server/ingest"
+	"github.com/clanmon/clanmon/server/internal/resultcache"
+	"github.com/clanmon/clanmon/server/jobs"
+	"github.com/clanmon/clanmon/server/look"
+	"github.com/clanmon/clanmon/server/push"
 	"github.com/clanmon/clanmon/server/ruler"
 	"github.com/clanmon/clanmon/server/store"
+	"github.com/clanmon/clanmon/server/store/backup"
 )
 
 // Server is one monitoring server. Several can live in one process.
 type Server struct {
-	opts   Options
-	loader *config.Loader
+	opts    Options
+	loader  *config.Loader
+	started discovery.Server // what the settings said at the start
 
 	store    *store.Store
 	delivery *delivery.Delivery
 	vitals   *vitals
 	fleet    *fleet.Fleet
 	ingest   *ingest.Ingest
-	engine   *promql.Engine // nil in agent mode
-	ruler    *ruler.Ruler   // nil in agent mode
+	engine   *promql.Engine     // nil in agent mode
+	results  *resultcache.Cache // nil for none
+	ruler    *ruler.Ruler       // nil in agent mode
+	capacity *capacity.Capacity // nil in agent mode
 	tracing  *tracing.Manager
 	local    *localJobs
+	backup   *backup.Server
+	checks   *checks.Checks
+	look     *look.Look
+	backfill *backfill.Backfill // nil if it is off
+	jobs     *jobs.Jobs
+	push     *push.Push // nil without --push
+	events   *events.Events
+	boards   *boards.Boards
 	api      *api.API
 
-	stages        *stages
-	told          toldStatus
-	appliers      []applier
+	gogc   int // of the configuration, as GOGC
+	stages *stages
+	told   toldStatus
+	queryDefaults
 	reloads       reloadMetrics
 	notifications *notifications.Notifications
 }
@@ -74,9 +97,14 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		}
 	}()
 
-	// HTTP is up early, to answer 503 and show the progress of the WAL replay.
-	// It is drained first and cut last.
+	// HTTP starts first, to respond with 503 and show the progress of the WAL replay.
+	// It is drained first and closed last.
 	stages.start("http", stopLimit, s.api.Run)
+	// Reading a long WAL is when memory grows most.
+	log.Info("Updated GOGC", "new", s.gogc)
+	if err := s.applyGOGC(); err != nil {
+		return err
+	}
 	stages.start("store", 0, s.store.Run)
 	s.status(Starting)
 	select {
@@ -92,15 +120,24 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err := s.reload(); err != nil {
 		return fmt.Errorf("error loading config from %q: %w", s.loader.Name(), err)
 	}
+	if err := s.jobs.Restore(ctx, time.Now()); err != nil {
+		log.Warn("What was recorded of jobs before the last stop is not used", "err", err)
+	}
 	stages.start("delivery", stopLimit, s.delivery.Run) // outlives rules, so that last alerts leave
 	stages.start("local jobs", stopLimit, s.local.Run)
 	stages.start("fleet", stopLimit, s.fleet.Run)
 	stages.start("ingest", stopLimit, s.ingest.Run)
+	stages.start("backfill", stopLimit, s.backfill.Run)
+	stages.start("jobs", stopLimit, s.jobs.Run)
+	if s.push != nil {
+		stages.start("push", stopLimit, s.push.Run)
+	}
 	stages.start("tracing", stopLimit, s.runTracing)
 	stages.start("vitals", stopLimit, s.vitals.Run)
 	if s.ruler != nil {
 		stages.start("ruler", stopLimit, s.ruler.Run)
 	}
+	stages.start("backup", stopLimit, s.backup.Run)
 	stages.start("reload", stopLimit, s.reloadLoop)
 	stages.push("http requests", s.api.Drain)
 
@@ -108,6 +145,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	s.notifications.DeleteNotification(notifications.StartingUp)
 	log.Info("Server is ready to receive web requests.")
 	s.status(Ready)
+	stages.start("late parts", stopLimit, s.settle)
 
 	select {
 	case err := <-stages.failed:
@@ -120,14 +158,29 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	}
 }
 
-// toldStatus is what the service manager knows.
+// settle creates what was deferred until the server is ready, unless a request needed it
+// before.
+func (s *Server) settle(ctx context.Context) error {
+	debug.FreeOSMemory() // what reading the WAL needed, before this needs more
+	s.api.Complete()
+	s.status(Settled)
+	if s.capacity != nil && s.withShippedRules() { // which read it; or the first to open its page waits for all machines
+		if err := s.capacity.Warm(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			s.opts.Logger.Warn("Could not read how inodes and memory grew", "err", err)
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// toldStatus is the last status sent to the service manager.
 type toldStatus struct {
 	mu       sync.Mutex
 	stopping bool
 }
 
-// status tells where in its life the server is. Nothing follows Stopping: a reload
-// that ends then does not make the server ready again.
+// status reports the stage of the server's life. Nothing follows Stopping: a reload that
+// finishes during the shutdown does not make the server ready again.
 func (s *Server) status(now Status) {
 	s.told.mu.Lock()
 	defer s.told.mu.Unlock()

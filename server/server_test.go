@@ -144,7 +144,7 @@ func TestMistakesAreFoundBeforeAnythingRuns(t *testing.T) {
 		"no such file": {func(_ *testing.T, o *server.Options) { o.ConfigFile = "/none.yml" }, "/none.yml"},
 		"features that exclude each other": {func(_ *testing.T, o *server.Options) {
 			o.Features = []string{"otlp-deltatocumulative,otlp-native-delta-ingestion"}
-		}, "keep one"},
+		}, "remove one"},
 		"directory is a file": {func(t *testing.T, o *server.Options) {
 			o.Dir = filepath.Join(t.TempDir(), "f")
 			require.NoError(t, os.WriteFile(o.Dir, nil, 0o600))

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// stages is the order of a life, from New on: what is made or started first is
-// released or stopped last.
+// stages is a stack of everything that New and Run started, which stops in reverse
+// order.
 //
-// One cancelled context would stop everything at once, which is the wrong
-// order: rules must end before scrapes, or absent() fires falsely; scrapes
-// before the store closes, or samples meet a closed one. So each runner has a
-// context of its own, and unwind goes backwards, waiting for each.
+// A single cancelled context would stop everything at once. But rules must stop
+// before scrapes, otherwise absent() fires falsely, and scrapes must stop before
+// the store closes, otherwise samples are lost. Each runner therefore has its own
+// context, and unwind stops them one by one, waiting for each.
 type stages struct {
 	logger *slog.Logger
 	stack  []stage
@@ -66,13 +66,13 @@ func (s *stages) start(name string, limit time.Duration, fn func(context.Context
 	}})
 }
 
-// push registers something to be done in its turn.
+// push registers a function that unwind calls in its turn.
 func (s *stages) push(name string, stop func() error) {
 	s.stack = append(s.stack, stage{name: name, stop: stop})
 }
 
-// closer registers what releases something that was made: where it is made, so that
-// nothing is forgotten however short the life is.
+// closer registers the release of a resource right where it is created, so that it is
+// also released if the start fails later.
 func (s *stages) closer(name string, release func() error) {
 	s.stack = append(s.stack, stage{name: name, stop: release, quiet: true})
 }

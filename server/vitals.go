@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ const (
 // stands between the rules and delivery. While nothing is stored, it ends Watchdog,
 // keeps alive what fired, and watches the machines by their scrapes.
 type vitals struct {
+	url     string // of this server, for links
 	health  func() store.Health
 	targets func() map[string][]*scrape.Target
 	next    rules.Sender
@@ -48,9 +50,9 @@ type vitals struct {
 	sent   time.Time
 }
 
-func newVitals(health func() store.Health, targets func() map[string][]*scrape.Target, next rules.Sender) *vitals {
+func newVitals(url string, health func() store.Health, targets func() map[string][]*scrape.Target, next rules.Sender) *vitals {
 	return &vitals{
-		health: health, targets: targets, next: next,
+		url: url, health: health, targets: targets, next: next,
 		firing: make(map[uint64]*notifier.Alert), raised: make(map[uint64]*notifier.Alert), silent: make(map[string]time.Time),
 	}
 }
@@ -108,11 +110,12 @@ func (v *vitals) look(now time.Time, h store.Health) []*notifier.Alert {
 	wanted := make(map[uint64]*notifier.Alert)
 	want := func(severity string, starts time.Time, summary, description string, pairs ...string) {
 		ls := labels.FromStrings(append(pairs, "severity", severity)...)
+		texts := labels.FromStrings("summary", summary, "description", description, "runbook_url", v.url+"/runbooks/"+ls.Get("alertname"))
 		key := ls.Hash()
 		if old := v.raised[key]; old != nil {
 			starts = old.StartsAt
 		}
-		wanted[key] = &notifier.Alert{Labels: ls, Annotations: labels.FromStrings("summary", summary, "description", description), StartsAt: starts}
+		wanted[key] = &notifier.Alert{Labels: ls, Annotations: texts, StartsAt: starts, GeneratorURL: v.url + "/status"}
 	}
 	blind := !h.Storing && now.Sub(h.Since) >= blindAfter
 	if !h.Unsafe || !h.Storing {
@@ -121,15 +124,14 @@ func (v *vitals) look(now time.Time, h store.Health) []*notifier.Alert {
 	switch {
 	case blind:
 		want("critical", h.Since, "This server cannot store samples: "+h.Reason,
-			"Nothing that needs stored samples is noticed until this is over: no rule can fire. Machines are watched by their scrapes alone. Do not restart the server while this alert fires.", "alertname", "StorageBlind")
+			"No rule can fire until samples are stored again. Only machines that stop responding are still noticed. Do not restart the server while this alert fires.", "alertname", "StorageBlind")
 	case h.Unsafe && now.Sub(v.unsafe) >= unsafeAfter:
 		want("critical", v.unsafe, "Do not restart this server: samples in memory are not safe yet",
-			"A write to the WAL failed. What is in memory is written to a block as soon as there is room; a restart before that loses it.", "alertname", "StorageUnsafe")
+			"A write to the WAL failed. Samples in memory are written to a block as soon as there is room. A restart before that loses them.", "alertname", "StorageUnsafe")
 	}
-	if n := len(h.Damaged); n > 0 {
-		d := h.Damaged[0]
-		want("warning", d.At, "Damaged data were set aside: "+d.What,
-			"They are in "+d.Path+" of the data directory: "+d.Err+". "+d.Hint+". The alert ends when that folder is removed.", "alertname", "StorageDamaged")
+	if len(h.Damaged) > 0 {
+		summary, description := describeDamage(h.Damaged)
+		want("warning", h.Damaged[0].At, summary, description, "alertname", "StorageDamaged")
 	}
 	if blind {
 		for machine, since := range v.silentMachines(now) {
@@ -177,6 +179,29 @@ func (v *vitals) look(now time.Time, h store.Health) []*notifier.Alert {
 	return send
 }
 
+// describeDamage says what is missing and what to do about it, the newest damage first.
+func describeDamage(all []store.Damage) (summary, description string) {
+	d := all[0]
+	description = d.Err + "."
+	const minute = "2006-01-02 15:04 UTC"
+	switch {
+	case !d.From.IsZero() && !d.To.IsZero():
+		description += " Samples from " + d.From.UTC().Format(minute) + " to " + d.To.UTC().Format(minute) + " may be missing."
+	case !d.To.IsZero():
+		description += " Samples before " + d.To.UTC().Format(minute) + " may be missing."
+	}
+	if d.Hint != "" {
+		description += " Note: " + d.Hint + "."
+	}
+	if n := len(all) - 1; n > 0 {
+		description += fmt.Sprintf(" %d more on the Status page.", n)
+	}
+	if d.Block != "" {
+		return "Stored data is damaged: " + d.What, description + " The alert ends when the block is repaired or removed."
+	}
+	return "Damaged data was set aside: " + d.What, description + " It is in " + d.Path + " of the data directory. The alert ends when that folder is removed."
+}
+
 func alive(a *notifier.Alert, now time.Time) *notifier.Alert {
 	c := *a
 	c.EndsAt = now.Add(alertLife)
@@ -213,6 +238,9 @@ func (v *vitals) silentMachines(now time.Time) map[string]time.Time {
 // storageHandler serves how storing fares, as /api/clanmon/v1/storage.
 func (s *Server) storageHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		envelope.Success(w, s.store.Health())
+		envelope.Success(w, struct {
+			store.Health
+			Room *store.Room `json:"room,omitempty"` // none in agent mode
+		}{s.store.Health(), s.store.Room()})
 	})
 }

@@ -22,10 +22,13 @@ func (f senderFunc) Send(alerts ...*notifier.Alert) { f(alerts...) }
 func TestBlindServerSaysSo(t *testing.T) {
 	health := store.Health{Storing: true}
 	inForce := make(map[string]time.Time) // alert → until when, as an Alertmanager keeps it
-	v := newVitals(func() store.Health { return health }, func() map[string][]*scrape.Target { return nil },
+	v := newVitals("http://hub:9090", func() store.Health { return health }, func() map[string][]*scrape.Target { return nil },
 		senderFunc(func(alerts ...*notifier.Alert) {
 			for _, a := range alerts {
 				inForce[a.Name()] = a.EndsAt
+				if strings.HasPrefix(a.Name(), "Storage") {
+					require.Equal(t, "http://hub:9090/runbooks/"+a.Name(), a.Annotations.Get("runbook_url"))
+				}
 			}
 		}))
 	now := time.Now()

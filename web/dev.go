@@ -47,7 +47,7 @@ func DevHandler(vite *url.URL, o Options) http.Handler {
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			http.Error(w, fmt.Sprintf("the development server does not answer: %v\nStart it: npm run dev (in web/ui)", err), http.StatusBadGateway)
+			http.Error(w, fmt.Sprintf("the development server does not respond: %v\nStart it: npm run dev (in web/ui)", err), http.StatusBadGateway)
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -27,8 +27,8 @@ type Options struct {
 // them, so that links and bookmarks keep working. At a path of serverPages an agent
 // says that it is one.
 var (
-	pages       = []string{"/{$}", "/targets", "/status", "/status/{page}", "/config", "/flags", "/service-discovery"}
-	serverPages = []string{"/m/{machine}", "/services", "/alerts", "/silences", "/explore", "/query", "/rules", "/tsdb-status", "/alertmanager-discovery"}
+	pages       = []string{"/{$}", "/targets", "/status", "/status/{page}", "/runbooks", "/runbooks/{alert}", "/config", "/flags", "/service-discovery"}
+	serverPages = []string{"/m/{machine}", "/compare", "/services", "/checks", "/jobs", "/alerts", "/changes", "/capacity", "/silences", "/boards", "/boards/{board}", "/explore", "/query", "/rules", "/tsdb-status", "/alertmanager-discovery"}
 	agentPages  = []string{"/agent"}
 )
 

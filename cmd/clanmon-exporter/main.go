@@ -5,6 +5,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"slices"
 
@@ -27,9 +28,37 @@ func dispatch(argv []string, e cli.Env) error {
 		switch args[0] {
 		case "version":
 			return cli.Run(cli.NewVersionCommand(e, program), args[1:])
+		case "healthy":
+			return cli.Run(newHealthyCommand(e), args[1:])
+		case "look":
+			return cli.Run(cli.NewLookCommand(e, program+" look"), args[1:])
+		case "job":
+			return cli.Run(cli.NewJobCommand(e, program+" job"), args[1:])
+		case "event":
+			return cli.Run(cli.NewEventCommand(e, program+" event"), args[1:])
+		case "completion":
+			return cli.Run(cli.NewCompletionCommand(e, program, description), args[1:])
+		case "man":
+			return cli.Run(cli.NewManCommand(e, program, description), args[1:])
 		case "help":
 			args[0] = "--help"
 		}
 	}
 	return cli.Run(cli.NewExporterCommand(e, program), args)
+}
+
+// description is what completion and the manual page know of the program.
+func description() cli.Description {
+	e := cli.Env{Stdout: io.Discard, Stderr: io.Discard}
+	d := cli.Describe(program, cli.NewExporterCommand(e, program).Application())
+	d.Commands = []cli.Description{
+		cli.Describe("healthy", newHealthyCommand(e).app),
+		cli.Describe("look", cli.NewLookCommand(e, program+" look").Application()),
+		cli.Describe("job", cli.NewJobCommand(e, program+" job").Application()),
+		cli.Describe("event", cli.NewEventCommand(e, program+" event").Application()),
+		{Name: "completion", Help: "Print a completion script for bash, zsh or fish."},
+		{Name: "man", Help: "Print the manual page."},
+		{Name: "version", Help: "Print version and build."},
+	}
+	return d
 }

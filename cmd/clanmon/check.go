@@ -18,8 +18,11 @@ import (
 	"github.com/clanmon/clanmon/cmd/internal/cli"
 	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/internal/suggest"
+	"github.com/clanmon/clanmon/server"
+	"github.com/clanmon/clanmon/server/boards"
 	"github.com/clanmon/clanmon/server/config/check"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/identity"
 	"github.com/clanmon/clanmon/server/ruler"
 )
 
@@ -36,55 +39,59 @@ type checkCommand struct {
 	role     string
 	run      func(files ...string) int
 
-	server reach    // of healthy and ready
-	tests  []string // names of tests to run
+	server cli.Reach // of healthy and ready
+	tests  []string  // names of tests to run
 	junit  string
 }
 
 func newCheckCommand(e cli.Env) cli.Command {
 	c := &checkCommand{env: e}
-	c.checker = check.Checker{Out: e.Stdout, Err: e.Stderr, In: e.Stdin, Log: promslog.New(&promslog.Config{Writer: e.Stderr})}
-	c.app = cli.NewApp("clanmon check", "Check files without starting anything. Exit code 0: fine, 1: faulty, 3: lint with --lint-fatal.", e)
-	c.app.Flag("query.lookback-delta", "The server's lookback, from which on a scrape interval is too long.").Default("5m").DurationVar(&c.lookback)
-	c.app.Flag("enable-feature", "Experimental PromQL features to allow, comma-separated. Repeatable.").StringsVar(&c.features)
+	c.checker = check.Checker{Out: e.Stdout, Err: e.Stderr, In: e.Stdin, Board: boards.CheckFile, Log: promslog.New(&promslog.Config{Writer: e.Stderr})}
+	c.app = cli.NewApp("clanmon check", "Check files without starting anything. Exits with 0 if valid, 1 if invalid, 3 for lint errors with --lint-fatal.", e)
+	c.app.Flag("query.lookback-delta", "The server's maximum query lookback duration.").Default("5m").DurationVar(&c.lookback)
+	c.app.Flag("enable-feature", "Comma separated feature names to enable. Valid options: promql-experimental-functions, promql-delayed-name-removal, promql-unquoted-utf8-names. See https://prometheus.io/docs/prometheus/latest/feature_flags/ for more details").StringsVar(&c.features)
 
 	k := &c.checker
-	config := c.sub("config", "Configuration files, and the files that they name.", k.Config)
-	config.Flag("syntax-only", "Leave the files alone that a configuration names.").BoolVar(&k.SyntaxOnly)
-	config.Flag("agent", "Check for agent mode.").BoolVar(&k.Agent)
-	c.lintFlags(config, "all, duplicate-rules, too-long-scrape-interval, none")
-	config.Arg("config-files", "The files.").Required().ExistingFilesVar(&c.files)
+	config := c.sub("config", "Check if the config files are valid or not.", k.Config)
+	config.Flag("syntax-only", "Only check the config file syntax, ignoring file and content validation referenced in the config").BoolVar(&k.SyntaxOnly)
+	config.Flag("agent", "Check config file for Prometheus in Agent mode.").BoolVar(&k.Agent)
+	c.lintFlags(config, " to the rules/scrape configs specified in the config", "rule groups read by the config files", "all, duplicate-rules, none, too-long-scrape-interval")
+	config.Arg("config-files", "The config files to check.").Required().ExistingFilesVar(&c.files)
 
-	rules := c.sub("rules", "Rule files, or standard input where none is named.", k.Rules)
-	c.lintFlags(rules, "all, duplicate-rules, none")
-	rules.Arg("rule-files", "The files.").ExistingFilesVar(&c.files)
+	rules := c.sub("rules", "Check if the rule files are valid or not.", k.Rules)
+	c.lintFlags(rules, "", "rule files", "all, duplicate-rules, none")
+	rules.Arg("rule-files", "The rule files to check, default is read from standard input.").ExistingFilesVar(&c.files)
 
-	web := c.sub("web-config", "Files with TLS and authentication settings.", k.WebConfig)
-	web.Arg("web-config-files", "The files.").Required().ExistingFilesVar(&c.files)
+	web := c.sub("web-config", "Check if the web config files are valid or not.", k.WebConfig)
+	web.Arg("web-config-files", "The config files to check.").Required().ExistingFilesVar(&c.files)
 
-	alertmanager := c.sub("alertmanager", "Alertmanager configuration files, their templates, and the files of secrets that they name.", c.alertmanager)
-	alertmanager.Flag("syntax-only", "Leave the files of secrets alone.").BoolVar(&k.SyntaxOnly)
-	alertmanager.Arg("alertmanager-files", "The files.").Required().ExistingFilesVar(&c.files)
+	alertmanager := c.sub("alertmanager", "Check if Alertmanager configuration files, their templates and secret files are valid or not.", c.alertmanager)
+	alertmanager.Flag("syntax-only", "Only check the config file syntax, without reading secret files.").BoolVar(&k.SyntaxOnly)
+	alertmanager.Arg("alertmanager-files", "The configuration files to check.").Required().ExistingFilesVar(&c.files)
 
-	settings := c.sub("settings", "Files of --clan.settings, and the files that they name.", k.Settings)
-	settings.Flag("syntax-only", "Leave certificates, keys and credentials alone.").BoolVar(&k.SyntaxOnly)
-	settings.Arg("settings-files", "The files.").Required().ExistingFilesVar(&c.files)
+	settings := c.sub("settings", "Check if files of --clan.settings, and the files they refer to, are valid or not.", k.Settings)
+	settings.Flag("syntax-only", "Only check the settings file syntax, without reading certificates, keys and credentials.").BoolVar(&k.SyntaxOnly)
+	k.Server = server.CheckSettings
+	settings.Arg("settings-files", "The settings files to check.").Required().ExistingFilesVar(&c.files)
+
+	boardFiles := c.sub("boards", "Check if files of --boards are valid or not.", k.Boards)
+	boardFiles.Arg("board-files", "The board files to check.").Required().ExistingFilesVar(&c.files)
 
 	for _, state := range []string{"healthy", "ready"} {
-		cmd := c.sub(state, "Whether a server is "+state+".", func(...string) int { return c.status("/-/" + state) })
-		c.server.flags(cmd.Flag, "url", "The URL for the server.")
+		cmd := c.sub(state, "Check if the Prometheus server is "+state+".", func(...string) int { return c.status("/-/" + state) })
+		c.server.Flags(cmd.Flag, "url", "The URL for the Prometheus server.")
 	}
 
-	test := c.app.Command("test", "Unit testing, as promtool test.")
+	test := c.app.Command("test", "Unit testing.")
 	test.Flag("junit", "File path to store JUnit XML test results.").PlaceHolder("FILE").StringVar(&c.junit)
 	testRules := c.action(test.Command("rules", "Unit tests for rules."), c.testRules)
 	testRules.Flag("run", "If set, will only run test groups whose names match the regular expression. Can be specified multiple times.").StringsVar(&c.tests)
-	testRules.Flag("ignore-unknown-fields", "Ignore unknown fields in the rule files; a server does not.").Default("false").BoolVar(&k.IgnoreUnknownFields)
+	testRules.Flag("ignore-unknown-fields", "Ignore unknown fields in the test files. This is useful when you want to extend rule files with custom metadata. Ensure that those fields are removed before loading them into the Prometheus server as it performs strict checks by default.").Default("false").BoolVar(&k.IgnoreUnknownFields)
 	testRules.Arg("test-rule-file", "The unit test file.").Required().ExistingFilesVar(&c.files)
 
-	flags := c.sub("flags", "The flags of a role, without starting it: clanmon check flags server -- --retention=30d", c.flags)
+	flags := c.sub("flags", "Check the flags of a command without starting it: clanmon check flags server -- --retention=30d", c.flags)
 	flags.Arg("role", "server or exporter.").Required().EnumVar(&c.role, "server", "exporter")
-	flags.Arg("flags", "Its flags.").StringsVar(&c.files)
+	flags.Arg("flags", "Flags to check.").StringsVar(&c.files)
 	return c
 }
 
@@ -119,11 +126,24 @@ func (c *checkCommand) checkFlags(args []string) error {
 	if d.SettingsFile != "" {
 		return nil
 	}
+	if err := s.identity().Check(); err != nil {
+		return err
+	}
 	settings, err := discovery.ReadFlags(d)
 	if err == nil && d.Inventory == "" {
 		_, err = settings.Parts()
 	}
 	return err
+}
+
+// identity is what the flags say about it. Without --web.external-url it depends on the
+// certificate in a file whether the server's URL is https.
+func (c *serverCommand) identity() identity.Options {
+	i := c.opts.Identity
+	if c.externalURL != "" {
+		i.ExternalURL = c.opts.Web.ExternalURL
+	}
+	return i
 }
 
 func (c *checkCommand) alertmanager(files ...string) int {
@@ -155,7 +175,7 @@ func (c *checkCommand) status(path string) int {
 }
 
 func (c *checkCommand) askStatus(path string) (string, error) {
-	client, to, err := c.server.client(path)
+	client, to, err := c.server.Client(path)
 	if err != nil {
 		return "", err
 	}
@@ -164,7 +184,7 @@ func (c *checkCommand) askStatus(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	resp, err := c.server.do(client, req)
+	resp, err := c.server.Do(client, req)
 	if err != nil {
 		return "", err
 	}
@@ -201,10 +221,10 @@ func (c *checkCommand) action(cmd *kingpin.CmdClause, run func(...string) int) *
 	})
 }
 
-func (c *checkCommand) lintFlags(cmd *kingpin.CmdClause, options string) {
-	cmd.Flag("lint", "What to look for beside errors: "+options+".").Default("duplicate-rules").StringVar(&c.lint)
-	cmd.Flag("lint-fatal", "Exit with code 3 if lint finds something.").Default("false").BoolVar(&c.checker.LintFatal)
-	cmd.Flag("ignore-unknown-fields", "Allow unknown fields in rule files; a server does not.").Default("false").BoolVar(&c.checker.IgnoreUnknownFields)
+func (c *checkCommand) lintFlags(cmd *kingpin.CmdClause, to, unknown, options string) {
+	cmd.Flag("lint", "Linting checks to apply"+to+". Available options are: "+options+". Use --lint=none to disable linting").Default("duplicate-rules").StringVar(&c.lint)
+	cmd.Flag("lint-fatal", "Make lint errors exit with exit code 3.").Default("false").BoolVar(&c.checker.LintFatal)
+	cmd.Flag("ignore-unknown-fields", "Ignore unknown fields in the "+unknown+". This is useful when you want to extend rule files with custom metadata. Ensure that those fields are removed before loading them into the Prometheus server as it performs strict checks by default.").Default("false").BoolVar(&c.checker.IgnoreUnknownFields)
 }
 
 func (c *checkCommand) Parse(args []string) error {
@@ -223,8 +243,8 @@ func (c *checkCommand) Parse(args []string) error {
 		}
 		return err
 	}
-	if c.server.server != "" {
-		if err := c.server.check(); err != nil {
+	if c.server.Server != "" {
+		if err := c.server.Check(); err != nil {
 			return err
 		}
 	}

@@ -162,7 +162,7 @@ func TestCheckNamesTheNearestWord(t *testing.T) {
 func TestCheckSettings(t *testing.T) {
 	for text, want := range map[string]string{
 		"discoveryMethod: static\nstaticTargets: {node: [web1]}\nadditionalScrapeConfigs: [{job_name: mine}]": "",
-		"discoveryMethod: static\nstaticTargets: {web: [web1]}":                                               `staticTargets.web: target "web1": job "web" has no port`,
+		"discoveryMethod: static\nstaticTargets: {web: [web1]}":                                               `staticTargets.web: target "web1": job "web" has no default port`,
 		"discoveryMethods: static":                                          "field discoveryMethods is unknown",
 		"discoveryMethod: inventory\ninventoryFile: /does/not/exist":        "/does/not/exist",
 		"additionalScrapeConfigs: [{job_name: mine, scrape_intervall: 1m}]": "scrape_intervall",
@@ -193,8 +193,16 @@ func TestCheckFlags(t *testing.T) {
 		{[]string{"server", "--", "--rules.set=FilesystemFull.treshold=1"}, "threshold"},
 		{[]string{"server", "--", "--discovery=tailscail"}, "tailscale"},
 		{[]string{"server", "--", "--discovery.inventory=/not/there"}, ""},
-		{[]string{"server", "--", "--discovery.inventory=/not/there", "--discovery.dns=node=a..b"}, "nothing between two dots"},
+		{[]string{"server", "--", "--discovery.inventory=/not/there", "--discovery.dns=node=a..b"}, "an empty label between two dots"},
 		{[]string{"server", "--", "--discovery.static=node=a.x,a.y"}, `both named "a"`},
+		{[]string{"server", "--", "--web.operator=group:admins", "--web.viewer=*", "--web.oidc.issuer=https://id.example.org", "--web.oidc.client-id=c", "--web.oidc.client-secret-file=/not/there", "--web.token-file=/not/there"}, ""},
+		{[]string{"server", "--", "--web.operator=*"}, `--web.operator "*": not allowed`},
+		{[]string{"server", "--", "--web.identity.header=Remote-User"}, "needs --web.trusted-proxy"},
+		{[]string{"server", "--", "--web.trusted-proxy=10.0.0.1"}, "need --web.identity.header"},
+		{[]string{"server", "--", "--web.identity.header=Remote-User", "--web.trusted-proxy=::/0"}, "contains every address"},
+		{[]string{"server", "--", "--web.oidc.issuer=https://id.example.org", "--web.oidc.client-id=c"}, "needs --web.viewer"},
+		{[]string{"server", "--", "--web.oidc.issuer=https://id.example.org", "--web.oidc.client-id=c", "--web.viewer=*", "--web.external-url=http://mon"}, "needs https"},
+		{[]string{"server", "--", "--web.oidc.scope=groups"}, "--web.oidc.scope needs --web.oidc.issuer"},
 		{[]string{"exporter", "--", "--exporter=node,redis", "--collector.meminfo", "--redis.password-file=/not/there"}, ""},
 		{[]string{"exporter", "--", "--collector.memnifo"}, "meminfo"},
 		{[]string{"exporter", "--", "--collectors=memroy"}, `did you mean "memory"?`},
@@ -229,7 +237,7 @@ func TestUnderTheNamePromtool(t *testing.T) {
 	for _, args := range [][]string{{"tsdb", "list"}, {"query", "instant", "http://x", "up"}, {"check", "metrics"}, {"check", "service-discovery", "f", "j"}, {}} {
 		r := promtoolNamed(t, args...)
 		require.Equal(t, 2, r.code, "%q", args)
-		require.Contains(t, r.stderr, "use Prometheus' own promtool")
+		require.Contains(t, r.stderr, "use Prometheus' promtool")
 		require.Contains(t, r.stderr, "test rules")
 	}
 }
@@ -356,10 +364,10 @@ func TestCheckHealthyAndReady(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.stderr, "connection refused")
 	for want, args := range map[string][]string{
-		"--http.config.file says all": {"--http.config.file=" + config, "--username=me"},
-		"belong together":             {"--cert-file=x"},
-		"needs a user":                {"--password-file=" + password},
-		"has to be a URL":             {"--url=ftp://x"},
+		"--http.config.file cannot be combined with": {"--http.config.file=" + config, "--username=me"},
+		"must be set together":                       {"--cert-file=x"},
+		"needs a user":                               {"--password-file=" + password},
+		"must be a URL":                              {"--url=ftp://x"},
 	} {
 		r := clanmon(t, "", append([]string{"check", "healthy"}, args...)...)
 		require.Equal(t, 2, r.code, r.stderr)
@@ -374,7 +382,7 @@ func TestCheckSettingsNamesMissingFiles(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(`
 discoveryMethod: static
 staticTargets: {node: [web1], systemd: [web1]}
-tls: {caFile: ca.pem, certFile: cert.pem, keyFile: key.pem}
+tls: {methods: [static], caFile: ca.pem, certFile: cert.pem, keyFile: key.pem}
 additionalScrapeConfigs: [{job_name: mine, authorization: {credentials_file: token}}]
 `), 0o600))
 	off := filepath.Join(dir, "off.yml")

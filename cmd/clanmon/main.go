@@ -20,6 +20,10 @@ import (
 	"strings"
 
 	"github.com/clanmon/clanmon/cmd/internal/cli"
+	"github.com/clanmon/clanmon/cmd/internal/nogc"
+	"github.com/clanmon/clanmon/exporter"
+	"github.com/clanmon/clanmon/exporter/blackbox"
+	"github.com/clanmon/clanmon/exporter/blackbox/probing"
 	"github.com/clanmon/clanmon/internal/suggest"
 )
 
@@ -29,14 +33,24 @@ type commandInfo struct {
 }
 
 // commands is the registry of sub-commands, in the order that help shows.
-var commands = []commandInfo{
-	{"server", "find, scrape, store, query and alert (a drop-in for Prometheus)", newServerCommand},
-	{"exporter", "expose the metrics of this machine", newExporterCommand},
-	{"check", "check configuration, rule and web files, as promtool does", newCheckCommand},
-	{"forget", "forget a machine or exporter that is gone for good", newForgetCommand},
-	{"notify-test", "send a test notification and report what the receivers answer", newNotifyTestCommand},
-	{"rules", "print the rules in the binary, as a rule file", newRulesCommand},
-	{"version", "print version and build", newVersionCommand},
+func commands() []commandInfo {
+	return []commandInfo{
+		{"server", "discover, scrape, store, query and alert; replaces prometheus", newServerCommand},
+		{"exporter", "expose the metrics of this machine; replaces node_exporter", newExporterCommand},
+		{"check", "check configuration and rule files; replaces promtool check", newCheckCommand},
+		{"board", "convert dashboards of Grafana to boards, and back", newBoardCommand},
+		{"event", "add a note to the changes that a server shows", newEventCommand},
+		{"forget", "forget a machine or exporter that is gone for good", newForgetCommand},
+		{"journal", "print the journal of a unit of a machine", newJournalCommand},
+		{"job", "run a command and report how it ended", newJobCommand},
+		{"look", "respond to requests for the journal and processes of this machine; started by clanmon-look.socket", newLookCommand},
+		{"notify-test", "send a test notification and print how receivers respond", newNotifyTestCommand},
+		{"snapshot", "copy the data of a running or stopped server, for a backup", newSnapshotCommand},
+		{"rules", "print the built-in rules as a rule file", newRulesCommand},
+		{"completion", "print a completion script for bash, zsh or fish", newCompletionCommand},
+		{"man", "print the manual page", newManCommand},
+		{"version", "print version and build information", newVersionCommand},
+	}
 }
 
 func main() { os.Exit(run(os.Args, cli.Stdio())) }
@@ -69,18 +83,22 @@ func dispatch(argv []string, e cli.Env) error {
 	case "--version":
 		args[0] = "version"
 	}
-	i := slices.IndexFunc(commands, func(c commandInfo) bool { return c.name == args[0] })
+	all := commands()
+	i := slices.IndexFunc(all, func(c commandInfo) bool { return c.name == args[0] })
 	if i < 0 && strings.HasPrefix(args[0], "-") {
-		return cli.UsageError("the role comes first: clanmon server %s …, or clanmon exporter %s …", args[0], args[0])
+		return cli.UsageError("missing command: use clanmon server %s … or clanmon exporter %s …", args[0], args[0])
 	}
 	if i < 0 {
-		names := make([]string, len(commands))
-		for i, c := range commands {
+		names := make([]string, len(all))
+		for i, c := range all {
 			names[i] = c.name
 		}
-		return cli.UsageError("unknown role %q%s; one of: %s", args[0], suggest.Nearest(args[0], names), strings.Join(names, ", "))
+		return cli.UsageError("unknown command %q%s; commands: %s", args[0], suggest.Nearest(args[0], names), strings.Join(names, ", "))
 	}
-	return cli.Run(commands[i].make(e), args[1:])
+	if all[i].name != "server" { // whose configuration says it
+		nogc.End()
+	}
+	return cli.Run(all[i].make(e), args[1:])
 }
 
 // promtool serves the sub-commands of Prometheus' own tool that build and probe
@@ -105,6 +123,7 @@ func promtool(args []string, e cli.Env) error {
 	case name != "test":
 		return notHere(name)
 	}
+	nogc.End()
 	c := newCheckCommand(e)
 	if err := c.Parse(args); err != nil {
 		return err
@@ -113,21 +132,30 @@ func promtool(args []string, e cli.Env) error {
 }
 
 func notHere(command string) error {
-	return cli.UsageError("promtool %s is not in clanmon, which has %q and %q; for everything else use Prometheus' own promtool", command, "check config|rules|web-config|healthy|ready", "test rules")
+	return cli.UsageError("promtool %s is not included in clanmon, only %q and %q; use Prometheus' promtool for everything else", command, "check config|rules|web-config|healthy|ready", "test rules")
 }
+
+// The blackbox exporter is in this program alone: it would make clanmon-exporter a third larger.
+func init() { exporter.Link(blackbox.Name, probing.Serve) }
 
 func newExporterCommand(e cli.Env) cli.Command {
 	return cli.NewExporterCommand(e, "clanmon exporter")
 }
+
+func newLookCommand(e cli.Env) cli.Command { return cli.NewLookCommand(e, "clanmon look") }
+
+func newJobCommand(e cli.Env) cli.Command { return cli.NewJobCommand(e, "clanmon job") }
+
+func newEventCommand(e cli.Env) cli.Command { return cli.NewEventCommand(e, "clanmon event") }
 
 func newVersionCommand(e cli.Env) cli.Command {
 	return cli.NewVersionCommand(e, "clanmon", cli.PrometheusModule)
 }
 
 func usage(w io.Writer) {
-	fmt.Fprint(w, "usage: clanmon ROLE [flags]\n\nRoles:\n")
-	for _, c := range commands {
+	fmt.Fprint(w, "usage: clanmon COMMAND [flags]\n\nCommands:\n")
+	for _, c := range commands() {
 		fmt.Fprintf(w, "  %-12s %s\n", c.name, c.help)
 	}
-	fmt.Fprint(w, "\nclanmon ROLE --help lists the flags of a role.\n")
+	fmt.Fprint(w, "\nclanmon COMMAND --help lists the flags of a command.\n")
 }

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
@@ -20,12 +17,12 @@ import (
 
 // notifyFlags defines where notifications go without an alertmanager.yml.
 func notifyFlags(flag func(name, help string) *kingpin.FlagClause, o *delivery.Options) {
-	flag("notify", "Send alerts there: ntfy://HOST/TOPIC, gotify://HOST, matrix://HOST/ROOM, mailto:ADDRESS, slack://, webhook+https://…; secrets by ?token_file=FILE. Repeatable.").
+	flag("notify", "Receiver of notifications: ntfy://HOST/TOPIC, gotify://HOST, matrix://HOST/ROOM, telegram://CHAT_ID, discord://, pushover://USER_KEY, msteams://, mailto:ADDRESS, slack://, webhook+https://… Secrets are given as files: ?token_file=FILE. Repeatable.").
 		PlaceHolder("URL").SetValue((*notifyURLs)(&o.Notify))
-	flag("notify.max-per-minute", "Maximum number of notifications that each --notify gets in a minute; beyond it, one says how many more alerts fire. 0 sets no limit.").
+	flag("notify.max-per-minute", "Maximum number of notifications per minute for each --notify. Beyond it, one message says how many more alerts fire. 0 means no limit.").
 		Default(strconv.Itoa(delivery.DefaultMaxPerMinute)).IntVar(&o.MaxPerMinute)
-	flag("notify.heartbeat-url", "Ask this address every minute for as long as alerts are evaluated and delivered.").PlaceHolder("URL").StringVar(&o.HeartbeatURL)
-	flag("notify.heartbeat-url-file", "The same, with the address in a file.").PlaceHolder("FILE").StringVar(&o.HeartbeatURLFile)
+	flag("notify.heartbeat-url", "URL requested every minute while Watchdog fires (dead man's switch).").PlaceHolder("URL").StringVar(&o.HeartbeatURL)
+	flag("notify.heartbeat-url-file", "Path to a file with the URL of --notify.heartbeat-url.").PlaceHolder("FILE").StringVar(&o.HeartbeatURLFile)
 }
 
 // notifyURLs is a repeatable flag of places to notify.
@@ -56,16 +53,16 @@ type notifyTestCommand struct {
 	env      cli.Env
 	app      *kingpin.Application
 	opts     delivery.Options
-	server   reach
+	server   cli.Reach
 	receiver string
 }
 
 func newNotifyTestCommand(e cli.Env) cli.Command {
 	c := &notifyTestCommand{env: e}
-	c.app = cli.NewApp("clanmon notify-test", "Send a test notification and report what the receivers answer: by the server that runs, or with --notify or --alertmanager.config.file by these settings. Exit code 1 if a receiver did not take it.", e)
-	c.server.flags(c.app.Flag, "server", "The server to ask.")
-	c.app.Flag("receiver", "Name of the receiver; all of them by default.").PlaceHolder("NAME").StringVar(&c.receiver)
-	c.app.Flag("alertmanager.config.file", "Test the receivers of this file.").PlaceHolder("alertmanager.yml").StringVar(&c.opts.ConfigFile)
+	c.app = cli.NewApp("clanmon notify-test", "Send a test notification through the running server and print how each receiver responded. With --notify or --alertmanager.config.file, test these settings without a server. Exits with 1 if a receiver failed.", e)
+	c.server.Flags(c.app.Flag, "server", "URL of the server.")
+	c.app.Flag("receiver", "Name of the receiver. Defaults to all.").PlaceHolder("NAME").StringVar(&c.receiver)
+	c.app.Flag("alertmanager.config.file", "Alertmanager configuration file whose receivers are tested.").PlaceHolder("alertmanager.yml").StringVar(&c.opts.ConfigFile)
 	notifyFlags(c.app.Flag, &c.opts)
 	return c
 }
@@ -74,7 +71,7 @@ func (c *notifyTestCommand) Parse(args []string) error {
 	if err := cli.ParseFlags(c.app, args); err != nil {
 		return err
 	}
-	return c.server.check()
+	return c.server.Check()
 }
 
 func (c *notifyTestCommand) Run(ctx context.Context) error {
@@ -99,7 +96,7 @@ func (c *notifyTestCommand) Run(ctx context.Context) error {
 	}
 	switch {
 	case len(results) == 0:
-		return errors.New("no receiver has anything to send by")
+		return errors.New("no receiver has an integration: add --notify, or integrations to the receivers of alertmanager.yml")
 	case failed:
 		return &cli.ExitError{Code: 1}
 	}
@@ -107,35 +104,8 @@ func (c *notifyTestCommand) Run(ctx context.Context) error {
 }
 
 // ask lets a server send the test.
-func (c *notifyTestCommand) ask(ctx context.Context) ([]delivery.TestResult, error) {
-	client, to, err := c.server.client("/api/clanmon/v1/receivers/test")
-	if err != nil {
-		return nil, err
-	}
-	body, err := json.Marshal(map[string]string{"receiver": c.receiver})
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	client.Timeout = time.Minute
-	resp, err := c.server.do(client, req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Error string                `json:"error"`
-		Data  []delivery.TestResult `json:"data"`
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("%s answers %s, not as clanmon server does", to, resp.Status)
-	}
-	if answer.Error != "" {
-		return nil, errors.New(answer.Error)
-	}
-	return answer.Data, nil
+func (c *notifyTestCommand) ask(ctx context.Context) (results []delivery.TestResult, err error) {
+	body := map[string]string{"receiver": c.receiver}
+	err = c.server.Call(ctx, http.MethodPost, "/api/clanmon/v1/receivers/test", nil, body, &results)
+	return results, err
 }

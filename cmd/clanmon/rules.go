@@ -11,8 +11,7 @@ import (
 	"github.com/clanmon/clanmon/server/ruler"
 )
 
-// rulesCommand is "clanmon rules": it prints the rules in the binary as a rule
-// file of Prometheus' format.
+// rulesCommand is "clanmon rules": it prints the built-in rules as a Prometheus rule file.
 type rulesCommand struct {
 	env  cli.Env
 	app  *kingpin.Application
@@ -21,15 +20,16 @@ type rulesCommand struct {
 
 func newRulesCommand(e cli.Env) cli.Command {
 	c := &rulesCommand{env: e}
-	c.app = cli.NewApp("clanmon rules", "Print the rules in the binary as a rule file. A server evaluates them as --rules.builtin says.", e)
+	c.app = cli.NewApp("clanmon rules", "Print the built-in rules as a rule file. --rules.builtin of the server says whether it evaluates them.", e)
 	shippedRuleFlags(c.app.Flag, &c.opts)
 	return c
 }
 
 // shippedRuleFlags defines the flags that change the shipped rules.
 func shippedRuleFlags(flag func(name, help string) *kingpin.FlagClause, o *ruler.ShippedOptions) {
-	flag("rules.disable", "Leave this rule of the binary out. Repeatable.").PlaceHolder("NAME").StringsVar(&o.Disable)
-	flag("rules.set", "Change a rule of the binary: NAME.threshold=0.2, NAME.for=10m, NAME.severity=info. Repeatable.").PlaceHolder("NAME.SETTING=VALUE").StringsVar(&o.Set)
+	flag("rules.disable", "Name of a built-in rule to disable. Repeatable.").PlaceHolder("NAME").StringsVar(&o.Disable)
+	flag("rules.set", "Setting of a built-in rule: NAME.threshold=0.2, NAME.for=10m, NAME.severity=info. Repeatable.").PlaceHolder("NAME.SETTING=VALUE").StringsVar(&o.Set)
+	flag("jobs.backup-units", "Name of a service that makes backups, in addition to those that are known by name. * is any text. Repeatable.").PlaceHolder("NAME").StringsVar(&o.BackupUnits)
 }
 
 func (c *rulesCommand) Parse(args []string) error { return cli.ParseFlags(c.app, args) }
@@ -43,6 +43,6 @@ func (c *rulesCommand) Run(context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.env.Stdout, "# The rules in the binary of clanmon %s. A rule of the same name in a file of\n# rule_files takes the place of one of these.\n%s", cli.BuildVersion, text)
+	_, err = fmt.Fprintf(c.env.Stdout, "# Built-in rules of clanmon %s. A rule of the same name in rule_files replaces one of these.\n# runbook_url links to a page of clanmon.\n%s", cli.BuildVersion, text)
 	return err
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -33,7 +31,9 @@ import (
 
 	"github.com/clanmon/clanmon/cmd/internal/cli"
 	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/discovery/tailscale"
+	"github.com/clanmon/clanmon/internal/tailscaled"
 	"github.com/clanmon/clanmon/server"
 	"github.com/clanmon/clanmon/server/api"
 	"github.com/clanmon/clanmon/server/delivery"
@@ -53,6 +53,7 @@ type serverCommand struct {
 	autoReloadInterval                               model.Duration
 	readTimeout, remoteFlush, lookback, queryTimeout model.Duration
 	outageTolerance, forGracePeriod, resendDelay     model.Duration
+	backfillMaxAge                                   model.Duration
 	minBlock, maxBlock, blockReload                  model.Duration
 	chunkSegment, walSegment, agentWALSegment        units.Base2Bytes
 	walCompression, agentWALCompression              bool
@@ -68,19 +69,32 @@ func newServerCommand(e cli.Env) cli.Command {
 	c := &serverCommand{env: e}
 	version.Version = cli.ModuleVersion(cli.PrometheusModule)
 	version.Revision, version.Branch, version.BuildDate = cli.BuildCommit, "clanmon-"+cli.BuildVersion, cli.BuildDate
-	c.app = cli.NewApp("clanmon server", "Find, scrape, store, query and alert. Takes the flags of Prometheus "+version.Version+".", e)
+	c.app = cli.NewApp("clanmon server", "Monitor machines: discover, scrape, store, query and alert. Takes the flags of Prometheus "+version.Version+".", e)
 	c.app.Version(cli.UpstreamVersion("prometheus", cli.PrometheusModule))
 	c.defineFlags()
+	cli.Sections(c.app, []cli.Section{
+		{Title: "Common flags", Flags: []string{
+			"help", "config.file", "discovery", "discovery.static", "discovery.dns", "notify", "storage.tsdb.path", "retention",
+			"web.listen-address", "web.external-url", "web.config.file", "log.level",
+		}},
+		{Title: "Discovery and scraping", Flags: []string{"discovery.", "clan.", "scrape.", "backfill", "backfill.", "config.", "look"}},
+		{Title: "HTTP", Flags: []string{"web."}},
+		{Title: "Storage", Flags: []string{"storage.", "remote-write", "external-label"}},
+		{Title: "Rules and queries", Flags: []string{"rules.", "query.", "jobs.", "ping."}},
+		{Title: "Alerts and notifications", Flags: []string{"notify.", "alertmanager."}},
+		{Title: "Pair of servers", Flags: []string{"cluster."}},
+		{Title: "Process", Flags: []string{""}},
+	})
 	return c
 }
 
 // forServer and forAgent define a flag that only one of the two modes has.
 func (c *serverCommand) forServer(name, help string) *kingpin.FlagClause {
-	return c.restricted(name, help+" Server mode only.", &c.serverOnly)
+	return c.restricted(name, help+" Use with server mode only.", &c.serverOnly)
 }
 
 func (c *serverCommand) forAgent(name, help string) *kingpin.FlagClause {
-	return c.restricted(name, help+" Agent mode only.", &c.agentOnly)
+	return c.restricted(name, help+" Use with agent mode only.", &c.agentOnly)
 }
 
 func (c *serverCommand) restricted(name, help string, given *[]string) *kingpin.FlagClause {
@@ -103,126 +117,159 @@ func (c *serverCommand) defineFlags() {
 	o.Scrape = scrape.Options{}
 	o.TSDB.FloatChunkEncoding = chunkenc.EncXOR
 
-	a.Flag("config.file", "Configuration file of Prometheus' format. Without this flag ./prometheus.yml is read if it exists; else the server scrapes itself and this machine.").PlaceHolder("prometheus.yml").IsSetByUser(&c.configFileSet).StringVar(&o.ConfigFile)
-	a.Flag("config.auto-reload", "Reload the configuration when its file, or a rule or scrape file that it names, changes.").Default("false").BoolVar(&o.AutoReload)
-	a.Flag("config.auto-reload-interval", "How often to look for such changes.").Default("30s").SetValue(&c.autoReloadInterval)
+	a.Flag("config.file", "Prometheus configuration file path. Without this flag, ./prometheus.yml is read if it exists; otherwise the server scrapes itself and this machine.").PlaceHolder("prometheus.yml").IsSetByUser(&c.configFileSet).StringVar(&o.ConfigFile)
+	a.Flag("config.auto-reload", "Enable automatic configuration file reloading. See also --config.auto-reload-interval.").Default("false").BoolVar(&o.AutoReload)
+	a.Flag("config.auto-reload-interval", "Specifies the interval for checking and automatically reloading the Prometheus configuration file upon detecting changes. Only used when --config.auto-reload is set.").Default("30s").SetValue(&c.autoReloadInterval)
 
 	// Discovery.
 	d := &o.Discovery
-	a.Flag("discovery", "Find machines by: "+strings.Join(discovery.Methods, ", ")+". Repeatable. What is found is added to what the configuration file says.").PlaceHolder("METHOD").StringsVar(&d.Methods)
-	a.Flag("discovery.tailscale.socket", "Socket of the local tailscaled.").PlaceHolder(tailscale.DefaultSocket).StringVar(&d.TailscaleSocket)
-	a.Flag("discovery.tailscale.job", "What to scrape on every Linux machine of the tailnet, or on those with a tag: JOB[:PORT][@TAG,…]. Repeatable; "+strings.Join(tailscale.DefaultJobs, ", ")+" by default.").PlaceHolder("JOB").StringsVar(&d.TailscaleJobs)
-	a.Flag("discovery.tailscale.tag", "Only machines that have this tag, or another one that is given. Repeatable.").PlaceHolder("TAG").StringsVar(&d.TailscaleTags)
-	a.Flag("discovery.tailscale.intermittent-tag", "Tag of machines that are not meant to be on all the time. Repeatable; "+strings.Join(tailscale.DefaultIntermittentTags, " and ")+" by default.").PlaceHolder("TAG").StringsVar(&d.TailscaleIntermittent)
-	a.Flag("discovery.dns", "Machines by DNS: JOB=NAME[:PORT][/TYPE], with type A, AAAA, SRV, MX or NS; *.NAME is all names of a zone, if it may be transferred. Repeatable.").PlaceHolder("JOB=NAME").StringsVar(&d.DNS)
-	a.Flag("discovery.static", "Machines by hand: JOB=[NAME@]HOST[:PORT],… Repeatable.").PlaceHolder("JOB=HOST,…").StringsVar(&d.Static)
-	a.Flag("discovery.inventory", "JSON file of machines, as the clan module writes it.").PlaceHolder("FILE").StringVar(&d.Inventory)
-	a.Flag("clan.settings", "JSON or YAML file with the same settings under the names of the clan service.").PlaceHolder("FILE").StringVar(&d.SettingsFile)
+	a.Flag("discovery", "Discovery method to enable: "+strings.Join(discovery.Methods, ", ")+". Targets are added to those of the configuration file. Repeatable.").PlaceHolder("METHOD").StringsVar(&d.Methods)
+	a.Flag("discovery.tailscale.socket", "Path to the socket of the local tailscaled.").PlaceHolder(tailscaled.DefaultSocket).StringVar(&d.TailscaleSocket)
+	a.Flag("discovery.tailscale.job", "Job to scrape on the Linux machines of the tailnet, or only on those with a tag: JOB[:PORT][@TAG,…]. Repeatable. Defaults to "+strings.Join(tailscale.DefaultJobs, ", ")+".").PlaceHolder("JOB").StringsVar(&d.TailscaleJobs)
+	a.Flag("discovery.tailscale.tag", "Tag of the machines to discover. Repeatable: machines with any of the tags. Defaults to all machines.").PlaceHolder("TAG").StringsVar(&d.TailscaleTags)
+	a.Flag("discovery.tailscale.intermittent-tag", "Tag of machines that are not always on, such as laptops. Repeatable. Defaults to "+strings.Join(tailscale.DefaultIntermittentTags, " and ")+".").PlaceHolder("TAG").StringsVar(&d.TailscaleIntermittent)
+	a.Flag("discovery.dns", "Machines in DNS: JOB=NAME[:PORT][/TYPE]. Types: A, AAAA, SRV, MX, NS. *.NAME stands for all names of a zone and needs permission for a zone transfer. Repeatable.").PlaceHolder("JOB=NAME").StringsVar(&d.DNS)
+	a.Flag("discovery.static", "List of machines: JOB=[NAME@]HOST[:PORT],… Repeatable.").PlaceHolder("JOB=HOST,…").StringsVar(&d.Static)
+	a.Flag("discovery.inventory", "Path to a JSON file that lists machines, as written by the clan service.").PlaceHolder("FILE").StringVar(&d.Inventory)
+	a.Flag("check", "Service to check from this server: https://HOST, tcp://HOST:PORT, tls://HOST, smtp+starttls://HOST, ping://HOST, dns://SERVER/NAME. NAME is the name of the check, the host by default. Repeatable.").PlaceHolder("[NAME=]URL").StringsVar(&d.Checks)
+	a.Flag("ping.file", "Path to a YAML or JSON file with jobs that report to /ping/TOKEN, as to healthchecks.io. It is read again with the configuration.").PlaceHolder("FILE").StringVar(&o.PingFile)
+	a.Flag("boards", "Path to a JSON file with a board to show read-only. Repeatable.").PlaceHolder("FILE").StringsVar(&o.Boards)
+	c.forServer("push", "Accept samples at /api/v1/push, by remote write, from machines that prove their name: a client certificate, a token of the role machine in --web.token-file, or a device of the tailnet.").BoolVar(&o.Push.Enabled)
+	c.forServer("push.availability", "Whether machines that push are meant to be on at all times: always or intermittent. It is their label of that name.").Default(contract.Intermittent).EnumVar(&o.Push.Availability, contract.Always, contract.Intermittent)
+	c.forServer("push.series-limit", "Maximum number of series of a machine that pushes. 0 means no limit.").Default("50000").UintVar(&o.Push.MaxSeries)
+	a.Flag("clan.settings", "Path to a JSON or YAML file with discovery settings, as the clan.lol service for NixOS writes it.").PlaceHolder("FILE").StringVar(&d.SettingsFile)
+
+	a.Flag("look", "Let operators read the journals and list the processes of machines whose exporters run with --look.").BoolVar(&o.Look)
 
 	// HTTP.
-	a.Flag("web.listen-address", "Address for UI, API and metrics. Repeatable.").Default("0.0.0.0:9090").StringsVar(&o.Web.ListenAddresses)
-	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes instead.").BoolVar(&o.SystemdSocket)
-	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit.").Default("").StringVar(&o.WebConfigFile)
-	a.Flag("web.read-timeout", "Longest time to read a request, and to keep an idle connection; its header may take 10s, and an idle connection is kept for 2m at most.").Default("5m").SetValue(&c.readTimeout)
-	a.Flag("web.max-connections", "Most connections at one time, over all listeners.").Default("512").IntVar(&o.Web.MaxConnections)
-	a.Flag("web.max-notifications-subscribers", "Most clients that follow live notifications.").Default("16").IntVar(&o.MaxNotificationsSubscribers)
-	a.Flag("web.external-url", "URL under which users reach this server, for links; its path becomes the prefix of all endpoints.").PlaceHolder("<URL>").StringVar(&c.externalURL)
-	a.Flag("web.route-prefix", "Prefix of all endpoints, if it is not the path of --web.external-url.").PlaceHolder("<path>").StringVar(&o.Web.RoutePrefix)
-	a.Flag("web.user-assets", "Directory served at /user.").PlaceHolder("<path>").StringVar(&o.Web.UserAssetsPath)
-	a.Flag("web.enable-lifecycle", "Allow shutdown and reload by HTTP.").Default("false").BoolVar(&o.Web.EnableLifecycle)
-	a.Flag("web.enable-admin-api", "Allow deletion, snapshots and other administration by HTTP.").Default("false").BoolVar(&o.Web.EnableAdminAPI)
-	a.Flag("web.enable-remote-write-receiver", "Accept samples by remote write.").Default("false").BoolVar(&o.Web.EnableRemoteWriteReceiver)
+	a.Flag("web.listen-address", "Address to listen on for UI, API, and telemetry. Can be repeated.").Default("0.0.0.0:9090").StringsVar(&o.Web.ListenAddresses)
+	a.Flag("web.systemd-socket", "Use systemd socket activation listeners instead of port listeners (Linux only).").BoolVar(&o.SystemdSocket)
+	a.Flag("web.config.file", "[EXPERIMENTAL] Path to configuration file that can enable TLS or authentication.").Default("").StringVar(&o.WebConfigFile)
+	a.Flag("web.read-timeout", "Maximum duration before timing out read of the request, and closing idle connections. The header of a request may take 10s, and an idle connection is closed after 2m, if these are shorter.").Default("5m").SetValue(&c.readTimeout)
+	a.Flag("web.max-connections", "Maximum number of simultaneous connections across all listeners.").Default("512").IntVar(&o.Web.MaxConnections)
+	a.Flag("web.max-notifications-subscribers", "Limits the maximum number of subscribers that can concurrently receive live notifications. If the limit is reached, new subscription requests will be denied until existing connections close.").Default("16").IntVar(&o.MaxNotificationsSubscribers)
+	a.Flag("web.external-url", "The URL under which Prometheus is externally reachable (for example, if Prometheus is served via a reverse proxy). Used for generating relative and absolute links back to Prometheus itself. If the URL has a path portion, it will be used to prefix all HTTP endpoints served by Prometheus. If omitted, relevant URL components will be derived automatically.").PlaceHolder("<URL>").StringVar(&c.externalURL)
+	a.Flag("web.route-prefix", "Prefix for the internal routes of web endpoints. Defaults to path of --web.external-url.").PlaceHolder("<path>").StringVar(&o.Web.RoutePrefix)
+	a.Flag("web.user-assets", "Path to static asset directory, available at /user.").PlaceHolder("<path>").StringVar(&o.Web.UserAssetsPath)
+	a.Flag("web.enable-lifecycle", "Enable shutdown and reload via HTTP request.").Default("false").BoolVar(&o.Web.EnableLifecycle)
+	a.Flag("web.enable-admin-api", "Enable API endpoints for admin control actions.").Default("false").BoolVar(&o.Web.EnableAdminAPI)
+	a.Flag("web.enable-remote-write-receiver", "Enable API endpoint accepting remote write requests.").Default("false").BoolVar(&o.Web.EnableRemoteWriteReceiver)
 	messages := remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}
-	a.Flag("web.remote-write-receiver.accepted-protobuf-messages", "Remote write messages to accept: "+strings.Join(messages.Strings(), ", ")+". Repeatable.").
+	a.Flag("web.remote-write-receiver.accepted-protobuf-messages", "List of the remote write protobuf messages to accept when receiving the remote writes. Supported values: "+messages.String()).
 		Default(messages.Strings()...).SetValue((*messageTypes)(&o.Web.AcceptRemoteWriteProtoMsgs))
-	a.Flag("web.enable-otlp-receiver", "Accept metrics by OTLP.").Default("false").BoolVar(&o.Web.EnableOTLPWriteReceiver)
-	a.Flag("web.console.templates", "Directory of console templates, served at /consoles.").Default("consoles").StringVar(&o.Web.ConsoleTemplatesPath)
-	a.Flag("web.console.libraries", "Directory of console libraries.").Default("console_libraries").StringVar(&o.Web.ConsoleLibrariesPath)
-	a.Flag("web.page-title", "Title of the UI's pages.").Default("Prometheus Time Series Collection and Processing Server").StringVar(&o.Web.PageTitle)
-	a.Flag("web.allowed-host", "Name under which browsers may use this server, beside its own, those of discovered machines and that of --web.external-url; * for any. Repeatable.").PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
-	a.Flag("web.writes", "Who may silence, send alerts, test receivers and forget machines over HTTP: auto (clients that --web.config.file identifies, this machine, and its networks while nothing identifies clients), open, identified, or off.").Default(api.WritesAuto).EnumVar(&o.Writes, api.Writes...)
-	a.Flag("web.dev-proxy", "URL of a Vite development server that makes the UI's pages, for working on them.").Hidden().PlaceHolder("http://localhost:5173").URLVar(&o.DevProxy)
-	a.Flag("web.cors.origin", "Regular expression, anchored, of the origins that may read the API from a browser. Without this flag, none where more than a Prometheus configuration is given.").Default(".*").IsSetByUser(&c.corsOriginSet).StringVar(&c.corsOrigin)
-	c.forServer("web.search.max-limit", "Highest limit that a request to the experimental search API may ask for; 0 for any.").Default("10000").IntVar(&o.Web.MaxSearchLimit)
+	a.Flag("web.enable-otlp-receiver", "Enable API endpoint accepting OTLP write requests.").Default("false").BoolVar(&o.Web.EnableOTLPWriteReceiver)
+	a.Flag("web.console.templates", "Path to the console template directory, available at /consoles.").Default("consoles").StringVar(&o.Web.ConsoleTemplatesPath)
+	a.Flag("web.console.libraries", "Path to the console library directory.").Default("console_libraries").StringVar(&o.Web.ConsoleLibrariesPath)
+	a.Flag("web.page-title", "Document title of Prometheus instance.").Default("Prometheus Time Series Collection and Processing Server").StringVar(&o.Web.PageTitle)
+	a.Flag("web.allowed-host", "Host name that browsers may use for this server, in addition to its own names, those of discovered machines and the host of --web.external-url. * allows any. Repeatable.").PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
+	a.Flag("web.writes", "Who may create silences, add notes, change boards, send alerts, test receivers and forget machines over HTTP: open (everybody), identified (operators, see --web.operator), auto (also this machine and its networks, if no identity is configured), off (nobody).").Envar("CLANMON_WEB_WRITES").Default(api.WritesAuto).EnumVar(&o.Writes, api.Writes...)
+	i := &o.Identity
+	a.Flag("web.operator", "Who may make changes and look into machines: the name of a user, tag:NAME of the tailnet, group:NAME, or identified (everybody who is identified, but no tagged or shared-in device). Repeatable. Without this flag, clients with a password or certificate of --web.config.file may.").PlaceHolder("NAME").StringsVar(&i.Operators)
+	a.Flag("web.viewer", "Who may read: names as for --web.operator, or * (everybody, also who is not identified). Repeatable. Defaults to *.").PlaceHolder("NAME").StringsVar(&i.Viewers)
+	a.Flag("web.identity.header", "HTTP header in which a --web.trusted-proxy sends the name of the user, such as Remote-User, X-Forwarded-Email or Tailscale-User-Login.").PlaceHolder("HEADER").StringVar(&i.Header)
+	a.Flag("web.identity.groups-header", "HTTP header in which a --web.trusted-proxy sends the groups of the user, separated by commas.").PlaceHolder("HEADER").StringVar(&i.GroupsHeader)
+	a.Flag("web.trusted-proxy", "Address or network of a proxy whose --web.identity.header is believed, or unix for clients of a unix socket. Repeatable.").PlaceHolder("CIDR").StringsVar(&i.TrustedProxies)
+	a.Flag("web.token-file", "Path to a file with tokens of programs, one per line: NAME ROLE SHA256. The role is viewer or operator, or machine for one that pushes. Programs send the token as Authorization: Bearer.").PlaceHolder("FILE").StringVar(&i.TokenFile)
+	a.Flag("web.oidc.issuer", "URL of an OpenID Connect provider at which people log in. Needs https, --web.oidc.client-id and --web.viewer.").PlaceHolder("URL").StringVar(&i.OIDC.Issuer)
+	a.Flag("web.oidc.client-id", "Client ID of this server at the provider. The redirect URI is --web.external-url with /-/login/callback.").PlaceHolder("ID").StringVar(&i.OIDC.ClientID)
+	a.Flag("web.oidc.client-secret-file", "Path to a file with the client secret. Without it, the server is a public client.").PlaceHolder("FILE").StringVar(&i.OIDC.ClientSecretFile)
+	a.Flag("web.oidc.scope", "Scope to request in addition to openid, profile and email. Repeatable.").PlaceHolder("SCOPE").StringsVar(&i.OIDC.Scopes)
+	a.Flag("web.oidc.name-claim", "Claim of the ID token that names the user. Defaults to email.").PlaceHolder("CLAIM").StringVar(&i.OIDC.NameClaim)
+	a.Flag("web.dev-proxy", "URL of a Vite development server that serves the pages. For use in development.").Hidden().PlaceHolder("http://localhost:5173").URLVar(&o.DevProxy)
+	a.Flag("web.cors.origin", `Regex for CORS origin. It is fully anchored. Example: 'https?://(domain1|domain2)\.com'. Without this flag, no origin is allowed if more than a Prometheus configuration is given.`).Default(".*").IsSetByUser(&c.corsOriginSet).StringVar(&c.corsOrigin)
+	c.forServer("web.search.max-limit", "Hard upper bound on the \"limit\" query parameter accepted by the experimental search API (--enable-feature=search-api). Requests with a higher limit are rejected with HTTP 400. 0 disables the cap.").Default("10000").IntVar(&o.Web.MaxSearchLimit)
 
 	// Storage.
-	c.forServer("storage.tsdb.path", "Data directory.").Default("data/").IsSetByUser(&c.dataDirSet).StringVar(&c.tsdbDir)
-	c.retentionTime("storage.tsdb.retention.time", "How long samples are kept, e.g. 30d; 15d unless a size is given. The configuration file's storage.tsdb.retention wins.").SetValue(&o.Retention.Time)
-	c.retentionTime("retention", "Short for --storage.tsdb.retention.time.").PlaceHolder("15d").SetValue(&o.Retention.Time)
-	c.forServer("storage.tsdb.retention.size", "Most bytes that blocks may take, e.g. 512MB (powers of two). The configuration file's storage.tsdb.retention wins.").BytesVar(&o.Retention.Size)
-	c.forServer("storage.tsdb.no-lockfile", "Do not lock the data directory.").Default("false").BoolVar(&o.TSDB.NoLockfile)
-	c.forServer("storage.tsdb.head-chunks-write-queue-size", "Length of the queue through which head chunks reach the disk; 0 for none. Experimental.").Default("0").IntVar(&o.TSDB.HeadChunksWriteQueueSize)
-	c.forServer("storage.tsdb.delay-compact-file.path", "JSON file that lists uploaded blocks, as Thanos writes it; fresh blocks that it lacks are not compacted.").Default("").StringVar(&o.PendingUploadsFile)
-	c.forServer("storage.tsdb.min-block-duration", "Time range of a new block; for tests.").Hidden().Default("2h").SetValue(&c.minBlock)
-	c.forServer("storage.tsdb.max-block-duration", "Longest time range of a compacted block, a tenth of the retention by default; for tests.").Hidden().PlaceHolder("<duration>").SetValue(&c.maxBlock)
-	c.forServer("storage.tsdb.max-block-chunk-segment-size", "Largest chunk segment of a block, e.g. 512MB.").Hidden().PlaceHolder("<bytes>").BytesVar(&c.chunkSegment)
-	c.forServer("storage.tsdb.wal-segment-size", "Size of a segment of the WAL, e.g. 100MB.").Hidden().PlaceHolder("<bytes>").BytesVar(&c.walSegment)
-	c.forServer("storage.tsdb.allow-overlapping-compaction", "Compact blocks that overlap in time; off when something else does.").Default("true").Hidden().BoolVar(&o.TSDB.EnableOverlappingCompaction)
-	c.forServer("storage.tsdb.wal-compression", "Compress the WAL.").Hidden().Default("true").BoolVar(&c.walCompression)
-	c.forServer("storage.tsdb.wal-compression-type", "How the WAL is compressed.").Hidden().Default(compression.Snappy).EnumVar(&c.walCompressionType, compression.Snappy, compression.Zstd)
-	c.forServer("storage.tsdb.samples-per-chunk", "Samples that a chunk aims at.").Default("120").Hidden().IntVar(&o.TSDB.SamplesPerChunk)
-	c.forServer("storage.tsdb.delayed-compaction.max-percent", "Longest random delay of a compaction, in percent of the head's range, with the feature delayed-compaction.").Default("10").Hidden().IntVar(&o.TSDB.CompactionDelayMaxPercent)
-	c.forServer("storage.tsdb.block-reload-interval", "How often to look for blocks that came or went by other hands.").Default("1m").Hidden().SetValue(&c.blockReload)
+	c.forServer("storage.tsdb.path", "Base path for metrics storage.").Default("data/").IsSetByUser(&c.dataDirSet).StringVar(&c.tsdbDir)
+	c.retentionTime("storage.tsdb.retention.time", "[DEPRECATED] How long to retain samples in storage. If neither this flag nor \"storage.tsdb.retention.size\" is set, the retention time defaults to 15d. Units Supported: y, w, d, h, m, s, ms. This flag has been deprecated, use the storage.tsdb.retention.time field in the config file instead.").SetValue(&o.Retention.Time)
+	c.retentionTime("retention", "Alias of --storage.tsdb.retention.time.").PlaceHolder("15d").SetValue(&o.Retention.Time)
+	c.forServer("storage.tsdb.retention.size", "[DEPRECATED] Maximum number of bytes that can be stored for blocks. A unit is required, supported units: B, KB, MB, GB, TB, PB, EB. Ex: \"512MB\". Based on powers-of-2, so 1KB is 1024B. This flag has been deprecated, use the storage.tsdb.retention.size field in the config file instead.").BytesVar(&o.Retention.Size)
+	c.forServer("storage.tsdb.no-lockfile", "Do not create lockfile in data directory.").Default("false").BoolVar(&o.TSDB.NoLockfile)
+	c.forServer("storage.tsdb.head-chunks-write-queue-size", "Size of the queue through which head chunks are written to the disk to be m-mapped, 0 disables the queue completely. Experimental.").Default("0").IntVar(&o.TSDB.HeadChunksWriteQueueSize)
+	c.forServer("storage.tsdb.delay-compact-file.path", "Path to a JSON file with uploaded TSDB blocks e.g. Thanos shipper meta file. If set TSDB will only compact 1 level blocks that are marked as uploaded in that file, improving external storage integrations e.g. with Thanos sidecar. 1+ level compactions won't be delayed.").Default("").StringVar(&o.PendingUploadsFile)
+	c.forServer("storage.tsdb.min-block-duration", "Minimum duration of a data block before being persisted. For use in testing.").Hidden().Default("2h").SetValue(&c.minBlock)
+	c.forServer("storage.tsdb.max-block-duration", "Maximum duration compacted blocks may span. For use in testing. (Defaults to 10% of the retention period.)").Hidden().PlaceHolder("<duration>").SetValue(&c.maxBlock)
+	c.forServer("storage.tsdb.max-block-chunk-segment-size", "The maximum size for a single chunk segment in a block. Example: 512MB").Hidden().PlaceHolder("<bytes>").BytesVar(&c.chunkSegment)
+	c.forServer("storage.tsdb.wal-segment-size", "Size at which to split the tsdb WAL segment files. Example: 100MB").Hidden().PlaceHolder("<bytes>").BytesVar(&c.walSegment)
+	c.forServer("storage.tsdb.allow-overlapping-compaction", "Allow compaction of overlapping blocks. If set to false, TSDB stops vertical compaction and leaves overlapping blocks there. The use case is to let another component handle the compaction of overlapping blocks.").Default("true").Hidden().BoolVar(&o.TSDB.EnableOverlappingCompaction)
+	c.forServer("storage.tsdb.wal-compression", "Compress the tsdb WAL. If false, the --storage.tsdb.wal-compression-type flag is ignored.").Hidden().Default("true").BoolVar(&c.walCompression)
+	c.forServer("storage.tsdb.wal-compression-type", "Compression algorithm for the tsdb WAL, used when --storage.tsdb.wal-compression is true.").Hidden().Default(compression.Snappy).EnumVar(&c.walCompressionType, compression.Snappy, compression.Zstd)
+	c.forServer("storage.tsdb.samples-per-chunk", "Target number of samples per chunk.").Default("120").Hidden().IntVar(&o.TSDB.SamplesPerChunk)
+	c.forServer("storage.tsdb.delayed-compaction.max-percent", "Sets the upper limit for the random compaction delay, specified as a percentage of the head chunk range. 100 means the compaction can be delayed by up to the entire head chunk range. Only effective when the delayed-compaction feature flag is enabled.").Default("10").Hidden().IntVar(&o.TSDB.CompactionDelayMaxPercent)
+	c.forServer("storage.tsdb.block-reload-interval", "Interval at which to check for new or removed blocks in storage. Users who manually backfill or drop blocks must wait up to this duration before changes become available.").Default("1m").Hidden().SetValue(&c.blockReload)
 
-	c.forAgent("storage.agent.path", "Data directory.").Default("data-agent/").StringVar(&c.agentDir)
-	c.forAgent("storage.agent.wal-segment-size", "Size of a segment of the WAL, e.g. 100MB.").Hidden().PlaceHolder("<bytes>").BytesVar(&c.agentWALSegment)
-	c.forAgent("storage.agent.wal-compression", "Compress the WAL.").Default("true").BoolVar(&c.agentWALCompression)
-	c.forAgent("storage.agent.wal-compression-type", "How the WAL is compressed.").Hidden().Default(compression.Snappy).EnumVar(&c.agentWALCompressionType, compression.Snappy, compression.Zstd)
-	c.forAgent("storage.agent.wal-truncate-frequency", "How often old data leaves the WAL.").Hidden().PlaceHolder("<duration>").SetValue(&c.agentTruncate)
-	c.forAgent("storage.agent.retention.min-time", "Age from which samples may leave the WAL.").Default(milliseconds(agent.DefaultMinWALTime)).SetValue(&c.agentMinTime)
-	c.forAgent("storage.agent.retention.max-time", "Age at which samples leave the WAL, sent or not.").Default(milliseconds(agent.DefaultMaxWALTime)).SetValue(&c.agentMaxTime)
-	c.forAgent("storage.agent.checkpoint-from-in-memory-series", "Build checkpoints from the series in memory alone.").Default("false").BoolVar(&o.AgentDB.CheckpointFromInMemorySeries)
-	c.forAgent("storage.agent.checkpoint-batch-size", "Entries written at once by such a checkpoint.").Default("1000").IntVar(&o.AgentDB.CheckpointBatchSize)
-	c.forAgent("storage.agent.no-lockfile", "Do not lock the data directory.").Default("false").BoolVar(&o.AgentDB.NoLockfile)
+	c.forAgent("storage.agent.path", "Base path for metrics storage.").Default("data-agent/").StringVar(&c.agentDir)
+	c.forAgent("storage.agent.wal-segment-size", "Size at which to split WAL segment files. Example: 100MB").Hidden().PlaceHolder("<bytes>").BytesVar(&c.agentWALSegment)
+	c.forAgent("storage.agent.wal-compression", "Compress the agent WAL. If false, the --storage.agent.wal-compression-type flag is ignored.").Default("true").BoolVar(&c.agentWALCompression)
+	c.forAgent("storage.agent.wal-compression-type", "Compression algorithm for the agent WAL, used when --storage.agent.wal-compression is true.").Hidden().Default(compression.Snappy).EnumVar(&c.agentWALCompressionType, compression.Snappy, compression.Zstd)
+	c.forAgent("storage.agent.wal-truncate-frequency", "The frequency at which to truncate the WAL and remove old data.").Hidden().PlaceHolder("<duration>").SetValue(&c.agentTruncate)
+	c.forAgent("storage.agent.retention.min-time", "Minimum age samples may be before being considered for deletion when the WAL is truncated").Default(milliseconds(agent.DefaultMinWALTime)).SetValue(&c.agentMinTime)
+	c.forAgent("storage.agent.retention.max-time", "Maximum age samples may be before being forcibly deleted when the WAL is truncated").Default(milliseconds(agent.DefaultMaxWALTime)).SetValue(&c.agentMaxTime)
+	c.forAgent("storage.agent.checkpoint-from-in-memory-series", "Use only in-memory series data when building a checkpoint.").Default("false").BoolVar(&o.AgentDB.CheckpointFromInMemorySeries)
+	c.forAgent("storage.agent.checkpoint-batch-size", "Size of a single WAL log entry chunk to be flushed. Has no effect without --storage.agent.checkpoint-from-in-memory-series flag.").Default("1000").IntVar(&o.AgentDB.CheckpointBatchSize)
+	c.forAgent("storage.agent.no-lockfile", "Do not create lockfile in data directory.").Default("false").BoolVar(&o.AgentDB.NoLockfile)
 
-	a.Flag("storage.remote.flush-deadline", "Longest wait for remote write at shutdown and reload.").Default("1m").PlaceHolder("<duration>").SetValue(&c.remoteFlush)
-	c.forServer("storage.remote.read-sample-limit", "Most samples in one answer to a remote read, 0 for any; streamed answers have no limit.").Default("5e7").IntVar(&o.Web.RemoteReadSampleLimit)
-	c.forServer("storage.remote.read-concurrent-limit", "Most remote reads at one time, 0 for any.").Default("10").IntVar(&o.Web.RemoteReadConcurrencyLimit)
-	c.forServer("storage.remote.read-max-bytes-in-frame", "Most bytes in a frame of a streamed remote read.").Default("1048576").IntVar(&o.Web.RemoteReadBytesInFrame)
+	a.Flag("remote-write", "URL that all samples are sent to by remote write, in addition to remote_write of the configuration file. Repeatable.").PlaceHolder("URL").SetValue((*receivers)(&o.RemoteWrite))
+	a.Flag("external-label", "Label of this server for other systems, in addition to external_labels of the configuration file: NAME=VALUE. Repeatable.").PlaceHolder("NAME=VALUE").SetValue((*externalLabels)(&o.ExternalLabels))
+	a.Flag("storage.remote.flush-deadline", "How long to wait flushing sample on shutdown or config reload.").Default("1m").PlaceHolder("<duration>").SetValue(&c.remoteFlush)
+	c.forServer("storage.remote.read-sample-limit", "Maximum overall number of samples to return via the remote read interface, in a single query. 0 means no limit. This limit is ignored for streamed response types.").Default("5e7").IntVar(&o.Web.RemoteReadSampleLimit)
+	c.forServer("storage.remote.read-concurrent-limit", "Maximum number of concurrent remote read calls. 0 means no limit.").Default("10").IntVar(&o.Web.RemoteReadConcurrencyLimit)
+	c.forServer("storage.remote.read-max-bytes-in-frame", "Maximum number of bytes in a single frame for streaming remote read response types before marshalling. Note that client might have limit on frame size as well. 1MB as recommended by protobuf by default.").Default("1048576").IntVar(&o.Web.RemoteReadBytesInFrame)
 
 	// Rules, alerts, queries.
-	c.forServer("rules.alert.for-outage-tolerance", "Longest outage of this server after which the \"for\" state of alerts is restored.").Default("1h").SetValue(&c.outageTolerance)
-	c.forServer("rules.alert.for-grace-period", "Shortest time between a restored \"for\" state and the alert; only for alerts whose \"for\" is longer.").Default("10m").SetValue(&c.forGracePeriod)
-	c.forServer("rules.alert.resend-delay", "Shortest time between two sendings of the same alert.").Default("1m").SetValue(&c.resendDelay)
-	c.forServer("rules.max-concurrent-evals", "Most independent rules evaluated at one time, with the feature concurrent-rule-eval.").Default("4").Int64Var(&o.Rules.MaxConcurrentEvals)
-	c.forServer("rules.builtin", "Evaluate the rules in the binary (see: clanmon rules): on, off, or auto, which is on with nothing configured or with --discovery.").Default("auto").EnumVar(&o.Rules.Builtin, "auto", "on", "off")
+	c.forServer("rules.alert.for-outage-tolerance", "Max time to tolerate prometheus outage for restoring \"for\" state of alert.").Default("1h").SetValue(&c.outageTolerance)
+	c.forServer("rules.alert.for-grace-period", "Minimum duration between alert and restored \"for\" state. This is maintained only for alerts with configured \"for\" time greater than grace period.").Default("10m").SetValue(&c.forGracePeriod)
+	c.forServer("rules.alert.resend-delay", "Minimum amount of time to wait before resending an alert to Alertmanager.").Default("1m").SetValue(&c.resendDelay)
+	c.forServer("rules.max-concurrent-evals", "Global concurrency limit for independent rules that can run concurrently. When set, \"query.max-concurrency\" may need to be adjusted accordingly.").Default("4").Int64Var(&o.Rules.MaxConcurrentEvals)
+	c.forServer("rules.builtin", "Evaluate the built-in rules (see: clanmon rules): on, off, or auto (on with discovery, checks or --ping.file, or without any configuration).").Default("auto").EnumVar(&o.Rules.Builtin, "auto", "on", "off")
 	shippedRuleFlags(c.forServer, &o.Rules.Shipped)
 	deliver := &o.Delivery
-	c.forServer("rules.builtin-outside", "Send the alerts of the rules in the binary to the Alertmanagers of the configuration file too.").Default("false").BoolVar(&deliver.ShippedOutside)
-	c.forServer("alertmanager.config.file", "Deliver alerts by this file of Alertmanager's format, from within this process. Receivers may also have ntfy_configs, gotify_configs and matrix_configs.").PlaceHolder("alertmanager.yml").StringVar(&deliver.ConfigFile)
+	c.forServer("rules.builtin-outside", "Also send alerts of built-in rules to the Alertmanagers of the configuration file.").Default("false").BoolVar(&deliver.ShippedOutside)
+	c.forServer("alertmanager.config.file", "Alertmanager configuration file name. Alerts are delivered from within this process. Receivers may also have ntfy_configs, gotify_configs and matrix_configs.").PlaceHolder("alertmanager.yml").StringVar(&deliver.ConfigFile)
 	notifyFlags(c.forServer, deliver)
-	c.forServer("cluster.listen-address", "Address for the gossip with another server that has the same alerts, so that only one of the two sends. Empty: none.").PlaceHolder("HOST:9094").StringVar(&deliver.Cluster.ListenAddress)
-	c.forServer("cluster.advertise-address", "Address under which the other reaches this one.").PlaceHolder("HOST:PORT").StringVar(&deliver.Cluster.AdvertiseAddress)
-	c.forServer("cluster.peer", "Gossip address of another server. Repeatable.").PlaceHolder("HOST:PORT").StringsVar(&deliver.Cluster.Peers)
-	c.forServer("cluster.peer-timeout", "How long to wait for the other to send a notification.").Default("15s").DurationVar(&deliver.Cluster.PeerTimeout)
-	c.forServer("cluster.settle-timeout", "Longest wait at the start for what the other knows.").Default("1m").DurationVar(&deliver.Cluster.SettleTimeout)
+	plan := &o.Discovery.Notifications
+	c.forServer("notify.quiet", "Hours in which only critical alerts are sent to --notify: [DAYS ]HH:MM-HH:MM, such as 22:00-07:00 or \"fri,sat 23:00-09:00\". Alerts that still fire are sent afterwards. Repeatable.").PlaceHolder("HOURS").StringsVar(&plan.Quiet)
+	c.forServer("notify.digest", "Report about machines, alerts, disks, backups and certificates that is sent to --notify: daily or weekly.").PlaceHolder("PERIOD").StringVar(&plan.Digest)
+	c.forServer("notify.digest-at", "When the digest is sent: [DAY ]HH:MM. Defaults to \"mon 08:00\".").PlaceHolder("TIME").StringVar(&plan.DigestAt)
+	c.forServer("notify.time-zone", "Time zone of --notify.quiet and --notify.digest-at, such as Europe/Berlin. Defaults to that of the machine.").PlaceHolder("ZONE").StringVar(&plan.Zone)
+	a.Flag("replica", "Name of this server in a pair. Sets the external label replica, and sends alerts without it so that both servers send the same ones.").PlaceHolder("NAME").StringVar(&deliver.Replica)
+	c.forServer("cluster.listen-address", "Listen address for cluster. Set to empty string to disable HA mode. Disabled by default.").PlaceHolder("HOST:9094").StringVar(&deliver.Cluster.ListenAddress)
+	c.forServer("cluster.advertise-address", "Explicit address to advertise in cluster.").PlaceHolder("HOST:PORT").StringVar(&deliver.Cluster.AdvertiseAddress)
+	c.forServer("cluster.peer", "Initial peers (may be repeated).").PlaceHolder("HOST:PORT").StringsVar(&deliver.Cluster.Peers)
+	c.forServer("cluster.peer-timeout", "Time to wait between peers to send notifications.").Default("15s").DurationVar(&deliver.Cluster.PeerTimeout)
+	c.forServer("cluster.settle-timeout", "Maximum time to wait for cluster connections to settle before evaluating notifications.").Default("1m").DurationVar(&deliver.Cluster.SettleTimeout)
 	c.alertmanagerFlags()
-	c.forServer("cluster.tls-config", "File with TLS settings of the gossip, in Alertmanager's format.").PlaceHolder("FILE").StringVar(&deliver.Cluster.TLSConfigFile)
-	c.forServer("cluster.label", "Only servers with the same label gossip with each other.").PlaceHolder("LABEL").StringVar(&deliver.Cluster.Label)
-	c.forServer("alertmanager.notification-queue-capacity", "Most alerts waiting to be sent.").Default("10000").IntVar(&o.Notifier.QueueCapacity)
-	c.forServer("alertmanager.notification-batch-size", "Most alerts sent at once.").Default(strconv.Itoa(notifier.DefaultMaxBatchSize)).IntVar(&o.Notifier.MaxBatchSize)
-	c.forServer("alertmanager.drain-notification-queue-on-shutdown", "Send waiting alerts before stopping, instead of dropping them.").Default("true").BoolVar(&o.Notifier.DrainOnShutdown)
-	c.forServer("query.lookback-delta", "How far back a query looks for the latest sample of a series.").Default("5m").SetValue(&c.lookback)
-	c.forServer("query.timeout", "Longest time that a query may take.").Default("2m").SetValue(&c.queryTimeout)
-	c.forServer("query.max-concurrency", "Most queries at one time.").Default("20").IntVar(&o.Query.Concurrency)
-	c.forServer("query.max-samples", "Most samples that a query may hold in memory; one that would need more fails.").Default("50000000").IntVar(&o.Query.MaxSamples)
+	c.forServer("cluster.tls-config", "[EXPERIMENTAL] Path to config yaml file that can enable mutual TLS within the gossip protocol.").PlaceHolder("FILE").StringVar(&deliver.Cluster.TLSConfigFile)
+	c.forServer("cluster.label", "The cluster label is an optional string to include on each packet and stream. It uniquely identifies the cluster and prevents cross-communication issues when sending gossip messages.").PlaceHolder("LABEL").StringVar(&deliver.Cluster.Label)
+	c.forServer("alertmanager.notification-queue-capacity", "The capacity of the queue for pending Alertmanager notifications.").Default("10000").IntVar(&o.Notifier.QueueCapacity)
+	c.forServer("alertmanager.notification-batch-size", "The maximum number of notifications per batch to send to the Alertmanager.").Default(strconv.Itoa(notifier.DefaultMaxBatchSize)).IntVar(&o.Notifier.MaxBatchSize)
+	c.forServer("alertmanager.drain-notification-queue-on-shutdown", "Send any outstanding Alertmanager notifications when shutting down. If false, any outstanding Alertmanager notifications will be dropped when shutting down.").Default("true").BoolVar(&o.Notifier.DrainOnShutdown)
+	c.forServer("query.lookback-delta", "The maximum lookback duration for retrieving metrics during expression evaluations and federation.").Default("5m").SetValue(&c.lookback)
+	c.forServer("query.timeout", "Maximum time a query may take before being aborted.").Default("2m").SetValue(&c.queryTimeout)
+	c.forServer("query.max-concurrency", "Maximum number of queries executed concurrently.").Default("20").IntVar(&o.Query.Concurrency)
+	c.forServer("query.max-samples", "Maximum number of samples a single query can load into memory. Note that queries will fail if they try to load more samples than this into memory, so this also limits the number of samples a query can return.").Default("50000000").IntVar(&o.Query.MaxSamples)
+	c.forServer("query.result-cache-size", "Maximum memory for cached results of range queries. Only new steps of a refreshed query are evaluated. 0 disables the cache.").Default("32MiB").BytesVar(&o.Query.ResultCacheSize)
+	c.forServer("query.max-length", "Maximum size of a query in a request, with repetitions in its regular expressions written out. 0 sets no limit.").Default("1MiB").BytesVar(&o.Query.MaxLength)
+	c.forServer("query.max-nesting", "Maximum number of operators, functions and brackets within each other in a query, and of selectors in a request. 0 sets no limit.").Default("500").IntVar(&o.Query.MaxNesting)
 
 	// Scrapes.
-	a.Flag("scrape.adjust-timestamps", "Move scrape timestamps by up to --scrape.timestamp-tolerance onto their schedule, which compresses better.").Hidden().Default("true").BoolVar(&scrape.AlignScrapeTimestamps)
-	a.Flag("scrape.timestamp-tolerance", "See --scrape.adjust-timestamps.").Hidden().Default("2ms").DurationVar(&scrape.ScrapeTimestampTolerance)
-	a.Flag("scrape.max-body-size", "Maximum size of a scraped response, uncompressed, where a job sets no body_size_limit; limits the number and length of labels, too. 0 sets no limit.").Default("15MiB").BytesVar(&o.Limits.MaxBody)
-	a.Flag("discovery.max-series", "Maximum number of series of a target that --discovery found, where nothing sets a sample_limit. 0 sets no limit.").Default("50000").UintVar(&o.Limits.MaxSeries)
-	a.Flag("scrape.discovery-reload-interval", "Shortest time between two updates of the targets.").Hidden().Default("5s").SetValue(&o.Scrape.DiscoveryReloadInterval)
+	a.Flag("scrape.adjust-timestamps", "Adjust scrape timestamps by up to `scrape.timestamp-tolerance` to align them to the intended schedule. See https://github.com/prometheus/prometheus/issues/7846 for more context. Experimental. This flag will be removed in a future release.").Hidden().Default("true").BoolVar(&scrape.AlignScrapeTimestamps)
+	a.Flag("scrape.timestamp-tolerance", "Timestamp tolerance. See https://github.com/prometheus/prometheus/issues/7846 for more context. Experimental. This flag will be removed in a future release.").Hidden().Default("2ms").DurationVar(&scrape.ScrapeTimestampTolerance)
+	a.Flag("scrape.max-body-size", "Maximum uncompressed size of a scraped response, if the job sets no body_size_limit. Also enables limits for the number and length of labels. 0 means no limit.").Default("15MiB").BytesVar(&o.Limits.MaxBody)
+	a.Flag("discovery.max-series", "Maximum number of series per discovered target, if the job sets no sample_limit. 0 means no limit.").Default("50000").UintVar(&o.Limits.MaxSeries)
+	c.forServer("backfill", "Fill gaps of targets with what their exporters kept (clanmon exporter --history): on, off, or auto (on with discovery, or without any configuration, unless there is remote write). Widens the out-of-order window to --backfill.max-age and 1h.").Default("auto").EnumVar(&o.Backfill.Mode, "auto", "on", "off")
+	c.forServer("backfill.max-age", "How far back gaps are filled.").Default("24h").SetValue(&c.backfillMaxAge)
+	a.Flag("scrape.discovery-reload-interval", "Interval used by scrape manager to throttle target groups updates.").Hidden().Default("5s").SetValue(&o.Scrape.DiscoveryReloadInterval)
 
 	// The process.
-	a.Flag("auto-gomaxprocs", "Set GOMAXPROCS to the CPU quota of the container.").Default("true").BoolVar(&c.process.maxProcs)
-	a.Flag("auto-gomemlimit", "Set GOMEMLIMIT from the memory limit of the container or the machine.").Default("true").BoolVar(&c.process.memLimit)
-	a.Flag("auto-gomemlimit.ratio", "Part of that limit to use.").Default("0.9").FloatVar(&c.process.memLimitRatio)
-	a.Flag("auto-gomemlimit.refresh-interval", "How often to look at that limit again; 0 for once.").Default("0s").SetValue(&c.process.memLimitRefresh)
-	a.Flag("enable-feature", "Experimental features of Prometheus, comma-separated. Repeatable.").StringsVar(&o.Features)
-	a.Flag("agent", "Agent mode: scrape and forward by remote write, without local queries and rules.").BoolVar(&o.Agent)
+	a.Flag("auto-gomaxprocs", "Automatically set GOMAXPROCS to match Linux container CPU quota").Default("true").BoolVar(&c.process.maxProcs)
+	a.Flag("auto-gomemlimit", "Automatically set GOMEMLIMIT to match Linux container or system memory limit").Default("true").BoolVar(&c.process.memLimit)
+	a.Flag("auto-gomemlimit.ratio", "The ratio of reserved GOMEMLIMIT memory to the detected maximum container or system memory").Default("0.9").FloatVar(&c.process.memLimitRatio)
+	a.Flag("auto-gomemlimit.refresh-interval", "Interval at which to re-detect the container or system memory limit and update GOMEMLIMIT accordingly. Useful when the limit can change at runtime, e.g. with a Vertical Pod Autoscaler. Set to 0 to detect the limit only once at startup. Note that a downward change in the limit can cause a temporary increase in garbage collection activity. Only used when --auto-gomemlimit is set.").Default("0s").SetValue(&c.process.memLimitRefresh)
+	a.Flag("enable-feature", "Comma separated feature names to enable. Valid options: concurrent-rule-eval, created-timestamp-zero-ingestion, delayed-compaction, exemplar-storage, extra-scrape-metrics, histograms-st-encoding, memory-snapshot-on-shutdown, metadata-wal-records, old-ui, openmetrics2, otlp-deltatocumulative, otlp-native-delta-ingestion, promql-binop-fill-modifiers, promql-delayed-name-removal, promql-experimental-functions, promql-per-step-stats, promql-unquoted-utf8-names, query-cost, search-api, st-storage, st-synthesis, type-and-unit-labels, use-start-timestamps, use-uncached-io, xor2-encoding, zstd-scrape. See https://prometheus.io/docs/prometheus/latest/feature_flags/ for more details.").StringsVar(&o.Features)
+	a.Flag("agent", "Run Prometheus in 'Agent mode'.").BoolVar(&o.Agent)
 	promslogflag.AddFlags(a, &c.log)
-	a.Flag("write-documentation", "Print the flags as Markdown.").Hidden().Action(func(*kingpin.ParseContext) error {
+	a.Flag("write-documentation", "Generate command line documentation. Internal use.").Hidden().Action(func(*kingpin.ParseContext) error {
 		if err := documentcli.GenerateMarkdown(a.Model(), c.env.Stdout); err != nil {
 			return err
 		}
@@ -235,12 +282,12 @@ func (c *serverCommand) defineFlags() {
 // the others would be mistaken for Prometheus' own and have "alertmanager." before them.
 func (c *serverCommand) alertmanagerFlags() {
 	d := &c.opts.Delivery
-	c.forServer("alertmanager.data.retention", "How long to keep silences and the notification log.").Default(delivery.DefaultRetention.String()).DurationVar(&d.Retention)
-	c.forServer("alertmanager.silences.max-silences", "Maximum number of silences, including expired silences. If negative or zero, no limit is set; without --alertmanager.config.file zero stands for "+strconv.Itoa(delivery.DefaultMaxSilences)+".").Default("0").IntVar(&d.MaxSilences)
-	c.forServer("alertmanager.silences.max-silence-size-bytes", "Maximum silence size in bytes. If negative or zero, no limit is set; without --alertmanager.config.file zero stands for "+strconv.Itoa(delivery.DefaultMaxSilenceBytes)+".").Default("0").IntVar(&d.MaxSilenceBytes)
+	c.forServer("alertmanager.data.retention", "How long to keep data for.").Default(delivery.DefaultRetention.String()).DurationVar(&d.Retention)
+	c.forServer("alertmanager.silences.max-silences", "Maximum number of silences, including expired silences. If negative or zero, no limit is set. Without --alertmanager.config.file, zero stands for "+strconv.Itoa(delivery.DefaultMaxSilences)+".").Default("0").IntVar(&d.MaxSilences)
+	c.forServer("alertmanager.silences.max-silence-size-bytes", "Maximum silence size in bytes. If negative or zero, no limit is set. Without --alertmanager.config.file, zero stands for "+strconv.Itoa(delivery.DefaultMaxSilenceBytes)+".").Default("0").IntVar(&d.MaxSilenceBytes)
 	c.forServer("alertmanager.alerts.per-alertname-limit", "Maximum number of alerts per alertname. If negative or zero, no limit is set.").Default("0").IntVar(&d.PerAlertnameLimit)
-	c.forServer("alertmanager.alerts.max-received", "Maximum number of alerts sent to /api/v2 by others that are held at one time, of 4 KiB each on average. If negative, no limit is set.").Default(strconv.Itoa(delivery.DefaultMaxReceived)).IntVar(&d.MaxReceived)
-	c.forServer("alertmanager.dispatch.start-delay", "Minimum amount of time to wait before dispatching alerts after a start.").Default("0s").DurationVar(&d.DispatchStartDelay)
+	c.forServer("alertmanager.alerts.max-received", "Maximum number of active alerts that were sent to /api/v2, of 4 KiB each on average. If negative, no limit is set.").Default(strconv.Itoa(delivery.DefaultMaxReceived)).IntVar(&d.MaxReceived)
+	c.forServer("alertmanager.dispatch.start-delay", "Minimum amount of time to wait before dispatching alerts. This option should be synced with value of --rules.alert.resend-delay on Prometheus.").Default("0s").DurationVar(&d.DispatchStartDelay)
 	t := &d.Cluster
 	c.forServer("cluster.peers-resolve-timeout", "Time to resolve peers.").Default(cluster.DefaultResolvePeersTimeout.String()).DurationVar(&t.ResolveTimeout)
 	c.forServer("cluster.gossip-interval", "Interval between sending gossip messages. By lowering this value (more frequent) gossip messages are propagated across the cluster more quickly at the expense of increased bandwidth.").Default(cluster.DefaultGossipInterval.String()).DurationVar(&t.GossipInterval)
@@ -250,8 +297,8 @@ func (c *serverCommand) alertmanagerFlags() {
 	c.forServer("cluster.probe-interval", "Interval between random node probes. Setting this lower (more frequent) will cause the cluster to detect failed nodes more quickly at the expense of increased bandwidth usage.").Default(cluster.DefaultProbeInterval.String()).DurationVar(&t.ProbeInterval)
 	c.forServer("cluster.reconnect-interval", "Interval between attempting to reconnect to lost peers.").Default(cluster.DefaultReconnectInterval.String()).DurationVar(&t.ReconnectInterval)
 	c.forServer("cluster.reconnect-timeout", "Length of time to attempt to reconnect to a lost peer.").Default(cluster.DefaultReconnectTimeout.String()).DurationVar(&t.ReconnectTimeout)
-	c.forServer("cluster.peer-name", "Explicit name of the peer, rather than generating a random one.").Default("").StringVar(&t.PeerName)
-	c.forServer("cluster.allow-insecure-public-advertise-address-discovery", "[EXPERIMENTAL] Allow to discover and listen on a public IP address.").BoolVar(&t.AllowPublicAddress)
+	c.forServer("cluster.peer-name", "Explicit name of the peer, rather than generating a random one").Default("").StringVar(&t.PeerName)
+	c.forServer("cluster.allow-insecure-public-advertise-address-discovery", "[EXPERIMENTAL] Allow alertmanager to discover and listen on a public IP address.").BoolVar(&t.AllowPublicAddress)
 }
 
 func milliseconds(ms int64) string { return model.Duration(ms * int64(time.Millisecond)).String() }
@@ -274,25 +321,25 @@ func (c *serverCommand) checkFlags() error {
 	o := &c.opts
 	switch {
 	case c.configFileSet && o.ConfigFile == "":
-		return fail(2, "--config.file is empty; it has to be a file, or the flag left out")
+		return fail(2, "--config.file is empty; set it to a file, or remove the flag")
 	case o.Web.MaxSearchLimit < 0:
-		return fail(1, "--web.search.max-limit is %d; it has to be 0 (no limit) or more", o.Web.MaxSearchLimit)
+		return fail(1, "--web.search.max-limit is %d; it must be 0 (no limit) or more", o.Web.MaxSearchLimit)
 	case o.Agent && len(c.serverOnly) > 0:
 		return fail(3, "The following flag(s) can not be used in agent mode: %q", c.serverOnly)
 	case !o.Agent && len(c.agentOnly) > 0:
 		return fail(3, "The following flag(s) can only be used in agent mode: %q", c.agentOnly)
 	case o.Agent && o.AgentDB.CheckpointBatchSize <= 0:
-		return fail(1, "--storage.agent.checkpoint-batch-size is %d; it has to be more than 0", o.AgentDB.CheckpointBatchSize)
+		return fail(1, "--storage.agent.checkpoint-batch-size is %d; it must be more than 0", o.AgentDB.CheckpointBatchSize)
 	case c.process.memLimitRatio <= 0 || c.process.memLimitRatio > 1:
-		return fail(1, "--auto-gomemlimit.ratio is %g; it has to be more than 0 and at most 1", c.process.memLimitRatio)
+		return fail(1, "--auto-gomemlimit.ratio is %g; it must be more than 0 and at most 1", c.process.memLimitRatio)
 	}
 	for name, size := range map[string]units.Base2Bytes{"tsdb": c.walSegment, "agent": c.agentWALSegment} {
 		if size != 0 && (size < 10<<20 || size > 256<<20) {
-			return fail(1, "--storage.%s.wal-segment-size is %s; it has to be between 10MB and 256MB", name, size)
+			return fail(1, "--storage.%s.wal-segment-size is %s; it must be between 10MB and 256MB", name, size)
 		}
 	}
 	if c.chunkSegment != 0 && c.chunkSegment < 1<<20 {
-		return fail(1, "--storage.tsdb.max-block-chunk-segment-size is %s; it has to be at least 1MB", c.chunkSegment)
+		return fail(1, "--storage.tsdb.max-block-chunk-segment-size is %s; it must be at least 1MB", c.chunkSegment)
 	}
 	return nil
 }
@@ -303,6 +350,7 @@ func (c *serverCommand) convert() error {
 	o.AutoReloadInterval = max(time.Second, time.Duration(c.autoReloadInterval))
 	o.RemoteFlushDeadline = time.Duration(c.remoteFlush)
 	o.Query.Lookback, o.Query.Timeout = time.Duration(c.lookback), time.Duration(c.queryTimeout)
+	o.Backfill.MaxAge = time.Duration(c.backfillMaxAge)
 	o.Rules.OutageTolerance, o.Rules.ForGracePeriod, o.Rules.ResendDelay = time.Duration(c.outageTolerance), time.Duration(c.forGracePeriod), time.Duration(c.resendDelay)
 	if o.Retention.Time == 0 && o.Retention.Size == 0 {
 		o.Retention.Time = model.Duration(15 * 24 * time.Hour)
@@ -332,15 +380,15 @@ func (c *serverCommand) convert() error {
 	}
 	for _, name := range o.AllowedHosts {
 		if name == "" || strings.ContainsAny(name, "/: ") {
-			return cli.UsageError("--web.allowed-host %q: write a name without scheme and port, such as mon.example.org", name)
+			return cli.UsageError("--web.allowed-host %q: must be a name without scheme and port, such as mon.example.org", name)
 		}
 	}
 	if o.DevProxy != nil {
 		switch {
 		case o.DevProxy.Host == "" || o.DevProxy.Scheme != "http" && o.DevProxy.Scheme != "https":
-			return cli.UsageError("--web.dev-proxy %q: write http://HOST:PORT", o.DevProxy.Redacted())
+			return cli.UsageError("--web.dev-proxy %q: must be http://HOST:PORT", o.DevProxy.Redacted())
 		case o.Web.RoutePrefix != "/":
-			return cli.UsageError("--web.dev-proxy works at the path / only, and --web.external-url or --web.route-prefix say %q", o.Web.RoutePrefix)
+			return cli.UsageError("--web.dev-proxy works only with the path /, but --web.external-url or --web.route-prefix sets %q", o.Web.RoutePrefix)
 		}
 	}
 	o.Web.ReadTimeout = time.Duration(c.readTimeout)
@@ -402,15 +450,14 @@ func (c *serverCommand) Run(ctx context.Context) error {
 	// that know only the default registry are in it too.
 	o.Registerer, o.Gatherer = prometheus.DefaultRegisterer, prometheus.DefaultGatherer
 	systemd := cli.NewServiceManager(ctx, log)
-	// What starting needed, above all to read the WAL, goes back to the kernel.
-	started := sync.OnceFunc(func() { go debug.FreeOSMemory() })
 	o.Status = func(now server.Status) {
 		switch now {
 		case server.Starting:
 			systemd.Starting()
 		case server.Ready:
 			systemd.Ready()
-			started()
+		case server.Settled:
+			go cli.ReturnMemory(log)
 		case server.Reloading:
 			systemd.Reloading()
 		case server.Stopping:

@@ -21,7 +21,7 @@ var (
 // warn says what the flags leave open in a way that is hardly meant.
 func (c *serverCommand) warn(log *slog.Logger) {
 	if n := len(c.retentionFlags); n > 1 {
-		log.Warn("Two flags set how long samples are kept; the last one wins", "given", c.retentionFlags, "wins", c.retentionFlags[n-1], "retention", c.opts.Retention.Time)
+		log.Warn("Two flags set the retention time; the last one is used", "given", c.retentionFlags, "wins", c.retentionFlags[n-1], "retention", c.opts.Retention.Time)
 	}
 	_, err := os.Stat(config.DefaultFile)
 	if c.configFileSet || err == nil || !reflect.ValueOf(c.opts.Discovery).IsZero() {
@@ -30,7 +30,7 @@ func (c *serverCommand) warn(log *slog.Logger) {
 	dir, _ := os.Getwd() // "" in the message is as good
 	for _, file := range usualConfigs {
 		if _, err := os.Stat(file); err == nil {
-			log.Warn("Starting without the configuration file of this system: none is in the working directory, and --config.file is not given",
+			log.Warn("Starting without the configuration file of this system: --config.file is not set, and the working directory has no prometheus.yml",
 				"not_found", filepath.Join(dir, config.DefaultFile), "exists", file, "use_it_with", "--config.file="+file)
 			break
 		}
@@ -40,7 +40,7 @@ func (c *serverCommand) warn(log *slog.Logger) {
 	}
 	for _, data := range usualData {
 		if isData(data) {
-			log.Warn("Starting with an empty data directory, while another one on this system has data of Prometheus",
+			log.Warn("Starting with an empty data directory, but another directory of this system has Prometheus data",
 				"empty", filepath.Join(dir, c.opts.Dir), "has_data", data, "use_it_with", "--storage.tsdb.path="+data)
 			return
 		}

@@ -1,12 +1,11 @@
-// Package contract is what every discovery method of clanmon agrees on: the
-// labels of a target, the ports of the jobs, how a machine's name is made, what a
-// method adds to a scrape configuration, and what it says of targets and of itself
-// while it runs. It finds nothing itself.
+// Package contract has what all discovery methods share: target labels, ports of
+// jobs, machine names, the parts of a scrape configuration, meta labels, and status
+// reports. It finds nothing itself.
 //
-// The labels: "machine" is the short name of a machine and the only key by which
-// its series are joined; "instance" is machine and port; "availability" says
-// whether it is meant to be on all the time. Tags are no labels of series, which
-// would all start anew when a tag changes.
+// Labels: "machine" is the short name of a machine and the only key that joins its
+// series; "instance" is machine and port; "availability" says whether the machine is
+// meant to be always on. Tags are not labels, because all series of a machine would
+// start anew when a tag changes.
 package contract
 
 import (
@@ -39,6 +38,7 @@ var ports = []struct {
 	port int
 }{
 	{"node", 9100}, {"systemd", 9558}, {"nginx", 9113}, {"postgres", 9187}, {"redis", 9121},
+	{"blackbox", 9115},
 }
 
 // Jobs are the names of the jobs whose port is known.
@@ -58,7 +58,7 @@ func Port(job string) (int, error) {
 			return p.port, nil
 		}
 	}
-	return 0, fmt.Errorf("job %q has no port of its own; add one, or use one of %s", job, strings.Join(Jobs(), ", "))
+	return 0, fmt.Errorf("job %q has no default port; add a port, or use one of %s", job, strings.Join(Jobs(), ", "))
 }
 
 // CompareJobs sorts known jobs in their order, and others behind them by name.
@@ -79,7 +79,7 @@ func CompareJobs(a, b string) int {
 
 var jobName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
-// CheckJob refuses names that would be a nuisance in URLs and queries.
+// CheckJob refuses names that need escaping in URLs and queries.
 func CheckJob(job string) error {
 	if !jobName.MatchString(job) {
 		return fmt.Errorf("job name %q: only letters, digits, '_', '-' and '.' are allowed", job)
@@ -87,10 +87,10 @@ func CheckJob(job string) error {
 	return nil
 }
 
-// CheckPort refuses what is no TCP port.
+// CheckPort refuses invalid TCP ports.
 func CheckPort(port int) error {
 	if port < 1 || port > 65535 {
-		return fmt.Errorf("port %d: it has to be between 1 and 65535", port)
+		return fmt.Errorf("port %d: it must be between 1 and 65535", port)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func CheckPort(port int) error {
 func ParsePort(s string) (int, error) {
 	port, err := strconv.Atoi(s)
 	if err != nil {
-		return 0, fmt.Errorf("port %q: it has to be a number between 1 and 65535", s)
+		return 0, fmt.Errorf("port %q: it must be a number between 1 and 65535", s)
 	}
 	return port, CheckPort(port)
 }
@@ -113,7 +113,7 @@ func CheckMachine(name string) error {
 		return nil
 	}
 	if !machineName.MatchString(name) {
-		return fmt.Errorf("machine name %q: at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end", name)
+		return fmt.Errorf("machine name %q: must have at most 63 letters, digits, '_', '-', '.' and ':', and begin and end with a letter or digit", name)
 	}
 	return nil
 }
@@ -224,10 +224,10 @@ func Replace(sources []string, regex, target, replacement string) Relabel {
 	return Relabel{SourceLabels: sources, Regex: regex, TargetLabel: target, Replacement: &replacement}
 }
 
-// Status is how a method fares.
+// Status is the state of a method.
 type Status struct {
 	Method string `json:"method"`
-	// From is what it asks or reads: a file, a socket, a DNS name.
+	// From is its source: a file, a socket, a DNS name.
 	From string `json:"from,omitempty"`
 	// Config is the job that it was made for first.
 	Config string `json:"config"`
@@ -235,12 +235,12 @@ type Status struct {
 	Jobs []string `json:"jobs"`
 	// Error is what is wrong and what to do; empty while it works.
 	Error string `json:"error,omitempty"`
-	// LastSuccess is when it was last told what there is; zero if never, and for a
-	// method that asks nobody.
+	// LastSuccess is the time of the last successful refresh; zero if there was none,
+	// and for methods without refreshes.
 	LastSuccess time.Time `json:"lastSuccess,omitzero"`
 	// FailingSince is when Error first appeared; zero while it works.
 	FailingSince time.Time `json:"failingSince,omitzero"`
-	// Never is that it asks somebody and has not succeeded since the server started.
+	// Never is true if the method refreshes and has not succeeded since the server started.
 	Never bool `json:"never,omitempty"`
 }
 

@@ -6,9 +6,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// What a method says of a target, beside labels of its own (__meta_<method>_*),
-// which are for relabelling rules that users write. The server reads only these,
-// so that it does not have to know any method. All are optional but the first two.
+// Meta labels that all methods share. The server reads only these, so that it does not
+// depend on any method. Methods also have labels of their own (__meta_<method>_*), for
+// relabelling rules of users. All are optional but the first two.
 const (
 	// MetaMethod is the name of the method.
 	MetaMethod = "__meta_clanmon_method"
@@ -30,11 +30,10 @@ const (
 	// MetaSelf is "true" for the machine that the server runs on, "false" where the
 	// method knows that it is another one.
 	MetaSelf = "__meta_clanmon_self"
-	// MetaAvailability is Always or Intermittent, where the method was told; not
-	// where it would have to guess.
+	// MetaAvailability is Always or Intermittent, if the method knows it.
 	MetaAvailability = "__meta_clanmon_availability"
-	// MetaAsk is "true" where nobody said that an exporter is there: it becomes a
-	// target once it has answered.
+	// MetaAsk is "true" if it is not known that an exporter exists there: it becomes a
+	// target after the first successful response.
 	MetaAsk = "__meta_clanmon_ask"
 	// MetaLeftOut is why a device is not a machine to be scraped; Assemble's rules
 	// drop it.

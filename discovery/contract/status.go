@@ -131,7 +131,7 @@ func (r *StatusReporter) Refuse(log *slog.Logger, entries []Refused) {
 	before := r.owner.Refused()
 	for _, e := range entries {
 		if !slices.Contains(before, e) {
-			shared(log).Warn("An entry of discovery is left out; all others are used", "method", e.Method, "from", r.from, "entry", e.Entry, "reason", e.Reason)
+			shared(log).Warn("Invalid discovery entry is left out; all others are used", "method", e.Method, "from", r.from, "entry", e.Entry, "reason", e.Reason)
 		}
 	}
 	r.mu.Lock()
@@ -158,11 +158,11 @@ func (r *StatusReporter) outcome(log *slog.Logger, err error, changes bool) {
 	switch {
 	case err != nil && (before == nil || changes && before.Error() != err.Error()):
 		if !r.owner.any(r, func(other error) bool { return other.Error() == err.Error() }) {
-			log.Error("Unable to refresh targets; those found before stay", "err", err)
+			log.Error("Unable to refresh targets; keeping the previous ones", "err", err)
 		}
 	case err == nil && before != nil:
 		if !r.owner.any(r, func(error) bool { return true }) {
-			log.Info("Targets can be refreshed again")
+			log.Info("Targets are refreshed again")
 		}
 	}
 }

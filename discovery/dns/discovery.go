@@ -62,7 +62,7 @@ func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
 		return fmt.Errorf("machine_dns_sd_configs: %w", err)
 	}
 	if c.RefreshInterval <= 0 {
-		return errors.New("machine_dns_sd_configs: refresh_interval has to be more than 0")
+		return errors.New("machine_dns_sd_configs: refresh_interval must be greater than 0")
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (d *Discovery) missing(groups []*targetgroup.Group) error {
 			continue
 		}
 		if why == nil {
-			why = errors.New("no name server gave an answer")
+			why = errors.New("no name server responded")
 		}
 		errs = append(errs, fmt.Errorf("name %q: %w", name, why))
 	}
@@ -295,7 +295,7 @@ func useless(t model.LabelSet, machine, host string) string {
 		return err.Error()
 	}
 	if machine == "" {
-		return fmt.Sprintf("no letter or digit of the name %q is left for a machine name", host)
+		return fmt.Sprintf("name %q has no letter or digit for a machine name", host)
 	}
 	return ""
 }
@@ -351,9 +351,9 @@ func (d *Discovery) expand(ctx context.Context, literal *targetgroup.Group) *tar
 	if d.refused[name] != reason {
 		d.refused[name] = reason
 		if stays {
-			d.log.Warn("No zone transfer: what was found before stays", "name", name, "err", err)
+			d.log.Warn("Zone transfer failed; keeping the previous targets", "name", name, "err", err)
 		} else if err != nil {
-			d.log.Info("No zone transfer: looking up the wildcard record itself; permit AXFR to this server to find all machines", "name", name, "found", len(literal.Targets), "err", err)
+			d.log.Info("Zone transfer failed; looking up the wildcard record instead. Allow AXFR for this server to find all machines", "name", name, "found", len(literal.Targets), "err", err)
 		} else {
 			d.log.Info("Zone transfer works again", "name", name)
 		}

@@ -37,17 +37,17 @@ func TestParse(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"example.org":  "JOB=NAME",
-		"node=":        "it is missing",
-		"node=a..b":    "nothing between two dots",
+		"node=":        "it is empty",
+		"node=a..b":    "an empty label between two dots",
 		"node=a b":     "only letters",
 		"node=x.*.org": "only letters",
 		"node=" + strings.Repeat("a", 64) + ".org":   "longer than 63",
 		"node=" + strings.Repeat("abc.", 70) + "org": "longer than 253",
 		"node=a.org/TXT":             `record type "TXT"`,
 		"node=a.org:http":            `port "http"`,
-		"mine=a.org":                 `job "mine" has no port`,
-		"node=_node._tcp.a.org:9100": "SRV records name the port themselves",
-		"node=*.a.org/NS":            "a wildcard is for A, AAAA and SRV",
+		"mine=a.org":                 `job "mine" has no default port`,
+		"node=_node._tcp.a.org:9100": "SRV records contain the port",
+		"node=*.a.org/NS":            "a wildcard needs the type A, AAAA or SRV",
 	} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, want, text)
@@ -120,8 +120,8 @@ func TestRecordsThatNameNothing(t *testing.T) {
 		contract.MetaMethod: "dns", contract.MetaMachine: "web1", contract.MetaFrom: "x", contract.MetaAsk: "true",
 	}}, g.Targets)
 	require.Equal(t, []contract.Refused{
-		{Entry: "web2.lan:0 in x", Reason: "port 0: it has to be between 1 and 65535"},
-		{Entry: "!!!.lan:9100 in x", Reason: `no letter or digit of the name "!!!.lan." is left for a machine name`},
+		{Entry: "web2.lan:0 in x", Reason: "port 0: it must be between 1 and 65535"},
+		{Entry: "!!!.lan:9100 in x", Reason: `name "!!!.lan." has no letter or digit for a machine name`},
 		{Entry: "0/25.2.0.192.in-addr.arpa:9100 in x", Reason: `"0/25.2.0.192.in-addr.arpa" is neither a host name nor an address`},
 	}, refused)
 }

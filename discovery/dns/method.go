@@ -23,7 +23,7 @@ var Types = []string{"A", "AAAA", "SRV", "MX", "NS"}
 func Parse(text string) (Lookup, error) {
 	job, rest, ok := strings.Cut(text, "=")
 	if !ok {
-		return Lookup{}, fmt.Errorf("%q: it has to be JOB=NAME[:PORT][/TYPE], e.g. node=*.monitoring.local or node=_node._tcp.example.org/SRV", text)
+		return Lookup{}, fmt.Errorf("%q: it must be JOB=NAME[:PORT][/TYPE], e.g. node=*.monitoring.local or node=_node._tcp.example.org/SRV", text)
 	}
 	rest, typ, _ := strings.Cut(rest, "/")
 	name, port, hasPort := strings.Cut(rest, ":")
@@ -57,14 +57,14 @@ func (l Lookup) Complete() (Lookup, error) {
 		}
 	}
 	if !slices.Contains(Types, l.Type) {
-		return l, fmt.Errorf("record type %q: it has to be one of %s", l.Type, strings.Join(Types, ", "))
+		return l, fmt.Errorf("record type %q: it must be one of %s", l.Type, strings.Join(Types, ", "))
 	}
 	if strings.HasPrefix(l.Name, "*.") && (l.Type == "MX" || l.Type == "NS") {
-		return l, fmt.Errorf("%s with record type %s: a wildcard is for A, AAAA and SRV", l.Name, l.Type)
+		return l, fmt.Errorf("%s with record type %s: a wildcard needs the type A, AAAA or SRV", l.Name, l.Type)
 	}
 	switch {
 	case l.Type == "SRV" && l.Port != 0:
-		return l, fmt.Errorf("port %d with record type SRV: SRV records name the port themselves; leave it out", l.Port)
+		return l, fmt.Errorf("port %d with record type SRV: SRV records contain the port; remove it", l.Port)
 	case l.Type != "SRV" && l.Port == 0:
 		var err error
 		if l.Port, err = contract.Port(l.Job); err != nil {
@@ -83,7 +83,7 @@ func checkName(name string) error {
 	}
 	bare := strings.TrimSuffix(strings.TrimPrefix(name, "*."), ".")
 	if bare == "" {
-		return wrong("it is missing")
+		return wrong("it is empty")
 	}
 	if len(bare) > 253 {
 		return wrong("it is longer than 253 bytes")
@@ -91,13 +91,13 @@ func checkName(name string) error {
 	for label := range strings.SplitSeq(bare, ".") {
 		switch {
 		case label == "":
-			return wrong("there is nothing between two dots")
+			return wrong("it has an empty label between two dots")
 		case len(label) > 63:
-			return wrong("a part of it is longer than 63 bytes")
+			return wrong("one of its labels is longer than 63 bytes")
 		case strings.ContainsFunc(label, func(r rune) bool {
 			return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
 		}):
-			return wrong("only letters, digits, '-' and '_' are allowed between the dots, and '*' as the first part")
+			return wrong("only letters, digits, '-' and '_' are allowed in its labels, and '*' as the first label")
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ func (t *transferer) targets(ctx context.Context, wildcard, recordType string, p
 }
 
 // errNotPermitted is part of an error when all name servers answered, with a no.
-var errNotPermitted = errors.New("no name server permits it")
+var errNotPermitted = errors.New("no name server allows the transfer")
 
 // ask sends one question to the name servers of this machine.
 func (t *transferer) ask(ctx context.Context, conf *dns.ClientConfig, name string, qtype uint16) (*dns.Msg, error) {

@@ -6,7 +6,7 @@
 //	           "availability": "always", "exporters": {"node": 9100, "nginx": null}}
 //	}}
 //
-// The first address is scraped. A null port is the usual one of that exporter.
+// The first address is scraped, and when that fails the first of the others that responds. A null port is the usual one of that exporter.
 // The file is looked at every few seconds and read again when it changed; while
 // it cannot be read, what was found before stays. A machine or an exporter that
 // is wrong is left out and reported; all others are used.
@@ -81,10 +81,10 @@ func parse(text []byte) (map[string]Machine, []contract.Refused, error) {
 		return nil, nil, place(text, dec, err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, nil, fmt.Errorf("line %d: something follows behind the end", line(text, dec.InputOffset()))
+		return nil, nil, fmt.Errorf("line %d: unexpected content after the end", line(text, dec.InputOffset()))
 	}
 	if n := len(content.Machines); n > maxMachines {
-		return nil, nil, fmt.Errorf("it lists %d machines; one server takes at most %d: divide them among several servers", n, maxMachines)
+		return nil, nil, fmt.Errorf("it has %d machines; the maximum is %d: split them over several servers", n, maxMachines)
 	}
 	machines := make(map[string]Machine, len(content.Machines))
 	var refused []contract.Refused
@@ -106,7 +106,7 @@ func parse(text []byte) (map[string]Machine, []contract.Refused, error) {
 			if err == nil {
 				key := job + " " + net.JoinHostPort(m.Addresses[0], strconv.Itoa(port))
 				if other, taken := owners[key]; taken {
-					err = fmt.Errorf("%s is scraped as %s already; leave one of the two out, or give them different addresses or ports", key, other)
+					err = fmt.Errorf("%s is already scraped as %s; remove one of the two, or change its address or port", key, other)
 				}
 				owners[key] = cmp.Or(owners[key], name)
 			}
@@ -148,7 +148,7 @@ func wrongType(e *json.UnmarshalTypeError) error {
 	if e.Field != "" {
 		what = "field " + e.Field
 	}
-	return fmt.Errorf("%s is %s; it has to be %s", what, article(e.Value), article(kind(e.Type)))
+	return fmt.Errorf("%s is %s; it must be %s", what, article(e.Value), article(kind(e.Type)))
 }
 
 func article(noun string) string {
@@ -181,17 +181,17 @@ func (m Machine) check(name string) error {
 		return err
 	}
 	if len(m.Addresses) == 0 {
-		return errors.New("addresses is empty; name at least one address or host name")
+		return errors.New("addresses is empty; add at least one address or host name")
 	}
 	for _, a := range m.Addresses {
 		if err := contract.CheckHost(a); err != nil {
-			return fmt.Errorf("addresses: %w; ports are in exporters", err)
+			return fmt.Errorf("addresses: %w; set ports in exporters", err)
 		}
 	}
 	switch m.Availability {
 	case "", contract.Always, contract.Intermittent:
 	default:
-		return fmt.Errorf("availability is %q; it has to be %q or %q", m.Availability, contract.Always, contract.Intermittent)
+		return fmt.Errorf("availability is %q; it must be %q or %q", m.Availability, contract.Always, contract.Intermittent)
 	}
 	return nil
 }
@@ -227,7 +227,7 @@ func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
 	case c.Job == "":
 		return errors.New("inventory_sd_configs: job is missing; it is the name of an exporter in the file")
 	case c.RefreshInterval <= 0:
-		return errors.New("inventory_sd_configs: refresh_interval has to be more than 0")
+		return errors.New("inventory_sd_configs: refresh_interval must be greater than 0")
 	}
 	return nil
 }

@@ -93,22 +93,22 @@ func TestFollowsTheFile(t *testing.T) {
 func TestOneBadEntry(t *testing.T) {
 	for entry, want := range map[string]contract.Refused{
 		`"a": {"adresses": []}`:                              {Entry: "a", Reason: `json: unknown field "adresses"`},
-		`"a": {"addresses": []}`:                             {Entry: "a", Reason: "addresses is empty; name at least one address or host name"},
-		`"a": {}`:                                            {Entry: "a", Reason: "addresses is empty; name at least one address or host name"},
-		`"a": null`:                                          {Entry: "a", Reason: "addresses is empty; name at least one address or host name"},
-		`"a": 7`:                                             {Entry: "a", Reason: "it is a number; it has to be an object"},
-		`"a b": {"addresses": ["x"]}`:                        {Entry: "a b", Reason: `machine name "a b": at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end`},
-		`"": {"addresses": ["x"]}`:                           {Entry: "(no name)", Reason: `machine name "": at most 63 letters, digits, '_', '-', '.' and ':', no sign at either end`},
-		`"a": {"addresses": ["http://x"]}`:                   {Entry: "a", Reason: `addresses: "http://x" is neither a host name nor an address; ports are in exporters`},
-		`"a": {"addresses": ["10.0.0.1:9100"]}`:              {Entry: "a", Reason: `addresses: "10.0.0.1:9100" is neither a host name nor an address; ports are in exporters`},
-		`"a": {"addresses": ["x", "x\"}\n1"]}`:               {Entry: "a", Reason: `addresses: "x\"}\n1" is neither a host name nor an address; ports are in exporters`},
-		`"a": {"addresses": "x"}`:                            {Entry: "a", Reason: "field addresses is a string; it has to be a list"},
-		`"a": {"addresses": ["x"], "availability": "often"}`: {Entry: "a", Reason: `availability is "often"; it has to be "always" or "intermittent"`},
-		`"a": {"addresses": ["x"], "exporters": {"node": "9100"}}`:                     {Entry: "a", Reason: "field exporters is a string; it has to be a number"},
-		`"a": {"addresses": ["x"], "exporters": {"node": null, "mine": null}}`:         {Entry: "a exporters.mine", Reason: `job "mine" has no port of its own; add one, or use one of node, systemd, nginx, postgres, redis`},
-		`"a": {"addresses": ["x"], "exporters": {"node": null, "redis": 0}}`:           {Entry: "a exporters.redis", Reason: "port 0: it has to be between 1 and 65535"},
+		`"a": {"addresses": []}`:                             {Entry: "a", Reason: "addresses is empty; add at least one address or host name"},
+		`"a": {}`:                                            {Entry: "a", Reason: "addresses is empty; add at least one address or host name"},
+		`"a": null`:                                          {Entry: "a", Reason: "addresses is empty; add at least one address or host name"},
+		`"a": 7`:                                             {Entry: "a", Reason: "it is a number; it must be an object"},
+		`"a b": {"addresses": ["x"]}`:                        {Entry: "a b", Reason: `machine name "a b": must have at most 63 letters, digits, '_', '-', '.' and ':', and begin and end with a letter or digit`},
+		`"": {"addresses": ["x"]}`:                           {Entry: "(no name)", Reason: `machine name "": must have at most 63 letters, digits, '_', '-', '.' and ':', and begin and end with a letter or digit`},
+		`"a": {"addresses": ["http://x"]}`:                   {Entry: "a", Reason: `addresses: "http://x" is neither a host name nor an address; set ports in exporters`},
+		`"a": {"addresses": ["10.0.0.1:9100"]}`:              {Entry: "a", Reason: `addresses: "10.0.0.1:9100" is neither a host name nor an address; set ports in exporters`},
+		`"a": {"addresses": ["x", "x\"}\n1"]}`:               {Entry: "a", Reason: `addresses: "x\"}\n1" is neither a host name nor an address; set ports in exporters`},
+		`"a": {"addresses": "x"}`:                            {Entry: "a", Reason: "field addresses is a string; it must be a list"},
+		`"a": {"addresses": ["x"], "availability": "often"}`: {Entry: "a", Reason: `availability is "often"; it must be "always" or "intermittent"`},
+		`"a": {"addresses": ["x"], "exporters": {"node": "9100"}}`:                     {Entry: "a", Reason: "field exporters is a string; it must be a number"},
+		`"a": {"addresses": ["x"], "exporters": {"node": null, "mine": null}}`:         {Entry: "a exporters.mine", Reason: `job "mine" has no default port; add a port, or use one of node, systemd, nginx, postgres, redis, blackbox`},
+		`"a": {"addresses": ["x"], "exporters": {"node": null, "redis": 0}}`:           {Entry: "a exporters.redis", Reason: "port 0: it must be between 1 and 65535"},
 		`"a": {"addresses": ["x"], "exporters": {"node": null, "no de": 1}}`:           {Entry: "a exporters.no de", Reason: `job name "no de": only letters, digits, '_', '-' and '.' are allowed`},
-		`"z": {"addresses": ["10.0.0.1"], "exporters": {"nginx": 9114, "node": 9200}}`: {Entry: "z exporters.node", Reason: "node 10.0.0.1:9200 is scraped as web1 already; leave one of the two out, or give them different addresses or ports"},
+		`"z": {"addresses": ["10.0.0.1"], "exporters": {"nginx": 9114, "node": 9200}}`: {Entry: "z exporters.node", Reason: "node 10.0.0.1:9200 is already scraped as web1; remove one of the two, or change its address or port"},
 	} {
 		file := filepath.Join(t.TempDir(), "inventory.json")
 		write(t, file, strings.Replace(good, `"lap"`, entry+`, "lap"`, 1))
@@ -165,7 +165,7 @@ func TestTooManyMachines(t *testing.T) {
 	}
 	write(t, file, text.String()+`"last": {"addresses": ["x"]}}}`)
 	require.Eventually(t, func() bool {
-		return strings.Contains(reporter.Status()[0].Error, "it lists 100001 machines; one server takes at most 20000")
+		return strings.Contains(reporter.Status()[0].Error, "it has 100001 machines; the maximum is 20000")
 	}, 20*time.Second, 10*time.Millisecond)
 	write(t, file, `{"machines": {}}`)
 	require.Empty(t, next(t, up).Targets)
@@ -175,8 +175,8 @@ func TestTooManyMachines(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"{\n\"machine\": {}}":    "line 2: json: unknown field \"machine\"",
-		"{\n\"machines\": [1]}":  "line 2: field machines is an array; it has to be an object",
-		`{"machines": {}} {}`:    "something follows",
+		"{\n\"machines\": [1]}":  "line 2: field machines is an array; it must be an object",
+		`{"machines": {}} {}`:    "unexpected content",
 		`{"machines": {"a": {]}`: "line 1",
 		"":                       "line 1",
 	} {

@@ -31,7 +31,7 @@ const Flag = "--discovery.static"
 func Parse(text string) ([]Target, error) {
 	job, list, ok := strings.Cut(text, "=")
 	if !ok {
-		return nil, fmt.Errorf("%q: it has to be JOB=[NAME@]HOST[:PORT],…, e.g. node=web1,db@10.0.0.7:9101", text)
+		return nil, fmt.Errorf("%q: it must be JOB=[NAME@]HOST[:PORT],…, e.g. node=web1,db@10.0.0.7:9101", text)
 	}
 	return ParseList(Flag, job, strings.Split(list, ","))
 }
@@ -90,10 +90,10 @@ func parseTarget(job, text string) (Target, error) {
 func splitPort(s string) (host, port string, err error) {
 	if inner, rest, ok := strings.Cut(strings.TrimPrefix(s, "["), "]"); strings.HasPrefix(s, "[") {
 		if !ok || (rest != "" && !strings.HasPrefix(rest, ":")) {
-			return "", "", fmt.Errorf("it has to be [IPv6] or [IPv6]:PORT")
+			return "", "", fmt.Errorf("it must be [IPv6] or [IPv6]:PORT")
 		}
 		if rest == ":" {
-			return "", "", fmt.Errorf("the port is missing behind %q", s)
+			return "", "", fmt.Errorf("the port is missing after %q", s)
 		}
 		return inner, strings.TrimPrefix(rest, ":"), nil
 	}
@@ -103,14 +103,14 @@ func splitPort(s string) (host, port string, err error) {
 	case 1:
 		host, port, _ = strings.Cut(s, ":")
 		if port == "" {
-			return "", "", fmt.Errorf("the port is missing behind %q", s)
+			return "", "", fmt.Errorf("the port is missing after %q", s)
 		}
 		return host, port, nil
 	}
 	if _, err := netip.ParseAddr(s); err == nil {
-		return "", "", fmt.Errorf("an IPv6 address has to be in brackets: [%s]", s)
+		return "", "", fmt.Errorf("an IPv6 address must be in brackets: [%s]", s)
 	}
-	return "", "", fmt.Errorf("it has to be [NAME@]HOST[:PORT]")
+	return "", "", fmt.Errorf("it must be [NAME@]HOST[:PORT]")
 }
 
 // Parts are the parts of the scrape configurations. Two machines of one name
@@ -130,12 +130,12 @@ func Parts(targets []Target) ([]contract.Part, error) {
 			if other == address {
 				continue // by a flag and in the file
 			}
-			return nil, fmt.Errorf("job %q: %s and %s are both named %q; give one a name of its own: NAME@HOST", t.Job, other, address, t.Machine)
+			return nil, fmt.Errorf("job %q: %s and %s are both named %q; rename one: NAME@HOST", t.Job, other, address, t.Machine)
 		}
 		seen[k] = address
 		k.instance = address
 		if other, ok := names[k]; ok {
-			return nil, fmt.Errorf("job %q: %s is named %q and %q; leave one of them out", t.Job, address, other, t.Machine)
+			return nil, fmt.Errorf("job %q: %s has two names, %q and %q; remove one", t.Job, address, other, t.Machine)
 		}
 		names[k] = t.Machine
 		parts = append(parts, contract.Part{Job: t.Job, SD: map[string][]any{

@@ -28,7 +28,7 @@ func TestParseMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"web1":              "JOB=[NAME@]HOST",
 		"no de=web1":        `job name "no de"`,
-		"web=host1":         `job "web" has no port`,
+		"web=host1":         `job "web" has no default port`,
 		"node=":             "the host is missing",
 		"node=web1,":        "the host is missing",
 		"node=web1:":        "the port is missing",
@@ -55,7 +55,7 @@ func TestTwoMachinesOfOneName(t *testing.T) {
 	targets, err = Parse("node=a@10.0.0.1,b@10.0.0.1:9100")
 	require.NoError(t, err)
 	_, err = Parts(targets)
-	require.ErrorContains(t, err, `job "node": 10.0.0.1:9100 is named "a" and "b"`)
+	require.ErrorContains(t, err, `job "node": 10.0.0.1:9100 has two names, "a" and "b"`)
 	targets, err = Parse("node=web1.a.org,web1.a.org:9100,web1.a.org:9200")
 	require.NoError(t, err)
 	parts, err := Parts(targets)

@@ -35,6 +35,7 @@ import (
 	"github.com/prometheus/prometheus/discovery/targetgroup"
 
 	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/internal/tailscaled"
 )
 
 // Name of the mechanism and of the method.
@@ -56,7 +57,7 @@ type SDConfig struct {
 }
 
 // DefaultSDConfig has what a section does not say.
-var DefaultSDConfig = SDConfig{Socket: DefaultSocket, Port: 9100, RefreshInterval: model.Duration(time.Minute)}
+var DefaultSDConfig = SDConfig{Socket: tailscaled.DefaultSocket, Port: 9100, RefreshInterval: model.Duration(time.Minute)}
 
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
@@ -66,13 +67,13 @@ func (c *SDConfig) UnmarshalYAML(unmarshal func(any) error) error {
 		return err
 	}
 	if c.Socket == "" {
-		return fmt.Errorf("tailscale_sd_configs: socket is empty; leave it out for %s", DefaultSocket)
+		return fmt.Errorf("tailscale_sd_configs: socket is empty; remove it to use %s", tailscaled.DefaultSocket)
 	}
 	if err := contract.CheckPort(c.Port); err != nil {
 		return fmt.Errorf("tailscale_sd_configs: %w", err)
 	}
 	if c.RefreshInterval <= 0 {
-		return errors.New("tailscale_sd_configs: refresh_interval has to be more than 0")
+		return errors.New("tailscale_sd_configs: refresh_interval must be greater than 0")
 	}
 	tags, err := ParseTags(c.IntermittentTags)
 	if err != nil {
@@ -104,7 +105,7 @@ func (c *SDConfig) NewDiscoverer(o discovery.DiscovererOptions) (discovery.Disco
 		log = promslog.NewNopLogger()
 	}
 	return &Discovery{
-		config: *c, api: newLocalAPI(c.Socket), log: log,
+		config: *c, api: tailscaled.New(c.Socket, "--discovery.tailscale.socket"), log: log,
 		status: m.Reporter(o.SetName, c.Socket),
 	}, nil
 }
@@ -121,7 +122,7 @@ const (
 // Discovery is a running discovery.
 type Discovery struct {
 	config SDConfig
-	api    *localAPI
+	api    *tailscaled.Client
 	log    *slog.Logger
 	status *contract.StatusReporter
 }
@@ -197,19 +198,19 @@ func (d *Discovery) watch(ctx context.Context, changes chan<- struct{}) {
 	backoff := minBackoff
 	for ctx.Err() == nil {
 		worked := false
-		err := d.api.watch(ctx, func() {
+		err := d.api.Watch(ctx, func() {
 			worked, backoff = true, minBackoff
 			tell()
 		})
 		if worked {
 			tell() // tailscaled may be gone
 		}
-		if e, ok := errors.AsType[*apiError](err); ok && e.code == http.StatusNotFound {
-			d.log.Info("This tailscaled sends no notifications: polling alone", "interval", d.config.RefreshInterval, "err", err)
+		if e, ok := errors.AsType[*tailscaled.Error](err); ok && e.Code == http.StatusNotFound {
+			d.log.Info("tailscaled sends no notifications; polling only", "interval", d.config.RefreshInterval, "err", err)
 			return
 		}
 		if ctx.Err() == nil {
-			d.log.Debug("Waiting for tailscaled's notifications", "err", err)
+			d.log.Debug("Could not follow tailscaled's notifications; retrying", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -223,7 +224,7 @@ func (d *Discovery) watch(ctx context.Context, changes chan<- struct{}) {
 // and when it is another one.
 func (d *Discovery) refresh(ctx context.Context) (*targetgroup.Group, error) {
 	begin := time.Now()
-	s, err := d.api.status(ctx)
+	s, err := d.api.Status(ctx)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -242,7 +243,7 @@ func (d *Discovery) refresh(ctx context.Context) (*targetgroup.Group, error) {
 
 // group makes targets of devices. Those that cannot be used are refused; only a
 // broken Self is an error.
-func (d *Discovery) group(s *status) (g *targetgroup.Group, refused []contract.Refused, err error) {
+func (d *Discovery) group(s *tailscaled.Status) (g *targetgroup.Group, refused []contract.Refused, err error) {
 	g = &targetgroup.Group{Source: d.config.Socket}
 	suffix, tailnet := s.MagicDNSSuffix, s.MagicDNSSuffix
 	if s.CurrentTailnet != nil {
@@ -256,22 +257,22 @@ func (d *Discovery) group(s *status) (g *targetgroup.Group, refused []contract.R
 	}
 	names := make(map[string]bool, len(s.Peer)+1)
 	add := func(key string, text json.RawMessage, self bool) {
-		var p peer
+		var p tailscaled.Peer
 		if err := json.Unmarshal(text, &p); err != nil {
-			refuse(cmp.Or(p.name(), key), "tailscaled's description of it cannot be read: %v", err)
+			refuse(cmp.Or(deviceName(&p), key), "its entry in tailscaled's status is invalid: %v", err)
 			return
 		}
-		name := cmp.Or(p.name(), key)
+		name := cmp.Or(deviceName(&p), key)
 		if len(p.TailscaleIPs) == 0 {
-			refuse(name, "it has no address in the tailnet: is it approved, and its key valid?")
+			refuse(name, "it has no address in the tailnet: check that it is approved and its key is valid")
 			return
 		}
-		if p.KeyExpiry.wrong != "" {
-			refuse(name+": key expiry", "%s: not used; the machine is", p.KeyExpiry.wrong)
+		if p.KeyExpiry.Wrong != "" {
+			refuse(name+": key expiry", "%s: ignored; the machine is used", p.KeyExpiry.Wrong)
 		}
 		l := d.labels(&p, suffix)
 		l[meta("tailnet")] = model.LabelValue(tailnet)
-		l[meta("user")] = model.LabelValue(s.login(p.UserID))
+		l[meta("user")] = model.LabelValue(login(s, p.UserID))
 		l[meta("self")], l[contract.MetaSelf] = contract.Bool(self), contract.Bool(self)
 		machine := machineName(&p)
 		if names[machine] { // then the names of the network are not to be trusted
@@ -284,9 +285,9 @@ func (d *Discovery) group(s *status) (g *targetgroup.Group, refused []contract.R
 		}
 		g.Targets = append(g.Targets, l)
 	}
-	var self peer
+	var self tailscaled.Peer
 	if err := json.Unmarshal(s.Self, &self); err != nil {
-		return nil, nil, fmt.Errorf("tailscaled at %s: what it says of this machine cannot be read: %w", d.config.Socket, err)
+		return nil, nil, fmt.Errorf("tailscaled at %s: its entry of this machine is invalid: %w", d.config.Socket, err)
 	}
 	add("Self", s.Self, true)
 	for _, key := range slices.Sorted(maps.Keys(s.Peer)) {
@@ -300,18 +301,20 @@ func (d *Discovery) group(s *status) (g *targetgroup.Group, refused []contract.R
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // login is the name of a user, "" if it is not known.
-func (s *status) login(id int64) string {
+func login(s *tailscaled.Status, id int64) string {
 	var user struct{ LoginName string }
 	_ = json.Unmarshal(s.User[strconv.FormatInt(id, 10)], &user)
 	return user.LoginName
 }
 
 // name is what the network calls the device, for people.
-func (p *peer) name() string { return cmp.Or(strings.TrimSuffix(p.DNSName, "."), p.HostName, p.ID) }
+func deviceName(p *tailscaled.Peer) string {
+	return cmp.Or(strings.TrimSuffix(p.DNSName, "."), p.HostName, p.ID)
+}
 
 // machineName is the first label of the name that the tailnet gave the device,
 // which is unique there, unlike the host name.
-func machineName(p *peer) string {
+func machineName(p *tailscaled.Peer) string {
 	for _, name := range []string{p.DNSName, p.HostName} {
 		if m := contract.Short(name); m != "" {
 			return m
@@ -321,7 +324,7 @@ func machineName(p *peer) string {
 }
 
 // labels are what the device says of itself.
-func (d *Discovery) labels(p *peer, suffix string) model.LabelSet {
+func (d *Discovery) labels(p *tailscaled.Peer, suffix string) model.LabelSet {
 	var v4, v6 string
 	for _, a := range p.TailscaleIPs {
 		switch {
@@ -336,8 +339,8 @@ func (d *Discovery) labels(p *peer, suffix string) model.LabelSet {
 	inside := suffix == "" || name == "" || strings.HasSuffix(name, "."+strings.Trim(suffix, "."))
 	shared := p.ShareeNode || p.AltSharerUserID != 0 || (!inside && !mullvad)
 	l := contract.Device{
-		Name: p.name(), Online: p.Online, Direct: p.CurAddr != "", Relay: p.Relay, Expired: p.Expired,
-		KeyExpiry: p.KeyExpiry.String(), LastSeen: p.lastSeen(),
+		Name: deviceName(p), Online: p.Online, Direct: p.CurAddr != "", Relay: p.Relay, Expired: p.Expired,
+		KeyExpiry: p.KeyExpiry.String(), LastSeen: lastSeen(p),
 	}.Labels()
 	for name, value := range map[model.LabelName]string{
 		model.AddressLabel:   net.JoinHostPort(address(p.TailscaleIPs), strconv.Itoa(d.config.Port)),
@@ -370,7 +373,7 @@ func (d *Discovery) labels(p *peer, suffix string) model.LabelSet {
 	if expiry := p.KeyExpiry.String(); expiry != "" {
 		l[meta("key_expiry")] = model.LabelValue(expiry)
 	}
-	if seen := p.lastSeen(); seen != "" {
+	if seen := lastSeen(p); seen != "" {
 		l[meta("last_seen")] = model.LabelValue(seen)
 	}
 	if p.Location != nil {
@@ -381,10 +384,10 @@ func (d *Discovery) labels(p *peer, suffix string) model.LabelSet {
 }
 
 // leftOut is why a device runs no exporter that this server could scrape, "" if it may.
-func leftOut(p *peer, shared, mullvad bool) string {
+func leftOut(p *tailscaled.Peer, shared, mullvad bool) string {
 	switch {
 	case mullvad:
-		return "an exit node of Mullvad"
+		return "a Mullvad exit node"
 	case shared:
 		return "shared in from another tailnet"
 	case p.OS != "linux":
@@ -394,7 +397,7 @@ func leftOut(p *peer, shared, mullvad bool) string {
 }
 
 // lastSeen is when a device that is offline was last online, "" if that is not known.
-func (p *peer) lastSeen() string {
+func lastSeen(p *tailscaled.Peer) string {
 	if p.Online {
 		return ""
 	}

@@ -8,12 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -261,7 +258,7 @@ func TestForeignDevicesAreMarked(t *testing.T) {
 	)
 	found := start(t, "{socket: "+d.socket+", intermittent_tags: [web, laptop]}").next()
 	require.EqualValues(t, "shared in from another tailnet", found["friend"][contract.MetaLeftOut])
-	require.EqualValues(t, "an exit node of Mullvad", found["us-nyc-wg-301"][contract.MetaLeftOut])
+	require.EqualValues(t, "a Mullvad exit node", found["us-nyc-wg-301"][contract.MetaLeftOut])
 	require.EqualValues(t, `its operating system is "android"`, found["phone"][contract.MetaLeftOut])
 	require.EqualValues(t, "intermittent", found["sharee"][contract.MetaAvailability])
 	require.Empty(t, found["phone"][contract.MetaAvailability], "nobody said it")
@@ -285,7 +282,7 @@ func TestHostileNames(t *testing.T) {
 	)
 	r := start(t, "socket: "+d.socket)
 	found := r.next()
-	require.Equal(t, []contract.Refused{{Entry: "no-address.tn.test", Method: "tailscale", Reason: "it has no address in the tailnet: is it approved, and its key valid?"}}, r.Refused())
+	require.Equal(t, []contract.Refused{{Entry: "no-address.tn.test", Method: "tailscale", Reason: "it has no address in the tailnet: check that it is approved and its key is valid"}}, r.Refused())
 	var names []string
 	for name := range found {
 		names = append(names, name)
@@ -301,10 +298,10 @@ func TestOneBadDevice(t *testing.T) {
 		entry, reason string
 		machine       bool
 	}{
-		{map[string]any{"TailscaleIPs": []string{"not an address"}}, "bad.tn.test", "cannot be read", false},
+		{map[string]any{"TailscaleIPs": []string{"not an address"}}, "bad.tn.test", "is invalid", false},
 		{map[string]any{"TailscaleIPs": []string{}}, "bad.tn.test", "no address in the tailnet", false},
-		{map[string]any{"Tags": "web"}, "bad.tn.test", "cannot be read", false},
-		{map[string]any{"KeyExpiry": "1999-12-31T23:59:59Z"}, "bad.tn.test: key expiry", `"1999-12-31T23:59:59Z" is before the year 2000: not used; the machine is`, true},
+		{map[string]any{"Tags": "web"}, "bad.tn.test", "is invalid", false},
+		{map[string]any{"KeyExpiry": "1999-12-31T23:59:59Z"}, "bad.tn.test: key expiry", `"1999-12-31T23:59:59Z" is before the year 2000: ignored; the machine is used`, true},
 		{map[string]any{"KeyExpiry": "1970-01-01T00:00:00Z"}, "bad.tn.test: key expiry", "before the year 2000", true},
 		{map[string]any{"KeyExpiry": "soon"}, "bad.tn.test: key expiry", `"soon" is not a time`, true},
 		{map[string]any{"KeyExpiry": "0001-01-01T00:00:00Z"}, "", "", true},
@@ -368,8 +365,8 @@ func TestFailureKeepsTargets(t *testing.T) {
 		"stopped":      {func(d *daemon) { d.status["BackendState"] = "Stopped" }, "run tailscale up"},
 		"not approved": {func(d *daemon) { d.status["BackendState"] = "NeedsMachineAuth" }, "approve this machine"},
 		"forbidden":    {func(d *daemon) { d.code = http.StatusForbidden }, "403"},
-		"no self":      {func(d *daemon) { delete(d.status, "Self") }, "which device it is"},
-		"not JSON":     {func(d *daemon) { d.status["Peer"] = 7 }, "cannot be read"},
+		"no self":      {func(d *daemon) { delete(d.status, "Self") }, "report its own device"},
+		"not JSON":     {func(d *daemon) { d.status["Peer"] = 7 }, "its status is invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDaemon(t)
@@ -410,13 +407,6 @@ func (r *run) failures() float64 {
 	return 0
 }
 
-// Tests run as root, whom no socket refuses, so the error is made here.
-func TestNoPermission(t *testing.T) {
-	refused := &url.Error{Op: "Get", URL: "http://x", Err: &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}}
-	err := (&localAPI{socket: "/run/s"}).explain(refused)
-	require.ErrorContains(t, err, "no permission to ask tailscaled at /run/s: run the server as a user who may open that socket")
-}
-
 func TestNoDaemonYet(t *testing.T) {
 	d := &daemon{socket: filepath.Join(t.TempDir(), "s"), code: http.StatusOK, changed: make(chan struct{}), status: running()}
 	r := start(t, "socket: "+d.socket)
@@ -455,7 +445,7 @@ func TestParseJob(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 	for text, want := range map[string]string{
-		"mine":        "has no port",
+		"mine":        "has no default port",
 		"node:x":      `port "x"`,
 		"node:0":      "port 0",
 		"no de":       "job name",

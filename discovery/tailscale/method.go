@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/internal/tailscaled"
 )
 
 // Settings of the method.
@@ -63,7 +64,7 @@ func AddJob(jobs []Job, j Job) ([]Job, error) {
 		return append(jobs, j), nil
 	}
 	if jobs[i].Port != j.Port {
-		return nil, fmt.Errorf("job %q has port %d already; give one of the two another name", j.Name, jobs[i].Port)
+		return nil, fmt.Errorf("job %q already has port %d; rename one of the two jobs", j.Name, jobs[i].Port)
 	}
 	if len(jobs[i].Tags) == 0 || len(j.Tags) == 0 {
 		jobs[i].Tags = nil // all machines
@@ -81,7 +82,7 @@ func ParseTags(tags []string) ([]string, error) {
 	for _, t := range tags {
 		full := "tag:" + strings.TrimPrefix(strings.TrimSpace(t), "tag:")
 		if !tagPattern.MatchString(full) {
-			return nil, fmt.Errorf("tag %q: it has to be tag:NAME, of letters, digits and '-', a letter first", t)
+			return nil, fmt.Errorf("tag %q: it must be tag:NAME with letters, digits and '-', beginning with a letter", t)
 		}
 		parsed = append(parsed, full)
 	}
@@ -92,7 +93,7 @@ func ParseTags(tags []string) ([]string, error) {
 // section, so that tailscaled is asked once for all of them.
 func Parts(s Settings) []contract.Part {
 	sd := map[string]any{"port": DefaultSDConfig.Port}
-	if s.Socket != "" && s.Socket != DefaultSocket {
+	if s.Socket != "" && s.Socket != tailscaled.DefaultSocket {
 		sd["socket"] = s.Socket
 	}
 	if len(s.IntermittentTags) > 0 {

@@ -20,6 +20,7 @@ import (
 // exporterPeer is an exporter; {ADDR} in its command is where it serves.
 type exporterPeer struct {
 	name, command string
+	path          string // "" for /metrics
 
 	url     string
 	process *proc.Process
@@ -37,18 +38,18 @@ func benchExporters(bin, small, oracle string, n int) error {
 		peers []*exporterPeer
 	}
 	kinds := []kind{
-		{"Exporter, kind node", []*exporterPeer{
+		{"Exporter node", []*exporterPeer{
 			{name: "node_exporter", command: filepath.Join(oracle, "node_exporter") + " --web.listen-address={ADDR}"},
 			{name: "clanmon-exporter", command: small + " --exporter=node --web.listen-address={ADDR}"},
 			{name: "clanmon exporter", command: bin + " exporter --exporter=node --web.listen-address={ADDR}"},
 		}},
-		{"Exporter, kind systemd", []*exporterPeer{
+		{"Exporter systemd", []*exporterPeer{
 			{name: "systemd_exporter", command: filepath.Join(oracle, "systemd_exporter") + " --systemd.collector.enable-restart-count --web.listen-address={ADDR}"},
 			{name: "clanmon-exporter", command: small + " --exporter=systemd --web.listen-address={ADDR}"},
 			{name: "clanmon exporter", command: bin + " exporter --exporter=systemd --web.listen-address={ADDR}"},
 			{name: "clanmon-exporter, all series", command: small + " --exporter=systemd --systemd.collector.all-series --web.listen-address={ADDR}"},
 		}},
-		{"Exporter, kind node, its collector systemd alone", []*exporterPeer{
+		{"Exporter node, only its collector systemd", []*exporterPeer{
 			{name: "node_exporter", command: filepath.Join(oracle, "node_exporter") + " --collector.disable-defaults --collector.systemd --web.listen-address={ADDR}"},
 			{name: "clanmon-exporter", command: small + " --exporter=node --collector.disable-defaults --collector.systemd --web.listen-address={ADDR}"},
 		}},
@@ -69,11 +70,17 @@ func benchExporters(bin, small, oracle string, n int) error {
 		} else if err := os.Setenv("DATA_SOURCE_NAME", at); err != nil {
 			return err
 		}
-		kinds = append(kinds, kind{"Exporter, kind " + service.kind, []*exporterPeer{
+		kinds = append(kinds, kind{"Exporter " + service.kind, []*exporterPeer{
 			{name: service.upstream, command: filepath.Join(oracle, service.upstream) + flags},
 			{name: "clanmon-exporter", command: small + " --exporter=" + service.kind + flags},
 		}})
 	}
+	site, probers, err := probePeers(bin, oracle)
+	if err != nil {
+		return err
+	}
+	defer site.Close()
+	kinds = append(kinds, kind{"Exporter blackbox, an HTTPS probe as a scrape", probers})
 	for _, k := range kinds {
 		if strings.Contains(k.title, "systemd") && !busAnswers() {
 			log.Print("no system bus here: the kind systemd is left out (DBUS_SYSTEM_BUS_ADDRESS can name one)")
@@ -137,7 +144,7 @@ func measureExporters(peers []*exporterPeer, n int) error {
 		}
 		logFile.Close()
 		defer os.Remove(logFile.Name())
-		p.url = "http://" + address + "/metrics"
+		p.url = "http://" + address + cmp.Or(p.path, "/metrics")
 		if p.process, err = proc.Start(p.command, map[string]string{"ADDR": address}, logFile.Name()); err != nil {
 			return err
 		}

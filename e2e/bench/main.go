@@ -2,7 +2,7 @@
 // and prints the figures as a Markdown table with ratios. What counts are the
 // ratios: the machine is noisy, and all peers meet the same noise.
 //
-//	go run ./e2e/bench [-short] [-only server|exporter|discovery|ui]
+//	go run ./e2e/bench [-short] [-rounds N] [-only server|start|restart|dashboard|exporter|discovery|ui]
 //
 // The peers are upstream's own programs, built from the module versions that
 // clanmon embeds (CLANMON_ORACLE_DIR, as make bench sets it), and VictoriaMetrics
@@ -17,13 +17,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 func main() {
 	log.SetFlags(log.Ltime)
 	short := flag.Bool("short", false, "less of each: good for a first look")
-	only := flag.String("only", "", "server, exporter, discovery or ui")
+	only := flag.String("only", "", "server, start, restart, dashboard, exporter, discovery or ui")
+	serverRounds := flag.Int("rounds", 0, "rounds of the part server (0 is 3, and 1 with -short)")
 	flag.Parse()
 
 	bin := cmp.Or(os.Getenv("CLANMON_BIN"), "bin/clanmon")
@@ -34,16 +36,46 @@ func main() {
 			log.Fatalf("%v; run make bench, which builds it", err)
 		}
 	}
+	flags := "--config.file={CONFIG} --storage.tsdb.path={DATA} --web.listen-address={ADDR}"
+	peers := []serverPeer{
+		{"prometheus", filepath.Join(oracle, "prometheus") + " " + flags},
+		{"clanmon", bin + " server " + flags},
+	}
+	if *only == "" || *only == "dashboard" {
+		loads := 9
+		if *short {
+			loads = 3
+		}
+		if err := benchDashboard(peers, loads); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *only == "" || *only == "start" {
+		rounds := 12
+		if *short {
+			rounds = 4
+		}
+		if err := benchStarts(peers, rounds); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *only == "" || *only == "restart" {
+		rounds := 5
+		if *short {
+			rounds = 2
+		}
+		const feature = " --enable-feature=memory-snapshot-on-shutdown"
+		with := append(slices.Clone(peers), serverPeer{"clanmon, snapshot", peers[1].command + feature}, serverPeer{"prometheus, snapshot", peers[0].command + feature})
+		if err := benchRestarts(with, rounds); err != nil {
+			log.Fatal(err)
+		}
+	}
 	if *only == "" || *only == "server" {
 		l := load{targets: 100, series: 1000, interval: time.Second, ingest: 60 * time.Second, queries: 40 * time.Second, rounds: 3}
 		if *short {
 			l.ingest, l.queries, l.rounds = 15*time.Second, 10*time.Second, 1
 		}
-		flags := "--config.file={CONFIG} --storage.tsdb.path={DATA} --web.listen-address={ADDR}"
-		peers := []serverPeer{
-			{"prometheus", filepath.Join(oracle, "prometheus") + " " + flags},
-			{"clanmon", bin + " server " + flags},
-		}
+		l.rounds = cmp.Or(*serverRounds, l.rounds)
 		if vm := cmp.Or(os.Getenv("PEER_VICTORIAMETRICS"), look("victoria-metrics")); vm != "" {
 			peers = append(peers, serverPeer{"victoriametrics", vm + " -promscrape.config={CONFIG} -storageDataPath={DATA} -httpListenAddr={ADDR} -retentionPeriod=1y"})
 		}

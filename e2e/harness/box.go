@@ -20,8 +20,9 @@ type Box struct {
 	dir    string
 }
 
-// NewBox boots a box with the files of e2e/sdbox/tree. It takes half a second.
-func NewBox(t testing.TB) *Box {
+// NewBox boots a box with the files of e2e/sdbox/tree. It takes half a second. binds
+// are folders of this machine in it, as FROM:TO.
+func NewBox(t testing.TB, binds ...string) *Box {
 	t.Helper()
 	Root(t)
 	for tool, pkg := range map[string]string{
@@ -41,7 +42,7 @@ func NewBox(t testing.TB) *Box {
 		require.NoError(t, os.Link(path, filepath.Join(bin, program)), "the temporary directory is on another file system")
 	}
 	up := exec.Command(b.script, "up", dir, filepath.Join(base, "tree"))
-	up.Env = append(os.Environ(), "SDBOX_BIND="+bin+":/opt/clanmon")
+	up.Env = append(os.Environ(), "SDBOX_BIND="+strings.Join(append(binds, bin+":/opt/clanmon"), " "))
 	t.Cleanup(func() {
 		if t.Failed() {
 			if out, err := b.Try("journalctl", "--no-pager", "-q", "-n", "200", "-u", "clanmon*"); err == nil {
@@ -61,13 +62,25 @@ func NewBox(t testing.TB) *Box {
 // Host is the network of the box, for processes outside of it.
 func (b *Box) Host() *Host {
 	b.t.Helper()
-	pid, err := os.ReadFile(filepath.Join(b.dir, "init.pid"))
-	require.NoError(b.t, err)
 	name := filepath.Base(b.dir)
-	out, err := exec.Command("ip", "netns", "attach", name, strings.TrimSpace(string(pid))).CombinedOutput()
+	out, err := exec.Command("ip", "netns", "attach", name, b.init()).CombinedOutput()
 	require.NoError(b.t, err, "%s", out)
 	b.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
 	return &Host{name}
+}
+
+// Root is the root directory of the box, for processes outside of it.
+func (b *Box) Root() string {
+	b.t.Helper()
+	return filepath.Join("/proc", b.init(), "root")
+}
+
+// init is the number of its first process.
+func (b *Box) init() string {
+	b.t.Helper()
+	pid, err := os.ReadFile(filepath.Join(b.dir, "init.pid"))
+	require.NoError(b.t, err)
+	return strings.TrimSpace(string(pid))
 }
 
 // Try runs a command in the box.

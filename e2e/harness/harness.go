@@ -185,10 +185,16 @@ func WriteFile(t testing.TB, dir, name, text string) string {
 	return path
 }
 
-// CopyDir copies a directory to a new temporary one and returns it.
+// CopyDir copies a directory to a new temporary one and returns it. A socket that a
+// killed server left in it is removed.
 func CopyDir(t testing.TB, from string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(from))
+	sockets, err := filepath.Glob(filepath.Join(from, "*.sock"))
+	require.NoError(t, err)
+	for _, s := range sockets {
+		require.NoError(t, os.Remove(s))
+	}
 	require.NoError(t, os.CopyFS(to, os.DirFS(from)))
 	return to
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -108,4 +109,38 @@ func (h *Host) in(do func()) error {
 func hostOf(address string) string {
 	host, _, _ := net.SplitHostPort(address)
 	return host
+}
+
+// Forward listens on a loopback address of this machine, which it returns, and passes
+// connections on to an address of the host.
+func (h *Host) Forward(t testing.TB, address string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", Address(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer near.Close()
+				far, err := h.dial(context.Background(), "tcp", address)
+				if err != nil {
+					return
+				}
+				defer far.Close()
+				done := make(chan struct{}, 2)
+				for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+					go func() {
+						_, _ = io.Copy(way[0], way[1])
+						done <- struct{}{}
+					}()
+				}
+				<-done // one of them has gone, and takes the other along
+			}()
+		}
+	}()
+	return l.Addr().String()
 }

@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +32,41 @@ type Command struct {
 	Env  []string // beside the test's own
 }
 
+// starts are run by one thread that never ends: Pdeathsig kills a process when the thread that
+// started it ends, and threads that enter network namespaces do.
+var starts = sync.OnceValue(func() chan<- func() {
+	all := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for start := range all {
+			start()
+		}
+	}()
+	return all
+})
+
+// onStarter runs start on that thread, or on the caller's if that has a mount namespace of
+// its own, for which the processes are meant.
+func onStarter(start func() error) error {
+	caller, done := mountNamespace(), make(chan error)
+	starts() <- func() {
+		if mountNamespace() == caller {
+			done <- start()
+		}
+		close(done)
+	}
+	if err, ran := <-done; ran {
+		return err
+	}
+	return start()
+}
+
+// mountNamespace names the one of this thread.
+func mountNamespace() string {
+	name, _ := os.Readlink("/proc/thread-self/ns/mnt")
+	return name
+}
+
 // Start starts c. The process is killed when the test ends, if it still runs.
 func Start(t testing.TB, c Command) *Process {
 	t.Helper()
@@ -47,7 +84,7 @@ func Start(t testing.TB, c Command) *Process {
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = c.Dir, log, log
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, p.cmd.Start())
+	require.NoError(t, onStarter(p.cmd.Start))
 	go func() {
 		defer close(p.done)
 		_ = p.cmd.Wait() // the exit code is read from the state

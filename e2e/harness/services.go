@@ -53,7 +53,7 @@ func (s *Service) Restart() {
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.Dir, log, log
 	// A group of its own: the services have workers.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true, Credential: s.user}
-	require.NoError(s.t, s.cmd.Start())
+	require.NoError(s.t, onStarter(s.cmd.Start))
 	Eventually(s.t, Patience, s.answer)
 }
 

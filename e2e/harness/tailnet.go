@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +54,21 @@ func (n *Tailnet) do(cmd string, args ...string) string {
 
 // Join makes a machine a member.
 func (n *Tailnet) Join(host, tag string) { n.t.Helper(); n.do("join", host, tag) }
+
+// JoinAs makes a machine a member that belongs to a user.
+func (n *Tailnet) JoinAs(host, user string) { n.t.Helper(); n.do("joinas", host, user) }
+
+// Address is the IPv4 address of a member in the tailnet.
+func (n *Tailnet) Address(host string) string {
+	n.t.Helper()
+	return strings.TrimSpace(n.do("ts", host, "ip", "-4"))
+}
+
+// Serve lets a member pass HTTP requests to a port of its address on to a local address.
+func (n *Tailnet) Serve(host, port, local string) {
+	n.t.Helper()
+	n.do("ts", host, "serve", "--bg", "--http="+port, "http://"+local)
+}
 
 // Reachable waits until all members reach each other.
 func (n *Tailnet) Reachable() { n.t.Helper(); n.do("ping") }

@@ -5,11 +5,15 @@ package house
 import (
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,7 +67,7 @@ var rules = []rule{
 }
 
 // rooms know only the hall's introductions.
-var rooms = []string{"store", "ingest", "fleet", "ruler", "delivery", "api"}
+var rooms = []string{"store", "backfill", "checks", "events", "ingest", "fleet", "ruler", "delivery", "look", "identity", "api"}
 
 func TestWhoMayKnowWhom(t *testing.T) {
 	all := rules
@@ -94,10 +98,10 @@ func TestTheSmallExporterLinksNoServer(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", module+"cmd/clanmon-exporter").Output()
 	require.NoError(t, err)
 	linked := strings.Fields(string(out))
-	require.Contains(t, linked, module+"exporter/redis", "all kinds are in it")
+	require.Contains(t, linked, module+"exporter/redis", "the light kinds are in it")
 	for _, p := range linked {
 		for _, not := range []string{
-			module + "server", module + "discovery", module + "web",
+			module + "server", module + "discovery", module + "web", module + "exporter/blackbox/probing",
 			"github.com/prometheus/prometheus", "github.com/prometheus/alertmanager", "google.golang.org/grpc",
 			"k8s.io", "sigs.k8s.io", "cloud.google.com", "google.golang.org/api", "github.com/Azure", "github.com/AzureAD",
 			"github.com/aws", "github.com/hashicorp/consul", "github.com/docker", "github.com/moby", "github.com/gophercloud",
@@ -105,6 +109,14 @@ func TestTheSmallExporterLinksNoServer(t *testing.T) {
 			require.False(t, p == not || strings.HasPrefix(p, not+"/"), "cmd/clanmon-exporter links %s (go list -deps; go mod why %s)", p, p)
 		}
 	}
+}
+
+// The gRPC interface of Alertmanager is not served, and initialising it takes a
+// twentieth of the time before main.
+func TestTheServerLinksNoUnusedInterface(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"cmd/clanmon").Output()
+	require.NoError(t, err)
+	require.NotContains(t, string(out), "connectrpc.com/", "import github.com/prometheus/alertmanager/api/v2, not …/api")
 }
 
 func below(path, dir string) bool {
@@ -128,11 +140,12 @@ func TestUpstreamExportersHaveOneImporter(t *testing.T) {
 		"github.com/nginx/nginx-prometheus-exporter/":        "exporter/nginx",
 		"github.com/prometheus-community/postgres_exporter/": "exporter/postgres",
 		"github.com/oliver006/redis_exporter/":               "exporter/redis",
+		"github.com/prometheus/blackbox_exporter/":           "internal/probe exporter/blackbox/probing",
 	} {
 		for _, p := range packages(t) {
 			for _, imported := range p.Imports {
 				if strings.HasPrefix(imported, upstream) {
-					require.Equal(t, module+only, p.ImportPath, "imports %s", imported)
+					require.Contains(t, strings.Fields(only), strings.TrimPrefix(p.ImportPath, module), "imports %s", imported)
 				}
 			}
 		}
@@ -167,7 +180,7 @@ func TestDiscoveryMethodsAreNoneOfTheServersBusiness(t *testing.T) {
 	require.NoError(t, err)
 	var methods []string
 	for _, f := range folders {
-		if f.IsDir() && f.Name() != "contract" {
+		if f.IsDir() && f.Name() != "contract" && f.Name() != "checks" {
 			methods = append(methods, f.Name())
 		}
 	}
@@ -200,7 +213,7 @@ func TestDiscoveryMethodsAreNoneOfTheServersBusiness(t *testing.T) {
 // writes is segments of upstream's WAL.
 func TestStateFilesAreAtomic(t *testing.T) {
 	for _, p := range packages(t) {
-		if !below(p.ImportPath, "server") && !below(p.ImportPath, "exporter") && !below(p.ImportPath, "cmd") || below(p.ImportPath, "server/store") || strings.HasSuffix(p.ImportPath, "test") {
+		if !below(p.ImportPath, "server") && !below(p.ImportPath, "exporter") && !below(p.ImportPath, "cmd") || below(p.ImportPath, "server/store") || below(p.ImportPath, "cmd/internal/release") || strings.HasSuffix(p.ImportPath, "test") {
 			continue
 		}
 		for _, name := range p.GoFiles {
@@ -218,4 +231,49 @@ func TestNoticeIsCurrent(t *testing.T) {
 	got, err := os.ReadFile("../../NOTICE")
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got), "run: go run ./e2e/notice > NOTICE")
+}
+
+var updateDependencies = flag.Bool("update", false, "write dependencies.txt")
+
+// Whatever is linked runs with the program's rights and has to be watched for
+// vulnerabilities. A module more, or many packages more of one, is a decision.
+func TestDependenciesAreKnown(t *testing.T) {
+	const file = "dependencies.txt"
+	var now strings.Builder
+	for _, program := range []string{"clanmon", "clanmon-exporter"} {
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", module+"cmd/"+program).Output()
+		require.NoError(t, err)
+		packages := make(map[string]int)
+		total := 0
+		for _, of := range strings.Fields(string(out)) {
+			if of+"/" != module {
+				packages[of]++
+				total++
+			}
+		}
+		fmt.Fprintf(&now, "%s links %d modules of others, %d packages:\n", program, len(packages), total)
+		for _, of := range slices.Sorted(maps.Keys(packages)) {
+			fmt.Fprintf(&now, "  %s %d\n", of, packages[of])
+		}
+	}
+	if *updateDependencies {
+		require.NoError(t, os.WriteFile(file, []byte(now.String()), 0o644))
+	}
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(before), now.String(), "if this is meant: go test ./e2e/house -run Dependencies -update")
+}
+
+// A program or test binary that is committed by mistake is in every clone for good.
+func TestNoLargeFilesAreTracked(t *testing.T) {
+	out, err := exec.Command("git", "-C", "../..", "ls-files", "-z").Output()
+	require.NoError(t, err)
+	files := strings.Split(strings.TrimRight(string(out), "\x00"), "\x00")
+	require.Greater(t, len(files), 100)
+	for _, name := range files {
+		info, err := os.Stat(filepath.Join("../..", name))
+		if err == nil {
+			require.Less(t, info.Size(), int64(512<<10), "%s", name)
+		}
+	}
 }

@@ -26,6 +26,7 @@ var packages = map[string]string{
 	"nginx-prometheus-exporter": "github.com/nginx/nginx-prometheus-exporter",
 	"postgres_exporter":         "github.com/prometheus-community/postgres_exporter/cmd/postgres_exporter",
 	"redis_exporter":            "github.com/oliver006/redis_exporter",
+	"blackbox_exporter":         "github.com/prometheus/blackbox_exporter",
 }
 
 var building sync.Mutex

@@ -4,6 +4,7 @@
 # on LAB-dns, 198.18.7.254.
 #   tailnet.sh up DIR LAB N         hosts h1 to hN; none is a member yet
 #   tailnet.sh join DIR hI TAG      host I becomes a member: tag:server, tag:node or tag:laptop
+#   tailnet.sh joinas DIR hI USER   host I becomes a member, of a user who is made if they are new
 #   tailnet.sh start|stop DIR hI    its tailscaled
 #   tailnet.sh ping DIR             until every member reaches every other
 #   tailnet.sh ts DIR hI ARGS       its tailscale command
@@ -98,11 +99,17 @@ up)
 	}
 	hs users create ci >/dev/null
 	;;
-join)
+join | joinas)
 	mkdir -p "$D/$1"
 	start_daemon "$1"
-	# The first user has the number 1.
-	key=$(hs preauthkeys create -u 1 --expiration 1h --tags "$2" -o json | sed -n 's/^.*"key": *"\([^"]*\)".*$/\1/p')
+	if [ "$cmd" = join ]; then
+		whose="-u 1 --tags $2" # the first user has the number 1
+	else
+		hs users create "$2" >/dev/null 2>&1 || true
+		whose="-u $(hs users list --name "$2" -o json | sed -n 's/^.*"id": *\([0-9]*\).*$/\1/p' | head -1)"
+	fi
+	# shellcheck disable=SC2086 # several words
+	key=$(hs preauthkeys create $whose --expiration 1h -o json | sed -n 's/^.*"key": *"\([^"]*\)".*$/\1/p')
 	"$tailscale" --socket="$D/$1.sock" up --login-server=$url --auth-key="$key" --hostname="$1" --accept-dns=false --netfilter-mode=off --timeout=30s
 	;;
 start) start_daemon "$1" ;;

@@ -76,7 +76,7 @@ type Set struct {
 
 // ErrHung is how a collector fares that misses the deadline, and at each scrape
 // from then on until that run ends: one error, so that it is logged once.
-var ErrHung = errors.New("has not ended by the deadline of the scrape")
+var ErrHung = errors.New("did not finish before the scrape timeout")
 
 // slow is how long a collector runs at least before it counts as hanging. Who
 // grants it less learns nothing of it, and must not speak for others.
@@ -295,7 +295,7 @@ func (s *Set) logChange(m *member, o Outcome) {
 	log := s.log.With("collector", m.name)
 	switch {
 	case errors.Is(o.Err, ErrNoData):
-		log.Debug("Collector found nothing to collect", "err", o.Err)
+		log.Debug("Collector found no data", "err", o.Err)
 	case o.Err != nil:
 		if p, ok := errors.AsType[*panicError](o.Err); ok {
 			log = log.With("stack", string(p.stack))
@@ -305,7 +305,7 @@ func (s *Set) logChange(m *member, o Outcome) {
 		if stuck > 0 {
 			log = log.With("stuck_runs", stuck) // it went round what they hang in
 		}
-		log.Info("Collector works again")
+		log.Info("Collector succeeded again")
 	}
 }
 
@@ -325,9 +325,9 @@ func signature(err error) string {
 
 var (
 	durationDesc = prometheus.NewDesc("clanmon_exporter_collector_duration_seconds",
-		"How long the collector took at this scrape.", []string{"collector"}, nil)
+		"Duration of the collector in this scrape.", []string{"collector"}, nil)
 	successDesc = prometheus.NewDesc("clanmon_exporter_collector_success",
-		"Whether the collector succeeded at this scrape.", []string{"collector"}, nil)
+		"Whether the collector succeeded in this scrape.", []string{"collector"}, nil)
 )
 
 // Report is the report of kinds whose upstream exporter has none of its own.

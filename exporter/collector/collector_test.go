@@ -131,7 +131,7 @@ func TestErrorsAreLoggedWhenTheyChange(t *testing.T) {
 		{errors.New("dial from :40002: refused"), ""}, // the same but for a number
 		{errors.New("permission denied"), "permission denied"},
 		{errors.New("permission denied"), ""},
-		{nil, "works again"},
+		{nil, "succeeded again"},
 		{nil, ""},
 		{errors.New("permission denied"), "permission denied"},
 		{collector.ErrNoData, ""}, // debug
@@ -228,7 +228,7 @@ func TestHangAndRecover(t *testing.T) {
 		require.NotContains(t, got, "late")
 		lines := b.logged()
 		require.Len(t, lines, 1)
-		require.Contains(t, lines[0], "works again")
+		require.Contains(t, lines[0], "succeeded again")
 	})
 }
 

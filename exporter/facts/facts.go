@@ -10,10 +10,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,15 +28,16 @@ import (
 )
 
 var (
-	generationDesc = desc("nixos_generation", "Number of the NixOS generation that is active, that was booted, and that is installed for the next boot.", "which")
-	kernelDesc     = desc("nixos_kernel_current", "Whether the booted kernel is the installed one; 0 is worth a reboot.")
+	generationDesc = desc("nixos_generation", "Number of the NixOS generation that is active (current), that was booted, and that boots next (newest).", "which")
+	kernelDesc     = desc("nixos_kernel_current", "Whether the booted kernel is the installed one. 0 means that a reboot is required.")
 	activatedDesc  = desc("nixos_system_activated_timestamp_seconds", "When the active generation was installed; a reboot does not change it.")
-	rebootDesc     = desc("reboot_required", "Whether a Debian-like system waits for a reboot.")
+	systemDesc     = desc("nixos_system_info", "The active NixOS system, always 1: its version, the revision of its configuration (if the system says it), and the kernel that it boots.", "version", "revision", "kernel")
+	rebootDesc     = desc("reboot_required", "Whether a reboot is required (Debian and similar systems).")
 	tailnetDesc    = desc("tailscale_up", "Whether tailscaled is connected to its tailnet.")
-	expiryDesc     = desc("tailscale_key_expiry_timestamp_seconds", "When the machine's key of its tailnet expires.")
-	warningsDesc   = desc("tailscale_health_messages", "Things that tailscaled complains of.")
-	peersDesc      = desc("tailscale_active_peers", "Peers with traffic, by the path it takes.", "path")
-	diskErrorsDesc = desc("disk_io_errors_total", "Commands that a SCSI or SATA disk answered with an error.", "device")
+	expiryDesc     = desc("tailscale_key_expiry_timestamp_seconds", "When the node key of the machine expires.")
+	warningsDesc   = desc("tailscale_health_messages", "Number of health warnings of tailscaled.")
+	peersDesc      = desc("tailscale_active_peers", "Number of peers with traffic, by path (direct or relay).", "path")
+	diskErrorsDesc = desc("disk_io_errors_total", "Commands that a SCSI or SATA disk completed with an error.", "device")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -136,6 +139,7 @@ func (f *facts) nixos(ch chan<- prometheus.Metric) {
 	if info, err := os.Lstat(activated); err == nil {
 		gauge(ch, activatedDesc, float64(info.ModTime().Unix()))
 	}
+	ch <- prometheus.MustNewConstMetric(systemDesc, prometheus.GaugeValue, 1, f.system(current)...)
 	same, known := true, false
 	for _, part := range []string{"kernel", "kernel-modules"} {
 		is, err := os.Readlink(f.path(filepath.Join(booted, part)))
@@ -147,6 +151,45 @@ func (f *facts) nixos(ch chan<- prometheus.Metric) {
 	if known {
 		gauge(ch, kernelDesc, number(same))
 	}
+}
+
+// revision is where the script nixos-version has the revision of the configuration.
+var revision = regexp.MustCompile(`"configurationRevision":"([0-9a-zA-Z-]{1,80})"`)
+
+// system is the version, the revision and the kernel of a system, each "" if it does not say it.
+func (f *facts) system(system string) []string {
+	read := func(path string) string {
+		file, err := os.Open(f.path(path))
+		if err != nil {
+			return ""
+		}
+		defer file.Close()
+		text, _ := io.ReadAll(io.LimitReader(file, 64<<10))
+		return strings.ToValidUTF8(strings.TrimSpace(string(text)), "")
+	}
+	info := []string{read(filepath.Join(system, "nixos-version")), "", ""}
+	script := f.follow(filepath.Join(f.follow(filepath.Join(system, "sw")), "bin/nixos-version"))
+	if found := revision.FindStringSubmatch(read(script)); found != nil {
+		info[1] = found[1]
+	}
+	modules, _ := os.ReadDir(f.path(filepath.Join(f.follow(filepath.Join(system, "kernel-modules")), "lib/modules")))
+	if len(modules) == 1 {
+		info[2] = modules[0].Name()
+	}
+	return info
+}
+
+// follow is what a link says, or the path itself if it is none. Links in the store are absolute,
+// also where the machine's files are elsewhere.
+func (f *facts) follow(path string) string {
+	to, err := os.Readlink(f.path(path))
+	switch {
+	case err != nil:
+		return path
+	case filepath.IsAbs(to):
+		return to
+	}
+	return filepath.Join(filepath.Dir(path), to)
 }
 
 // generation is the number in system-NUMBER-link.
@@ -264,15 +307,15 @@ func (f *facts) ask(ctx context.Context) (*status, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask tailscaled: %w", err)
+		return nil, fmt.Errorf("query tailscaled: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("tailscaled answers %s", res.Status)
+		return nil, fmt.Errorf("tailscaled responds with %s", res.Status)
 	}
 	var s status
 	if err := json.NewDecoder(http.MaxBytesReader(nil, res.Body, mostStatus)).Decode(&s); err != nil {
-		return nil, fmt.Errorf("the status of tailscaled cannot be read: %w", err)
+		return nil, fmt.Errorf("the status of tailscaled is invalid: %w", err)
 	}
 	return &s, nil
 }

@@ -87,7 +87,14 @@ func TestNixOS(t *testing.T) {
 	m.link("run/current-system", "/nix/store/42-nixos-system")
 	link := m.path("nix/var/nix/profiles/system-42-link")
 	require.NoError(t, lchtime(link, installed))
+	m.file("/nix/store/42-nixos-system/nixos-version", "26.05.20261120.9c1f2a3 (Yarara)\n")
+	m.link("/nix/store/42-nixos-system/sw", "/nix/store/path")
+	m.link("/nix/store/path/bin/nixos-version", "/nix/store/tools/bin/nixos-version")
+	m.file("/nix/store/tools/bin/nixos-version", "#!/bin/sh\ncat <<EOF\n{\"configurationRevision\":\"0123456789abcdef\",\"nixosVersion\":\"26.05\"}\nEOF\n")
+	m.file("/nix/store/linux-old-modules/lib/modules/6.12.30/modules.dep", "")
 	m.require(map[string]float64{
+		// Labels are sorted: kernel, revision, version.
+		"clanmon_nixos_system_info 6.12.30 0123456789abcdef 26.05.20261120.9c1f2a3 (Yarara)": 1,
 		"clanmon_nixos_generation newest": 42, "clanmon_nixos_generation current": 42, "clanmon_nixos_generation booted": 41,
 		"clanmon_nixos_kernel_current": 1, "clanmon_nixos_system_activated_timestamp_seconds": 1700000000,
 	})
@@ -168,7 +175,7 @@ func TestTailscaledThatHangs(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	got, err := m.metrics()
-	require.ErrorContains(t, err, "ask tailscaled")
+	require.ErrorContains(t, err, "query tailscaled")
 	require.Contains(t, got, "clanmon_reboot_required")
 }
 

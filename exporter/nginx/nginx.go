@@ -63,15 +63,15 @@ type Config struct {
 // Flags declares the flags of upstream.
 func (c *Config) Flags(f *kindflags.Set) {
 	c.Labels = map[string]string{}
-	f.Flag("nginx.scrape-uri", "SCRAPE_URI", "nginx: URL of the stub_status page or the NGINX Plus API, or unix:SOCKET:PATH. Repeatable.").PlaceHolder(usual[0]).StringsVar(&c.URIs)
-	f.Flag("nginx.plus", "NGINX_PLUS", "nginx: The URL is that of the API of NGINX Plus.").BoolVar(&c.Plus)
-	f.Flag("nginx.timeout", "TIMEOUT", "nginx: How long nginx may take to answer.").Default("5s").DurationVar(&c.Timeout)
-	f.Flag("nginx.ssl-verify", "SSL_VERIFY", "nginx: Verify the certificate of nginx.").BoolVar(&c.Verify)
-	f.Flag("nginx.ssl-ca-cert", "SSL_CA_CERT", "nginx: File with the certificates to verify with.").StringVar(&c.CAFile)
-	f.Flag("nginx.ssl-client-cert", "SSL_CLIENT_CERT", "nginx: File with the client certificate.").StringVar(&c.CertFile)
-	f.Flag("nginx.ssl-client-key", "SSL_CLIENT_KEY", "nginx: File with the key of the client certificate.").StringVar(&c.KeyFile)
-	f.Flag("nginx.proxy-protocol", "PROXY_PROTOCOL", "nginx: Speak the proxy protocol to nginx.").BoolVar(&c.ProxyProtocol)
-	f.Flag("prometheus.const-label", "CONST_LABELS", "nginx: Label for every metric, as NAME=VALUE. Repeatable.").StringMapVar(&c.Labels)
+	f.Flag("nginx.scrape-uri", "SCRAPE_URI", "nginx: A URI or unix domain socket path for scraping NGINX or NGINX Plus metrics. For NGINX, the stub_status page must be available through the URI. For NGINX Plus -- the API. Repeatable for multiple URIs.").PlaceHolder(usual[0]).StringsVar(&c.URIs)
+	f.Flag("nginx.plus", "NGINX_PLUS", "nginx: Start the exporter for NGINX Plus. By default, the exporter is started for NGINX.").BoolVar(&c.Plus)
+	f.Flag("nginx.timeout", "TIMEOUT", "nginx: A timeout for scraping metrics from NGINX or NGINX Plus.").Default("5s").DurationVar(&c.Timeout)
+	f.Flag("nginx.ssl-verify", "SSL_VERIFY", "nginx: Perform SSL certificate verification.").BoolVar(&c.Verify)
+	f.Flag("nginx.ssl-ca-cert", "SSL_CA_CERT", "nginx: Path to the PEM encoded CA certificate file used to validate the servers SSL certificate.").StringVar(&c.CAFile)
+	f.Flag("nginx.ssl-client-cert", "SSL_CLIENT_CERT", "nginx: Path to the PEM encoded client certificate file to use when connecting to the server.").StringVar(&c.CertFile)
+	f.Flag("nginx.ssl-client-key", "SSL_CLIENT_KEY", "nginx: Path to the PEM encoded client certificate key file to use when connecting to the server.").StringVar(&c.KeyFile)
+	f.Flag("nginx.proxy-protocol", "PROXY_PROTOCOL", "nginx: Pass proxy protocol payload to nginx listeners.").BoolVar(&c.ProxyProtocol)
+	f.Flag("prometheus.const-label", "CONST_LABELS", "nginx: Label that will be used in every metric. Format is label=value. It can be repeated multiple times.").StringMapVar(&c.Labels)
 }
 
 // New returns one collector per address.
@@ -165,16 +165,16 @@ func newPlace(c Config, uri string, tlsConfig *tls.Config, labels map[string]str
 	if rest, ok := strings.CutPrefix(uri, "unix:"); ok {
 		socket, address, _ = strings.Cut(rest, ":")
 		if socket == "" || strings.Contains(address, ":") {
-			return nil, fmt.Errorf("--nginx.scrape-uri %q: want unix:SOCKET or unix:SOCKET:PATH", uri)
+			return nil, fmt.Errorf("--nginx.scrape-uri %q: must be unix:SOCKET or unix:SOCKET:PATH", uri)
 		}
 		address = "http://unix" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, errors.New("--nginx.scrape-uri is not a URL (it is not shown, for it may have a password in it)")
+		return nil, errors.New("--nginx.scrape-uri is not a URL (not shown because it may contain a password)")
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fmt.Errorf("--nginx.scrape-uri %q: want http://HOST:PORT/PATH, https://HOST:PORT/PATH or unix:SOCKET:PATH", redacted(uri))
+		return nil, fmt.Errorf("--nginx.scrape-uri %q: must be http://HOST:PORT/PATH, https://HOST:PORT/PATH or unix:SOCKET:PATH", redacted(uri))
 	}
 	p := &place{uri: redacted(uri)}
 	p.errors.Scrub = func(text string) string { return strings.ReplaceAll(text, uri, p.uri) }
@@ -263,7 +263,7 @@ func (a *anyOf) Collect(ctx context.Context, ch chan<- prometheus.Metric) error 
 	for _, m := range a.Down() {
 		ch <- m
 	}
-	return fmt.Errorf("no stub_status page at the usual places, --nginx.scrape-uri says where it is: %w", first)
+	return fmt.Errorf("no stub_status page in the usual places; set --nginx.scrape-uri: %w", first)
 }
 
 func (p *place) buffered(ctx context.Context) ([]prometheus.Metric, error) {

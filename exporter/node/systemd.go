@@ -40,6 +40,7 @@ var (
 type unitsCollector struct {
 	manager *units.Manager
 	wanted  func(unit string) bool
+	jobs    units.Jobs
 
 	restarts, started, tasks bool
 }
@@ -103,6 +104,7 @@ func (c *unitsCollector) Collect(ctx context.Context, ch chan<- prometheus.Metri
 	for _, u := range s.Units {
 		c.unit(u, send)
 	}
+	c.jobs.Collect(s.Units, ch)
 	return err
 }
 

@@ -87,7 +87,7 @@ func (t *textfiles) Collect(ctx context.Context, ch chan<- prometheus.Metric) er
 	ch <- prometheus.MustNewConstMetric(textfileErrorDesc, prometheus.GaugeValue, failed)
 	t.logChange(strings.Join(wrong, "; "))
 	if len(hung) > 0 {
-		return fmt.Errorf("directories of text files that do not respond: %s", strings.Join(hung, ", "))
+		return fmt.Errorf("text file directories do not respond: %s", strings.Join(hung, ", "))
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (t *textfiles) logChange(wrong string) {
 	switch {
 	case wrong == t.last:
 	case wrong != "":
-		t.log.Error("Text files were left out", "collector", textfileName, "err", wrong)
+		t.log.Error("Text files are left out", "collector", textfileName, "err", wrong)
 	default:
 		t.log.Info("All text files can be read again", "collector", textfileName)
 	}
@@ -256,7 +256,7 @@ func expose(files []textfile, ch chan<- prometheus.Metric) (wrong []string) {
 				text = "Metric read from " + strings.Join(from[name], ", ")
 			}
 			if family.Help != nil && family.GetHelp() != text {
-				wrong = append(wrong, fmt.Sprintf("text file %q: help of %s is not that of %s", f.path, name, from[name][0]))
+				wrong = append(wrong, fmt.Sprintf("text file %q: help text of %s differs from the one in %s", f.path, name, from[name][0]))
 				continue
 			}
 			for _, m := range convert(family, text) {

@@ -66,17 +66,17 @@ type Config struct {
 // Flags declares the flags of upstream's program; those of its collectors are
 // global (see flagbound).
 func (c *Config) Flags(f *kindflags.Set) {
-	f.Flag("postgres.dsn-file", "", "postgres: File with the data source name, such as postgres://USER:PASSWORD@HOST:5432/postgres?sslmode=disable. Without it $DATA_SOURCE_NAME counts, or the $DATA_SOURCE_* of postgres_exporter; without these the socket in "+socketDir+", as the current user.").StringVar(&c.DSNFile)
-	f.Flag("config.file", "", "postgres: File with the auth_modules of /probe.").PlaceHolder(usualConfigFile).StringVar(&c.ConfigFile)
-	f.Flag("disable-default-metrics", "PG_EXPORTER_DISABLE_DEFAULT_METRICS", "postgres: Leave out the default metrics.").BoolVar(&c.DisableDefaultMetrics)
-	f.Flag("disable-settings-metrics", "PG_EXPORTER_DISABLE_SETTINGS_METRICS", "postgres: Leave out pg_settings_*.").BoolVar(&c.DisableSettingsMetrics)
-	f.Flag("auto-discover-databases", "PG_EXPORTER_AUTO_DISCOVER_DATABASES", "postgres: Scrape every database of the server (deprecated upstream).").BoolVar(&c.AutoDiscover)
-	f.Flag("extend.query-path", "PG_EXPORTER_EXTEND_QUERY_PATH", "postgres: File with queries of your own (deprecated upstream).").StringVar(&c.QueriesPath)
-	f.Flag("constantLabels", "PG_EXPORTER_CONSTANT_LABELS", "postgres: Labels for some metrics, as NAME=VALUE,... (deprecated upstream).").StringVar(&c.ConstantLabels)
-	f.Flag("exclude-databases", "PG_EXPORTER_EXCLUDE_DATABASES", "postgres: Databases that --auto-discover-databases leaves out, comma-separated.").StringVar(&c.ExcludeDatabases)
-	f.Flag("include-databases", "PG_EXPORTER_INCLUDE_DATABASES", "postgres: The only databases that --auto-discover-databases takes, comma-separated.").StringVar(&c.IncludeDatabases)
-	f.Flag("metric-prefix", "PG_EXPORTER_METRIC_PREFIX", "postgres: Prefix of the metrics of --extend.query-path.").Default("pg").StringVar(&c.MetricPrefix)
-	f.Flag("collection-timeout", "PG_EXPORTER_COLLECTION_TIMEOUT", "postgres: How long the queries may take, beside the scrape's own deadline.").Default("1m").DurationVar(&c.CollectionTimeout)
+	f.Flag("postgres.dsn-file", "", "postgres: Path to a file with the data source name, such as postgres://USER:PASSWORD@HOST:5432/postgres?sslmode=disable. Defaults to $DATA_SOURCE_NAME or $DATA_SOURCE_*, then to the socket in "+socketDir+" as the current user.").StringVar(&c.DSNFile)
+	f.Flag("config.file", "", "postgres: Postgres exporter configuration file.").PlaceHolder(usualConfigFile).StringVar(&c.ConfigFile)
+	f.Flag("disable-default-metrics", "PG_EXPORTER_DISABLE_DEFAULT_METRICS", "postgres: Do not include default metrics.").BoolVar(&c.DisableDefaultMetrics)
+	f.Flag("disable-settings-metrics", "PG_EXPORTER_DISABLE_SETTINGS_METRICS", "postgres: Do not include pg_settings metrics.").BoolVar(&c.DisableSettingsMetrics)
+	f.Flag("auto-discover-databases", "PG_EXPORTER_AUTO_DISCOVER_DATABASES", "postgres: Whether to discover the databases on a server dynamically. (DEPRECATED)").BoolVar(&c.AutoDiscover)
+	f.Flag("extend.query-path", "PG_EXPORTER_EXTEND_QUERY_PATH", "postgres: Path to custom queries to run. (DEPRECATED)").StringVar(&c.QueriesPath)
+	f.Flag("constantLabels", "PG_EXPORTER_CONSTANT_LABELS", "postgres: A list of label=value separated by comma(,). (DEPRECATED)").StringVar(&c.ConstantLabels)
+	f.Flag("exclude-databases", "PG_EXPORTER_EXCLUDE_DATABASES", "postgres: A list of databases to remove when autoDiscoverDatabases is enabled (DEPRECATED)").StringVar(&c.ExcludeDatabases)
+	f.Flag("include-databases", "PG_EXPORTER_INCLUDE_DATABASES", "postgres: A list of databases to include when autoDiscoverDatabases is enabled (DEPRECATED)").StringVar(&c.IncludeDatabases)
+	f.Flag("metric-prefix", "PG_EXPORTER_METRIC_PREFIX", "postgres: A metric prefix can be used to have non-default (not \"pg\") prefixes for each of the metrics").Default("pg").StringVar(&c.MetricPrefix)
+	f.Flag("collection-timeout", "PG_EXPORTER_COLLECTION_TIMEOUT", "postgres: Timeout for collecting the statistics when the database is slow").Default("1m").DurationVar(&c.CollectionTimeout)
 }
 
 func init() {
@@ -148,7 +148,7 @@ func NewProbe(c Config, query url.Values, log *slog.Logger) (*collector.Set, err
 	dsn, err := auth.ConfigureTarget(target)
 	if err != nil {
 		// Upstream's error may quote the target, which may have a password in it.
-		return nil, errors.New("could not configure dsn for target: want HOST:PORT, postgres://... or key=value pairs")
+		return nil, errors.New("could not configure dsn for target: must be HOST:PORT, postgres://... or key=value pairs")
 	}
 	a, err := newAdapter(c, []string{dsn.GetConnectionString()}, log)
 	if err != nil {
@@ -167,7 +167,7 @@ func (c Config) dataSources(getenv func(string) string) ([]string, error) {
 		}
 		dsn := strings.TrimSpace(string(text))
 		if dsn == "" || strings.ContainsAny(dsn, "\n\r") {
-			return nil, fmt.Errorf("--postgres.dsn-file: %q has to hold one line, a data source name such as postgres://USER:PASSWORD@HOST:5432/postgres", c.DSNFile)
+			return nil, fmt.Errorf("--postgres.dsn-file: %q must contain one line with a data source name such as postgres://USER:PASSWORD@HOST:5432/postgres", c.DSNFile)
 		}
 		return checked("--postgres.dsn-file", dsn)
 	}
@@ -191,13 +191,13 @@ func checked(from string, dsns ...string) ([]string, error) {
 	for _, dsn := range dsns {
 		if isURL(dsn) {
 			if _, err := url.Parse(dsn); err != nil {
-				return nil, fmt.Errorf("%s: not a valid URL (special characters of a password have to be percent-encoded)", from)
+				return nil, fmt.Errorf("%s: not a valid URL (percent-encode special characters of a password)", from)
 			}
 			continue
 		}
 		for pair := range strings.FieldsSeq(dsn) {
 			if !strings.Contains(pair, "=") {
-				return nil, fmt.Errorf("%s: want postgres://USER:PASSWORD@HOST:PORT/DATABASE, or key=value pairs without spaces in a value", from)
+				return nil, fmt.Errorf("%s: must be postgres://USER:PASSWORD@HOST:PORT/DATABASE, or key=value pairs without spaces in a value", from)
 			}
 		}
 	}
@@ -239,7 +239,7 @@ func newAdapter(c Config, dsns []string, log *slog.Logger) (*adapter, error) {
 		a.limit = time.Minute
 	}
 	if a.limit < time.Millisecond {
-		return nil, fmt.Errorf("--collection-timeout: %v is too short, want 1ms or more", a.limit)
+		return nil, fmt.Errorf("--collection-timeout: %v is too short; it must be at least 1ms", a.limit)
 	}
 	log = a.errors.Logger(log)
 	bounded := make([]string, len(dsns))

@@ -45,46 +45,46 @@ type Config struct {
 // Flags declares the flags of upstream's program.
 func (c *Config) Flags(f *kindflags.Set) {
 	o := &c.Options
-	f.Flag("redis.addr", "REDIS_ADDR", "redis: Address, as HOST:PORT, redis://, rediss:// (TLS), valkey:// or unix://PATH.").Default("redis://localhost:6379").StringVar(&c.Addr)
-	f.Flag("redis.user", "REDIS_USER", "redis: User name.").StringVar(&o.User)
-	f.Flag("redis.password-file", "REDIS_PASSWORD_FILE", "redis: File with the password, or with a JSON object of addresses and passwords. $REDIS_PASSWORD counts before it.").StringVar(&c.PasswordFile)
-	f.Flag("redis.probe-with-password", "", "redis: Send --redis.user and $REDIS_PASSWORD to every target of /scrape, not only to --redis.addr.").BoolVar(&c.PasswordForAll)
+	f.Flag("redis.addr", "REDIS_ADDR", "redis: Address of the Redis instance to scrape: HOST:PORT, redis://, rediss:// (TLS), valkey:// or unix://PATH").Default("redis://localhost:6379").StringVar(&c.Addr)
+	f.Flag("redis.user", "REDIS_USER", "redis: User name to use for authentication (Redis ACL for Redis 6.0 and newer)").StringVar(&o.User)
+	f.Flag("redis.password-file", "REDIS_PASSWORD_FILE", "redis: Password file of the Redis instance to scrape: a single password, or a JSON object of addresses and passwords. $REDIS_PASSWORD takes precedence").StringVar(&c.PasswordFile)
+	f.Flag("redis.probe-with-password", "", "redis: Send --redis.user and $REDIS_PASSWORD to all targets of /scrape, not only to --redis.addr.").BoolVar(&c.PasswordForAll)
 	f.Refuse("redis.password", "every user of the machine could read it; use --redis.password-file or $REDIS_PASSWORD")
 	for _, name := range []string{"basic-auth-username", "basic-auth-password", "tls-server-cert-file", "tls-server-key-file", "tls-server-ca-cert-file", "tls-server-min-version"} {
 		f.Refuse(name, "use --web.config.file")
 	}
-	f.Flag("namespace", "REDIS_EXPORTER_NAMESPACE", "redis: First word of the metrics.").Default("redis").StringVar(&o.Namespace)
-	f.Flag("config-command", "REDIS_EXPORTER_CONFIG_COMMAND", "redis: Name of the CONFIG command, - not to ask.").Default("CONFIG").StringVar(&o.ConfigCommandName)
-	f.Flag("connection-timeout", "REDIS_EXPORTER_CONNECTION_TIMEOUT", "redis: How long connecting, and each answer, may take.").Default("15s").DurationVar(&o.ConnectionTimeouts)
-	f.Flag("check-keys", "REDIS_EXPORTER_CHECK_KEYS", "redis: Patterns of keys to expose value and size of, comma-separated, searched with SCAN.").StringVar(&o.CheckKeys)
-	f.Flag("check-single-keys", "REDIS_EXPORTER_CHECK_SINGLE_KEYS", "redis: Keys to expose value and size of, comma-separated.").StringVar(&o.CheckSingleKeys)
-	f.Flag("check-key-groups", "REDIS_EXPORTER_CHECK_KEY_GROUPS", "redis: Lua patterns that group keys, comma-separated.").StringVar(&o.CheckKeyGroups)
-	f.Flag("check-streams", "REDIS_EXPORTER_CHECK_STREAMS", "redis: Patterns of streams to describe, comma-separated, searched with SCAN.").StringVar(&o.CheckStreams)
-	f.Flag("check-single-streams", "REDIS_EXPORTER_CHECK_SINGLE_STREAMS", "redis: Streams to describe, comma-separated.").StringVar(&o.CheckSingleStreams)
-	f.Flag("streams-exclude-consumer-metrics", "REDIS_EXPORTER_STREAMS_EXCLUDE_CONSUMER_METRICS", "redis: No metrics per consumer of a stream.").BoolVar(&o.StreamsExcludeConsumerMetrics)
-	f.Flag("count-keys", "REDIS_EXPORTER_COUNT_KEYS", "redis: Patterns of keys to count, such as db0=production_*, comma-separated.").StringVar(&o.CountKeys)
-	f.Flag("check-keys-batch-size", "REDIS_EXPORTER_CHECK_KEYS_BATCH_SIZE", "redis: Keys per SCAN.").Default("1000").Int64Var(&o.CheckKeysBatchSize)
-	f.Flag("max-distinct-key-groups", "REDIS_EXPORTER_MAX_DISTINCT_KEY_GROUPS", "redis: Most key groups of a database; the rest is one group.").Default("100").Int64Var(&o.MaxDistinctKeyGroups)
-	f.Flag("script", "REDIS_EXPORTER_SCRIPT", "redis: Lua scripts that give metrics, comma-separated paths.").StringVar(&c.Scripts)
-	f.Flag("tls-client-key-file", "REDIS_EXPORTER_TLS_CLIENT_KEY_FILE", "redis: File with the key of the client certificate.").StringVar(&o.ClientKeyFile)
-	f.Flag("tls-client-cert-file", "REDIS_EXPORTER_TLS_CLIENT_CERT_FILE", "redis: File with the client certificate.").StringVar(&o.ClientCertFile)
-	f.Flag("tls-ca-cert-file", "REDIS_EXPORTER_TLS_CA_CERT_FILE", "redis: File with the certificates to verify with.").StringVar(&o.CaCertFile)
-	f.Flag("skip-tls-verification", "REDIS_EXPORTER_SKIP_TLS_VERIFICATION", "redis: Do not verify the certificate of Redis.").BoolVar(&o.SkipTLSVerification)
-	f.Flag("set-client-name", "REDIS_EXPORTER_SET_CLIENT_NAME", "redis: Be called redis_exporter in CLIENT LIST.").Default("true").BoolVar(&o.SetClientName)
-	f.Flag("is-tile38", "REDIS_EXPORTER_IS_TILE38", "redis: It is a Tile38.").BoolVar(&o.IsTile38)
-	f.Flag("is-cluster", "REDIS_EXPORTER_IS_CLUSTER", "redis: It is a cluster, in which keys are to be found.").BoolVar(&o.IsCluster)
-	f.Flag("export-client-list", "REDIS_EXPORTER_EXPORT_CLIENT_LIST", "redis: Describe each client.").BoolVar(&o.ExportClientList)
-	f.Flag("export-client-port", "REDIS_EXPORTER_EXPORT_CLIENT_PORT", "redis: With the clients' ports.").BoolVar(&o.ExportClientsInclPort)
-	f.Flag("redis-only-metrics", "REDIS_EXPORTER_REDIS_ONLY_METRICS", "redis: No metrics of the exporter itself.").BoolVar(&o.RedisMetricsOnly)
-	f.Flag("ping-on-connect", "REDIS_EXPORTER_PING_ON_CONNECT", "redis: Ping after connecting, and say how long it took.").BoolVar(&o.PingOnConnect)
-	f.Flag("include-config-metrics", "REDIS_EXPORTER_INCL_CONFIG_METRICS", "redis: Expose all settings.").BoolVar(&o.InclConfigMetrics)
-	f.Flag("redact-config-metrics", "REDIS_EXPORTER_REDACT_CONFIG_METRICS", "redis: But for passwords.").Default("true").BoolVar(&o.RedactConfigMetrics)
-	f.Flag("include-modules-metrics", "REDIS_EXPORTER_INCL_MODULES_METRICS", "redis: Expose the metrics of modules.").BoolVar(&o.InclModulesMetrics)
-	f.Flag("disable-exporting-key-values", "REDIS_EXPORTER_DISABLE_EXPORTING_KEY_VALUES", "redis: No values of keys.").BoolVar(&o.DisableExportingKeyValues)
-	f.Flag("exclude-latency-histogram-metrics", "REDIS_EXPORTER_EXCLUDE_LATENCY_HISTOGRAM_METRICS", "redis: No histograms of latencies.").BoolVar(&o.ExcludeLatencyHistogramMetrics)
-	f.Flag("include-system-metrics", "REDIS_EXPORTER_INCL_SYSTEM_METRICS", "redis: Expose what Redis says of its machine.").BoolVar(&o.InclSystemMetrics)
-	f.Flag("skip-checkkeys-for-role-master", "REDIS_EXPORTER_SKIP_CHECKKEYS_FOR_ROLE_MASTER", "redis: Look at keys on replicas only.").BoolVar(&o.SkipCheckKeysForRoleMaster)
-	f.Flag("include-metrics-for-empty-databases", "REDIS_EXPORTER_INCL_METRICS_FOR_EMPTY_DATABASES", "redis: Expose empty databases too.").Default("true").BoolVar(&o.InclMetricsForEmptyDatabases)
+	f.Flag("namespace", "REDIS_EXPORTER_NAMESPACE", "redis: Namespace for metrics").Default("redis").StringVar(&o.Namespace)
+	f.Flag("config-command", "REDIS_EXPORTER_CONFIG_COMMAND", "redis: What to use for the CONFIG command, set to \"-\" to skip config metrics extraction").Default("CONFIG").StringVar(&o.ConfigCommandName)
+	f.Flag("connection-timeout", "REDIS_EXPORTER_CONNECTION_TIMEOUT", "redis: Timeout for connection to Redis instance").Default("15s").DurationVar(&o.ConnectionTimeouts)
+	f.Flag("check-keys", "REDIS_EXPORTER_CHECK_KEYS", "redis: Comma separated list of key-patterns to export value and length/size, searched for with SCAN").StringVar(&o.CheckKeys)
+	f.Flag("check-single-keys", "REDIS_EXPORTER_CHECK_SINGLE_KEYS", "redis: Comma separated list of single keys to export value and length/size").StringVar(&o.CheckSingleKeys)
+	f.Flag("check-key-groups", "REDIS_EXPORTER_CHECK_KEY_GROUPS", "redis: Comma separated list of lua regex for grouping keys").StringVar(&o.CheckKeyGroups)
+	f.Flag("check-streams", "REDIS_EXPORTER_CHECK_STREAMS", "redis: Comma separated list of stream-patterns to export info about streams, groups and consumers, searched for with SCAN").StringVar(&o.CheckStreams)
+	f.Flag("check-single-streams", "REDIS_EXPORTER_CHECK_SINGLE_STREAMS", "redis: Comma separated list of single streams to export info about streams, groups and consumers").StringVar(&o.CheckSingleStreams)
+	f.Flag("streams-exclude-consumer-metrics", "REDIS_EXPORTER_STREAMS_EXCLUDE_CONSUMER_METRICS", "redis: Don't collect per consumer metrics for streams (decreases cardinality)").BoolVar(&o.StreamsExcludeConsumerMetrics)
+	f.Flag("count-keys", "REDIS_EXPORTER_COUNT_KEYS", "redis: Comma separated list of patterns to count (eg: 'db0=production_*,db3=sessions:*'), searched for with SCAN").StringVar(&o.CountKeys)
+	f.Flag("check-keys-batch-size", "REDIS_EXPORTER_CHECK_KEYS_BATCH_SIZE", "redis: Approximate number of keys to process in each execution, larger value speeds up scanning.\nWARNING: Still Redis is a single-threaded app, huge COUNT can affect production environment.").Default("1000").Int64Var(&o.CheckKeysBatchSize)
+	f.Flag("max-distinct-key-groups", "REDIS_EXPORTER_MAX_DISTINCT_KEY_GROUPS", "redis: The maximum number of distinct key groups with the most memory utilization to present as distinct metrics per database, the leftover key groups will be aggregated in the 'overflow' bucket").Default("100").Int64Var(&o.MaxDistinctKeyGroups)
+	f.Flag("script", "REDIS_EXPORTER_SCRIPT", "redis: Comma separated list of path(s) to Redis Lua script(s) for gathering extra metrics").StringVar(&c.Scripts)
+	f.Flag("tls-client-key-file", "REDIS_EXPORTER_TLS_CLIENT_KEY_FILE", "redis: Name of the client key file (including full path) if the server requires TLS client authentication").StringVar(&o.ClientKeyFile)
+	f.Flag("tls-client-cert-file", "REDIS_EXPORTER_TLS_CLIENT_CERT_FILE", "redis: Name of the client certificate file (including full path) if the server requires TLS client authentication").StringVar(&o.ClientCertFile)
+	f.Flag("tls-ca-cert-file", "REDIS_EXPORTER_TLS_CA_CERT_FILE", "redis: Name of the CA certificate file (including full path) if the server requires TLS client authentication").StringVar(&o.CaCertFile)
+	f.Flag("skip-tls-verification", "REDIS_EXPORTER_SKIP_TLS_VERIFICATION", "redis: Whether to to skip TLS verification").BoolVar(&o.SkipTLSVerification)
+	f.Flag("set-client-name", "REDIS_EXPORTER_SET_CLIENT_NAME", "redis: Whether to set client name to redis_exporter").Default("true").BoolVar(&o.SetClientName)
+	f.Flag("is-tile38", "REDIS_EXPORTER_IS_TILE38", "redis: Whether to scrape Tile38 specific metrics").BoolVar(&o.IsTile38)
+	f.Flag("is-cluster", "REDIS_EXPORTER_IS_CLUSTER", "redis: Whether this is a redis cluster (Enable this if you need to fetch key level data on a Redis Cluster).").BoolVar(&o.IsCluster)
+	f.Flag("export-client-list", "REDIS_EXPORTER_EXPORT_CLIENT_LIST", "redis: Whether to scrape Client List specific metrics").BoolVar(&o.ExportClientList)
+	f.Flag("export-client-port", "REDIS_EXPORTER_EXPORT_CLIENT_PORT", "redis: Whether to include the client's port when exporting the client list. Warning: including the port increases the number of metrics generated and will make your Prometheus server take up more memory").BoolVar(&o.ExportClientsInclPort)
+	f.Flag("redis-only-metrics", "REDIS_EXPORTER_REDIS_ONLY_METRICS", "redis: Whether to also export go runtime metrics").BoolVar(&o.RedisMetricsOnly)
+	f.Flag("ping-on-connect", "REDIS_EXPORTER_PING_ON_CONNECT", "redis: Whether to ping the redis instance after connecting").BoolVar(&o.PingOnConnect)
+	f.Flag("include-config-metrics", "REDIS_EXPORTER_INCL_CONFIG_METRICS", "redis: Whether to include all config settings as metrics").BoolVar(&o.InclConfigMetrics)
+	f.Flag("redact-config-metrics", "REDIS_EXPORTER_REDACT_CONFIG_METRICS", "redis: Whether to redact config settings that include potentially sensitive information like passwords").Default("true").BoolVar(&o.RedactConfigMetrics)
+	f.Flag("include-modules-metrics", "REDIS_EXPORTER_INCL_MODULES_METRICS", "redis: Whether to collect Redis Modules metrics").BoolVar(&o.InclModulesMetrics)
+	f.Flag("disable-exporting-key-values", "REDIS_EXPORTER_DISABLE_EXPORTING_KEY_VALUES", "redis: Whether to disable values of keys stored in redis as labels or not when using check-keys/check-single-key").BoolVar(&o.DisableExportingKeyValues)
+	f.Flag("exclude-latency-histogram-metrics", "REDIS_EXPORTER_EXCLUDE_LATENCY_HISTOGRAM_METRICS", "redis: Do not try to collect latency histogram metrics").BoolVar(&o.ExcludeLatencyHistogramMetrics)
+	f.Flag("include-system-metrics", "REDIS_EXPORTER_INCL_SYSTEM_METRICS", "redis: Whether to include system metrics like e.g. redis_total_system_memory_bytes").BoolVar(&o.InclSystemMetrics)
+	f.Flag("skip-checkkeys-for-role-master", "REDIS_EXPORTER_SKIP_CHECKKEYS_FOR_ROLE_MASTER", "redis: Whether to skip gathering the check-keys metrics (size, val) when the instance is of type master (reduce load on master nodes)").BoolVar(&o.SkipCheckKeysForRoleMaster)
+	f.Flag("include-metrics-for-empty-databases", "REDIS_EXPORTER_INCL_METRICS_FOR_EMPTY_DATABASES", "redis: Whether to emit db metrics (like db_keys) for empty databases").Default("true").BoolVar(&o.InclMetricsForEmptyDatabases)
 }
 
 // New returns the collector of the configured Redis.
@@ -216,12 +216,12 @@ func newSet(addr string, o upstream.Options, field string, log *slog.Logger) (*c
 	}
 	u, err := url.Parse(addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not an address (it is not shown, for it may have a password in it); want redis://HOST:PORT", field)
+		return nil, fmt.Errorf("%s is not an address (not shown because it may contain a password); it must be redis://HOST:PORT", field)
 	}
 	switch u.Scheme {
 	case "redis", "rediss", "valkey", "valkeys", "unix":
 	default:
-		return nil, fmt.Errorf("%s %q: want redis://, rediss://, valkey://, valkeys:// or unix://", field, u.Redacted())
+		return nil, fmt.Errorf("%s %q: must be redis://, rediss://, valkey://, valkeys:// or unix://", field, u.Redacted())
 	}
 	// Upstream quotes the address in its metrics when it cannot connect.
 	if u.User != nil {
@@ -259,7 +259,7 @@ func newSet(addr string, o upstream.Options, field string, log *slog.Logger) (*c
 }
 
 func (a *adapter) Collect(_ context.Context, ch chan<- prometheus.Metric) error {
-	found := make(chan prometheus.Metric)
+	found := make(chan prometheus.Metric, 64)
 	failed := make(chan string, 1)
 	go func() {
 		var text string

@@ -26,9 +26,9 @@ const mostUnits = 2000
 var (
 	unitLabels = []string{"name", "type"}
 	cpuDesc    = prometheus.NewDesc("systemd_unit_cpu_seconds_total", "Unit CPU time in seconds", append(unitLabels, "mode"), nil)
-	memoryDesc = prometheus.NewDesc("systemd_unit_memory_bytes", "Memory of the unit's cgroup: current, its peak, and of the current the anonymous part and the page cache.", append(unitLabels, "kind"), nil)
-	ioDesc     = prometheus.NewDesc("systemd_unit_io_bytes_total", "Bytes that the unit's cgroup read from and wrote to block devices.", append(unitLabels, "mode"), nil)
-	oomDesc    = prometheus.NewDesc("systemd_unit_oom_kills_total", "Processes of the unit's cgroup that the kernel killed for want of memory.", unitLabels, nil)
+	memoryDesc = prometheus.NewDesc("systemd_unit_memory_bytes", "Memory of the unit's cgroup: current and peak, and the anonymous and file (page cache) parts of current.", append(unitLabels, "kind"), nil)
+	ioDesc     = prometheus.NewDesc("systemd_unit_io_bytes_total", "Bytes read from and written to block devices by the unit's cgroup.", append(unitLabels, "mode"), nil)
+	oomDesc    = prometheus.NewDesc("systemd_unit_oom_kills_total", "Processes of the unit's cgroup that the OOM killer killed.", unitLabels, nil)
 	stallDesc  = prometheus.NewDesc("systemd_unit_pressure_waiting_seconds_total", "Time in which some task of the unit's cgroup waited for the resource.", append(unitLabels, "resource"), nil)
 	// Upstream's name and labels; it has them for services.
 	tasksDesc = prometheus.NewDesc("systemd_unit_tasks_current", "Current number of tasks per Systemd unit", []string{"name"}, nil)
@@ -94,7 +94,7 @@ func (r *resources) Collect(ctx context.Context, ch chan<- prometheus.Metric) er
 		return failed
 	}
 	if len(groups) == mostUnits {
-		return fmt.Errorf("more than %d units have cgroups: the others' resources are left out, --systemd.collector.unit-exclude can choose", mostUnits-1)
+		return fmt.Errorf("more than %d units have cgroups: resources of the others are left out; exclude units with --systemd.collector.unit-exclude", mostUnits-1)
 	}
 	return nil
 }

@@ -11,9 +11,10 @@ import (
 )
 
 var (
-	overdueDesc = prometheus.NewDesc("clanmon_systemd_timer_overdue_seconds", "How late an active timer is, by its own schedule: 0 if it is not.", []string{"name"}, nil)
-	elapseDesc  = prometheus.NewDesc("clanmon_systemd_timer_next_elapse_timestamp_seconds", "When the timer is going to trigger its unit.", []string{"name"}, nil)
-	resultDesc  = prometheus.NewDesc("clanmon_systemd_timer_last_result", "How the last run of the unit ended that the timer triggers, as systemd names it; the value is always 1.", []string{"name", "unit", "result"}, nil)
+	overdueDesc  = prometheus.NewDesc("clanmon_systemd_timer_overdue_seconds", "How late an active timer is. 0 if it is on time.", []string{"name"}, nil)
+	elapseDesc   = prometheus.NewDesc("clanmon_systemd_timer_next_elapse_timestamp_seconds", "When the timer triggers its unit next.", []string{"name"}, nil)
+	intervalDesc = prometheus.NewDesc("clanmon_systemd_timer_interval_seconds", "Time from one run that the timer starts to the next, the longest of the next ones.", []string{"name", "unit"}, nil)
+	resultDesc   = prometheus.NewDesc("clanmon_systemd_timer_last_result", "Result of the last run of the unit that the timer triggers, as named by systemd. The value is always 1.", []string{"name", "unit", "result"}, nil)
 )
 
 const (
@@ -48,6 +49,9 @@ type timers struct {
 
 	asleep float64 // as last seen; negative before
 	woken  float64 // Unix time, 0 if not known to have slept
+
+	intervals map[*units.Unit]float64 // of the timers of the last snapshot, 0 if not known
+	day       int                     // on which they were found, since 1970
 }
 
 func newTimers() *timers { return &timers{clocks: readClocks, zone: time.Local, asleep: -1} }
@@ -59,6 +63,11 @@ func (t *timers) collect(all []*units.Unit, ch chan<- prometheus.Metric) {
 		t.woken = now.real
 	}
 	t.asleep = now.asleep
+	before := t.intervals
+	if day := int(now.real / 86400); day != t.day {
+		t.day, before = day, nil
+	}
+	t.intervals = map[*units.Unit]float64{}
 	byName := map[string]*units.Unit{}
 	for _, u := range all {
 		byName[u.Name] = u
@@ -80,6 +89,13 @@ func (t *timers) collect(all []*units.Unit, ch chan<- prometheus.Metric) {
 		send(overdueDesc, math.Floor(t.overdue(u, triggered, now)), u.Name)
 		if at, ok := nextElapse(u, now); ok {
 			send(elapseDesc, math.Round(at), u.Name)
+		}
+		gap, found := before[u]
+		if !found {
+			gap = t.interval(u, now)
+		}
+		if t.intervals[u] = gap; gap > 0 {
+			send(intervalDesc, gap, u.Name, name)
 		}
 		// Before its first run since boot, and while it runs, it says "success".
 		if result, ok := result(triggered); ok {
@@ -152,6 +168,51 @@ func (t *timers) overdue(u, triggered *units.Unit, now clocks) float64 {
 		}
 	}
 	return max(late, 0)
+}
+
+// gaps are how many gaps between runs are looked at: with a week's, one that rests at the
+// weekend is known by its longest.
+const gaps = 7
+
+// interval is the longest of the next gaps between runs; 0 for a timer that does not recur, or
+// of which that is not known.
+func (t *timers) interval(u *units.Unit, now clocks) float64 {
+	gap := math.Inf(1)
+	for _, row := range u.Rows("TimersCalendar") {
+		if len(row) < 2 {
+			continue
+		}
+		text, _ := row[1].(string)
+		c := parseCalendar(text, t.zone)
+		if c == nil {
+			continue
+		}
+		longest, last := 0.0, c.next(time.Unix(int64(now.real), 0))
+		for range gaps {
+			next := c.next(last)
+			if last.IsZero() || next.IsZero() {
+				break
+			}
+			longest, last = max(longest, next.Sub(last).Seconds()), next
+		}
+		if longest > 0 {
+			gap = min(gap, longest)
+		}
+	}
+	for _, row := range u.Rows("TimersMonotonic") {
+		if len(row) < 2 {
+			continue
+		}
+		base, _ := row[0].(string)
+		usec, _ := row[1].(uint64)
+		if base == "OnUnitActiveUSec" || base == "OnUnitInactiveUSec" {
+			gap = min(gap, float64(usec)/1e6)
+		}
+	}
+	if math.IsInf(gap, 1) {
+		return 0
+	}
+	return gap
 }
 
 // second is when the timer should have run for the second time since its last run,

@@ -132,6 +132,32 @@ func TestTimersThatAreLate(t *testing.T) {
 	}
 }
 
+func TestIntervalsOfTimers(t *testing.T) {
+	for name, c := range map[string]struct {
+		timer *units.Unit
+		want  float64
+	}{
+		"every day":             {timer("waiting", props{"TimersCalendar": calendarOf(daily)}), day},
+		"every day but Sundays": {timer("waiting", props{"TimersCalendar": calendarOf("Mon..Sat *-*-* 03:00:00")}), 2 * day},
+		"twice a day":           {timer("waiting", props{"TimersCalendar": calendarOf("*-*-* 06,20:00:00")}), 14 * hour},
+		"every month":           {timer("waiting", props{"TimersCalendar": calendarOf("*-*-01 00:00:00")}), 31 * day},
+		"the shorter of two":    {timer("waiting", props{"TimersCalendar": calendarOf(daily, "*-*-* *:00:00")}), hour},
+		"after each run":        {timer("running", props{"TimersMonotonic": [][]any{monotonicOf("OnBootUSec", 300, 300), monotonicOf("OnUnitActiveUSec", 6*hour, 0)}}), 6 * hour},
+		"once":                  {timer("waiting", props{"TimersCalendar": calendarOf("2027-01-01 00:00:00")}), 0},
+		"after boot":            {timer("waiting", props{"TimersMonotonic": [][]any{monotonicOf("OnBootUSec", 300, 300)}}), 0},
+		"not understood":        {timer("waiting", props{"TimersCalendar": calendarOf("when it rains")}), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := newTimers()
+			require.Equal(t, c.want, judge(all, now, c.timer)["interval_seconds backup.service"])
+			require.Equal(t, c.want, judge(all, now, c.timer)["interval_seconds backup.service"], "as remembered")
+		})
+	}
+	changed := newTimers()
+	judge(changed, now, timer("waiting", props{"TimersCalendar": calendarOf(daily)}))
+	require.Equal(t, hour, judge(changed, now, timer("waiting", props{"TimersCalendar": calendarOf("*-*-* *:00:00")}))["interval_seconds backup.service"])
+}
+
 func TestTimersAfterBootAndSleep(t *testing.T) {
 	// Booted an hour ago, after days off.
 	booted := clocks{real: at, monotonic: hour}
@@ -177,6 +203,7 @@ func TestWhatIsKnownOfATimer(t *testing.T) {
 	failed := service("failed", props{"InactiveExitTimestamp": at - day/2, "InactiveEnterTimestamp": at - day/2 + 5, "Result": "exit-code"})
 	require.Equal(t, map[string]float64{
 		"overdue_seconds": 0, "next_elapse_timestamp_seconds": at + day/2, "last_result exit-code backup.service": 1,
+		"interval_seconds backup.service": day,
 	}, judge(newTimers(), now, waiting, failed))
 
 	for name, s := range map[string]*units.Unit{

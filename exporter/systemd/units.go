@@ -34,6 +34,7 @@ type unitsCollector struct {
 	wanted  func(unit string) bool
 	descs   map[string]*prometheus.Desc
 	timers  *timers
+	jobs    units.Jobs
 
 	all      bool // all of upstream's series, also those that say nothing
 	restarts bool
@@ -76,6 +77,7 @@ func (c *unitsCollector) Collect(ctx context.Context, ch chan<- prometheus.Metri
 		c.unit(u, send)
 	}
 	c.timers.collect(s.Units, ch)
+	c.jobs.Collect(s.Units, ch)
 	return err
 }
 

@@ -7,6 +7,10 @@
 // it. /api/v1 is not passed on: it is the hot path, and the query log wants the
 // address of the client.
 //
+// Making that handler, and an API of upstream's, takes longer than everything else at
+// the start: it writes OpenAPI documents. So it is made by the first request that needs
+// it. Until then front answers what probes ask.
+//
 // Listen binds, Run serves until its context ends, Drain lets requests finish.
 package api
 
@@ -27,6 +31,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/mwitkow/go-conntrack"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/promql"
@@ -34,6 +39,7 @@ import (
 	"github.com/prometheus/prometheus/util/netconnlimit"
 	upstream "github.com/prometheus/prometheus/web"
 	apiv1 "github.com/prometheus/prometheus/web/api/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/clanmon/clanmon/server/internal/memnet"
 )
@@ -57,7 +63,10 @@ type Deps struct {
 	AllowedHosts []string
 	KnownHost    func(host string) bool
 
-	// Writes says who may change something: one of Writes, "" for everybody.
+	// Identity says who sends a request.
+	Identity Identity
+	// Writes says who may change something while no roles are configured: one of Writes,
+	// "" for everybody.
 	Writes string
 	// network is what tests say of this machine's; nil is to look.
 	network func() network
@@ -65,10 +74,15 @@ type Deps struct {
 	// Waiting says why the store is not open yet, "" where that is not known; it may
 	// be nil.
 	Waiting func() string
+	// Progress says how far opening the store is, "" where that is not known; it may
+	// be nil.
+	Progress func() string
 
 	// Mounts are more parts of the API, by the path below which they are; each is
-	// given the rest of the path.
-	Mounts map[string]http.Handler
+	// given the rest of the path, / if there is none. It is called once, when they are first needed.
+	Mounts func() map[string]http.Handler
+	// Pings serves /ping/TOKEN. The path is a secret, so it is in no trace.
+	Pings http.Handler
 
 	WebConfigFile string // TLS and authentication, exporter-toolkit's format
 	SystemdSocket bool   // listen on the sockets that systemd passes
@@ -79,37 +93,92 @@ type Deps struct {
 // API serves HTTP. Safe for concurrent use, except that Listen precedes Run.
 type API struct {
 	deps      Deps
+	handler   http.Handler
+	listeners []net.Listener
+	servers   []*http.Server // one for each listener
+	changes   *prometheus.CounterVec
+
+	// complete makes everything that requests are served by, once.
+	complete  func() http.Handler
+	made      chan struct{}     // closed when that is done; rest and metrics may be read then
 	rest      *upstream.Handler // whatever is not replaced
 	restConns *memnet.Listener
 	metrics   http.Handler
-	server    *http.Server
-	listeners []net.Listener
+	quit      chan struct{}
+	reload    chan chan error
 
 	born   time.Time
 	cwd    string
+	mu     sync.Mutex    // held to write what follows, of which rest has a copy
 	ready  atomic.Uint32 // an upstream.ReadyStatus
 	config atomic.Pointer[config.Config]
 }
 
 // New returns an API that answers 503 to what needs the store, until SetReady.
 func New(d Deps) *API {
-	a := &API{deps: d, born: time.Now().UTC(), restConns: memnet.Listen("in-process")}
+	a := &API{
+		deps: d, born: time.Now().UTC(), restConns: memnet.Listen("in-process"),
+		made: make(chan struct{}), quit: make(chan struct{}), reload: make(chan chan error),
+	}
 	a.cwd, _ = os.Getwd() // "" is as good an answer as any
 	a.config.Store(&config.Config{})
+	a.complete = sync.OnceValue(a.newHandler)
+	a.changes = promauto.With(d.Registerer).NewCounterVec(prometheus.CounterOpts{
+		Name: "clanmon_changes_total",
+		Help: "Changes made over HTTP, such as silences, by how the caller was identified and by role.",
+	}, []string{"via", "role"})
+	a.handler = logPanics(a.front(), d.Logger)
+	return a
+}
 
-	// Each builds OpenAPI documents, which takes longer than all else at the start,
-	// so they do it at one time.
+// front answers probes, which come early and often, until somebody needs the rest.
+func (a *API) front() http.Handler {
+	base := strings.TrimSuffix(a.deps.RoutePrefix, "/")
+	healthy := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s is Healthy.\n", a.deps.AppName) }
+	ready := a.whenReady(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s is Ready.\n", a.deps.AppName) })
+	probes := http.NewServeMux()
+	probes.HandleFunc("GET "+base+"/-/healthy", healthy)
+	probes.HandleFunc("GET "+base+"/-/ready", ready)
+	early := a.guard(probes)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, probe := probes.Handler(r); probe != "" && !a.isMade() {
+			early.ServeHTTP(w, r)
+			return
+		}
+		a.complete().ServeHTTP(w, r)
+	})
+}
+
+// Complete makes everything that requests are served by, unless that is done.
+func (a *API) Complete() { a.complete() }
+
+// newHandler makes upstream's handler and API, at the same time, and what is in front of them.
+func (a *API) newHandler() http.Handler {
 	var v1 *apiv1.API
 	var building sync.WaitGroup
 	building.Go(func() { v1 = a.newV1() })
-	rest := d.Options
-	rest.Registerer = handlerMetrics{d.Registerer}
-	a.rest = upstream.New(quiet(d.Logger), &rest)
+	rest := a.deps.Options
+	rest.Registerer = handlerMetrics{a.deps.Registerer}
+	a.rest = upstream.New(quiet(a.deps.Logger), &rest)
 	building.Wait()
-	a.SetReady(upstream.NotReady)
+	h := a.guard(a.roles(a.debuggable(a.routes(v1))))
 
-	a.server = a.newServer(logPanics(a.guard(a.writable(a.routes(v1))), d.Logger))
-	return a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rest.SetReady(upstream.ReadyStatus(a.ready.Load()))
+	_ = a.rest.ApplyConfig(a.config.Load()) // its error is always nil
+	close(a.made)
+	return h
+}
+
+// isMade reports whether rest is there.
+func (a *API) isMade() bool {
+	select {
+	case <-a.made:
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *API) newServer(h http.Handler) *http.Server {
@@ -138,25 +207,37 @@ func shorter(readTimeout, limit time.Duration) time.Duration {
 }
 
 // Metrics serves the server's own metrics, as /metrics does.
-func (a *API) Metrics() http.Handler { return a.metrics }
+func (a *API) Metrics() http.Handler {
+	a.complete() // registers metrics
+	return a.metrics
+}
 
 // ApplyConfig makes cfg what /api/v1/status/config shows and federation uses.
 func (a *API) ApplyConfig(cfg *config.Config) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.config.Store(cfg)
+	if !a.isMade() {
+		return nil
+	}
 	return a.rest.ApplyConfig(cfg)
 }
 
 // SetReady changes what /-/ready and everything that needs the store answer.
 func (a *API) SetReady(s upstream.ReadyStatus) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.ready.Store(uint32(s))
-	a.rest.SetReady(s)
+	if a.isMade() {
+		a.rest.SetReady(s)
+	}
 }
 
 // Quit is closed by POST /-/quit.
-func (a *API) Quit() <-chan struct{} { return a.rest.Quit() }
+func (a *API) Quit() <-chan struct{} { return a.quit }
 
 // Reload delivers a channel for each POST /-/reload, to be sent the result.
-func (a *API) Reload() <-chan chan error { return a.rest.Reload() }
+func (a *API) Reload() <-chan chan error { return a.reload }
 
 // Listen binds all addresses and validates the web configuration file.
 func (a *API) Listen() error {
@@ -174,6 +255,7 @@ func (a *API) Listen() error {
 		a.deps.Logger.Info("Start listening for connections", "address", l.Addr().String())
 		a.listeners = append(a.listeners, conntrack.NewListener(netconnlimit.SharedLimitListener(share.listener(l), limit),
 			conntrack.TrackWithName("http"), conntrack.TrackWithTracing()))
+		a.servers = append(a.servers, a.newServer(a.handler))
 	}
 	return nil
 }
@@ -185,7 +267,7 @@ func (a *API) bind() ([]net.Listener, error) {
 			return nil, fmt.Errorf("--web.systemd-socket: %w", err)
 		}
 		if len(ls) == 0 {
-			return nil, errors.New("--web.systemd-socket: systemd passed no socket; is there a .socket unit of this name?")
+			return nil, errors.New("--web.systemd-socket: systemd passed no socket; start the unit through its .socket unit")
 		}
 		return ls, nil
 	}
@@ -235,7 +317,7 @@ func (a *API) Answers(ctx context.Context) error {
 			}
 			answered <- code.code
 		}()
-		a.server.Handler.ServeHTTP(code, r)
+		a.handler.ServeHTTP(code, r)
 	}()
 	select {
 	case code := <-answered:
@@ -244,7 +326,7 @@ func (a *API) Answers(ctx context.Context) error {
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: no answer: %w", path, ctx.Err())
+		return fmt.Errorf("%s: no response: %w", path, ctx.Err())
 	}
 }
 
@@ -264,12 +346,18 @@ func (a *API) Run(ctx context.Context) error {
 	defer wg.Wait()
 	restCtx, stopRest := context.WithCancel(context.Background())
 	defer stopRest()
-	wg.Go(func() { _ = a.rest.Run(restCtx, []net.Listener{a.restConns}, "") })
+	wg.Go(func() { a.runRest(restCtx) })
 	defer a.restConns.Close()
 
 	served := make(chan error, 1)
 	go func() {
-		served <- toolkit.ServeMultiple(a.listeners, a.server, &toolkit.FlagConfig{WebConfigFile: &a.deps.WebConfigFile}, a.deps.Logger)
+		var serving errgroup.Group
+		for n, s := range a.servers {
+			serving.Go(func() error {
+				return toolkit.Serve(a.tokensFirst(a.listeners[n], s), s, &toolkit.FlagConfig{WebConfigFile: &a.deps.WebConfigFile}, a.deps.Logger)
+			})
+		}
+		served <- serving.Wait()
 	}()
 	select {
 	case err := <-served:
@@ -279,9 +367,37 @@ func (a *API) Run(ctx context.Context) error {
 		}
 		return err
 	case <-ctx.Done():
-		err := a.server.Close()
+		err := a.closeServers()
 		<-served
 		return err
+	}
+}
+
+// runRest serves by upstream's handler, once that is made, until ctx ends.
+func (a *API) runRest(ctx context.Context) {
+	select {
+	case <-a.made:
+	case <-ctx.Done():
+		return
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { _ = a.rest.Run(ctx, []net.Listener{a.restConns}, "") })
+	quit := a.rest.Quit()
+	for {
+		select {
+		case <-quit:
+			close(a.quit)
+			quit = nil
+		case result := <-a.rest.Reload():
+			select {
+			case a.reload <- result:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -296,12 +412,24 @@ func (a *API) Drain() error { return a.drain(drainLimit) }
 func (a *API) drain(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	err := a.server.Shutdown(ctx)
+	var draining errgroup.Group
+	for _, s := range a.servers {
+		draining.Go(func() error { return s.Shutdown(ctx) })
+	}
+	err := draining.Wait()
 	if errors.Is(err, context.DeadlineExceeded) {
-		a.deps.Logger.Info("Cutting the requests that are still under way", "after", limit)
-		return a.server.Close()
+		a.deps.Logger.Info("Aborting requests that are still running", "after", limit)
+		return a.closeServers()
 	}
 	return err
+}
+
+func (a *API) closeServers() error {
+	var errs []error
+	for _, s := range a.servers {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // newV1 is the one place where upstream's positional constructor is called.

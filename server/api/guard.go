@@ -38,12 +38,8 @@ func (a *API) guard(next http.Handler) http.Handler {
 
 	cross := http.NewCrossOriginProtection()
 	_ = cross.AddTrustedOrigin(origin(a.deps.ExternalURL)) // one without a host has no pages
-	// Long queries are sent as POST. They change nothing and could be asked as GET
-	// as well; whether a page may read the answer is up to --web.cors.origin.
-	for _, read := range []string{
-		"query", "query_range", "query_exemplars", "format_query", "parse_query", "labels", "series",
-		"search/metric_names", "search/label_names", "search/label_values",
-	} {
+	// Whether a page may read the answer is up to --web.cors.origin.
+	for _, read := range readsByPost {
 		cross.AddInsecureBypassPattern("POST " + base + "/api/v1/" + read)
 	}
 
@@ -52,16 +48,16 @@ func (a *API) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 		if host := hostOf(r.Host); !anyHost && fromBrowser(r) && !probe(r.URL.Path) && !trusted(host) {
-			refuse(w, fmt.Sprintf("A browser asked for the host %q, which is no name of this server that it knows of. If it is one, start clanmon with --web.allowed-host=%s, or with the --web.external-url that people use.", host, host))
+			refuse(w, fmt.Sprintf("The host name %q is not a known name of this server. If it is correct, start clanmon with --web.allowed-host=%s, or set --web.external-url to the URL that people use.", host, host))
 			return
 		}
 		if cross.Check(r) != nil {
-			refuse(w, "A page of another site may not change anything here. If the page is clanmon's own, behind a proxy, start clanmon with the --web.external-url that people use.")
+			refuse(w, "Changes from pages of other sites are refused. If this is clanmon's own page behind a reverse proxy, set --web.external-url to the URL that people use.")
 			return
 		}
 		// DELETE has no body, and no page of another site can send it without asking.
 		if !safe(r.Method) && r.Method != http.MethodDelete && strings.HasPrefix(r.URL.Path, base+"/api/clanmon/") && !isJSON(r) {
-			envelope.Error(w, http.StatusUnsupportedMediaType, "the Content-Type has to be application/json")
+			envelope.Error(w, http.StatusUnsupportedMediaType, "the Content-Type must be application/json")
 			return
 		}
 		if private(strings.TrimPrefix(r.URL.Path, base)) {
@@ -69,6 +65,13 @@ func (a *API) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// readsByPost are what long queries are sent to as POST, below /api/v1. They change
+// nothing and could be asked as GET as well.
+var readsByPost = []string{
+	"query", "query_range", "query_cost", "query_range_cost", "query_exemplars", "format_query", "parse_query", "labels", "series",
+	"search/metric_names", "search/label_names", "search/label_values",
 }
 
 // private reports whether a path says more of this server than metrics: settings,

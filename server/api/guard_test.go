@@ -183,7 +183,7 @@ func TestOwnWritesAreJSON(t *testing.T) {
 	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", ";"} {
 		code, body := ask(t, s, "POST", "10.1.2.3", path, with(curl, "Content-Type", kind))
 		require.Equal(t, http.StatusUnsupportedMediaType, code, kind)
-		require.JSONEq(t, `{"status": "error", "error": "the Content-Type has to be application/json"}`, body)
+		require.JSONEq(t, `{"status": "error", "error": "the Content-Type must be application/json"}`, body)
 	}
 	code, _ := ask(t, s, "POST", "10.1.2.3", path, with(curl, "Content-Type", "application/json; charset=utf-8"))
 	require.Equal(t, http.StatusOK, code)

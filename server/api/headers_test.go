@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/grafana/regexp"
@@ -46,21 +44,23 @@ func TestBrowsersByWhatTheySend(t *testing.T) {
 
 func TestLogSaysWhoReachesWhat(t *testing.T) {
 	for _, c := range []struct {
-		address, file string
-		writes        string
-		admin         bool
-		want          []string
+		address string
+		who     known
+		writes  string
+		admin   bool
+		want    []string
 	}{
-		{"0.0.0.0:0", "", WritesAuto, false, []string{`anyone_can="read everything"`, "this machine and its networks"}},
-		{"[::]:0", "", WritesOpen, true, []string{"delete samples", "silence_and_alert=anyone"}},
-		{":0", "", WritesOff, false, []string{"silence_and_alert=nobody"}},
-		{"127.0.0.1:0", "", WritesAuto, false, nil},
-		{"0.0.0.0:0", webConfig(t, "basic_auth_users: {me: x}\n"), WritesAuto, false, nil},
+		{"0.0.0.0:0", known{}, WritesAuto, false, []string{`anyone_can="read everything"`, "this machine and its networks"}},
+		{"[::]:0", known{}, WritesOpen, true, []string{"delete samples", "silence_and_alert=anyone"}},
+		{":0", known{}, WritesOff, false, []string{"silence_and_alert=nobody"}},
+		{"127.0.0.1:0", known{}, WritesAuto, false, nil},
+		{"0.0.0.0:0", known{byPassword: true}, WritesAuto, false, nil},
+		{"0.0.0.0:0", known{closed: true}, WritesAuto, false, nil},
 	} {
 		var log bytes.Buffer
 		a := &API{deps: Deps{
-			Options:       upstream.Options{ListenAddresses: []string{c.address}, EnableAdminAPI: c.admin},
-			WebConfigFile: c.file, Writes: c.writes, Logger: promslog.New(&promslog.Config{Writer: &log}),
+			Options:  upstream.Options{ListenAddresses: []string{c.address}, EnableAdminAPI: c.admin},
+			Identity: c.who, Writes: c.writes, Logger: promslog.New(&promslog.Config{Writer: &log}),
 		}}
 		a.sayWhoReaches()
 		if c.want == nil {
@@ -70,13 +70,6 @@ func TestLogSaysWhoReachesWhat(t *testing.T) {
 			require.Contains(t, log.String(), want)
 		}
 	}
-}
-
-func webConfig(t *testing.T, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "web.yml")
-	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-	return file
 }
 
 // Whatever --web.cors.origin allows, upstream's API answers with what it makes of

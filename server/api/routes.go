@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	upstream "github.com/prometheus/prometheus/web"
 	apiv1 "github.com/prometheus/prometheus/web/api/v1"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+
+	"github.com/clanmon/clanmon/server/internal/resultcache"
 )
 
 // routes is the front: what clanmon answers itself, and behind it all else.
@@ -33,7 +36,10 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 		WithInstrumentation(func(name string, h http.HandlerFunc) http.HandlerFunc {
 			return count.handler("/api/v1"+name, h)
 		}).
-		WithInstrumentation(func(_ string, h http.HandlerFunc) http.HandlerFunc {
+		WithInstrumentation(func(name string, h http.HandlerFunc) http.HandlerFunc {
+			if name == "/query_range" {
+				h = withoutCache(h)
+			}
 			return func(w http.ResponseWriter, r *http.Request) {
 				h(w, r.WithContext(promhttputil.ContextWithPath(r.Context(), base+"/api/v1"+r.URL.Path)))
 			}
@@ -46,14 +52,23 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(base+"/api/v1/", traced(http.StripPrefix(base+"/api/v1", router)))
 	mux.Handle("GET "+base+"/metrics", traced(a.metrics))
-	for path, h := range a.deps.Mounts {
-		handler := traced(count.handler(path, encoded(a.whenReady(http.StripPrefix(base+path, h).ServeHTTP))))
+	for path, h := range a.deps.Mounts() {
+		handler := traced(count.handler(path, encoded(a.whenReady(below(base+path, h)))))
 		mux.Handle(base+path+"/", handler)
 		mux.Handle(base+path, handler)
+	}
+	if a.deps.Pings != nil {
+		mux.Handle(base+"/ping/", count.handler("/ping", a.whenReady(http.StripPrefix(base+"/ping", a.deps.Pings).ServeHTTP)))
 	}
 	if a.deps.UI != nil {
 		for _, path := range a.deps.UIPaths {
 			mux.Handle("GET "+base+path, traced(count.handler(path, http.StripPrefix(base, a.deps.UI).ServeHTTP)))
+		}
+	}
+	mux.Handle("GET "+base+whoamiPath, traced(count.handler(whoamiPath, a.whoami)))
+	if login := a.deps.Identity.LoginHandler(); login != nil {
+		for _, path := range []string{loginPath, loginPath + "/", logoutPath} {
+			mux.Handle(base+path, count.handler(path, http.StripPrefix(base, login).ServeHTTP))
 		}
 	}
 	rest := a.proxy() // traces and counts by itself
@@ -72,6 +87,29 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 	})
 	mux.Handle("/", rest)
 	return mux
+}
+
+// below gives h the path below prefix, which is / for prefix itself.
+func below(prefix string, h http.Handler) http.HandlerFunc {
+	rooted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "" {
+			r.URL.Path = "/"
+		}
+		h.ServeHTTP(w, r)
+	})
+	return http.StripPrefix(prefix, rooted).ServeHTTP
+}
+
+// withoutCache has all steps evaluated for who asks so with nocache=1, and for who wants
+// statistics, which are of what is evaluated.
+func withoutCache(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		off, err := strconv.ParseBool(r.FormValue("nocache"))
+		if off && err == nil || r.FormValue("stats") != "" {
+			r = r.WithContext(resultcache.Bypass(r.Context()))
+		}
+		h(w, r)
+	}
 }
 
 func traced(h http.Handler) http.Handler {
@@ -126,13 +164,19 @@ func (a *API) whenReady(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// unavailable answers 503; where the reason is known, it is behind upstream's text.
+// unavailable answers 503 with upstream's text. What the server waits for is behind
+// it, and what it does is in a line of its own, where either is known.
 func (a *API) unavailable(w http.ResponseWriter) {
-	w.Header().Set("X-Prometheus-Stopping", fmt.Sprint(upstream.ReadyStatus(a.ready.Load()) == upstream.Stopping))
+	stopping := upstream.ReadyStatus(a.ready.Load()) == upstream.Stopping
+	w.Header().Set("X-Prometheus-Stopping", fmt.Sprint(stopping))
 	w.WriteHeader(http.StatusServiceUnavailable)
 	fmt.Fprint(w, "Service Unavailable")
 	if why := a.waiting(); why != "" {
 		fmt.Fprint(w, ": ", why)
+	} else if a.deps.Progress != nil && !stopping {
+		if progress := a.deps.Progress(); progress != "" {
+			fmt.Fprintf(w, "\n%s\n", progress)
+		}
 	}
 }
 

@@ -12,39 +12,34 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v2"
-
-	"github.com/clanmon/clanmon/server/internal/envelope"
+	"github.com/clanmon/clanmon/server/internal/caller"
 )
 
 // Who may change something by /api/v2 and /api/clanmon: send alerts, silence, test
-// receivers, forget machines.
+// receivers, forget machines. What flags such as --web.enable-lifecycle turn on is open
+// to everybody, unless roles are configured, or with WritesIdentified.
 const (
-	// WritesAuto lets in who is identified, this machine, and, while nothing
-	// identifies anybody, the networks that this machine is on.
+	// WritesAuto lets in operators; while nothing identifies anybody, this machine and
+	// the networks that it is on.
 	WritesAuto       = "auto"
 	WritesOpen       = "open"       // everybody, as Alertmanager does
-	WritesIdentified = "identified" // who has a password or a client certificate
+	WritesIdentified = "identified" // operators, or who has a client certificate
 	WritesOff        = "off"        // nobody
 )
 
 // Writes are the values of --web.writes.
 var Writes = []string{WritesAuto, WritesOpen, WritesIdentified, WritesOff}
 
-// writable stands before what changes something.
-func (a *API) writable(next http.Handler) http.Handler {
-	base := strings.TrimSuffix(a.deps.RoutePrefix, "/")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ours := strings.HasPrefix(r.URL.Path, base+"/api/v2/") || strings.HasPrefix(r.URL.Path, base+"/api/clanmon/")
-		if ours && !safe(r.Method) {
-			if why := a.refusal(r); why != "" {
-				envelope.Error(w, http.StatusForbidden, why)
-				return
-			}
-			r.Body = http.MaxBytesReader(w, r.Body, maxWrite)
+// enabledByFlag reports whether what a path changes is off unless a flag such as
+// --web.enable-lifecycle is given. As in Prometheus it is then open to everybody,
+// unless the server is strict.
+func enabledByFlag(path string) bool {
+	for _, p := range []string{"/-/", "/api/v1/admin/", "/api/v1/write", "/api/v1/otlp/"} {
+		if strings.HasPrefix(path, p) {
+			return true
 		}
-		next.ServeHTTP(w, r)
-	})
+	}
+	return false
 }
 
 // maxWrite is the size in bytes of what a change may send.
@@ -52,26 +47,27 @@ const maxWrite = 1 << 20
 
 // refusal says why the client of r may change nothing; "" if it may.
 func (a *API) refusal(r *http.Request) string {
-	const remedy = "set a password or client certificates in --web.config.file, or start the server with --web.writes=open"
+	const remedy = "name who may with --web.operator, set a password or client certificates in --web.config.file, or start the server with --web.writes=open"
 	switch a.deps.Writes {
 	case WritesOpen, "":
 		return ""
 	case WritesOff:
 		return "changes are off: the server was started with --web.writes=off"
 	}
-	asks, err := identifies(a.deps.WebConfigFile)
+	c := caller.From(r.Context())
+	_, err := a.deps.Identity.ByPassword()
 	switch {
 	case err != nil:
 		return fmt.Sprintf("changes are refused while --web.config.file %q cannot be read: %v", a.deps.WebConfigFile, err)
-	case asks || r.TLS != nil && len(r.TLS.VerifiedChains) > 0:
+	case c.Configured && !c.May(caller.Operator):
+		return "changes are for operators: " + a.lacks(c, caller.Operator)
+	case c.Configured || hasCertificate(r):
 		return ""
 	case a.deps.Writes == WritesIdentified:
-		return "changes need a password or a client certificate (--web.writes=identified), and --web.config.file asks for none"
+		return "changes require authentication (--web.writes=identified), but --web.config.file does not configure it, and neither --web.operator nor another flag of docs/security.md does"
 	}
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
-		if r.Header.Get(name) != "" {
-			return fmt.Sprintf("changes through a proxy (the request has the header %s) are not allowed, since nobody knows who sent them: %s", name, remedy)
-		}
+	if header := proxied(r); header != "" {
+		return fmt.Sprintf("changes through a proxy (the request has the header %s) are not allowed, because the client is unknown: %s", header, remedy)
 	}
 	client, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -81,14 +77,26 @@ func (a *API) refusal(r *http.Request) string {
 	if near(client.Addr().Unmap().WithZone(""), addrOf(local), a.surroundings()) {
 		return ""
 	}
-	return fmt.Sprintf("changes are not allowed from %s, which is on no network of this server: %s", client.Addr(), remedy)
+	return fmt.Sprintf("changes are not allowed from %s, which is not in a network of this server: %s", client.Addr(), remedy)
+}
+
+// proxied is the header of r by which a proxy says whom it asks for; "" if there is
+// none.
+func proxied(r *http.Request) string {
+	for name := range r.Header {
+		switch {
+		case name == "Forwarded", name == "Via", name == "X-Real-Ip", strings.HasPrefix(name, "X-Forwarded"):
+			return name
+		}
+	}
+	return ""
 }
 
 // sayWhoReaches logs what is open to whom, where that is more than one may think: on
 // all interfaces, and nobody asked who they are.
 func (a *API) sayWhoReaches() {
-	asks, err := identifies(a.deps.WebConfigFile)
-	if asks || err != nil || a.deps.SystemdSocket || !slices.ContainsFunc(a.deps.ListenAddresses, everywhere) {
+	asks, err := a.deps.Identity.ByPassword()
+	if asks || !a.deps.Identity.Open() || err != nil || a.deps.SystemdSocket || !slices.ContainsFunc(a.deps.ListenAddresses, everywhere) {
 		return
 	}
 	changes := map[string]string{WritesAuto: "this machine and its networks", WritesIdentified: "nobody", WritesOff: "nobody"}[a.deps.Writes]
@@ -101,11 +109,11 @@ func (a *API) sayWhoReaches() {
 		{a.deps.EnableAdminAPI, "delete samples"},
 		{a.deps.EnableLifecycle, "stop and reload the server"},
 	} {
-		if c.on {
+		if c.on && a.deps.Writes != WritesIdentified {
 			can = append(can, c.what)
 		}
 	}
-	a.deps.Logger.Info("No password or client certificate is asked for, on all interfaces: set one in --web.config.file, or a private address in --web.listen-address",
+	a.deps.Logger.Info("Listening on all interfaces without authentication: configure it in --web.config.file, or set --web.listen-address to a private address",
 		"anyone_can", strings.Join(can, ", "), "silence_and_alert", cmp.Or(changes, "anyone"))
 }
 
@@ -116,32 +124,18 @@ func everywhere(address string) bool {
 	return err == nil && (host == "" || ip.IsUnspecified())
 }
 
-// identifies reports whether whoever gets an answer at all has proved who they are,
-// by what an exporter-toolkit file asks for.
-func identifies(file string) (bool, error) {
-	if file == "" {
-		return false, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return false, err
-	}
-	var c struct {
-		Users map[string]string `yaml:"basic_auth_users"`
-		TLS   struct {
-			ClientAuth string `yaml:"client_auth_type"`
-		} `yaml:"tls_server_config"`
-	}
-	if err := yaml.Unmarshal(text, &c); err != nil {
-		return false, err
-	}
-	return len(c.Users) > 0 || c.TLS.ClientAuth == "RequireAndVerifyClientCert", nil
-}
+// hasCertificate reports whether r came with a client certificate that was verified.
+func hasCertificate(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
 
 // network is what this machine knows of its surroundings.
 type network struct {
 	prefixes []netip.Prefix // of its interfaces, with its own addresses
 	gateways []netip.Addr
+}
+
+// has reports whether an address is this machine's.
+func (n network) has(client netip.Addr) bool {
+	return slices.ContainsFunc(n.prefixes, func(p netip.Prefix) bool { return p.Addr() == client })
 }
 
 // near reports whether a client is this machine, or on a network that it is on.
@@ -150,10 +144,8 @@ func near(client, local netip.Addr, n network) bool {
 		return true
 	}
 	tailnet := []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48")}
-	for _, p := range n.prefixes {
-		if p.Addr() == client {
-			return true
-		}
+	if n.has(client) {
+		return true
 	}
 	// What a gateway passes on, of a container's bridge too, comes from anywhere.
 	if slices.Contains(n.gateways, client) {

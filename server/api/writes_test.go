@@ -4,20 +4,42 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/promslog"
 	upstream "github.com/prometheus/prometheus/web"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/server/internal/caller"
 )
+
+// known is an Identity that knows everybody as caller.
+type known struct {
+	caller             caller.Caller
+	byPassword, closed bool
+	err                error
+	login              http.Handler
+}
+
+func (k known) Identify(*http.Request) caller.Caller                { return k.caller }
+func (k known) HasToken(*http.Request) bool                         { return false }
+func (k known) ByPassword() (bool, error)                           { return k.byPassword, k.err }
+func (k known) Open() bool                                          { return !k.closed }
+func (k known) LoginHandler() http.Handler                          { return k.login }
+func (k known) SendToLogin(http.ResponseWriter, *http.Request) bool { return false }
+
+func newChanges() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "changes"}, []string{"via", "role"})
+}
 
 // The table of docs/security.md, row by row.
 func TestWhoMayChangeSomething(t *testing.T) {
@@ -28,10 +50,8 @@ func TestWhoMayChangeSomething(t *testing.T) {
 		},
 		gateways: []netip.Addr{netip.MustParseAddr("192.168.1.1"), netip.MustParseAddr("172.17.0.1")},
 	}
-	passwords := filepath.Join(t.TempDir(), "web.yml")
-	require.NoError(t, os.WriteFile(passwords, []byte("basic_auth_users: {a: x}\n"), 0o600))
-	plain := filepath.Join(t.TempDir(), "tls.yml")
-	require.NoError(t, os.WriteFile(plain, []byte("tls_server_config: {cert_file: c, key_file: k}\n"), 0o600))
+	// What --web.config.file asks for: nothing, or of everybody a password; or it cannot be read.
+	none, passwords, missing := known{}, known{byPassword: true, caller: caller.Caller{Name: "a", Via: caller.ViaPassword, Configured: true, Role: caller.Operator}}, known{err: errors.New("missing.yml: no such file")}
 	certificate := &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{}}}
 
 	type from struct {
@@ -44,43 +64,60 @@ func TestWhoMayChangeSomething(t *testing.T) {
 		name string
 		from
 		open, auto, identified, withPassword string // for each mode: yes, or what the refusal says
+		profiles                             bool   // without a password
 	}{
-		{"this machine", self, "yes", "yes", "asks for none", "yes"},
-		{"this machine, own address", itself, "yes", "yes", "asks for none", "yes"},
-		{"a neighbour", neighbour, "yes", "yes", "asks for none", "yes"},
-		{"a neighbour by IPv6", from{remote: "[2001:db8:1::77]:1"}, "yes", "yes", "asks for none", "yes"},
-		{"a peer of the tailnet", from{remote: "100.70.0.9:1", local: "100.101.1.1:9090"}, "yes", "yes", "asks for none", "yes"},
-		{"such an address elsewhere", from{remote: "100.70.0.9:1", local: "192.168.1.5:9090"}, "yes", "on no network", "asks for none", "yes"},
-		{"another network", from{remote: "10.9.9.9:1"}, "yes", "on no network", "asks for none", "yes"},
-		{"the internet", from{remote: "203.0.113.9:1"}, "yes", "on no network", "asks for none", "yes"},
-		{"through the router", from{remote: "192.168.1.1:1"}, "yes", "on no network", "asks for none", "yes"},
-		{"through a container's bridge", from{remote: "172.17.0.1:1"}, "yes", "on no network", "asks for none", "yes"},
-		{"through a proxy here", from{remote: "127.0.0.1:1", header: "X-Forwarded-For"}, "yes", "through a proxy", "asks for none", "yes"},
-		{"through another proxy", from{remote: "192.168.1.77:1", header: "Via"}, "yes", "through a proxy", "asks for none", "yes"},
-		{"with a client certificate", from{remote: "203.0.113.9:1", tls: certificate}, "yes", "yes", "yes", "yes"},
+		{"this machine", self, "yes", "yes", "does not configure it", "yes", true},
+		{"this machine, own address", itself, "yes", "yes", "does not configure it", "yes", true},
+		{"a neighbour", neighbour, "yes", "yes", "does not configure it", "yes", false},
+		{"a neighbour by IPv6", from{remote: "[2001:db8:1::77]:1"}, "yes", "yes", "does not configure it", "yes", false},
+		{"a peer of the tailnet", from{remote: "100.70.0.9:1", local: "100.101.1.1:9090"}, "yes", "yes", "does not configure it", "yes", false},
+		{"such an address elsewhere", from{remote: "100.70.0.9:1", local: "192.168.1.5:9090"}, "yes", "not in a network", "does not configure it", "yes", false},
+		{"another network", from{remote: "10.9.9.9:1"}, "yes", "not in a network", "does not configure it", "yes", false},
+		{"the internet", from{remote: "203.0.113.9:1"}, "yes", "not in a network", "does not configure it", "yes", false},
+		{"through the router", from{remote: "192.168.1.1:1"}, "yes", "not in a network", "does not configure it", "yes", false},
+		{"through a container's bridge", from{remote: "172.17.0.1:1"}, "yes", "not in a network", "does not configure it", "yes", false},
+		{"through a proxy here", from{remote: "127.0.0.1:1", header: "X-Forwarded-For"}, "yes", "through a proxy", "does not configure it", "yes", false},
+		{"through another proxy", from{remote: "192.168.1.77:1", header: "Via"}, "yes", "through a proxy", "does not configure it", "yes", false},
+		{"with a client certificate", from{remote: "203.0.113.9:1", tls: certificate}, "yes", "yes", "yes", "yes", true},
 	}
 	for _, c := range clients {
-		for _, mode := range []struct{ writes, file, want string }{
-			{WritesOpen, "", c.open}, {WritesAuto, "", c.auto}, {WritesAuto, plain, c.auto}, {WritesIdentified, "", c.identified},
-			{WritesAuto, passwords, c.withPassword}, {WritesIdentified, passwords, c.withPassword}, {WritesOff, "", "are off"}, {WritesOff, passwords, "are off"},
-			{WritesAuto, "missing.yml", "cannot be read"},
+		for _, mode := range []struct {
+			writes string
+			who    known
+			want   string
+		}{
+			{WritesOpen, none, c.open}, {WritesAuto, none, c.auto}, {WritesIdentified, none, c.identified},
+			{WritesAuto, passwords, c.withPassword}, {WritesIdentified, passwords, c.withPassword}, {WritesOff, none, "are off"}, {WritesOff, passwords, "are off"},
+			{WritesAuto, missing, "cannot be read"},
 		} {
-			a := &API{deps: Deps{Options: upstream.Options{RoutePrefix: "/mon", ExternalURL: &url.URL{}}, Writes: mode.writes, WebConfigFile: mode.file, network: func() network { return here }}}
-			h := a.writable(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "reached") }))
+			a := &API{deps: Deps{Options: upstream.Options{RoutePrefix: "/mon", ExternalURL: &url.URL{}}, Writes: mode.writes, Identity: mode.who, Logger: promslog.NewNopLogger(), network: func() network { return here }}, changes: newChanges()}
+			h := a.roles(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "reached") }))
+			ask := func(h http.Handler, method, path string) *httptest.ResponseRecorder {
+				r := httptest.NewRequest(method, path, strings.NewReader("{}"))
+				r.RemoteAddr, r.TLS = c.remote, c.tls
+				if c.header != "" {
+					r.Header.Set(c.header, "1.2.3.4")
+				}
+				if c.local != "" {
+					local, err := net.ResolveTCPAddr("tcp", c.local)
+					require.NoError(t, err)
+					r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(local)))
+				}
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				return w
+			}
+			reached := http.StatusForbidden
+			if c.profiles || mode.who.byPassword {
+				reached = http.StatusOK
+			}
+			for _, path := range []string{"/mon/debug/pprof/profile", "/mon/debug/pprof/", "/mon/debug"} {
+				require.Equal(t, reached, ask(a.roles(a.debuggable(h)), http.MethodGet, path).Code, "%s, %s, %v %s", c.name, mode.writes, mode.who, path)
+			}
+			require.Equal(t, http.StatusOK, ask(a.roles(a.debuggable(h)), http.MethodGet, "/mon/metrics").Code)
 			for _, path := range []string{"/mon/api/v2/alerts", "/mon/api/v2/silence/1", "/mon/api/clanmon/v1/receivers/test", "/mon/api/clanmon/v1/machines/a"} {
 				for _, method := range []string{http.MethodPost, http.MethodDelete, http.MethodPut, http.MethodGet} {
-					r := httptest.NewRequest(method, path, strings.NewReader("{}"))
-					r.RemoteAddr, r.TLS = c.remote, c.tls
-					if c.header != "" {
-						r.Header.Set(c.header, "1.2.3.4")
-					}
-					if c.local != "" {
-						local, err := net.ResolveTCPAddr("tcp", c.local)
-						require.NoError(t, err)
-						r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(local)))
-					}
-					w := httptest.NewRecorder()
-					h.ServeHTTP(w, r)
+					w := ask(h, method, path)
 					if mode.want == "yes" || method == http.MethodGet {
 						require.Equal(t, "reached", w.Body.String(), "%s, %s, %s %s", c.name, mode.writes, method, path)
 						continue
@@ -89,6 +126,16 @@ func TestWhoMayChangeSomething(t *testing.T) {
 					require.Contains(t, w.Body.String(), mode.want, "%s, %s", c.name, mode.writes)
 				}
 			}
+			// What a flag has to turn on.
+			for _, path := range []string{"/mon/-/quit", "/mon/-/reload", "/mon/api/v1/admin/tsdb/delete_series", "/mon/api/v1/write", "/mon/api/v1/otlp/v1/metrics"} {
+				code := http.StatusOK
+				if mode.writes == WritesIdentified && mode.want != "yes" {
+					code = http.StatusForbidden
+				}
+				require.Equal(t, code, ask(h, http.MethodPost, path).Code, "%s, %s %s", c.name, mode.writes, path)
+				require.Equal(t, http.StatusOK, ask(h, http.MethodGet, path).Code)
+			}
+			require.Equal(t, http.StatusOK, ask(h, http.MethodPost, "/mon/api/v1/query").Code, "it changes nothing")
 		}
 	}
 }

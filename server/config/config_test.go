@@ -98,6 +98,32 @@ func TestDefaultsOfTwoLoadersDoNotMix(t *testing.T) {
 	require.Nil(t, config.DefaultGlobalConfig.ScrapeProtocols, "upstream's defaults are put back")
 }
 
+func TestGarbageIsCollectedEarlierThanByPrometheus(t *testing.T) {
+	given := gogcGiven
+	t.Cleanup(func() { gogcGiven = given })
+	gogcGiven = false
+	t.Setenv("GOGC", "75") // as the server sets it
+	percent := func(o Options) int {
+		cfg, err := NewLoader(o).Load(nil)
+		require.NoError(t, err)
+		return cfg.Runtime.GoGC
+	}
+	discovered := func(text string) Options {
+		return Options{File: write(t, "p.yml", text), Discovery: discovery.Flags{Methods: []string{"static"}, Static: []string{"node=web1"}}}
+	}
+	require.Equal(t, 60, percent(discovered("")))
+	require.Equal(t, 60, percent(discovered("global: {scrape_interval: 1m}\n")))
+	require.Equal(t, 60, percent(discovered("runtime:\n")))
+	require.Equal(t, 75, percent(discovered("runtime: {gogc: 75}\n")))
+	require.Equal(t, 60, percent(discovered("runtime: {log_level: warn}\n")))
+	require.Equal(t, 75, percent(Options{File: write(t, "p.yml", "")}), "a file alone means what it means to Prometheus")
+	gogcGiven = true
+	require.Equal(t, config.DefaultRuntimeConfig.GoGC, percent(discovered("")))
+	gogcGiven = false
+	t.Chdir(t.TempDir())
+	require.Equal(t, 60, percent(Options{}), "nothing is configured")
+}
+
 func TestFileWinsOverRetentionFlag(t *testing.T) {
 	file := write(t, "p.yml", "storage: {tsdb: {retention: {time: 3d}}}\n")
 	cfg, err := NewLoader(Options{File: file, Retention: config.TSDBRetentionConfig{Time: model.Duration(time.Hour)}}).Load(nil)
@@ -175,4 +201,45 @@ func TestOnlyTheServersOwnJobHonoursLabels(t *testing.T) {
 	require.ErrorContains(t, err, "choose another name")
 	var flag *FlagError
 	require.ErrorAs(t, err, &flag)
+}
+
+func TestReplicaIsAnExternalLabel(t *testing.T) {
+	o := Options{File: write(t, "p.yml", "global: {external_labels: {site: home}}"), Replica: "a", ReplicaLabels: []string{"replica", "prometheus_replica"}}
+	cfg, err := NewLoader(o).Load(nil)
+	require.NoError(t, err)
+	require.Equal(t, `{replica="a", site="home"}`, cfg.GlobalConfig.ExternalLabels.String())
+
+	o.File = write(t, "p.yml", "global: {external_labels: {prometheus_replica: b}}")
+	_, err = NewLoader(o).Load(nil)
+	require.EqualError(t, err, `external_labels: prometheus_replica is "b", and --replica is "a": set one of the two`)
+}
+
+// Checks make one job, with or without a file; no machine is discovered by them.
+func TestChecksMakeAJob(t *testing.T) {
+	o := Options{
+		File:      write(t, "p.yml", "scrape_configs: [{job_name: mine}]"),
+		Local:     []LocalJob{{Name: SelfJob, Port: 9090, Socket: "@self"}},
+		Checks:    LocalJob{Name: "clanmon-checks", Socket: "@checks"},
+		Discovery: discovery.Flags{Checks: []string{"cloud=https://cloud.example.org", "ping://10.0.0.9"}},
+	}
+	l := NewLoader(o)
+	cfg, err := l.Load(nil)
+	require.NoError(t, err)
+	var names []string
+	for _, s := range cfg.ScrapeConfigs {
+		names = append(names, s.JobName)
+	}
+	require.Equal(t, []string{"mine", SelfJob, "clanmon-checks"}, names)
+	require.False(t, l.Discovered("clanmon-checks"))
+	require.True(t, l.Managed(), "the built-in rules are on")
+	all, from := l.Checks()
+	require.Len(t, all, 2)
+	require.NotEmpty(t, from)
+
+	o.File = write(t, "p.yml", "scrape_configs: [{job_name: clanmon-checks}]")
+	_, err = NewLoader(o).Load(nil)
+	require.ErrorContains(t, err, `--check defines the job "clanmon-checks", and so does the configuration file`)
+	o.Discovery.Checks = []string{"https://a", "https://a"}
+	_, err = NewLoader(o).Load(nil)
+	require.ErrorContains(t, err, `--check: check "a" exists twice`)
 }

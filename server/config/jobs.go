@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery/checks"
 	"github.com/clanmon/clanmon/discovery/contract"
 )
 
@@ -41,11 +42,11 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 		return err
 	}
 	for _, key := range settings.Ignored {
-		logger.Warn("Section of --clan.settings has no effect: its discovery method is not chosen", "section", key)
+		logger.Warn("Section of --clan.settings has no effect: its discovery method is not enabled", "section", key)
 	}
 	managed := unconfigured || settings.Enabled()
 	if !unconfigured && !settings.Enabled() && len(settings.Additional) == 0 {
-		l.last.Store(&outcome{})
+		l.last.Store(&outcome{settings: settings})
 		return nil // a file alone means what it means to Prometheus
 	}
 	extra, err := l.parseScrapes(cfg, settings.Additional, logger)
@@ -58,9 +59,9 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 	var parts []contract.Part
 	switch {
 	case unconfigured:
-		what := "Nothing is configured: scraping this server and this machine"
-		if settings.Enabled() {
-			what = "No configuration file: scraping this server, this machine, and what discovery finds"
+		what := "No configuration: scraping this server and this machine"
+		if len(settings.Methods) > 0 {
+			what = "No configuration file: scraping this server, this machine, and discovered machines"
 		}
 		logger.Info(what, "looked_for", DefaultFile)
 		for _, job := range l.opts.Local {
@@ -75,8 +76,14 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 	}
 	for _, p := range found {
 		if p.Job == SelfJob {
-			return fmt.Errorf("job %q: that is what this server calls its own metrics; choose another name", SelfJob)
+			return fmt.Errorf("job %q: reserved for this server's own metrics; choose another name", SelfJob)
 		}
+		if p.Job == checks.Pool && len(settings.Checks) > 0 {
+			return fmt.Errorf("job %q: reserved for the checks; choose another name", checks.Pool)
+		}
+	}
+	if len(settings.Checks) > 0 {
+		found = append(found, checks.Part(settings.Checks, LocalAddress(checks.Pool), l.opts.Checks.Socket, machineName()))
 	}
 	text, err := yaml.Marshal(map[string]any{"scrape_configs": discovery.Assemble(append(parts, found...))})
 	if err != nil {
@@ -90,18 +97,21 @@ func (l *Loader) addJobsBeside(names map[string]string, cfg *config.Config, unco
 	for i, s := range append(made, extra...) {
 		source := "additionalScrapeConfigs"
 		if i < len(made) {
-			discovered[s.JobName] = true
+			discovered[s.JobName] = s.JobName != checks.Pool // they are no machines
 			source = "--discovery"
+			if s.JobName == checks.Pool {
+				source = "--check"
+			}
 		} else {
 			additional[s.JobName] = true
 		}
 		if where, taken := names[s.JobName]; taken {
-			return fmt.Errorf("%s makes a job %q, and so does %s: give the one there another job_name (a relabelling rule can still set its label \"job\")", source, s.JobName, where)
+			return fmt.Errorf("%s defines the job %q, and so does %s: change job_name there (relabelling can still set the label \"job\")", source, s.JobName, where)
 		}
 		names[s.JobName] = source
 		cfg.ScrapeConfigs = append(cfg.ScrapeConfigs, s)
 	}
-	l.last.Store(&outcome{discovered, additional, managed})
+	l.last.Store(&outcome{discovered, additional, managed, settings})
 	return nil
 }
 
@@ -121,14 +131,23 @@ func jobNames(cfg *config.Config) (map[string]string, error) {
 // parseScrapes reads scrape configurations under the global settings of cfg.
 // Paths in them are relative to the file of --clan.settings.
 func (l *Loader) parseScrapes(cfg *config.Config, scrapes []byte, logger *slog.Logger) ([]*config.ScrapeConfig, error) {
-	if len(scrapes) == 0 {
-		return nil, nil
+	made, err := l.parse(cfg, scrapes, logger)
+	if err != nil {
+		return nil, err
+	}
+	return made.ScrapeConfigs, nil
+}
+
+// parse reads sections of a configuration as parseScrapes does.
+func (l *Loader) parse(cfg *config.Config, sections []byte, logger *slog.Logger) (*config.Config, error) {
+	if len(sections) == 0 {
+		return &config.Config{}, nil
 	}
 	global, err := yaml.Marshal(map[string]any{"global": cfg.GlobalConfig})
 	if err != nil {
 		return nil, err
 	}
-	made, err := config.Load(string(global)+string(scrapes), logger)
+	made, err := config.Load(string(global)+string(sections), logger)
 	if err != nil {
 		return nil, fmt.Errorf("%s", strings.ReplaceAll(err.Error(), "\n", " "))
 	}
@@ -136,6 +155,9 @@ func (l *Loader) parseScrapes(cfg *config.Config, scrapes []byte, logger *slog.L
 		for _, s := range made.ScrapeConfigs {
 			s.SetDirectory(filepath.Dir(file))
 		}
+		for _, w := range made.RemoteWriteConfigs {
+			w.SetDirectory(filepath.Dir(file))
+		}
 	}
-	return made.ScrapeConfigs, nil
+	return made, nil
 }

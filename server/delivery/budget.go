@@ -24,7 +24,7 @@ const budgetPause = 5 * time.Second
 
 // errHeldBack says that a notification was only counted in a summary. It is worth
 // another attempt, and the notification log does not know of it.
-var errHeldBack = errors.New("held back: more notifications in this minute than --notify.max-per-minute allows; it is tried again")
+var errHeldBack = errors.New("delayed: the limit of --notify.max-per-minute is reached; retrying")
 
 // budget bounds the notifications of one integration. Safe for concurrent use.
 type budget struct {
@@ -102,8 +102,9 @@ func moreAlerts(n, perMinute int, now time.Time) *alert.Alert {
 		StartsAt: now, EndsAt: now.Add(5 * time.Minute),
 		Labels: model.LabelSet{"alertname": "MoreAlerts", "severity": "warning"},
 		Annotations: model.LabelSet{
-			"summary":     model.LabelValue(fmt.Sprintf("and %d more alert%s", n, s)),
-			"description": model.LabelValue(fmt.Sprintf("More than %d notifications in a minute (--notify.max-per-minute). The others are sent later, while their alerts fire; the page Alerts has all of them now.", perMinute)),
+			"summary":      model.LabelValue(fmt.Sprintf("and %d more alert%s", n, s)),
+			"description":  model.LabelValue(fmt.Sprintf("More than %d notifications per minute (--notify.max-per-minute). The other alerts are sent later if they still fire. The Alerts page lists all of them.", perMinute)),
+			pageAnnotation: "/alerts",
 		},
 	}, now, false)
 }

@@ -99,10 +99,10 @@ func TestStormOfAlerts(t *testing.T) {
 func TestBudgetHoldsBackNoResolves(t *testing.T) {
 	h := newWebhook(t)
 	d, _ := start(t, budgeted(t, h, 1))
-	r := d.inside.receivers.Load
-	require.EventuallyWithT(t, func(c *assert.CollectT) { require.NotEmpty(c, r().receivers[peopleReceiver]) }, 20*time.Second, 10*time.Millisecond)
+	r := func() receiverBook { return d.inside.pipeline.Load().book }
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.NotEmpty(c, r()[peopleReceiver]) }, 20*time.Second, 10*time.Millisecond)
 	var people *recorded
-	for _, i := range r().receivers[peopleReceiver] {
+	for _, i := range r()[peopleReceiver] {
 		if i.inner.Name() == "webhook" {
 			people = i
 		} else {

@@ -66,6 +66,20 @@ func (in *inside) joinCluster() error {
 	return nil
 }
 
+// spreadState sends changes of silences and of the notification log to the cluster, and
+// has them saved.
+func (in *inside) spreadState() {
+	spreadSilence, spreadLog := func([]byte) {}, func([]byte) {}
+	if in.peer != nil {
+		spreadLog = in.peer.AddState("nfl", in.nflog, in.opts.Registerer).Broadcast
+		spreadSilence = in.peer.AddState("sil", in.silences, in.opts.Registerer).Broadcast
+		in.pair = &pair{name: in.peer.Name(), members: in.peer.Peers, others: make(map[string]traits), log: in.log.With("part", "cluster")}
+		in.pair.broadcast = in.peer.AddState(pairKey, in.pair, in.opts.Registerer).Broadcast
+	}
+	in.nflog.SetBroadcast(func(b []byte) { spreadLog(b); in.saveLog.mark() })
+	in.silences.SetBroadcast(func(b []byte) { spreadSilence(b); in.saveSilences.mark() })
+}
+
 // settleCluster joins the others. It does not wait for them: the pipeline itself
 // waits, before its first notification, until the cluster has settled.
 func (in *inside) settleCluster(ctx context.Context) {
@@ -73,7 +87,7 @@ func (in *inside) settleCluster(ctx context.Context) {
 		return
 	}
 	if err := in.peer.Join(in.opts.Cluster.ReconnectInterval, in.opts.Cluster.ReconnectTimeout); err != nil {
-		in.log.Warn("Could not join the cluster; trying again", "err", err)
+		in.log.Warn("Could not join the cluster; retrying", "err", err)
 	}
 	settle, cancel := context.WithTimeout(ctx, in.opts.Cluster.SettleTimeout)
 	go func() {

@@ -3,7 +3,6 @@ package delivery
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 	yamlv2 "go.yaml.in/yaml/v2"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/clanmon/clanmon/internal/calendar"
 	"github.com/clanmon/clanmon/server/delivery/integration"
 )
 
@@ -38,7 +38,9 @@ type Config struct {
 	budgeted  string
 	perMinute int
 
-	noSecrets bool // the files of secrets need not be there: it is only checked
+	plan calendar.Plan // when people are notified
+
+	secrets secrets // what is done where the file of one cannot be read
 }
 
 // ownIntegration is a configured receiver of package integration, or the log.
@@ -59,6 +61,14 @@ func add(own map[string][]ownIntegration, receiver string, o ownIntegration) {
 		}
 	}
 	own[receiver] = append(own[receiver], o)
+}
+
+// config is what the options name: a file, or a configuration of our own.
+func (o Options) config() (*Config, error) {
+	if o.ConfigFile != "" {
+		return o.loadFile()
+	}
+	return defaultConfig(o)
 }
 
 // LoadConfig reads an alertmanager.yml. Beside what Alertmanager itself takes,
@@ -123,6 +133,12 @@ func ownGotify(c *integration.GotifyConfig) ownIntegration {
 func ownMatrix(c *integration.MatrixConfig) ownIntegration {
 	return ownIntegration{kind: "matrix", rs: c, conf: c, make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewMatrix(c, t, l)
+	}}
+}
+
+func ownMail(c *integration.MailConfig) ownIntegration {
+	return ownIntegration{kind: "email", rs: c, conf: c, make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+		return integration.NewMail(c, t, l), nil
 	}}
 }
 
@@ -271,48 +287,43 @@ type built struct {
 	tmpl      *template.Template
 	receivers map[string][]notify.Integration
 	mask      *masker
+	missing   []error // files of secrets that cannot be read, with secretsLate
 }
 
 // build makes templates and receivers, and finds what upstream would only
 // stumble over with the first notification: a template that does not parse, a
 // file that cannot be read.
 func (c *Config) build(o Options, log *slog.Logger) (*built, error) {
-	tmpl, err := template.FromGlobs(c.Templates)
+	tmpl, err := integration.Templates(c.Templates)
 	if err != nil {
 		return nil, fmt.Errorf("templates: %w", err)
 	}
-	if err := tmpl.Parse(strings.NewReader(integration.Texts)); err != nil {
-		return nil, fmt.Errorf("built-in templates: %w", err)
-	}
 	tmpl.ExternalURL = o.ExternalURL
-	b := &built{c, tmpl, make(map[string][]notify.Integration), newMasker(c, o)}
+	b := &built{Config: c, tmpl: tmpl, receivers: make(map[string][]notify.Integration), mask: newMasker(c, o)}
 	if err := b.check(); err != nil {
 		return nil, err
 	}
 	for _, r := range c.Receivers {
 		list, err := receiver.BuildReceiverIntegrations(r, tmpl, log)
-		if err != nil && !c.excused(err) {
-			return nil, fmt.Errorf("receiver %q: %w", r.Name, err)
+		if err != nil {
+			if err = fmt.Errorf("receiver %q: %w", r.Name, err); !b.excused(err) {
+				return nil, err
+			}
+			list = []notify.Integration{notify.NewIntegration(unusable{err}, always(true), "receiver", 0, r.Name)}
 		}
 		for _, own := range c.own[r.Name] {
 			n, err := own.make(tmpl, log.With("integration", own.kind))
-			if err != nil && !c.excused(err) {
-				return nil, fmt.Errorf("receiver %q: %s[%d]: %w", r.Name, own.kind, own.index, err)
+			if err != nil {
+				if err = fmt.Errorf("receiver %q: %s[%d]: %w", r.Name, own.kind, own.index, err); !b.excused(err) {
+					return nil, err
+				}
+				n = unusable{err}
 			}
 			list = append(list, notify.NewIntegration(n, own.rs, own.kind, own.index, r.Name))
 		}
 		b.receivers[r.Name] = list
 	}
 	return b, nil
-}
-
-// excused reports whether err is only that files of secrets are not here, or not for
-// us: some receivers read them, or their certificates, when they are made.
-func (c *Config) excused(err error) bool {
-	if all, ok := err.(interface{ Unwrap() []error }); ok {
-		return !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !c.excused(e) })
-	}
-	return c.noSecrets && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission))
 }
 
 func (b *built) check() error {
@@ -325,14 +336,11 @@ func (b *built) check() error {
 		switch field := path[strings.LastIndex(path, ".")+1:]; {
 		case text == "":
 		case strings.HasSuffix(field, "_file") && !strings.Contains(text, "{{"):
-			if b.noSecrets {
-				return nil
+			if err := hasSecret(text); err != nil {
+				if err = fmt.Errorf("%s: %w", path, err); !b.excused(err) {
+					return err
+				}
 			}
-			f, err := os.Open(text)
-			if err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-			f.Close()
 		case strings.Contains(text, "{{"):
 			// Only what no data could cure is an error.
 			_, err := b.tmpl.ExecuteTextString(text, data)
@@ -365,7 +373,9 @@ func Check(file string, syntaxOnly bool, log *slog.Logger) (c *Config, warnings 
 		return nil, nil, err
 	}
 	initMatchers(log)
-	c.noSecrets = syntaxOnly
+	if syntaxOnly {
+		c.secrets = secretsIgnored
+	}
 	if _, err := c.build(Options{ExternalURL: noURL}, log); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -379,7 +389,7 @@ func (c *Config) warnings() []string {
 		found = append(found, "inhibit_rules: "+cycle)
 	}
 	if c.TracingConfig.Endpoint != "" {
-		found = append(found, "tracing: has no effect; the section of that name in Prometheus' configuration file counts for the whole process")
+		found = append(found, "tracing: has no effect; use the section tracing of Prometheus' configuration file")
 	}
 	return found
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func write(t *testing.T, name, text string) string {
+func write(t testing.TB, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
@@ -109,10 +110,49 @@ func TestShippedInhibitionsMuteNoSource(t *testing.T) {
 
 func TestNotifyURLs(t *testing.T) {
 	for url, want := range map[string]string{
-		"ntfy://ntfy.sh/ops":                                                          "",
-		"ntfy://ntfy.sh/ops?priority=4":                                               "",
-		"gotify://g?priority=4&token_file=/x":                                         "",
-		"ntfy://ntfy.sh/ops?priority=high":                                            "int",
+		"ntfy://ntfy.sh/ops":                                                  "",
+		"ntfy://ntfy.sh/ops?priority=4":                                       "",
+		"gotify://g?priority=4&token_file=/x":                                 "",
+		"ntfy://ntfy.sh/ops?priority=high":                                    `priority is "high"; it must be a number from 0 to 5`,
+		"gotify://g?priority=11&token_file=/x":                                `priority is "11"; it must be a number from 0 to 10`,
+		"matrix://m.example.org?room_file=/x&token_file=/y":                   "",
+		"matrix://m.example.org/!abc:m?room_file=/x&token_file=/y":            "only one of room and room_file",
+		"mailto:?to_file=/x":                                                  "",
+		"mailto:me@example.org?to_file=/x":                                    "only one of the address and to_file",
+		"telegram://-1001234567890?token_file=/x&thread=7":                    "",
+		"telegram://?chat_file=/x&token_file=/y":                              "",
+		"telegram://12345?token_file=/x&api_url=https://bots.example.org":     "",
+		"telegram://@ops?token_file=/x":                                       "it must be telegram://CHAT_ID?token_file=FILE",
+		"telegram://ops?token_file=/x":                                        `chat "ops" must be the number of a chat`,
+		"telegram://0?token_file=/x":                                          `chat "0" must be the number of a chat`,
+		"telegram://12345":                                                    "token_file is missing; it must be telegram://CHAT_ID?token_file=FILE",
+		"telegram://?token_file=/x":                                           "the chat is missing",
+		"telegram://12345?chat_file=/x&token_file=/y":                         "only one of the chat and chat_file",
+		"telegram://12345?token_file=/x&thread=0":                             `thread is "0"; it must be a number from 1`,
+		"telegram://12345?token_file=/x&api_url=bots":                         "api_url must be https://HOST",
+		"telegram://123456:SECRET@telegram?chats=1":                           "it must be telegram://CHAT_ID?token_file=FILE",
+		"telegram://123456:SECRET/1":                                          "it must be telegram://CHAT_ID?token_file=FILE",
+		"tgram://123456:SECRET/1":                                             "not a URL",
+		"tgram://bot/1":                                                       `unknown kind "tgram"; use telegram://CHAT_ID`,
+		"discord://?url_file=/x&username=clanmon":                             "",
+		"discord://1234/SECRET":                                               "must not be on the command line; it must be discord://?url_file=FILE",
+		"discord://SECRET@1234":                                               "it must be discord://?url_file=FILE",
+		"discord://":                                                          "url_file is missing; it must be discord://?url_file=FILE",
+		"discord://?url_file=/x&avatar=1":                                     `unknown option "avatar"; it must be discord://`,
+		"pushover://uQiRzpo4DXghDmr9QzzfQu27cmVRsG?token_file=/x&priority=-1": "",
+		"pushover://?user_file=/x&token_file=/y&device=phone&sound=none":      "",
+		"pushover://SECRET?token_file=/x":                                     "the user key has 6 characters; it must be 30",
+		"pushover://uQiRzpo4DXghDmr9QzzfQu27cmVRs_?token_file=/x":             "it must be 30 letters and digits",
+		"pushover://uQiRzpo4DXghDmr9QzzfQu27cmVRsG":                           "token_file is missing",
+		"pushover://uQiRzpo4DXghDmr9QzzfQu27cmVRsG/SECRET":                    "must not be on the command line",
+		"pushover://?token_file=/x":                                           "the user key is missing",
+		"pushover://uQiRzpo4DXghDmr9QzzfQu27cmVRsG?token_file=/x&priority=3":  `priority is "3"; it must be a number from -2 to 2`,
+		"pover://SECRET@SECRET":                                               "must not contain a user or password",
+		"msteams://?url_file=/x":                                              "",
+		"msteams://team@SECRET/b/c":                                           "it must be msteams://?url_file=FILE",
+		"msteams://prod.westeurope.logic.azure.com/SECRET":                    "must not be on the command line",
+		"teams://x":                  `unknown kind "teams"; use msteams://`,
+		"telegarm://1?token_file=/x": `did you mean "telegram"`,
 		"ntfy+http://localhost:8080/ops?token_file=/x":                                "",
 		"gotify://g.example.org/sub?token_file=/x":                                    "",
 		"matrix://m.example.org/%23ops:m.example.org?token_file=/x":                   "",
@@ -122,16 +162,16 @@ func TestNotifyURLs(t *testing.T) {
 		"slack://?url_file=/x&channel=ops":                                            "",
 		"webhook+https://example.org/hook?key=1":                                      "",
 		"webhook://?url_file=/x":                                                      "",
-		"ntfy://me:pw@ntfy.sh/ops":                                                    "does not belong here",
+		"ntfy://me:pw@ntfy.sh/ops":                                                    "must not contain a user or password",
 		"ntfy://ntfy.sh":                                                              "topic is missing",
 		"ntfy://ntfy.sh/ops?tokenfile=/x":                                             `unknown option "tokenfile"`,
 		"gotify://g.example.org":                                                      "token_file (or token) is missing",
 		"matrix://m.example.org/#ops:x?token_file=/x":                                 "write %23",
-		"mailto:me":                                   "not a mail address",
+		"mailto:me":                                   "not an email address",
 		"mailto:me@x?smarthost=mx":                    "HOST:PORT",
 		"mailto:me@x?require_tls=maybe":               "true or false",
 		"slack://hooks.slack.com/services/T/B/SECRET": "is a secret",
-		"https://example.org":                         `unknown kind "https"; one of: gotify`,
+		"https://example.org":                         `unknown kind "https"; one of: discord, gotify`,
 		"webhook://example.org":                       "webhook+https://",
 	} {
 		_, err := ParseNotifyURL(url)
@@ -159,6 +199,12 @@ func TestNotifyURLsShowTheirHostOnly(t *testing.T) {
 		"matrix+http://host.example/%23s3cret:x?token_file=" + file:      false,
 		"mailto:s3cret@host.example":                                     false,
 		"slack://?url_file=" + file:                                      false,
+		"discord://?url_file=" + file:                                    false,
+		"msteams://?url_file=" + file:                                    false,
+		"telegram://1234567890?token_file=" + file:                       false,
+		"pushover://s3cretRzpo4DXghDmr9QzzfQu27cmV?token_file=" + file:   false,
+		"mailto:?to_file=" + file:                                        false,
+		"webhook://?url_file=" + file:                                    false,
 		"webhook+https://host.example/s3cret":                            false,
 		"webhook+http://host.example/x?token=s3cret":                     true,
 		"webhook+https://hooks.slack.com/services/s3cret":                true,
@@ -168,11 +214,14 @@ func TestNotifyURLsShowTheirHostOnly(t *testing.T) {
 		require.NoError(t, err, url)
 		require.NotContains(t, n.String(), "s3cret", url)
 		require.NotContains(t, n.String(), file, url)
+		require.NotContains(t, n.String(), "1234567890", url)
 		require.Equal(t, pasted, n.Pasted(), url)
 		shown[n.Scheme] = true
 	}
-	for _, scheme := range notifySchemes {
-		require.True(t, shown[scheme], "%s is not among the examples", scheme)
+	for _, f := range notifyForms {
+		for _, scheme := range strings.Fields(f.schemes) {
+			require.True(t, shown[scheme], "%s is not among the examples", scheme)
+		}
 	}
 }
 
@@ -183,7 +232,9 @@ func TestDefaultConfig(t *testing.T) {
 	for _, s := range []string{
 		"ntfy://ntfy.sh/ops", "gotify://g?token_file=" + secret, "matrix://m/!a:m?token_file=" + secret,
 		"mailto:me@example.org?password_file=" + secret + "&username=u&smarthost=mx:25", "slack://?url_file=" + secret + "&channel=ops",
-		"webhook+http://127.0.0.1/1", "webhook+http://127.0.0.1/2",
+		"webhook+http://127.0.0.1/1", "webhook+http://127.0.0.1/2", "mailto:?to_file=" + secret,
+		"telegram://1?token_file=" + secret, "discord://?url_file=" + secret, "msteams://?url_file=" + secret,
+		"pushover://?user_file=" + secret + "&token_file=" + secret,
 	} {
 		u, err := ParseNotifyURL(s)
 		require.NoError(t, err, s)
@@ -197,7 +248,7 @@ func TestDefaultConfig(t *testing.T) {
 	for _, i := range b.receivers[peopleReceiver] {
 		kinds[i.Name()]++
 	}
-	require.Equal(t, map[string]int{"ntfy": 1, "gotify": 1, "matrix": 1, "email": 1, "slack": 1, "webhook": 2, "log": 1}, kinds)
+	require.Equal(t, map[string]int{"ntfy": 1, "gotify": 1, "matrix": 1, "email": 2, "slack": 1, "webhook": 2, "telegram": 1, "discord": 1, "msteamsv2": 1, "pushover": 1, "log": 1}, kinds)
 	require.Len(t, b.receivers[heartbeatReceiver], 1)
 	beats := c.Route.Routes[0]
 	require.Equal(t, heartbeatReceiver, beats.Receiver)

@@ -27,7 +27,10 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
 	"github.com/prometheus/prometheus/notifier"
+	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/util/features"
+
+	"github.com/clanmon/clanmon/internal/calendar"
 )
 
 // Options for New. All fields are required but those that say otherwise.
@@ -42,7 +45,10 @@ type Options struct {
 
 	// OutsideOnly turns the delivery from inside off: nothing below is needed.
 	OutsideOnly bool
-	Dir         string   // data directory; silences are kept below it
+	Dir         string // data directory; silences are kept below it
+	// SetAside moves a file below Dir away, because of why, and lists it as what with a
+	// hint for whoever wants to repair it.
+	SetAside    func(file, what, hint string, why error) error
 	ExternalURL *url.URL // of the server, for links
 	// ConfigFile is an alertmanager.yml. "" is for a configuration of our own,
 	// which the fields down to GroupWait steer.
@@ -56,7 +62,21 @@ type Options struct {
 	HeartbeatURL, HeartbeatURLFile string
 	GroupWait                      time.Duration // 0 means 30 s
 
+	// Plan says when people are notified: quiet hours, for which there must be no
+	// ConfigFile, and the time of a digest. It is asked when the configuration is loaded.
+	// May be nil.
+	Plan func() calendar.Plan
+	// Digest writes the report about the time between from and to; its Title is "" where
+	// there is nothing to report. May be nil for no digests.
+	Digest func(ctx context.Context, from, to time.Time) (Digest, error)
+
 	Cluster ClusterOptions
+	// Replica tells the servers of a pair apart: the value of the external label
+	// ReplicaLabel, which no alert gets. May be empty.
+	Replica string
+	// Rules are the groups in force, which the servers of a pair have in common. May be
+	// nil.
+	Rules func() []*rules.Group
 
 	// Retention of silences and of the notification log; 0 means DefaultRetention.
 	Retention time.Duration
@@ -136,6 +156,7 @@ func New(o Options) (*Delivery, error) {
 		cancel()
 		return nil, fmt.Errorf("deliver alerts: %w", err)
 	}
+	d.inside.rebuilt = d.compare
 	return d, nil
 }
 
@@ -156,7 +177,7 @@ func (d *Delivery) Receivers() []ReceiverStatus {
 	if d.inside == nil {
 		return []ReceiverStatus{}
 	}
-	return d.inside.receivers.Load().status()
+	return d.inside.pipeline.Load().book.status()
 }
 
 // Test sends a test notification to a receiver, or to all where the name is "",
@@ -164,9 +185,9 @@ func (d *Delivery) Receivers() []ReceiverStatus {
 // them was tested a moment ago.
 func (d *Delivery) Test(ctx context.Context, receiver string) ([]TestResult, error) {
 	if d.inside == nil {
-		return nil, errors.New("this server delivers no alerts itself")
+		return nil, errors.New("this server does not deliver alerts itself")
 	}
-	book := d.inside.receivers.Load()
+	book := d.inside.pipeline.Load().book
 	names, err := book.named(receiver)
 	if err != nil {
 		return nil, err
@@ -184,13 +205,7 @@ func TestConfig(ctx context.Context, o Options, receiver string) ([]TestResult, 
 	if o.ExternalURL == nil {
 		o.ExternalURL = noURL
 	}
-	var c *Config
-	var err error
-	if o.ConfigFile != "" {
-		c, err = LoadConfig(o.ConfigFile)
-	} else {
-		c, err = defaultConfig(o)
-	}
+	c, err := o.config()
 	if err != nil {
 		return nil, err
 	}
@@ -264,25 +279,30 @@ func labelSet(ls labels.Labels) model.LabelSet {
 // ApplyConfig changes labels, and how Alertmanagers are spoken to. It has to
 // precede ApplyDiscovery, as with scrapes.
 func (d *Delivery) ApplyConfig(cfg *config.Config) error {
-	if err := d.notifier.ApplyConfig(cfg); err != nil {
+	alerting := *cfg
+	alerting.GlobalConfig.ExternalLabels = d.withoutReplica(cfg.GlobalConfig.ExternalLabels)
+	if err := d.notifier.ApplyConfig(&alerting); err != nil {
 		return err
 	}
-	external := cfg.GlobalConfig.ExternalLabels
-	if d.opts.Cluster.ListenAddress != "" {
-		external = withoutReplica(external)
-	}
-	d.labelling.Store(&labelling{external, cfg.AlertingConfig.AlertRelabelConfigs})
+	d.labelling.Store(&labelling{alerting.GlobalConfig.ExternalLabels, cfg.AlertingConfig.AlertRelabelConfigs})
 	return nil
 }
 
-// replicaLabels are those by which Thanos, Mimir and Prometheus' operator tell the
+// ReplicaLabel is the external label that --replica sets.
+const ReplicaLabel = "replica"
+
+// ReplicaLabels are those by which Thanos, Mimir and Prometheus' operator tell the
 // servers of a pair apart.
-var replicaLabels = []string{"replica", "__replica__", "prometheus_replica"}
+var ReplicaLabels = []string{ReplicaLabel, "__replica__", "prometheus_replica"}
 
 // withoutReplica keeps out of alerts what differs between the servers of a pair. With
-// it each would have an alert of its own, and both would notify in turn for ever.
-func withoutReplica(external labels.Labels) labels.Labels {
-	return labels.NewBuilder(external).Del(replicaLabels...).Labels()
+// it each would have an alert of its own, and both would notify in turn for ever. A
+// server that nobody called one of a pair adds what Prometheus adds.
+func (d *Delivery) withoutReplica(external labels.Labels) labels.Labels {
+	if d.opts.Cluster.ListenAddress == "" && d.opts.Replica == "" {
+		return external
+	}
+	return labels.NewBuilder(external).Del(ReplicaLabels...).Labels()
 }
 
 // ApplyAlertmanager reads the Alertmanager configuration again. shipped are the
@@ -292,7 +312,11 @@ func (d *Delivery) ApplyAlertmanager(shipped []string) error {
 	if d.inside == nil {
 		return nil
 	}
-	return d.inside.reload(shipped)
+	if err := d.inside.reload(shipped); err != nil {
+		return err
+	}
+	d.compare()
+	return nil
 }
 
 // ApplyDiscovery changes where Alertmanagers are found.

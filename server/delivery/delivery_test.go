@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
@@ -86,7 +87,7 @@ func (h *webhook) config() string {
 	return "route: {receiver: r, group_by: [machine], group_wait: 100ms, group_interval: 200ms}\nreceivers:\n- name: r\n  webhook_configs: [{url: '" + h.URL + "/?key=s3cret'}]\n"
 }
 
-func testOptions(t *testing.T, configText string) Options {
+func testOptions(t testing.TB, configText string) Options {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	sd, err := discovery.CreateAndRegisterSDMetrics(reg)
@@ -99,7 +100,7 @@ func testOptions(t *testing.T, configText string) Options {
 }
 
 // start runs a Delivery until stop is called or the test ends.
-func start(t *testing.T, o Options) (d *Delivery, stop func()) {
+func start(t testing.TB, o Options) (d *Delivery, stop func()) {
 	t.Helper()
 	d, err := New(o)
 	require.NoError(t, err)
@@ -126,6 +127,30 @@ func get(t *testing.T, d *Delivery, path string) string {
 	w := httptest.NewRecorder()
 	d.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	return w.Body.String()
+}
+
+// Alertmanager's API is made by its first request. Its metrics are there before, and
+// count that request.
+func TestAPIIsMadeWhenNeeded(t *testing.T) {
+	o := testOptions(t, "route: {receiver: r}\nreceivers: [{name: r}]\n")
+	d, _ := start(t, o)
+	h := d.Handler()
+	require.Nil(t, d.inside.api)
+	metrics := func() string {
+		w := httptest.NewRecorder()
+		promhttp.HandlerFor(o.Registerer.(*prometheus.Registry), promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		return w.Body.String()
+	}
+	require.Contains(t, metrics(), `alertmanager_alerts_received_total{status="firing",version="v2"} 0`)
+	require.Contains(t, metrics(), `alertmanager_alerts_invalid_total{version="v2"} 0`)
+	require.Contains(t, metrics(), `alertmanager_http_requests_in_flight{method="get"} 0`)
+
+	r := httptest.NewRequest(http.MethodPost, "/alerts", strings.NewReader(`[{"labels":{"alertname":"A"}}]`))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+	require.Contains(t, metrics(), `alertmanager_alerts_received_total{status="firing",version="v2"} 1`)
 }
 
 func addSilence(t *testing.T, d *Delivery, matcher, value string) {
@@ -174,19 +199,26 @@ func TestLabelsOfTheConfiguration(t *testing.T) {
 func TestReplicaLabelStaysOutOfThePairsAlerts(t *testing.T) {
 	cfg := config.DefaultConfig
 	cfg.GlobalConfig.ExternalLabels = labels.FromStrings("replica", "a", "__replica__", "a", "prometheus_replica", "a", "site", "home")
-	for listen, want := range map[string]model.LabelSet{
-		"127.0.0.1:1": {"alertname": "A", "site": "home"},
-		"":            {"alertname": "A", "site": "home", "replica": "a", "__replica__": "a", "prometheus_replica": "a"},
+	bare := model.LabelSet{"alertname": "A", "site": "home"}
+	for _, c := range []struct {
+		listen, replica string
+		want            model.LabelSet
+	}{
+		{"127.0.0.1:1", "", bare},
+		{"", "a", bare},
+		{"", "", model.LabelSet{"alertname": "A", "site": "home", "replica": "a", "__replica__": "a", "prometheus_replica": "a"}},
 	} {
 		o := testOptions(t, newWebhook(t).config())
+		o.Replica = c.replica
 		d, err := New(o)
 		require.NoError(t, err)
-		d.opts.Cluster.ListenAddress = listen
+		d.opts.Cluster.ListenAddress = c.listen
 		require.NoError(t, d.ApplyConfig(&cfg))
 		in := d.labelling.Load().convert([]*notifier.Alert{firing("alertname", "A")}, time.Now())
-		require.Equal(t, want, in[0].Labels)
+		require.Equal(t, c.want, in[0].Labels)
 		in = d.labelling.Load().convert([]*notifier.Alert{firing("alertname", "A", "replica", "of a database")}, time.Now())
 		require.Equal(t, model.LabelValue("of a database"), in[0].Labels["replica"], "a label of the alert itself stays")
+		require.Equal(t, 4, cfg.GlobalConfig.ExternalLabels.Len(), "others need it")
 		require.NoError(t, d.Close())
 	}
 }
@@ -333,18 +365,37 @@ func TestAcknowledgedSilenceIsOnTheDisk(t *testing.T) {
 	require.Contains(t, get(t, other, "/silences"), "Quiet")
 }
 
+// A state file that cannot be read, and an empty one, is set aside, and the server starts
+// with nothing; one that held nothing is not there at all.
 func TestDamagedStateIsSetAside(t *testing.T) {
-	o := testOptions(t, newWebhook(t).config())
-	dir := filepath.Join(o.Dir, "alertmanager")
-	require.NoError(t, os.MkdirAll(dir, 0o755))
-	for _, name := range []string{"silences", "nflog"} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("\xff\xff\xff no protobuf"), 0o600))
+	for name, text := range map[string]string{"garbage": "\xff\xff\xff no protobuf", "empty": ""} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t, newWebhook(t).config())
+			var aside []string
+			o.SetAside = func(file, what, hint string, why error) error {
+				aside = append(aside, filepath.Base(file))
+				require.Error(t, why)
+				return os.Remove(file)
+			}
+			dir := filepath.Join(o.Dir, "alertmanager")
+			require.NoError(t, os.MkdirAll(dir, 0o755))
+			for _, name := range []string{"silences", "nflog"} {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+			}
+			d, stop := start(t, o)
+			require.Equal(t, []string{"nflog", "silences"}, aside)
+			stop()
+			require.NoError(t, d.Close())
+			require.NoFileExists(t, filepath.Join(dir, "silences"), "nothing to keep")
+			again := testOptions(t, newWebhook(t).config())
+			again.Dir, again.SetAside = o.Dir, o.SetAside
+			d, stop = start(t, again)
+			addSilence(t, d, "alertname", "Quiet")
+			stop()
+			require.FileExists(t, filepath.Join(dir, "silences"))
+			require.Len(t, aside, 2)
+		})
 	}
-	d, _ := start(t, o)
-	addSilence(t, d, "alertname", "Quiet")
-	aside, err := filepath.Glob(filepath.Join(dir, "*.damaged-*"))
-	require.NoError(t, err)
-	require.Len(t, aside, 2)
 }
 
 func TestBrokenFileAtReloadKeepsWhatRuns(t *testing.T) {
@@ -458,7 +509,7 @@ func TestTestOfReceivers(t *testing.T) {
 	require.NotNil(t, status[0].LastSuccess)
 	require.NotNil(t, status[1].LastFailure)
 	_, err := d.Test(t.Context(), "nobody")
-	require.ErrorContains(t, err, `no receiver "nobody"`)
+	require.ErrorContains(t, err, `receiver "nobody" does not exist`)
 
 	post := func(kind, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodPost, "/test", strings.NewReader(body))

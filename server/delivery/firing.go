@@ -35,7 +35,7 @@ func (in *inside) firing(ctx context.Context) []Firing {
 	now := time.Now()
 	found := marker.NewAlertMarker()
 	ctx = marker.WithContext(ctx, found)
-	inhibitor := in.inhibitor.Load()
+	inhibitor := in.pipeline.Load().inhibitor
 	names := make(map[string]string) // by fingerprint
 	var alerts []*alert.Alert
 	iterator := in.alerts.GetPending()
@@ -73,10 +73,10 @@ func (in *inside) firing(ctx context.Context) []Firing {
 // a restart, which of sources inhibits them by the configuration: the answer is the
 // source's name, "" if none does. Safe for concurrent use.
 func (d *Delivery) Inhibitions(sources []model.LabelSet) func(target model.LabelSet) string {
-	if d.inside == nil || d.inside.rules.Load() == nil {
+	if d.inside == nil {
 		return func(model.LabelSet) string { return "" }
 	}
-	rules := *d.inside.rules.Load()
+	rules := d.inside.pipeline.Load().rules
 	type place struct {
 		rule  int
 		equal model.Fingerprint
@@ -117,7 +117,7 @@ func (d *Delivery) Inhibitions(sources []model.LabelSet) func(target model.Label
 // mutedByTime are the time intervals by alert, of those that are muted in every
 // group they are in.
 func (in *inside) mutedByTime(ctx context.Context) map[model.Fingerprint][]string {
-	d := in.dispatcher.Load()
+	d := in.pipeline.Load().dispatcher
 	if d == nil {
 		return nil
 	}
@@ -158,10 +158,17 @@ type Silence struct {
 
 // ActiveSilences are those in force now. Safe for concurrent use.
 func (d *Delivery) ActiveSilences(ctx context.Context) []Silence {
+	return d.listSilences(ctx, silence.QState(silence.SilenceStateActive))
+}
+
+// Silences are all that are kept, also those that have ended. Safe for concurrent use.
+func (d *Delivery) Silences(ctx context.Context) []Silence { return d.listSilences(ctx) }
+
+func (d *Delivery) listSilences(ctx context.Context, which ...silence.QueryParam) []Silence {
 	if d.inside == nil {
 		return nil
 	}
-	found, _, err := d.inside.silences.Query(ctx, silence.QState(silence.SilenceStateActive))
+	found, _, err := d.inside.silences.Query(ctx, which...)
 	if err != nil {
 		d.inside.log.Error("Could not list silences", "err", err)
 		return nil

@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -17,21 +16,16 @@ import (
 	"time"
 
 	"github.com/prometheus/alertmanager/alert"
-	"github.com/prometheus/alertmanager/api"
+	apiv2 "github.com/prometheus/alertmanager/api/v2"
 	"github.com/prometheus/alertmanager/cluster"
 	"github.com/prometheus/alertmanager/dispatch"
 	"github.com/prometheus/alertmanager/eventrecorder"
 	"github.com/prometheus/alertmanager/featurecontrol"
-	"github.com/prometheus/alertmanager/inhibit"
-	"github.com/prometheus/alertmanager/labelset"
 	"github.com/prometheus/alertmanager/matcher/compat"
 	"github.com/prometheus/alertmanager/nflog"
 	"github.com/prometheus/alertmanager/notify"
 	"github.com/prometheus/alertmanager/provider/mem"
 	"github.com/prometheus/alertmanager/silence"
-	"github.com/prometheus/alertmanager/timeinterval"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/common/model"
 )
 
@@ -46,7 +40,8 @@ const (
 )
 
 // inside is Alertmanager within this process: what its program is, without its
-// HTTP server and its UI.
+// HTTP server and its UI. It lasts as long as the process; what a reload rebuilds is
+// its pipeline.
 type inside struct {
 	opts Options
 	log  *slog.Logger
@@ -56,63 +51,27 @@ type inside struct {
 	silences  *silence.Silences
 	silencer  *silence.Silencer
 	nflog     *nflog.Log
-	api       *api.API
-	mux       http.Handler
-	peer      *cluster.Peer // nil without a cluster
+	handler   func() http.Handler // of /api/v2, made by the first request
+	peer      *cluster.Peer       // nil without a cluster
+	pair      *pair               // nil without a cluster
 	pipelines *notify.PipelineBuilder
 	dispatch  *dispatch.DispatcherMetrics
-	savers    []*saver
 	metrics   insideMetrics
 	closeOnce sync.Once
 
-	queue chan []*alert.Alert
+	saveLog, saveSilences *saver
 
-	// What a configuration makes; replaced as a whole by apply.
-	mu         sync.Mutex // one apply at a time
-	running    bool
-	shipped    []string // alerts whose inhibitions are added
-	config     *built
-	dispatcher atomic.Pointer[dispatch.Dispatcher]
-	inhibitor  atomic.Pointer[inhibit.Inhibitor]
-	rules      atomic.Pointer[[]*inhibit.InhibitRule] // those of inhibitor
-	receivers  atomic.Pointer[receiverBook]
-
+	queue    chan []*alert.Alert
 	tests    testPace
 	received received
-}
 
-type insideMetrics struct {
-	reloaded, reloadTime                          prometheus.Gauge
-	receivers, integrations, inhibitions, cluster prometheus.Gauge
-	dropped                                       prometheus.Counter
-	requests                                      *prometheus.HistogramVec
-}
-
-func newInsideMetrics(reg prometheus.Registerer) insideMetrics {
-	f := promauto.With(reg)
-	gauge := func(name, help string) prometheus.Gauge {
-		return f.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-	}
-	return insideMetrics{
-		reloaded:     gauge("alertmanager_config_last_reload_successful", "Whether the last configuration reload attempt was successful."),
-		reloadTime:   gauge("alertmanager_config_last_reload_success_timestamp_seconds", "Timestamp of the last successful configuration reload."),
-		receivers:    gauge("alertmanager_receivers", "Number of configured receivers."),
-		integrations: gauge("alertmanager_integrations", "Number of configured integrations."),
-		inhibitions:  gauge("alertmanager_inhibition_rules", "Number of configured inhibition rules."),
-		cluster:      gauge("alertmanager_cluster_enabled", "Indicates whether the clustering is enabled or not."),
-		dropped: f.NewCounter(prometheus.CounterOpts{
-			Name: "clanmon_delivery_alerts_dropped_total",
-			Help: "Alerts that were not taken in, because the queue was full or the alert invalid. Rules send them again.",
-		}),
-		requests: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name:                            "alertmanager_http_request_duration_seconds",
-			Help:                            "Histogram of latencies for HTTP requests.",
-			Buckets:                         prometheus.DefBuckets,
-			NativeHistogramBucketFactor:     1.1,
-			NativeHistogramMaxBucketNumber:  100,
-			NativeHistogramMinResetDuration: time.Hour,
-		}, []string{"handler", "method", "code"}),
-	}
+	mu       sync.Mutex // one reload at a time
+	api      *apiv2.API // nil until handler is called
+	running  bool
+	shipped  []string // alerts whose inhibitions are added
+	config   *built   // in force, or to be in force when running
+	rebuilt  func()   // is called when config was built anew without a reload; may be nil
+	pipeline atomic.Pointer[pipeline]
 }
 
 var matchersOnce sync.Once
@@ -131,64 +90,26 @@ func newInside(o Options) (_ *inside, err error) {
 		metrics: newInsideMetrics(o.Registerer),
 		queue:   make(chan []*alert.Alert, 1000),
 	}
+	in.pipeline.Store(&pipeline{})
 	defer func() {
 		if err != nil {
 			in.close()
 		}
 	}()
-	in.receivers.Store(&receiverBook{})
 	// Whatever can be wrong with the configuration is found before anything is
 	// opened.
-	if o.ConfigFile != "" && (len(o.Notify) > 0 || o.HeartbeatURL != "" || o.HeartbeatURLFile != "") {
-		return nil, fmt.Errorf("%w: --notify flags are for a server without --alertmanager.config.file; write receivers into %s", ErrConfig, o.ConfigFile)
-	}
-	for _, n := range o.Notify {
-		if n.Pasted() {
-			log.Warn("This address of --notify is a secret, and every user of the machine reads it on the command line; write it into a file: webhook://?url_file=FILE", "notify", n)
-		}
-	}
-	if in.config, err = in.load(); err != nil {
+	if err := in.firstLoad(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	in.metrics.reloaded.Set(1)
-	in.metrics.reloadTime.SetToCurrentTime()
-	dir := filepath.Join(o.Dir, "alertmanager")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("directory for silences: %w", err)
+	if err := in.openState(); err != nil {
+		return nil, err
 	}
-	var recorder eventrecorder.Recorder // records nothing
-	in.nflog, err = openState(filepath.Join(dir, "nflog"), log, func(file string) (*nflog.Log, error) {
-		return nflog.New(nflog.Options{SnapshotFile: file, Retention: o.Retention, Logger: log.With("part", "nflog"), Metrics: onceOnly{o.Registerer}})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("notification log: %w", err)
-	}
-	in.silences, err = openState(filepath.Join(dir, "silences"), log, func(file string) (*silence.Silences, error) {
-		return silence.New(silence.Options{
-			SnapshotFile: file, Retention: o.Retention, Logger: log.With("part", "silences"), Metrics: onceOnly{o.Registerer}, EventRecorder: recorder,
-			Limits: silence.Limits{MaxSilences: func() int { return o.MaxSilences }, MaxSilenceSizeBytes: func() int { return o.MaxSilenceBytes }},
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("silences: %w", err)
-	}
-	in.silencer = silence.NewSilencer(in.silences, log, recorder)
 	if err := in.joinCluster(); err != nil {
 		return nil, err
 	}
-	var clusterPeer cluster.ClusterPeer // an interface that holds a nil pointer is not nil
-	spreadSilence, spreadLog := func([]byte) {}, func([]byte) {}
-	if in.peer != nil {
-		clusterPeer = in.peer
-		spreadLog = in.peer.AddState("nfl", in.nflog, o.Registerer).Broadcast
-		spreadSilence = in.peer.AddState("sil", in.silences, o.Registerer).Broadcast
-	}
-	saveLog := newSaver(filepath.Join(dir, "nflog"), in.nflog.Snapshot, log)
-	saveSilences := newSaver(filepath.Join(dir, "silences"), in.silences.Snapshot, log)
-	in.savers = []*saver{saveLog, saveSilences}
-	in.nflog.SetBroadcast(func(b []byte) { spreadLog(b); saveLog.mark() })
-	in.silences.SetBroadcast(func(b []byte) { spreadSilence(b); saveSilences.mark() })
-
+	in.spreadState()
+	var recorder eventrecorder.Recorder // records nothing
+	in.silencer = silence.NewSilencer(in.silences, log, recorder)
 	in.alerts, err = mem.NewAlerts(context.Background(), gcInterval, o.PerAlertnameLimit, in.silencer, log, recorder, o.Registerer, featurecontrol.NoopFlags{})
 	if err != nil {
 		return nil, fmt.Errorf("alerts: %w", err)
@@ -199,159 +120,35 @@ func newInside(o Options) (_ *inside, err error) {
 	}
 	in.pipelines = notify.NewPipelineBuilder(o.Registerer, featurecontrol.NoopFlags{}, recorder)
 	in.dispatch = dispatch.NewDispatcherMetrics(false, o.Registerer, featurecontrol.NoopFlags{})
-	in.api, err = api.New(api.Options{
-		Alerts: in.alerts, Silences: in.silences, Peer: clusterPeer,
-		Logger: log.With("part", "api"), Registry: o.Registerer, RequestDuration: in.metrics.requests,
-		GroupFunc: func(ctx context.Context, routes func(*dispatch.Route) bool, alerts dispatch.AlertFilter) (dispatch.AlertGroups, map[model.Fingerprint][]string, error) {
-			d := in.dispatcher.Load()
-			if d == nil {
-				return nil, nil, errors.New("delivery is starting")
-			}
-			return d.Groups(ctx, routes, alerts)
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("API: %w", err)
-	}
-	in.mux = in.handler(saveSilences)
-	in.update()
+	in.handler = sync.OnceValue(in.newHandler)
 	return in, nil
 }
 
-// load reads the configuration and builds what can fail.
-func (in *inside) load() (*built, error) {
-	var c *Config
-	var err error
-	if in.opts.ConfigFile != "" {
-		c, err = LoadConfig(in.opts.ConfigFile)
-	} else {
-		c, err = defaultConfig(in.opts)
+// openState opens what outlives the process.
+func (in *inside) openState() (err error) {
+	o := in.opts
+	dir := filepath.Join(o.Dir, "alertmanager")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("directory for silences: %w", err)
 	}
+	in.nflog, err = openState(filepath.Join(dir, "nflog"), "notification log", o.SetAside, func(file string) (*nflog.Log, error) {
+		return nflog.New(nflog.Options{SnapshotFile: file, Retention: o.Retention, Logger: in.log.With("part", "nflog"), Metrics: onceOnly{o.Registerer}})
+	})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("notification log: %w", err)
 	}
-	text, err := shippedInhibitions(in.shipped)
+	in.silences, err = openState(filepath.Join(dir, "silences"), "silences", o.SetAside, func(file string) (*silence.Silences, error) {
+		return silence.New(silence.Options{
+			SnapshotFile: file, Retention: o.Retention, Logger: in.log.With("part", "silences"), Metrics: onceOnly{o.Registerer},
+			Limits: silence.Limits{MaxSilences: func() int { return o.MaxSilences }, MaxSilenceSizeBytes: func() int { return o.MaxSilenceBytes }},
+		})
+	})
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("silences: %w", err)
 	}
-	if text != nil {
-		more, err := parseConfig(append([]byte("route: {receiver: x}\nreceivers: [{name: x}]\n"), text...))
-		if err != nil {
-			return nil, fmt.Errorf("inhibitions of the shipped rules: %w", err)
-		}
-		c.InhibitRules = append(c.InhibitRules, more.InhibitRules...)
-	}
-	b, err := c.build(in.opts, in.log)
-	if err != nil && in.opts.ConfigFile != "" {
-		err = fmt.Errorf("%s: %w", in.opts.ConfigFile, err)
-	}
-	return b, err
-}
-
-// reload reads the configuration again; shipped are the names of the alerts in
-// the binary that are evaluated. On an error everything stays as it is.
-func (in *inside) reload(shipped []string) error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	before := in.shipped
-	in.shipped = shipped
-	b, err := in.load()
-	if err != nil {
-		in.shipped = before
-		in.metrics.reloaded.Set(0)
-		return err
-	}
-	for _, w := range b.warnings() {
-		in.log.Warn("Questionable configuration", "file", in.opts.ConfigFile, "warning", w)
-	}
-	in.metrics.reloaded.Set(1)
-	in.metrics.reloadTime.SetToCurrentTime()
-	if in.running && in.opts.ConfigFile == "" && slices.Equal(before, shipped) {
-		return nil // nothing can have changed, and groups need not wait anew
-	}
-	in.config = b
-	if in.running {
-		in.stopPipeline()
-		in.startPipeline()
-	} else {
-		in.update()
-	}
+	in.saveLog = newSaver(filepath.Join(dir, "nflog"), in.nflog.Snapshot, in.log)
+	in.saveSilences = newSaver(filepath.Join(dir, "silences"), in.silences.Snapshot, in.log)
 	return nil
-}
-
-// update tells the API of the configuration.
-func (in *inside) update() {
-	in.api.Update(in.config.Config.Config, func(ctx context.Context, labels labelset.LabelSet) {
-		if i := in.inhibitor.Load(); i != nil {
-			i.Mutes(ctx, labels)
-		}
-		in.silencer.Mutes(ctx, labels)
-	})
-}
-
-func (in *inside) startPipeline() {
-	var recorder eventrecorder.Recorder
-	b := in.config
-	intervals := make(map[string][]timeinterval.TimeInterval)
-	for _, ti := range b.MuteTimeIntervals {
-		intervals[ti.Name] = ti.TimeIntervals
-	}
-	for _, ti := range b.TimeIntervals {
-		intervals[ti.Name] = ti.TimeIntervals
-	}
-	book := newReceiverBook(b, in.receivers.Load())
-	routes := dispatch.NewRoute(b.Route, nil)
-	used := make(map[string][]notify.Integration)
-	routes.Walk(func(r *dispatch.Route) {
-		used[r.RouteOpts.Receiver] = book.integrations(r.RouteOpts.Receiver)
-		if r.RouteOpts.RepeatInterval > in.opts.Retention {
-			in.log.Warn("repeat_interval is longer than the notification log is kept; notifications may be repeated sooner",
-				"route", r.Key(), "repeat_interval", r.RouteOpts.RepeatInterval, "kept", in.opts.Retention)
-		}
-	})
-	count := 0
-	for _, list := range used {
-		count += len(list)
-	}
-	in.metrics.receivers.Set(float64(len(used)))
-	in.metrics.integrations.Set(float64(count))
-	in.metrics.inhibitions.Set(float64(len(b.InhibitRules)))
-
-	wait := func() time.Duration { return 0 }
-	var peer notify.Peer
-	if in.peer != nil {
-		peer = in.peer
-		wait = func() time.Duration { return time.Duration(in.peer.Position()) * in.opts.Cluster.PeerTimeout }
-	}
-	timeout := func(d time.Duration) time.Duration { return max(d, notify.MinTimeout) + wait() }
-
-	inhibitor := inhibit.NewInhibitor(in.alerts, b.InhibitRules, in.log, recorder)
-	intervener := timeinterval.NewIntervener(intervals)
-	pipeline := in.pipelines.New(used, wait, inhibitor, in.silencer, intervener, in.nflog, peer)
-	dispatcher := dispatch.NewDispatcher(in.alerts, routes, pipeline, intervener, timeout, dispatchMaintenance, nil, in.log, recorder, in.dispatch, b.tmpl)
-	// The inhibitor first, or an alert that it mutes might slip through.
-	go inhibitor.Run()
-	inhibitor.WaitForLoading()
-	in.inhibitor.Store(inhibitor)
-	rules := make([]*inhibit.InhibitRule, len(b.InhibitRules))
-	for i, r := range b.InhibitRules {
-		rules[i] = inhibit.NewInhibitRule(r)
-	}
-	in.rules.Store(&rules)
-	in.update()
-	go dispatcher.Run(in.born.Add(in.opts.DispatchStartDelay))
-	dispatcher.WaitForLoading()
-	in.dispatcher.Store(dispatcher)
-	in.receivers.Store(book)
-}
-
-func (in *inside) stopPipeline() {
-	if i := in.inhibitor.Load(); i != nil {
-		i.Stop()
-	}
-	if d := in.dispatcher.Load(); d != nil {
-		d.Stop()
-	}
 }
 
 // send takes alerts in and never blocks. When nobody comes to take them out of
@@ -375,7 +172,7 @@ func (in *inside) put(ctx context.Context, batch []*alert.Alert) {
 		valid = append(valid, a)
 	}
 	if err := in.alerts.Put(ctx, valid...); err != nil {
-		in.log.Error("Could not take in alerts", "err", err)
+		in.log.Error("Could not accept alerts", "err", err)
 	}
 }
 
@@ -388,20 +185,21 @@ func (in *inside) run(ctx context.Context) {
 	in.log.Info("Delivering alerts", "receivers", strings.Join(receivers, ", "), "config", in.opts.ConfigFile)
 	stopSaving := make(chan struct{})
 	var saving sync.WaitGroup
-	for _, s := range in.savers {
-		saving.Go(func() { s.run(stopSaving) })
-	}
+	saving.Go(func() { in.saveLog.run(stopSaving) })
+	saving.Go(func() { in.saveSilences.run(stopSaving) })
 	saving.Go(func() {
-		in.silences.Maintenance(maintenanceInterval, in.savers[1].file, stopSaving, in.savers[1].maintain(in.silences.GC))
+		in.silences.Maintenance(maintenanceInterval, in.saveSilences.file, stopSaving, in.saveSilences.maintain(in.silences.GC))
 	})
 	saving.Go(func() {
-		in.nflog.Maintenance(maintenanceInterval, in.savers[0].file, stopSaving, in.savers[0].maintain(in.nflog.GC))
+		in.nflog.Maintenance(maintenanceInterval, in.saveLog.file, stopSaving, in.saveLog.maintain(in.nflog.GC))
 	})
 	in.settleCluster(ctx)
 	in.mu.Lock()
 	in.startPipeline()
 	in.running = true
 	in.mu.Unlock()
+	saving.Go(func() { in.findMissing(ctx) })
+	saving.Go(func() { (&digester{in: in}).run(ctx) })
 
 	for done := false; !done; {
 		select {
@@ -412,7 +210,7 @@ func (in *inside) run(ctx context.Context) {
 		}
 	}
 	in.mu.Lock()
-	in.stopPipeline()
+	in.pipeline.Load().stop()
 	in.running = false
 	in.mu.Unlock()
 	close(stopSaving)
@@ -431,24 +229,3 @@ func (in *inside) close() {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// onceOnly lets a part be made a second time when its first snapshot file was
-// damaged.
-type onceOnly struct{ prometheus.Registerer }
-
-func (o onceOnly) Register(c prometheus.Collector) error {
-	err := o.Registerer.Register(c)
-	if are, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-		o.Registerer.Unregister(are.ExistingCollector)
-		return o.Registerer.Register(c)
-	}
-	return err
-}
-
-func (o onceOnly) MustRegister(cs ...prometheus.Collector) {
-	for _, c := range cs {
-		if err := o.Register(c); err != nil {
-			panic(err)
-		}
-	}
-}

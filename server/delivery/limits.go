@@ -7,23 +7,36 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/alertmanager/api/v2/models"
 	"github.com/prometheus/common/model"
+
+	"github.com/clanmon/clanmon/server/internal/envelope"
+	"github.com/clanmon/clanmon/server/internal/pattern"
 )
 
 // Alertmanager takes whatever it is sent, on a port that people protect. Here it is
 // the port of everything, so what comes from outside has limits.
 const (
-	maxAlertLabels     = 64       // and as many annotations
-	maxLabelValue      = 4 << 10  // bytes, also of a name and of the source's URL
-	maxAnnotationValue = 16 << 10 // bytes
-	maxPattern         = 4 << 10  // bytes of a silence's matcher: long expressions take minutes to compile
-	maxQuery           = 16 << 10 // bytes of a URL's filters, which are expressions, too
+	maxAlertLabels     = 64        // and as many annotations
+	maxLabelValue      = 4 << 10   // bytes, also of a name and of the source's URL
+	maxAnnotationValue = 16 << 10  // bytes
+	maxPattern         = 4 << 10   // bytes of a silence's matcher: long expressions take minutes to compile
+	maxQuery           = 16 << 10  // bytes of a URL's filters, which are expressions, too
+	maxWritten         = 256 << 10 // bytes of the same, with repetitions written out
+	maxMatchers        = 64        // of a silence
+
+	// Dates beyond these are mistakes, and those of the year 10000 cannot even be
+	// written as JSON. Alerts end by themselves, so one that never does stays for ever.
+	longestAlert   = 366 * 24 * time.Hour
+	longestSilence = 100 * longestAlert
 
 	// perReceivedAlert is what the alerts from outside may take on average.
 	perReceivedAlert = 4 << 10
@@ -55,12 +68,10 @@ func refused(code int, format string, args ...any) *refusal {
 
 // write answers as Alertmanager does.
 func (r *refusal) write(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
 	if r.code == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "60")
 	}
-	w.WriteHeader(r.code)
-	_ = json.NewEncoder(w).Encode(r.why)
+	envelope.Write(w, r.code, r.why)
 }
 
 // readBody reads the body of r, which can be read again afterwards.
@@ -68,7 +79,7 @@ func readBody(r *http.Request) ([]byte, *refusal) {
 	body, err := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refused(http.StatusRequestEntityTooLarge, "the body is over the limit of %d bytes", big.Limit)
+		return nil, refused(http.StatusRequestEntityTooLarge, "the body exceeds the limit of %d bytes", big.Limit)
 	}
 	return body, nil
 }
@@ -136,7 +147,7 @@ func (in *inside) limitAlerts(r *http.Request) (answer *refusal, stop bool) {
 		if alerts[i].UnmarshalJSON(text) != nil {
 			return nil, false
 		}
-		if answer := checkAlert(&alerts[i]); answer != nil {
+		if answer := checkAlert(&alerts[i], time.Now()); answer != nil {
 			return answer, true
 		}
 	}
@@ -149,7 +160,7 @@ func (in *inside) limitAlerts(r *http.Request) (answer *refusal, stop bool) {
 	if len(kept) == len(all) {
 		return nil, false
 	}
-	answer = refused(http.StatusTooManyRequests, "%d of %d alerts were not taken: this server holds as many alerts from outside as it may, %d of %d KiB each on average (%s)",
+	answer = refused(http.StatusTooManyRequests, "%d of %d alerts were refused: the maximum number of alerts from outside is reached, %d of %d KiB each on average (%s)",
 		len(all)-len(kept), len(all), limit, perReceivedAlert>>10, maxReceivedFlag)
 	if len(kept) == 0 {
 		return answer, true
@@ -162,10 +173,15 @@ func (in *inside) limitAlerts(r *http.Request) (answer *refusal, stop bool) {
 	return answer, false
 }
 
-func checkAlert(a *models.PostableAlert) *refusal {
+func checkAlert(a *models.PostableAlert, now time.Time) *refusal {
 	name := cut(a.Labels["alertname"])
+	for field, date := range map[string]time.Time{"startsAt": time.Time(a.StartsAt), "endsAt": time.Time(a.EndsAt)} {
+		if why := badDate(date, now, longestAlert); why != "" {
+			return refused(http.StatusBadRequest, "alert %q: %s %s", name, field, why)
+		}
+	}
 	if len(a.GeneratorURL) > maxLabelValue {
-		return refused(http.StatusBadRequest, "alert %q: generatorURL is over the limit of %d bytes", name, maxLabelValue)
+		return refused(http.StatusBadRequest, "alert %q: generatorURL exceeds the limit of %d bytes", name, maxLabelValue)
 	}
 	for _, set := range []struct {
 		what   string
@@ -173,11 +189,11 @@ func checkAlert(a *models.PostableAlert) *refusal {
 		limit  int
 	}{{"label", a.Labels, maxLabelValue}, {"annotation", a.Annotations, maxAnnotationValue}} {
 		if len(set.values) > maxAlertLabels {
-			return refused(http.StatusBadRequest, "alert %q: %d %ss are over the limit of %d", name, len(set.values), set.what, maxAlertLabels)
+			return refused(http.StatusBadRequest, "alert %q: %d %ss exceed the limit of %d", name, len(set.values), set.what, maxAlertLabels)
 		}
 		for n, v := range set.values {
 			if len(n) > maxLabelValue {
-				return refused(http.StatusBadRequest, "alert %q: the name of a %s is over the limit of %d bytes", name, set.what, maxLabelValue)
+				return refused(http.StatusBadRequest, "alert %q: the name of a %s exceeds the limit of %d bytes", name, set.what, maxLabelValue)
 			}
 			if len(v) > set.limit {
 				return refused(http.StatusBadRequest, "alert %q: %s %q has %d bytes; the limit is %d", name, set.what, cut(n), len(v), set.limit)
@@ -198,20 +214,68 @@ func fingerprint(ls models.LabelSet) model.Fingerprint {
 	return set.Fingerprint()
 }
 
-// limitSilence refuses a silence with a pattern that is too long.
-func limitSilence(body []byte) *refusal {
-	var ask struct {
-		Matchers []struct{ Name, Value string }
+// badDate says why a date cannot be meant; "" if it can, or is not given.
+func badDate(date, now time.Time, longest time.Duration) string {
+	switch {
+	case date.IsZero() || date.Unix() == 0: // strfmt's zero
+		return ""
+	case date.Year() < 1970:
+		return "is before 1970"
+	case date.After(now.Add(longest)):
+		return fmt.Sprintf("is more than %d days from now", int(longest.Hours()/24))
 	}
-	if json.Unmarshal(body, &ask) != nil {
+	return ""
+}
+
+// limitSilence refuses a silence with a date or a pattern that is too long.
+func limitSilence(body []byte, now time.Time) *refusal {
+	var ask struct {
+		Matchers []struct {
+			Name, Value string
+			IsRegex     bool
+		}
+	}
+	var whole models.PostableSilence
+	if json.Unmarshal(body, &ask) != nil || json.Unmarshal(body, &whole) != nil {
 		return nil // upstream says what is wrong with it
+	}
+	if whole.StartsAt != nil && whole.EndsAt != nil { // upstream wants both
+		for field, date := range map[string]time.Time{"startsAt": time.Time(*whole.StartsAt), "endsAt": time.Time(*whole.EndsAt)} {
+			if why := badDate(date, now, longestSilence); why != "" {
+				return refused(http.StatusBadRequest, "%s %s", field, why)
+			}
+		}
+	}
+	if len(ask.Matchers) > maxMatchers {
+		return refused(http.StatusBadRequest, "matchers: %d are over the limit of %d", len(ask.Matchers), maxMatchers)
 	}
 	for _, m := range ask.Matchers {
 		if len(m.Value) > maxPattern {
 			return refused(http.StatusBadRequest, "the matcher of %q has %d bytes; the limit is %d", cut(m.Name), len(m.Value), maxPattern)
 		}
+		if m.IsRegex && pattern.Size(m.Value) > maxPattern*pattern.PerByte {
+			return refused(http.StatusBadRequest, "the matcher of %q repeats too much: %d KiB of memory; the limit is %d", cut(m.Name), pattern.Size(m.Value)>>10, maxPattern*pattern.PerByte>>10)
+		}
 	}
 	return nil
+}
+
+var repetition = regexp.MustCompile(`\{(\d*),?(\d*)\}`)
+
+// written is about how long the expressions of a URL's filters are with their
+// repetitions written out.
+func written(query string) int {
+	text, err := url.QueryUnescape(query)
+	if err != nil {
+		return len(query) // upstream refuses it
+	}
+	times := 1
+	for _, m := range repetition.FindAllStringSubmatch(text, -1) {
+		least, _ := strconv.Atoi(m[1])
+		most, _ := strconv.Atoi(m[2])
+		times += max(least, most)
+	}
+	return times * len(text)
 }
 
 // namingFlag adds to upstream's answer about a limit of silences which flag it is.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestNumberOfAlertsFromOutside(t *testing.T) {
 	require.Equal(t, http.StatusOK, code, answer)
 	code, answer = postAlerts(d, "/alerts/", alerts("c", "d", "b")) // upstream takes that path, too
 	require.Equal(t, http.StatusTooManyRequests, code)
-	require.Contains(t, answer, "1 of 3 alerts were not taken")
+	require.Contains(t, answer, "1 of 3 alerts were refused")
 	require.Contains(t, answer, "--alertmanager.alerts.max-received")
 	require.Subset(t, held(t, d), []string{"a", "b", "c"})
 	require.NotContains(t, held(t, d), "d")
@@ -88,12 +89,12 @@ func TestSizeOfAlertsFromOutside(t *testing.T) {
 	}
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for body, want := range map[string]string{
-		`[{"labels":` + many(65) + `}]`:                                               "65 labels are over the limit of 64",
-		`[{"labels":{"alertname":"A"},"annotations":` + many(65) + `}]`:               "65 annotations are over the limit of 64",
+		`[{"labels":` + many(65) + `}]`:                                               "65 labels exceed the limit of 64",
+		`[{"labels":{"alertname":"A"},"annotations":` + many(65) + `}]`:               "65 annotations exceed the limit of 64",
 		`[{"labels":{"alertname":"A","x":"` + long(5000) + `"}}]`:                     `label "x" has 5000 bytes; the limit is 4096`,
-		`[{"labels":{"alertname":"A","` + long(5000) + `":"x"}}]`:                     "the name of a label is over the limit",
+		`[{"labels":{"alertname":"A","` + long(5000) + `":"x"}}]`:                     "the name of a label exceeds the limit",
 		`[{"labels":{"alertname":"A"},"annotations":{"x":"` + long(17000) + `"}}]`:    `annotation "x" has 17000 bytes; the limit is 16384`,
-		`[{"labels":{"alertname":"A"},"generatorURL":"http://h/` + long(5000) + `"}]`: "generatorURL is over the limit",
+		`[{"labels":{"alertname":"A"},"generatorURL":"http://h/` + long(5000) + `"}]`: "generatorURL exceeds the limit",
 		`[{"labels":{"alertname":"Fine"}},{"LABELS":` + many(65) + `}]`:               "65 labels",
 	} {
 		code, answer := postAlerts(d, "/alerts", body)
@@ -132,4 +133,56 @@ func TestSizeAndNumberOfSilences(t *testing.T) {
 	w := httptest.NewRecorder()
 	d.Handler().ServeHTTP(w, r)
 	require.Equal(t, http.StatusRequestURITooLong, w.Code)
+}
+
+// Whatever dates somebody sends, the answer names the field, and what is held can be
+// listed.
+func TestDatesFromOutside(t *testing.T) {
+	d, _ := start(t, testOptions(t, newWebhook(t).config()))
+	now := time.Now()
+	for _, date := range []string{"9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00", "0001-01-02T00:00:00Z", "1969-12-31T00:00:00Z", now.AddDate(2, 0, 0).Format(time.RFC3339)} {
+		for _, field := range []string{"startsAt", "endsAt"} {
+			code, answer := postAlerts(d, "/alerts", fmt.Sprintf(`[{"labels":{"alertname":"A"},%q:%q}]`, field, date))
+			require.Equal(t, http.StatusBadRequest, code, date)
+			require.Contains(t, answer, field)
+		}
+	}
+	for _, date := range []string{"9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"} {
+		code, answer := postAlerts(d, "/silences", fmt.Sprintf(`{"matchers":[{"name":"a","value":"b","isRegex":false}],"startsAt":%q,"endsAt":%q,"createdBy":"me","comment":"c"}`, now.Format(time.RFC3339), date))
+		require.Equal(t, http.StatusBadRequest, code, date)
+		require.Contains(t, answer, "endsAt")
+	}
+	code, answer := postAlerts(d, "/alerts", fmt.Sprintf(`[{"labels":{"alertname":"A"},"endsAt":%q},{"labels":{"alertname":"B"},"startsAt":"0001-01-01T00:00:00Z"}]`, now.AddDate(0, 3, 0).Format(time.RFC3339)))
+	require.Equal(t, http.StatusOK, code, answer)
+	require.ElementsMatch(t, []string{"A", "B"}, held(t, d))
+}
+
+// A few characters can stand for thousands.
+func TestPatternsFromOutside(t *testing.T) {
+	d, _ := start(t, testOptions(t, newWebhook(t).config()))
+	for _, value := range []string{strings.Repeat("(abc{1000})", 300), strings.Repeat(`\\pL`, 1000)} {
+		code, answer := postSilence(d, `{"name":"machine","value":"`+value+`","isRegex":true}`)
+		require.Equal(t, http.StatusBadRequest, code)
+		require.Contains(t, answer, "repeats too much")
+	}
+	var many []string
+	for i := range 65 {
+		many = append(many, fmt.Sprintf(`{"name":"l%d","value":"x"}`, i))
+	}
+	code, answer := postSilence(d, strings.Join(many, ","))
+	require.Equal(t, http.StatusBadRequest, code)
+	require.Contains(t, answer, "65 are over the limit of 64")
+	code, answer = postSilence(d, `{"name":"machine","value":"[a-z]{1,60}|`+strings.Repeat("name|", 500)+`x","isRegex":true}`)
+	require.Equal(t, http.StatusOK, code, answer)
+	for filter, want := range map[string]int{
+		`machine=~"` + strings.Repeat("(abc{1000})", 100) + `"`: http.StatusBadRequest,
+		`machine=~"[a-z]{1,60}"`:                                http.StatusOK,
+	} {
+		for _, path := range []string{"/alerts", "/silences", "/alerts/groups"} {
+			r := httptest.NewRequest(http.MethodGet, path+"?filter="+url.QueryEscape(filter), nil)
+			w := httptest.NewRecorder()
+			d.Handler().ServeHTTP(w, r)
+			require.Equal(t, want, w.Code, "%s %s", path, w.Body)
+		}
+	}
 }

@@ -30,19 +30,19 @@ func (d *Delivery) Notifications(ctx context.Context) (map[string][]Notification
 	if d.inside == nil {
 		return told, nil
 	}
-	dispatcher, book := d.inside.dispatcher.Load(), d.inside.receivers.Load()
-	if dispatcher == nil {
+	now := d.inside.pipeline.Load()
+	if now.dispatcher == nil {
 		return told, nil // nothing has been sent yet
 	}
-	groups, _, err := dispatcher.Groups(ctx, func(*dispatch.Route) bool { return true },
-		func(a *alert.Alert, now time.Time) (alert.AlertStatus, bool) {
-			return alert.AlertStatus{}, !a.ResolvedAt(now)
+	groups, _, err := now.dispatcher.Groups(ctx, func(*dispatch.Route) bool { return true },
+		func(a *alert.Alert, at time.Time) (alert.AlertStatus, bool) {
+			return alert.AlertStatus{}, !a.ResolvedAt(at)
 		})
 	if err != nil {
 		return nil, err
 	}
 	for _, g := range groups {
-		for _, r := range book.receivers[g.Receiver] {
+		for _, r := range now.book[g.Receiver] {
 			entries, err := d.inside.nflog.Query(nflog.QGroupKey(g.GroupKey), nflog.QReceiver(&nflogpb.Receiver{
 				GroupName: g.Receiver, Integration: r.inner.Name(), Idx: uint32(r.inner.Index()),
 			}))

@@ -4,42 +4,51 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
+	amcommon "github.com/prometheus/alertmanager/config/common"
+	"github.com/prometheus/alertmanager/notify/email"
+	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	yamlv2 "go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/internal/suggest"
+	"github.com/clanmon/clanmon/server/delivery/integration"
 )
 
-// A NotifyURL is where notifications go, as --notify takes it:
-//
-//	ntfy://HOST/TOPIC?token_file=F          also username, password_file, priority;
-//	                                        ntfy://HOST?topic_file=F
-//	gotify://HOST[/PATH]?token_file=F       also priority
-//	matrix://HOST/ROOM?token_file=F         ROOM is !id:server or %23alias:server
-//	mailto:NAME@HOST?smarthost=HOST:PORT    also from, username, password_file, require_tls
-//	slack://?url_file=F                     also channel
-//	webhook+https://HOST/PATH               also webhook+http; webhook://?url_file=F
-//
-// ntfy+http, gotify+http and matrix+http speak without TLS. Secrets are named by
-// their files: command lines are seen by everybody on a machine.
+// A NotifyURL is where notifications go, as --notify takes it: one of notifyForms. Secrets
+// are named by their files: command lines are seen by everybody on a machine.
 type NotifyURL struct{ *url.URL }
 
 // ParseNotifyURL checks everything that can be checked without asking anybody.
 func ParseNotifyURL(s string) (NotifyURL, error) {
 	u, err := url.Parse(s)
-	if err != nil {
-		return NotifyURL{}, errors.New("not a URL") // the error would repeat it, secrets included
+	if err != nil { // which would repeat the URL, secrets included
+		kind, _, _ := strings.Cut(s, ":")
+		if form := formOf(kind); form != "" {
+			return NotifyURL{}, errors.New("not a URL; it must be " + form)
+		}
+		return NotifyURL{}, errors.New("not a URL")
 	}
 	n := NotifyURL{u}
 	if u.User != nil {
-		return n, errors.New("a user or password does not belong here: use ?username=… and ?password_file=… or ?token_file=…")
+		text := "the URL must not contain a user or password"
+		if form := formOf(u.Scheme); form != "" {
+			text += "; it must be " + form
+		}
+		return n, errors.New(text)
 	}
 	if _, err := n.receiver(); err != nil {
 		return n, err
+	}
+	// Upstream's checks of what a receiver has.
+	if _, err := defaultConfig(Options{Notify: []NotifyURL{n}}); err != nil {
+		return n, cmp.Or(errors.Unwrap(err), err)
 	}
 	return n, nil
 }
@@ -48,9 +57,12 @@ func ParseNotifyURL(s string) (NotifyURL, error) {
 // a webhook's path are all that somebody needs to send there, a mail address and a
 // room are nobody's business.
 func (n NotifyURL) String() string {
-	if n.Scheme == "mailto" {
+	switch n.Scheme {
+	case "mailto":
 		to := cmp.Or(n.Opaque, strings.Trim(n.Path, "/"))
 		return "mailto:…" + to[max(0, strings.LastIndex(to, "@")):]
+	case "telegram", "pushover": // in the place of a host is a recipient
+		return n.Scheme + "://…"
 	}
 	return n.Scheme + "://" + n.Host + "/…"
 }
@@ -78,7 +90,44 @@ type notifyReceiver struct {
 	own   *ownIntegration
 }
 
-var notifySchemes = []string{"gotify", "gotify+http", "mailto", "matrix", "matrix+http", "ntfy", "ntfy+http", "slack", "webhook+http", "webhook+https"}
+// notifyForms are the kinds of --notify, and how each is written.
+var notifyForms = []struct{ schemes, form string }{
+	{"discord", "discord://?url_file=FILE, where FILE has https://discord.com/api/webhooks/ID/TOKEN; also username"},
+	{"gotify gotify+http", "gotify://HOST[/PATH]?token_file=FILE; also priority"},
+	{"mailto", "mailto:NAME@HOST?smarthost=HOST:PORT or mailto:?to_file=FILE; also from, username, password_file, require_tls"},
+	{"matrix matrix+http", "matrix://HOST/ROOM?token_file=FILE, where ROOM is !id:server or %23alias:server, or ?room_file=FILE"},
+	{"msteams", "msteams://?url_file=FILE, where FILE has the URL of a Teams workflow for webhooks"},
+	{"ntfy ntfy+http", "ntfy://HOST/TOPIC or ntfy://HOST?topic_file=FILE; also token_file, username, password_file, priority"},
+	{"pushover", "pushover://USER_KEY?token_file=FILE or pushover://?user_file=FILE&token_file=FILE; also priority, device, sound"},
+	{"slack", "slack://?url_file=FILE; also channel"},
+	{"telegram", "telegram://CHAT_ID?token_file=FILE or telegram://?chat_file=FILE&token_file=FILE; also thread, api_url"},
+	{"webhook webhook+http webhook+https", "webhook+https://HOST/PATH or webhook://?url_file=FILE"},
+}
+
+// otherNames are what other programs call a kind.
+var otherNames = map[string]string{"tgram": "telegram", "pover": "pushover", "teams": "msteams", "workflows": "msteams", "mailtos": "mailto", "smtp": "mailto", "ntfys": "ntfy", "matrixs": "matrix", "gotifys": "gotify"}
+
+// formOf is how a URL of a kind is written, "" for one that is not known.
+func formOf(scheme string) string {
+	for _, f := range notifyForms {
+		if slices.Contains(strings.Fields(f.schemes), scheme) {
+			return f.form
+		}
+	}
+	return ""
+}
+
+// unknownKind says what may have been meant.
+func unknownKind(scheme string) error {
+	if form := formOf(otherNames[scheme]); form != "" {
+		return fmt.Errorf("unknown kind %q; use %s", scheme, form)
+	}
+	var all []string
+	for _, f := range notifyForms {
+		all = append(all, strings.Fields(f.schemes)...)
+	}
+	return fmt.Errorf("unknown kind %q%s; one of: %s", scheme, suggest.Nearest(scheme, all), strings.Join(all, ", "))
+}
 
 func (n NotifyURL) receiver() (notifyReceiver, error) {
 	kind, variant, _ := strings.Cut(n.Scheme, "+")
@@ -86,47 +135,67 @@ func (n NotifyURL) receiver() (notifyReceiver, error) {
 	if variant == "http" {
 		base = "http"
 	}
-	q := options{values: n.Query()}
+	form := formOf(n.Scheme)
+	if form == "" {
+		return notifyReceiver{}, unknownKind(n.Scheme)
+	}
+	q := &options{values: n.Query()}
+	path := strings.Trim(n.Path, "/")
 	var r notifyReceiver
 	var err error
 	switch kind {
 	case "ntfy":
-		topic := strings.Trim(n.Path, "/")
 		entry := map[string]any{"url": base + "://" + n.Host}
-		if topic != "" {
-			entry["topic"] = topic
+		if path != "" {
+			entry["topic"] = path
 		}
-		q.copy(entry, "topic_file", "token_file", "username", "password_file", "priority")
+		q.copy(entry, "topic_file", "token_file", "username", "password_file")
+		q.number(entry, "priority", 0, 5)
 		r.own, err = own("ntfy_configs", entry)
-		if err == nil && strings.Contains(topic, "/") {
-			err = errors.New("a topic must not hold a slash")
+		if err == nil && strings.Contains(path, "/") {
+			err = errors.New("a topic must not contain a slash")
 		}
 	case "gotify":
 		entry := map[string]any{"url": base + "://" + n.Host + strings.TrimSuffix(n.Path, "/")}
-		q.copy(entry, "token_file", "priority")
+		q.copy(entry, "token_file")
+		q.number(entry, "priority", 0, 10)
 		r.own, err = own("gotify_configs", entry)
 	case "matrix":
-		room := strings.Trim(n.Path, "/")
 		if n.Fragment != "" {
-			return r, errors.New("write %23 in place of # in the alias of a room")
+			return r, errors.New("write %23 instead of # in a room alias")
 		}
-		entry := map[string]any{"url": base + "://" + n.Host, "room": room}
-		q.copy(entry, "token_file", "msgtype")
+		entry := map[string]any{"url": base + "://" + n.Host, "room": path}
+		q.copy(entry, "room_file", "token_file", "msgtype")
 		r.own, err = own("matrix_configs", entry)
 	case "mailto":
-		r.key = "email_configs"
-		r.entry, err = mail(cmp.Or(n.Opaque, strings.Trim(n.Path, "/")), &q)
-	case "slack":
-		r.key = "slack_configs"
-		if n.Host != "" {
-			return r, errors.New("the address of a Slack webhook is a secret: write it into a file and use slack://?url_file=FILE")
+		var c *integration.MailConfig
+		if c, err = mail(cmp.Or(n.Opaque, path), q); err == nil {
+			o := ownMail(c)
+			r.own = &o
 		}
-		r.entry = map[string]any{"send_resolved": true, "title": `{{ template "clanmon.title" . }}`, "text": `{{ template "clanmon.text" . }}`}
+	case "slack":
+		r = notifyReceiver{key: "slack_configs", entry: styled("slack", "text")}
+		r.entry["title_link"] = link
 		q.rename(r.entry, "url_file", "api_url_file")
 		q.copy(r.entry, "channel")
-		if r.entry["api_url_file"] == nil {
-			err = errors.New("url_file is missing: slack://?url_file=FILE")
-		}
+		err = n.onlyFile(r.entry["api_url_file"], form)
+	case "discord":
+		r = notifyReceiver{key: "discord_configs", entry: styled("discord", "message")}
+		r.entry["title"] = `{{ template "clanmon.sign" . }} ` + r.entry["title"].(string)
+		q.rename(r.entry, "url_file", "webhook_url_file")
+		q.copy(r.entry, "username")
+		err = n.onlyFile(r.entry["webhook_url_file"], form)
+	case "msteams":
+		r = notifyReceiver{key: "msteamsv2_configs", entry: styled("msteams", "text")}
+		r.entry["title"] = `{{ template "clanmon.sign" . }} ` + r.entry["title"].(string)
+		q.rename(r.entry, "url_file", "webhook_url_file")
+		err = n.onlyFile(r.entry["webhook_url_file"], form)
+	case "telegram":
+		r.key = "telegram_configs"
+		r.entry, err = telegram(n.Host, path, q)
+	case "pushover":
+		r.key = "pushover_configs"
+		r.entry, err = pushover(n.Host, path, q)
 	case "webhook":
 		r.key = "webhook_configs"
 		r.entry = map[string]any{"send_resolved": true}
@@ -139,19 +208,117 @@ func (n NotifyURL) receiver() (notifyReceiver, error) {
 			r.entry["url"] = plain.String()
 			q.values = nil // they are the receiver's
 		default:
-			err = errors.New("it has to be webhook+https://HOST/PATH or webhook://?url_file=FILE")
+			err = errors.New("it must be " + form)
 		}
-	default:
-		return r, fmt.Errorf("unknown kind %q; one of: %s", n.Scheme, strings.Join(notifySchemes, ", "))
 	}
-	if err != nil {
+	if err = cmp.Or(q.err, err); err != nil {
 		return r, err
 	}
-	return r, q.unused()
+	if err := q.unused(); err != nil {
+		return r, fmt.Errorf("%w; it must be %s", err, form)
+	}
+	return r, nil
+}
+
+// onlyFile checks the URL of a kind whose address is a secret as a whole.
+func (n NotifyURL) onlyFile(file any, form string) error {
+	if n.Host != "" || strings.Trim(n.Path, "/") != "" {
+		return errors.New("the address is a secret and must not be on the command line; it must be " + form)
+	}
+	if file == nil {
+		return errors.New("url_file is missing; it must be " + form)
+	}
+	return nil
+}
+
+const link = `{{ template "clanmon.link" . }}`
+
+// styled is an entry with our texts in a style; body is what its kind calls the message.
+func styled(style, body string) map[string]any {
+	return map[string]any{
+		"send_resolved": true,
+		"title":         fmt.Sprintf(`{{ template "clanmon.title.%s" . }}`, style),
+		body:            fmt.Sprintf(`{{ template "clanmon.text.%s" . }}`, style),
+	}
+}
+
+func telegram(chat, path string, q *options) (map[string]any, error) {
+	form := formOf("telegram")
+	entry := map[string]any{
+		"send_resolved": true, "parse_mode": "HTML",
+		"message": `{{ template "clanmon.sign" . }} <b>{{ template "clanmon.title.telegram" . }}</b>` + "\n" + `{{ template "clanmon.text.telegram" . }}`,
+	}
+	q.rename(entry, "token_file", "bot_token_file")
+	q.rename(entry, "chat_file", "chat_id_file")
+	q.number(entry, "thread", 1, math.MaxInt32)
+	if thread, ok := entry["thread"]; ok {
+		delete(entry, "thread")
+		entry["message_thread_id"] = thread
+	}
+	q.copy(entry, "api_url")
+	switch id, err := strconv.ParseInt(chat, 10, 64); {
+	case path != "" || strings.Contains(chat, ":"):
+		return nil, errors.New("a token must not be on the command line; it must be " + form)
+	case chat == "" && entry["chat_id_file"] == nil:
+		return nil, errors.New("the chat is missing; it must be " + form)
+	case chat != "" && (err != nil || id == 0):
+		return nil, fmt.Errorf("chat %q must be the number of a chat, such as 123456789, or -1001234567890 for a group; https://api.telegram.org/bot<token>/getUpdates lists those that wrote to the bot", chat)
+	case chat != "" && entry["chat_id_file"] != nil:
+		return nil, errors.New("only one of the chat and chat_file can be set")
+	case chat != "":
+		entry["chat_id"] = id
+	}
+	if entry["bot_token_file"] == nil {
+		return nil, errors.New("token_file is missing; it must be " + form)
+	}
+	if api, ok := entry["api_url"].(string); ok {
+		if u, err := url.Parse(api); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
+			return nil, errors.New("api_url must be https://HOST of your own Bot API server")
+		}
+	}
+	return entry, nil
+}
+
+// keyLength is that of all keys of Pushover.
+const keyLength = 30
+
+func pushover(user, path string, q *options) (map[string]any, error) {
+	form := formOf("pushover")
+	entry := map[string]any{
+		"send_resolved": true, "title": `{{ template "clanmon.title" . }}`, "message": `{{ template "clanmon.text" . }}`,
+		"url": link, "url_title": "Open in clanmon", "priority": `{{ template "clanmon.priority" . }}`,
+	}
+	q.copy(entry, "token_file", "device", "sound")
+	q.rename(entry, "user_file", "user_key_file")
+	q.number(entry, "priority", -2, 2)
+	entry["priority"] = fmt.Sprint(entry["priority"])
+	switch {
+	case path != "":
+		return nil, errors.New("the token of the application must not be on the command line; it must be " + form)
+	case user == "" && entry["user_key_file"] == nil:
+		return nil, errors.New("the user key is missing; it must be " + form)
+	case user != "" && entry["user_key_file"] != nil:
+		return nil, errors.New("only one of the user key and user_file can be set")
+	case user != "" && (len(user) != keyLength || strings.ContainsFunc(user, func(r rune) bool { return !alphanumeric(r) })):
+		return nil, fmt.Errorf("the user key has %d characters; it must be %d letters and digits, as pushover.net shows it", len(user), keyLength)
+	case user != "":
+		entry["user_key"] = user
+	}
+	if entry["token_file"] == nil {
+		return nil, errors.New("token_file is missing; it must be " + form)
+	}
+	return entry, nil
+}
+
+func alphanumeric(r rune) bool {
+	return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 }
 
 // options are the parameters of a URL that nobody has asked for yet.
-type options struct{ values url.Values }
+type options struct {
+	values url.Values
+	err    error // the first in a value
+}
 
 func (o *options) take(name string) string {
 	v := o.values.Get(name)
@@ -166,14 +333,21 @@ func (o *options) copy(to map[string]any, names ...string) {
 }
 
 func (o *options) rename(to map[string]any, name, as string) {
+	if v := o.take(name); v != "" {
+		to[as] = v
+	}
+}
+
+func (o *options) number(to map[string]any, name string, low, high int) {
 	v := o.take(name)
 	if v == "" {
 		return
 	}
-	to[as] = v
-	if n, err := strconv.Atoi(v); err == nil && name == "priority" {
-		to[as] = n // what is no number is refused by its type
+	n, err := strconv.Atoi(v)
+	if err != nil || n < low || n > high {
+		o.err = cmp.Or(o.err, fmt.Errorf("%s is %q; it must be a number from %d to %d", name, v, low, high))
 	}
+	to[name] = n
 }
 
 func (o *options) unused() error {
@@ -198,32 +372,37 @@ func own(key string, entry map[string]any) (*ownIntegration, error) {
 	return &o, err
 }
 
-func mail(to string, q *options) (map[string]any, error) {
-	if !strings.Contains(to, "@") {
-		return nil, fmt.Errorf("%q is not a mail address", to)
+func mail(to string, q *options) (*integration.MailConfig, error) {
+	c := &integration.MailConfig{ToFile: q.take("to_file"), EmailConfig: email.EmailConfig{
+		NotifierConfig: amcommon.NotifierConfig{VSendResolved: true},
+		To:             to, From: q.take("from"), Hello: "localhost",
+		Headers:      map[string]string{"Subject": `{{ template "clanmon.title" . }}`},
+		Text:         "{{ template \"clanmon.text\" . }}\n" + link + "\n",
+		AuthUsername: q.take("username"), AuthPasswordFile: q.take("password_file"),
+		TLSConfig: &commonconfig.TLSConfig{},
+	}}
+	switch {
+	case c.ToFile != "" && to != "":
+		return nil, errors.New("only one of the address and to_file can be set")
+	case c.ToFile == "" && !strings.Contains(to, "@"):
+		return nil, fmt.Errorf("%q is not an email address", to)
 	}
 	smarthost := cmp.Or(q.take("smarthost"), "localhost:25")
-	host, _, err := net.SplitHostPort(smarthost)
-	if err != nil {
-		return nil, fmt.Errorf("smarthost %q has to be HOST:PORT", smarthost)
+	host, port, err := net.SplitHostPort(smarthost)
+	if err != nil || host == "" || port == "" {
+		return nil, fmt.Errorf("smarthost %q must be HOST:PORT", smarthost)
 	}
-	first, _, _ := strings.Cut(to, ",")
-	entry := map[string]any{
-		"to": to, "smarthost": smarthost, "from": cmp.Or(q.take("from"), strings.TrimSpace(first)), "send_resolved": true,
-		"headers": map[string]string{"Subject": `{{ template "clanmon.title" . }}`},
-		"text":    "{{ template \"clanmon.text\" . }}\n{{ .ExternalURL }}/alerts\n", "html": "",
-		// A mail server on this machine needs no TLS.
-		"require_tls": host != "localhost" && host != "127.0.0.1" && host != "::1",
-	}
-	q.rename(entry, "username", "auth_username")
-	q.rename(entry, "password_file", "auth_password_file")
+	c.Smarthost = amcommon.HostPort{Host: host, Port: port}
+	// A mail server on this machine needs no TLS.
+	tls := host != "localhost" && host != "127.0.0.1" && host != "::1"
 	if v := q.take("require_tls"); v != "" {
 		if v != "true" && v != "false" {
-			return nil, fmt.Errorf("require_tls is %q; it has to be true or false", v)
+			return nil, fmt.Errorf("require_tls is %q; it must be true or false", v)
 		}
-		entry["require_tls"] = v == "true"
+		tls = v == "true"
 	}
-	return entry, nil
+	c.RequireTLS = &tls
+	return c, nil
 }
 
 // Where the alerts of a server without an alertmanager.yml go.
@@ -236,7 +415,7 @@ const (
 // defaultConfig is the configuration of a server that was given none.
 func defaultConfig(o Options) (*Config, error) {
 	people := map[string]any{"name": peopleReceiver}
-	c := &Config{own: make(map[string][]ownIntegration)}
+	c := &Config{own: make(map[string][]ownIntegration), plan: o.plan()}
 	for _, n := range o.Notify {
 		r, err := n.receiver()
 		if err != nil {
@@ -263,20 +442,29 @@ func defaultConfig(o Options) (*Config, error) {
 		receivers = append(receivers, m{"name": heartbeatReceiver})
 		add(c.own, heartbeatReceiver, heartbeatIntegration(o))
 	}
-	text, err := yamlv2.Marshal(m{
-		"route": m{
-			"receiver": peopleReceiver, "group_by": []string{"machine"},
-			"group_wait": model.Duration(o.GroupWait).String(), "group_interval": "5m", "repeat_interval": "12h",
-			"routes": []m{
-				watchdog,
-				{"receiver": screenReceiver, "matchers": []string{`severity=~"info|none"`}},
-				{"matchers": []string{`severity="critical"`, `machine!=""`}, "repeat_interval": "2h"},
-				{"matchers": []string{`severity="critical"`}, "group_by": []string{"alertname"}, "repeat_interval": "2h"},
-				{"matchers": []string{`machine=""`}, "group_by": []string{"alertname"}},
-			},
-		},
-		"receivers": receivers,
-	})
+	routes := []m{watchdog}
+	if c.plan.Digest != "" {
+		routes = append(routes, m{"receiver": peopleReceiver, "matchers": []string{fmt.Sprintf("alertname=%q", digestAlert), `severity="info"`}})
+	}
+	routes = append(routes,
+		m{"receiver": screenReceiver, "matchers": []string{`severity=~"info|none"`}},
+		m{"matchers": []string{`severity="critical"`, `machine!=""`}, "repeat_interval": "2h"},
+		m{"matchers": []string{`severity="critical"`}, "group_by": []string{"alertname"}, "repeat_interval": "2h"},
+		m{"matchers": []string{`machine=""`}, "group_by": []string{"alertname"}})
+	all := m{"receivers": receivers}
+	if len(c.plan.Quiet) > 0 {
+		all["time_intervals"] = []m{{"name": quietHours, "time_intervals": quietIntervals(c.plan)}}
+		routes = append(routes, m{"matchers": []string{`machine!=""`}})
+		for _, notCritical := range routes[len(routes)-2:] {
+			notCritical["mute_time_intervals"] = []string{quietHours}
+		}
+	}
+	all["route"] = m{
+		"receiver": peopleReceiver, "group_by": []string{"machine"},
+		"group_wait": model.Duration(o.GroupWait).String(), "group_interval": "5m", "repeat_interval": "12h",
+		"routes": routes,
+	}
+	text, err := yamlv2.Marshal(all)
 	if err != nil {
 		return nil, err
 	}
@@ -316,6 +504,7 @@ func shippedInhibitions(shipped []string) ([]byte, error) {
 		rule("FleetUnreachable", []string{among("MachineDown", "ExporterDown", "MachineFlapping")}),
 		rule("MachineDown", []string{but("MachineDown", "FleetUnreachable", "NoFreshSamples", "StorageBlind", "Watchdog")}, "machine"),
 		rule("MachineQuiet", []string{but("MachineQuiet", "MachineDown", "FleetUnreachable", "NoFreshSamples", "StorageBlind", "Watchdog")}, "machine"),
+		rule("ChecksAllFailing", []string{among("CheckFailing", "CheckSlow")}, "from"),
 		rule("FilesystemFull", []string{among("FilesystemAlmostFull", "FilesystemFillingUp")}, "machine", "device"),
 		rule("FilesystemAlmostFull", []string{among("FilesystemFillingUp")}, "machine", "device"),
 		rule("UnitFailed", []string{among("UnitCrashLooping", "UnitStuckStarting")}, "machine", "name"),

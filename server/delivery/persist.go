@@ -1,7 +1,7 @@
 package delivery
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -11,18 +11,25 @@ import (
 	"github.com/clanmon/clanmon/internal/atomicfile"
 )
 
-// openState opens what is kept in file. A file that cannot be read is set aside:
-// a server that does not start alerts nobody.
-func openState[T any](file string, log *slog.Logger, open func(file string) (T, error)) (T, error) {
+// openState opens what is kept in file, which is called what. A file that cannot be read
+// is set aside by aside: a server that does not start alerts nobody. So is an empty one:
+// a saver leaves none.
+func openState[T any](file, what string, aside func(file, what, hint string, why error) error, open func(file string) (T, error)) (T, error) {
+	const hint = "alerts may be sent again, and silences must be created again; the file may be in a backup"
+	info, err := os.Stat(file)
+	if err == nil && info.Size() == 0 {
+		if err := aside(file, what, hint, errors.New("the file is empty; the power or the disk may have failed")); err != nil {
+			var none T
+			return none, err
+		}
+	}
 	state, err := open(file)
 	if err == nil {
 		return state, nil
 	}
-	aside := fmt.Sprintf("%s.damaged-%d", file, time.Now().Unix())
-	if renameErr := os.Rename(file, aside); renameErr != nil {
+	if err := aside(file, what, hint, err); err != nil {
 		return state, err
 	}
-	log.Error("Set a damaged file aside and began with an empty one", "file", file, "moved_to", aside, "err", err)
 	return open(file)
 }
 
@@ -74,7 +81,8 @@ func (s *saver) run(stop <-chan struct{}) {
 	}
 }
 
-// save writes a snapshot next to the file and renames it over it.
+// save writes a snapshot next to the file and renames it over it. Where there is nothing
+// to keep there is no file.
 func (s *saver) save() (size int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,6 +90,10 @@ func (s *saver) save() (size int64, err error) {
 		size, err = s.snapshot(w)
 		return err
 	})
+	if err == nil && size == 0 {
+		// An empty file is what a power cut leaves.
+		err = os.Remove(s.file)
+	}
 	return size, err
 }
 

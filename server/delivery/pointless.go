@@ -40,12 +40,12 @@ func (in *inside) pointless(body []byte) string {
 	for _, m := range all {
 		for _, other := range all {
 			if m.Type == labels.MatchEqual && other.Name == m.Name && !other.Matches(m.Value) {
-				return fmt.Sprintf("this silence mutes nothing: no alert matches both %s and %s", m, other)
+				return fmt.Sprintf("this silence matches no alert: no alert can match both %s and %s", m, other)
 			}
 		}
 		empty := m.Value == "" && (m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp)
 		if empty && !in.mutesNow(all) {
-			return fmt.Sprintf("this silence mutes nothing: %s is for alerts without the label %s, and there is none. Leave the matcher out, or give it a value; for alerts without it that are still to come, write %s=~\"^$\"", m, m.Name, m.Name)
+			return fmt.Sprintf("this silence matches no alert: %s matches alerts without the label %s, and there are none. Remove the matcher or set a value. To silence future alerts without the label, write %s=~\"^$\"", m, m.Name, m.Name)
 		}
 	}
 	return ""

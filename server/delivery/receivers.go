@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,10 +18,8 @@ import (
 	"github.com/clanmon/clanmon/server/delivery/integration"
 )
 
-// receiverBook remembers how the integrations of each receiver fare.
-type receiverBook struct {
-	receivers map[string][]*recorded
-}
+// receiverBook remembers how the integrations of each receiver fare, by its name.
+type receiverBook map[string][]*recorded
 
 // recorded is an integration whose last results are kept.
 type recorded struct {
@@ -34,16 +34,14 @@ type recorded struct {
 }
 
 // newReceiverBook begins with what old knows of the same integrations.
-func newReceiverBook(c *built, old *receiverBook) *receiverBook {
+func newReceiverBook(c *built, old receiverBook) receiverBook {
 	known := make(map[[2]string]*recorded)
-	if old != nil {
-		for name, list := range old.receivers {
-			for _, r := range list {
-				known[[2]string{name, r.inner.String()}] = r
-			}
+	for name, list := range old {
+		for _, r := range list {
+			known[[2]string{name, r.inner.String()}] = r
 		}
 	}
-	b := &receiverBook{make(map[string][]*recorded, len(c.receivers))}
+	b := make(receiverBook, len(c.receivers))
 	for name, list := range c.receivers {
 		for _, i := range list {
 			r := &recorded{inner: i, receiver: name, mask: c.mask}
@@ -58,16 +56,16 @@ func newReceiverBook(c *built, old *receiverBook) *receiverBook {
 					r.budget = k.budget
 				}
 			}
-			b.receivers[name] = append(b.receivers[name], r)
+			b[name] = append(b[name], r)
 		}
 	}
 	return b
 }
 
 // integrations are those of a receiver as the pipeline wants them.
-func (b *receiverBook) integrations(receiver string) []notify.Integration {
+func (b receiverBook) integrations(receiver string) []notify.Integration {
 	var all []notify.Integration
-	for _, r := range b.receivers[receiver] {
+	for _, r := range b[receiver] {
 		all = append(all, notify.NewIntegration(r, &r.inner, r.inner.Name(), r.inner.Index(), receiver))
 	}
 	return all
@@ -83,7 +81,7 @@ func (r *recorded) Notify(ctx context.Context, alerts ...*alert.Alert) notify.No
 
 // send notifies and remembers what came of it.
 func (r *recorded) send(ctx context.Context, alerts []*alert.Alert) notify.NotifyVerdict {
-	v := r.inner.Notify(ctx, alerts...)
+	v := refined(r.inner.Name(), r.inner.Notify(ctx, alerts...))
 	err := r.mask.error(v.Err())
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,6 +96,28 @@ func (r *recorded) send(ctx context.Context, alerts []*alert.Alert) notify.Notif
 	return notify.Unrecoverable(err, v.Reason())
 }
 
+// retryAfter is how services say in a response how many seconds to wait.
+var retryAfter = regexp.MustCompile(`(?i)retry[ _]after"?:? ?([0-9]{1,6}(?:\.[0-9]{1,3})?)`)
+
+// refined is the verdict of an integration of Alertmanager's, with what it knows and does
+// not use: a service that limits rates takes the message later, and says when; and what
+// Telegram refuses it refuses again.
+func refined(integration string, v notify.NotifyVerdict) notify.NotifyVerdict {
+	switch reason := v.Reason(); {
+	case v.Err() == nil:
+	case reason == notify.RateLimitedReason && v.Delay() == 0:
+		var wait time.Duration
+		if found := retryAfter.FindStringSubmatch(v.Err().Error()); found != nil {
+			seconds, _ := strconv.ParseFloat(found[1], 64)
+			wait = time.Duration(seconds * float64(time.Second))
+		}
+		return notify.Retry(wait, v.Err(), reason)
+	case integration == "telegram" && (reason == notify.ClientErrorReason || reason == notify.AuthErrorReason):
+		return notify.Unrecoverable(v.Err(), reason)
+	}
+	return v
+}
+
 // ReceiverStatus is how one integration of a receiver fares.
 type ReceiverStatus struct {
 	Receiver    string     `json:"receiver"`
@@ -107,7 +127,7 @@ type ReceiverStatus struct {
 	LastError   string     `json:"lastError,omitempty"` // of the last failure
 }
 
-func (b *receiverBook) status() []ReceiverStatus {
+func (b receiverBook) status() []ReceiverStatus {
 	all := []ReceiverStatus{}
 	at := func(t time.Time) *time.Time {
 		if t.IsZero() {
@@ -115,8 +135,8 @@ func (b *receiverBook) status() []ReceiverStatus {
 		}
 		return &t
 	}
-	for _, name := range sortedKeys(b.receivers) {
-		for _, r := range b.receivers[name] {
+	for _, name := range sortedKeys(b) {
+		for _, r := range b[name] {
 			r.mu.Lock()
 			all = append(all, ReceiverStatus{name, r.inner.String(), at(r.succeeded), at(r.failed), r.err})
 			r.mu.Unlock()
@@ -136,13 +156,13 @@ type TestResult struct {
 
 // named are the receivers of that name, or all that have something to send by where
 // it is "".
-func (b *receiverBook) named(receiver string) ([]string, error) {
-	all := sortedKeys(b.receivers)
+func (b receiverBook) named(receiver string) ([]string, error) {
+	all := sortedKeys(b)
 	if receiver == "" {
 		return all, nil
 	}
-	if _, known := b.receivers[receiver]; !known {
-		return nil, fmt.Errorf("no receiver %q has anything to send by; there are %q", receiver, all)
+	if _, known := b[receiver]; !known {
+		return nil, fmt.Errorf("receiver %q does not exist or has no integration; receivers: %q", receiver, all)
 	}
 	return []string{receiver}, nil
 }
@@ -191,10 +211,10 @@ func (p *testPace) take(receivers []string, now time.Time) error {
 
 // test sends a test alert by every integration of the receivers, each once and
 // without retries.
-func (b *receiverBook) test(ctx context.Context, receivers []string) []TestResult {
+func (b receiverBook) test(ctx context.Context, receivers []string) []TestResult {
 	var todo []*recorded
 	for _, name := range receivers {
-		todo = append(todo, b.receivers[name]...)
+		todo = append(todo, b[name]...)
 	}
 	results := make([]TestResult, len(todo))
 	var wg sync.WaitGroup
@@ -214,13 +234,18 @@ func (b *receiverBook) test(ctx context.Context, receivers []string) []TestResul
 	return results
 }
 
+// pageAnnotation is where notifications of an alert that no page lists lead to, below the
+// external URL.
+const pageAnnotation = "clanmon_page"
+
 func testAlert(now time.Time) *alert.Alert {
 	return alert.New(model.Alert{
 		StartsAt: now, EndsAt: now.Add(5 * time.Minute),
 		Labels: model.LabelSet{"alertname": "Test", "severity": "info"},
 		Annotations: model.LabelSet{
-			"summary":     "Test of clanmon's notifications",
-			"description": "Somebody asked for this message. Nothing is wrong: alerts reach you.",
+			"summary":      "Test notification of clanmon",
+			"description":  "This is a test. Nothing is wrong: notifications reach you.",
+			pageAnnotation: "/alerts",
 		},
 	}, now, false)
 }
@@ -252,7 +277,10 @@ func logIntegration() ownIntegration {
 }
 
 func heartbeatIntegration(o Options) ownIntegration {
-	return ownIntegration{kind: "heartbeat", rs: always(false), make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
+	file := struct { // as a file of a secret is called in a configuration
+		Path string `yaml:"url_file"`
+	}{o.HeartbeatURLFile}
+	return ownIntegration{kind: "heartbeat", rs: always(false), conf: &file, make: func(t *template.Template, l *slog.Logger) (notify.Notifier, error) {
 		return integration.NewHeartbeat(o.HeartbeatURL, o.HeartbeatURLFile, t, l)
 	}}
 }

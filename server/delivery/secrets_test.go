@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	amconfig "github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/promslog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -151,7 +154,7 @@ receivers:
   mattermost_configs: [{webhook_url_file: /no/url}]
   ntfy_configs: [{url: "http://h", topic: t, token_file: /no/token, http_config: {tls_config: {ca_file: /no/ca}}}]
   gotify_configs: [{url: "http://h", token_file: /no/token}]
-  matrix_configs: [{url: "http://h", token_file: /no/token, room: "!r:m"}]
+  matrix_configs: [{url: "http://h", token_file: /no/token, room_file: /no/room}]
 `
 
 // A build's sandbox has none of the secrets, of whatever receiver.
@@ -175,4 +178,40 @@ func TestCheckWithoutSecrets(t *testing.T) {
 	// What is wrong is still found.
 	_, _, err := Check(write(t, "am.yml", strings.Replace(everySecretFile, "corp_id: c", "corp_id: c, message_type: x", 1)), true, log)
 	require.Error(t, err)
+}
+
+// A receiver whose secret is missing fails alone, and works once the secret is there.
+func TestMissingSecretOfAReceiver(t *testing.T) {
+	lines := strings.Split(everySecretFile, "\n")
+	for _, line := range lines[3 : len(lines)-1] {
+		o := testOptions(t, strings.Join(append(lines[:3:3], line), "\n"))
+		d, stop := start(t, o)
+		if !strings.Contains(line, "sns") {
+			require.NotZero(t, testutil.ToFloat64(d.inside.metrics.missing), line)
+		}
+		stop()
+	}
+
+	well, late := newWebhook(t), newWebhook(t)
+	secrets := t.TempDir()
+	o := testOptions(t, "route:\n  receiver: well\n  group_wait: 10ms\n  group_interval: 100ms\n  routes: [{receiver: late, continue: true}, {receiver: broken, continue: true}, {receiver: well}]\nreceivers:\n"+
+		"- {name: well, webhook_configs: [{url: '"+well.URL+"'}]}\n"+
+		"- {name: late, webhook_configs: [{url_file: "+secrets+"/url}]}\n"+
+		"- {name: broken, webhook_configs: [{url: '"+late.URL+"', http_config: {tls_config: {ca_file: "+secrets+"/ca}}}]}\n")
+	d, _ := start(t, o)
+	require.EqualValues(t, 2, testutil.ToFloat64(d.inside.metrics.missing))
+	d.Send(firing("alertname", "A", "machine", "m"))
+	well.wait(t, 1)
+	require.Eventually(t, func() bool { return strings.Contains(get(t, d, "/receivers"), "late") }, 20*time.Second, 20*time.Millisecond)
+	require.NoError(t, os.WriteFile(filepath.Join(secrets, "url"), []byte("\n"), 0o600))
+	d.inside.lookAgain()
+	require.EqualValues(t, 2, testutil.ToFloat64(d.inside.metrics.missing), "an empty file is none")
+	require.Empty(t, late.all())
+
+	require.NoError(t, os.WriteFile(filepath.Join(secrets, "url"), []byte(late.URL), 0o600))
+	d.inside.lookAgain()
+	require.EqualValues(t, 1, testutil.ToFloat64(d.inside.metrics.missing))
+	late.wait(t, 1)
+	require.NoError(t, d.ApplyAlertmanager(nil), "a reload is not refused for it either")
+	require.EqualValues(t, 1, testutil.ToFloat64(d.inside.metrics.missing))
 }

@@ -17,7 +17,7 @@ import (
 // postSilence posts a silence with these matchers, for an hour. One without isRegex
 // is no expression.
 func postSilence(d *Delivery, matchers string) (int, string) {
-	matchers = strings.ReplaceAll(matchers, `{`, `{"isRegex":false,`) // the last of two counts
+	matchers = strings.ReplaceAll(matchers, `{"name"`, `{"isRegex":false,"name"`) // the last of two counts
 	body := fmt.Sprintf(`{"matchers":[%s],"startsAt":%q,"endsAt":%q,"createdBy":"me","comment":"c"}`,
 		matchers, time.Now().UTC().Format(time.RFC3339), time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	r := httptest.NewRequest(http.MethodPost, "/silences", strings.NewReader(body))
@@ -33,12 +33,12 @@ func TestSilencesThatMuteNothingAreRefused(t *testing.T) {
 	d.Send(firing("alertname", "Mine", "team", "db"), firing("alertname", "Full", "machine", "a", "team", "web"))
 	h.wait(t, 2)
 	for matchers, want := range map[string]string{
-		`{"name":"machine","value":""},{"name":"severity","value":"warning"}`:                   `machine="" is for alerts without the label machine`,
+		`{"name":"machine","value":""},{"name":"severity","value":"warning"}`:                   `machine="" matches alerts without the label machine`,
 		`{"name":"machine","value":"","isRegex":true},{"name":"team","value":"web"}`:            `write machine=~"^$"`,
-		`{"name":"machine","value":"a","isEqual":true},{"name":"machine","value":"b"}`:          `no alert matches both machine="a" and machine="b"`,
-		`{"name":"machine","value":"a"},{"name":"machine","value":"b|c","isRegex":true}`:        `no alert matches both`,
-		`{"name":"machine","value":"a"},{"name":"machine","value":"a","isEqual":false}`:         `no alert matches both`,
-		`{"name":"machine","value":""},{"name":"machine","value":"a"},{"name":"x","value":"y"}`: `no alert matches both`,
+		`{"name":"machine","value":"a","isEqual":true},{"name":"machine","value":"b"}`:          `no alert can match both machine="a" and machine="b"`,
+		`{"name":"machine","value":"a"},{"name":"machine","value":"b|c","isRegex":true}`:        `no alert can match both`,
+		`{"name":"machine","value":"a"},{"name":"machine","value":"a","isEqual":false}`:         `no alert can match both`,
+		`{"name":"machine","value":""},{"name":"machine","value":"a"},{"name":"x","value":"y"}`: `no alert can match both`,
 		`{"name":"","value":"x"}`:                        "",
 		`{"name":"machine","value":"(","isRegex":true}`:  "",
 		`{"name":"machine","value":".*","isRegex":true}`: "", // upstream: matches the empty string
@@ -46,7 +46,7 @@ func TestSilencesThatMuteNothingAreRefused(t *testing.T) {
 		code, answer := postSilence(d, matchers)
 		require.GreaterOrEqual(t, code, 400, matchers)
 		require.Less(t, code, 500, matchers)
-		require.NotContains(t, answer, "in force")
+		require.NotContains(t, answer, "is active")
 		if want != "" {
 			require.Contains(t, strings.ReplaceAll(answer, `\"`, `"`), want)
 		}
@@ -75,10 +75,10 @@ func TestRefusedSilenceIsNeverSaidToBeInForce(t *testing.T) {
 	code, answer := postSilence(d, `{"name":"machine","value":"(","isRegex":true}`)
 	require.GreaterOrEqual(t, code, 400)
 	require.Less(t, code, 500, answer)
-	require.NotContains(t, answer, "in force")
+	require.NotContains(t, answer, "is active")
 	code, answer = postSilence(d, `{"name":"machine","value":"a"}`)
 	require.Equal(t, http.StatusInternalServerError, code)
-	require.Contains(t, answer, "in force, but could not be saved")
+	require.Contains(t, answer, "active, but could not be saved")
 }
 
 func TestLimitsOfAlertmanager(t *testing.T) {

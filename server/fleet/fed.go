@@ -67,7 +67,7 @@ func (f *Fleet) findFed(ctx context.Context, now time.Time) error {
 			// This server may have scraped it itself.
 		default:
 			alive = true
-			v.fed[key] = fedMember(s)
+			v.fed[key] = f.pushed(fedMember(s))
 		}
 	}
 	for key, m := range v.fed {
@@ -88,7 +88,7 @@ func (v *view) removed(key fedKey, now time.Time) bool {
 
 // findLabelled looks for machines that have the label machine and no up, as with
 // OTLP. Others use the label for something else; theirs are series of targets of
-// this server, or rules'.
+// this server, or rules', or what servers say of a machine themselves.
 func (f *Fleet) findLabelled(ctx context.Context, now time.Time, known map[string]bool) error {
 	v := f.view
 	q, err := f.opts.Store.Querier(now.Add(-quietAfter).UnixMilli(), now.UnixMilli())
@@ -122,7 +122,7 @@ func (f *Fleet) findLabelled(ctx context.Context, now time.Time, known map[strin
 				return enough
 			}
 			return nil
-		}, eq(contract.MachineLabel, name), labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "node_uname_info|ALERTS|ALERTS_FOR_STATE|clanmon_machine_.*"))
+		}, eq(contract.MachineLabel, name), labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "node_uname_info|ALERTS|ALERTS_FOR_STATE|clanmon_machine_.*|clanmon_ping_.*"))
 		if err != nil && !errors.Is(err, enough) {
 			return err
 		}
@@ -152,6 +152,18 @@ func fedMember(s sample) member {
 	}
 }
 
+// pushed marks a target that the machine itself sends. This server writes its up all the time;
+// the target was there when it was last heard.
+func (f *Fleet) pushed(m member) member {
+	if f.opts.Pushed == nil {
+		return m
+	}
+	if last := f.opts.Pushed(m.labels.Get(contract.MachineLabel), m.Job, m.Instance); !last.IsZero() {
+		m.Method, m.LastScrape = sourcePush, last.UTC().Format(time.RFC3339)
+	}
+	return m
+}
+
 // savedFed is a target that others scrape, in the file.
 type savedFed struct {
 	Labels model.LabelSet `json:"labels"`
@@ -172,7 +184,8 @@ func (f *Fleet) recallFed() {
 		err = json.Unmarshal(text, &all)
 	}
 	if err != nil {
-		f.opts.Logger.Warn("Machines whose samples others sent before the start are only known when samples arrive", "file", fedFile, "err", err)
+		f.opts.Logger.Warn("Could not read the list of machines whose samples arrive from elsewhere: they appear with their next samples", "file", fedFile, "err", err)
+		setAside(f.opts.SetAside, filepath.Join(f.opts.Dir, fedFile), "list of machines whose samples others send", err, f.opts.Logger)
 		return
 	}
 	for _, x := range all {
@@ -198,7 +211,7 @@ func (f *Fleet) saveFed(now time.Time) {
 	}
 	err := atomicfile.Write(filepath.Join(f.opts.Dir, fedFile), 0o644, func(w io.Writer) error { return json.NewEncoder(w).Encode(all) })
 	if err != nil {
-		f.opts.Logger.Warn("Could not remember whose samples others send", "file", fedFile, "err", err)
+		f.opts.Logger.Warn("Could not save the list of machines whose samples arrive from elsewhere", "file", fedFile, "err", err)
 	}
 	v.fedCount, v.fedSaved = len(v.fed), now
 }

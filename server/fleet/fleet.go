@@ -15,7 +15,9 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -59,17 +61,32 @@ type Options struct {
 	Alerts   func(context.Context) []Alert
 	Silences func(context.Context) []Silence
 	Rules    func() Rules
+	// FullIn is how long it takes until volumes are full, in seconds; may be nil.
+	FullIn func(ctx context.Context, t time.Time) (promql.Vector, error)
 	// Storage is how storing fares; nil is that it works.
 	Storage func() Storage
 	// Receivers are those of remote write, asked only where Agent.
 	Receivers func() ([]Receiver, error)
 	Agent     bool
+	// Pushed returns when a machine last pushed what belongs to a target, the zero time if
+	// it does not; ForgetPushed makes it so. They may be nil.
+	Pushed       func(machine, job, instance string) time.Time
+	ForgetPushed func(machine, job, instance string)
+	// Peers are the servers of a cluster that differ from this one where they should
+	// not. May be nil.
+	Peers func() []Peer
+	// Quiet reports whether it is quiet now, and until when, such as " until 07:00"; may
+	// be nil.
+	Quiet func() (until string, quiet bool)
 	// Inhibitions tells which of the alerts sources inhibits another one: its name, or
 	// "". Nil is none.
 	Inhibitions func(sources []model.LabelSet) func(target model.LabelSet) string
 
 	// Dir is the data directory, where is remembered who has answered.
 	Dir string
+	// SetAside moves a file in Dir away, because of why, and lists it as what with a hint
+	// for whoever wants to repair it. It may be nil.
+	SetAside func(file, what, hint string, why error) error
 	// HTTPClientOptions and Dial are those with which targets are scraped.
 	HTTPClientOptions []commonconfig.HTTPClientOption
 	Dial              commonconfig.DialContextFunc
@@ -80,10 +97,11 @@ type Options struct {
 
 // Fleet is the machines of the last discovery. It is safe for concurrent use.
 type Fleet struct {
-	opts Options
-	gate *gate
-	view *view
-	born time.Time
+	opts    Options
+	gate    *gate
+	detours detours
+	view    *view
+	born    time.Time
 
 	mu       sync.RWMutex
 	honoring map[string]bool // jobs whose samples say themselves what they are of
@@ -128,16 +146,20 @@ type Target struct {
 // New returns a Fleet without machines.
 func New(o Options) *Fleet {
 	f := &Fleet{opts: o, gate: newGate(o.Dir, o.HTTPClientOptions, o.Dial, o.Logger), view: newView(), born: time.Now(), warned: make(map[string]bool)}
+	if err := f.gate.damaged; err != nil {
+		setAside(o.SetAside, f.gate.file, "list of discovered machines", err, o.Logger)
+	}
 	f.opts.fill()
 	o.Registerer.MustRegister(f)
 	return f
 }
 
-// Run asks those that have not answered yet, and judges the machines, until ctx
-// ends.
+// Run asks those that have not answered yet, tries other addresses of targets that are down,
+// and judges the machines, until ctx ends.
 func (f *Fleet) Run(ctx context.Context) error {
 	var judging sync.WaitGroup
 	judging.Go(func() { f.watch(ctx) })
+	judging.Go(func() { f.detour(ctx) })
 	defer judging.Wait()
 	return f.gate.Run(ctx)
 }
@@ -228,4 +250,20 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 			m.Name, contract.List(m.Tags), m.OS, strings.Join(m.Sources, ","), name)
 	}
 	f.collectStates(ch)
+}
+
+// Exporter is where a machine's exporter of a job is scraped, and a client with the settings of
+// that job. An error says what is missing; it is for people.
+func (f *Fleet) Exporter(job, machine string) (url string, client *http.Client, err error) {
+	for _, t := range f.opts.Targets()[job] {
+		if t.GetValue(contract.MachineLabel) == machine {
+			if client := f.gate.client(job); client != nil {
+				return t.URL().String(), client, nil
+			}
+		}
+	}
+	if f.Knows(strings.ToLower(machine)) {
+		return "", nil, fmt.Errorf("no %s exporter of %s is discovered: run %q there, and list that job for it", job, machine, "clanmon exporter --exporter node,"+job)
+	}
+	return "", nil, fmt.Errorf("no machine %q is discovered", machine)
 }

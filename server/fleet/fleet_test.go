@@ -242,7 +242,7 @@ func TestHTTP(t *testing.T) {
 		tailscale("web2", "100.64.0.2"),
 		tailscale("phone", "100.64.0.3", "os", "android", "left_out", `its operating system is "android"`),
 		tailscale("friend", "100.64.0.4", "left_out", "shared in from another tailnet"),
-		tailscale("exit", "100.64.0.5", "left_out", "an exit node of Mullvad"),
+		tailscale("exit", "100.64.0.5", "left_out", "a Mullvad exit node"),
 	}}}})
 	get := func(path string) string {
 		w := httptest.NewRecorder()
@@ -268,13 +268,13 @@ func TestHTTP(t *testing.T) {
 	require.JSONEq(t, `{"status": "success", "data": {
 		"methods": [
 			{"method": "static", "from": "--discovery.static", "config": "node", "jobs": ["node"]},
-			{"method": "tailscale", "from": "/var/run/tailscale/tailscaled.sock", "config": "node", "jobs": ["node", "systemd", "nginx", "postgres", "redis"], "error": "gone", "never": true},
+			{"method": "tailscale", "from": "/var/run/tailscale/tailscaled.sock", "config": "node", "jobs": ["node", "systemd", "nginx", "postgres", "redis", "blackbox"], "error": "gone", "never": true},
 			{"method": "config", "from": "the configuration file", "config": "mine", "jobs": ["mine"]}
 		],
 		"refused": [],
-		"waiting": [{"job": "node", "machine": "web2", "instance": "web2:9100", "address": "100.64.0.2:9100", "method": "tailscale", "reason": "not asked yet", "attempts": 0}],
+		"waiting": [{"job": "node", "machine": "web2", "instance": "web2:9100", "address": "100.64.0.2:9100", "method": "tailscale", "reason": "not tried yet", "attempts": 0}],
 		"leftOut": [
-			{"device": "exit.tn.test", "method": "tailscale", "reason": "an exit node of Mullvad"},
+			{"device": "exit.tn.test", "method": "tailscale", "reason": "a Mullvad exit node"},
 			{"device": "friend.tn.test", "method": "tailscale", "reason": "shared in from another tailnet"},
 			{"device": "phone.tn.test", "method": "tailscale", "reason": "its operating system is \"android\""}
 		]}}`, get("/discovery"))

@@ -73,7 +73,7 @@ func (f *Fleet) Forget(machine, job, instance string) ([]Forgotten, error) {
 		return nil, refusal
 	case len(forgotten) > 0:
 		if err := f.gate.forget(places); err != nil {
-			return nil, cannotForget(http.StatusInternalServerError, "it is forgotten until this server restarts: %v", err)
+			return nil, cannotForget(http.StatusInternalServerError, "forgotten only until this server restarts: %v", err)
 		}
 		return forgotten, nil
 	}
@@ -88,13 +88,13 @@ func (o origin) comesBack(k targetKey, health scrape.TargetHealth) string {
 	what := fmt.Sprintf("%s (job %s)", k.instance, k.job)
 	switch {
 	case o.method == contract.MethodLocal:
-		return what + " is scraped by this server itself: leave it out with the flags of the server"
+		return what + " is part of this server: disable it with a server flag"
 	case !o.asked:
 		return fmt.Sprintf("%s is listed in %s: remove it there", what, o.from)
 	case health == scrape.HealthGood:
-		return fmt.Sprintf("%s responds, so that it would be found again at once: stop its exporter first, or take it out of %s", what, o.from)
+		return fmt.Sprintf("%s still responds and would be discovered again: stop its exporter or remove it from %s", what, o.from)
 	case health != scrape.HealthBad:
-		return what + " has not been scraped yet, so that nobody knows whether it would come back: try again after its next scrape"
+		return what + " has not been scraped yet: try again after its next scrape"
 	}
 	return ""
 }
@@ -119,12 +119,12 @@ func (f *Fleet) notForgettable(machine, job, instance string, known bool) error 
 		}
 	}
 	if known {
-		return cannotForget(http.StatusNotFound, "%s has no such target: its targets are in /api/clanmon/v1/machines?machine=%s", machine, machine)
+		return cannotForget(http.StatusNotFound, "%s has no such target: /api/clanmon/v1/machines?machine=%s lists its targets", machine, machine)
 	}
 	if slices.ContainsFunc(f.gate.list(), func(w Waiting) bool { return w.Machine == machine }) {
-		return cannotForget(http.StatusNotFound, "%s has never responded, or is forgotten already: it is no target, and is tried again with back-off (see /api/clanmon/v1/discovery)", machine)
+		return cannotForget(http.StatusNotFound, "%s is not a target: it has never responded or is already forgotten, and is retried with back-off (see /api/clanmon/v1/discovery)", machine)
 	}
-	return cannotForget(http.StatusNotFound, "no target belongs to a machine %q: machines are in /api/clanmon/v1/machines", machine)
+	return cannotForget(http.StatusNotFound, "no target belongs to a machine %q: /api/clanmon/v1/machines lists the machines", machine)
 }
 
 // forgetFed forgets the targets of a machine that others scrape, once nothing is
@@ -143,8 +143,13 @@ func (f *Fleet) forgetFed(machine, job, instance string) ([]Forgotten, error) {
 		if m.fed.IsZero() || job != "" && job != m.Job || instance != "" && instance != m.Instance {
 			continue
 		}
-		if time.Since(m.fed) < quietAfter {
-			return nil, cannotForget(http.StatusConflict, "samples of %s (job %s) arrive from another server or agent: remove it there, and try again %s after the last one", m.Instance, m.Job, quietAfter)
+		if m.Method == sourcePush {
+			if m.Health == "up" {
+				return nil, cannotForget(http.StatusConflict, "%s pushes %s (job %s): stop that on the machine", machine, m.Instance, m.Job)
+			}
+			f.opts.ForgetPushed(machine, m.Job, m.Instance)
+		} else if time.Since(m.fed) < quietAfter {
+			return nil, cannotForget(http.StatusConflict, "another server or agent sends samples of %s (job %s): remove it there and try again %s after the last sample", m.Instance, m.Job, quietAfter)
 		}
 		forgotten = append(forgotten, Forgotten{machine, m.Job, m.Instance})
 		keys = append(keys, fedKey{m.labels.Get(contract.MachineLabel), m.series, m.Instance})

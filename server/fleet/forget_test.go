@@ -68,7 +68,7 @@ func TestForgetting(t *testing.T) {
 		scrapes(f, map[string]bool{"node web1:9100": true, "node here:9100": false})
 		code, text := del(t, f, "/machines/web1")
 		require.Equal(t, http.StatusConflict, code)
-		require.Contains(t, text, "web1:9100 (job node) responds")
+		require.Contains(t, text, "web1:9100 (job node) still responds")
 
 		h.mu.Lock()
 		delete(h.handlers, "100.64.0.1:9100")
@@ -89,7 +89,7 @@ func TestForgetting(t *testing.T) {
 		require.Len(t, f.Machines(), 1)
 		code, text = del(t, f, "/machines/web1")
 		require.Equal(t, http.StatusNotFound, code)
-		require.Contains(t, text, "forgotten already")
+		require.Contains(t, text, "already forgotten")
 
 		// It is asked like any that waits, with back-off, and a restart changes nothing.
 		asked := len(h.times("100.64.0.1:9100"))
@@ -153,7 +153,7 @@ func TestForgettingWhatIsWrittenDown(t *testing.T) {
 	scrapes(f, map[string]bool{"node web1:9100": false, "redis web1:9121": false, "mine own:80": false})
 	for path, want := range map[string]string{
 		"/machines/web1": "web1:9100 (job node) is listed in the list: remove it there",
-		"/machines/hall": "is scraped by this server itself",
+		"/machines/hall": "is part of this server: disable it",
 		"/machines/own":  "own:80 (job mine) is in the configuration file: remove it there",
 	} {
 		code, text := del(t, f, path)

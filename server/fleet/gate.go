@@ -74,7 +74,7 @@ type Waiting struct {
 	Instance string `json:"instance"`
 	Address  string `json:"address"`
 	Method   string `json:"method"`
-	// Reason is one of: not asked yet, refused, timeout, no route, name not found,
+	// Reason is one of: not tried yet, refused, timeout, no route, name not found,
 	// TLS, HTTP status, no metrics, error.
 	Reason   string `json:"reason"`
 	Error    string `json:"error,omitempty"`
@@ -108,6 +108,7 @@ type gate struct {
 
 	saving  sync.Mutex // one writer at a time
 	unsaved bool       // saving failed the last time
+	damaged error      // why file could not be read at the start
 }
 
 func newGate(dir string, opts []commonconfig.HTTPClientOption, dial commonconfig.DialContextFunc, log *slog.Logger) *gate {
@@ -130,10 +131,21 @@ func newGate(dir string, opts []commonconfig.HTTPClientOption, dial commonconfig
 		g.file = filepath.Join(dir, "clanmon-discovered.json")
 		atomicfile.Clean(g.file)
 		if err := g.load(); err != nil {
-			log.Error("What had answered before is not known: machines that are down now become targets when they answer", "file", g.file, "err", err)
+			log.Error("Could not read the list of known targets: machines that are down become targets once they respond", "file", g.file, "err", err)
+			g.damaged = err
 		}
 	}
 	return g
+}
+
+// setAside keeps a file that cannot be read from being overwritten.
+func setAside(aside func(file, what, hint string, why error) error, file, what string, why error, log *slog.Logger) {
+	if aside == nil {
+		return
+	}
+	if err := aside(file, what, "it is made anew as machines respond", why); err != nil {
+		log.Warn("A damaged file stays until it is overwritten", "file", file, "err", err)
+	}
 }
 
 // day is the time with which the file is content: it changes once a day.
@@ -232,6 +244,13 @@ func (g *gate) applyConfig(jobs map[string]*config.ScrapeConfig) error {
 	return nil
 }
 
+// client asks with the settings of a job; nil if there is no such job.
+func (g *gate) client(job string) *http.Client {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.clients[job]
+}
+
 // isOpen reports whether an endpoint has answered, and whether it did so at this
 // address the last time.
 func (g *gate) isOpen(e endpoint, address string) (open, here bool) {
@@ -287,7 +306,7 @@ func (g *gate) await(candidates []candidate) {
 		p := spot{c.who, c.address}
 		w := g.waiting[p]
 		if w == nil {
-			w = &Waiting{Reason: "not asked yet"}
+			w = &Waiting{Reason: "not tried yet"}
 			fresh++
 		}
 		offline := c.get(contract.MetaOnline) == "false"
@@ -360,7 +379,7 @@ func (g *gate) Run(ctx context.Context) error {
 func (g *gate) store() {
 	err := g.save()
 	if err != nil && !g.unsaved {
-		g.log.Error("Could not remember who answered: machines that are down at the next start become targets when they answer", "file", g.file, "err", err)
+		g.log.Error("Could not save the list of known targets: machines that are down at the next start become targets once they respond", "file", g.file, "err", err)
 	}
 	g.unsaved = err != nil
 }
@@ -407,11 +426,11 @@ func before(a, b *Waiting) bool {
 
 // attempt asks once.
 func (g *gate) attempt(ctx context.Context, w *Waiting) {
+	err := errors.New("the job no longer exists")
 	g.mu.Lock()
-	client, url := g.clients[w.Job], w.url
+	url := w.url
 	g.mu.Unlock()
-	err := errors.New("the job is gone")
-	if client != nil {
+	if client := g.client(w.Job); client != nil {
 		err = ask(ctx, client, url)
 	}
 	if ctx.Err() != nil {
@@ -437,7 +456,7 @@ type statusError struct{ status string }
 
 func (e *statusError) Error() string { return "server returned HTTP status " + e.status }
 
-var errNoMetrics = errors.New("the answer has no metrics")
+var errNoMetrics = errors.New("the response has no metrics")
 
 // ask scrapes once and wants at least one series. It asks for the plain text
 // format only, and reads no more than the beginning.

@@ -178,7 +178,7 @@ func (f *Fleet) serveFleet(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("time"); text != "" {
 		seconds, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > 1e11 {
-			envelope.Error(w, http.StatusBadRequest, fmt.Sprintf("time %q: it has to be a time in Unix seconds", text))
+			envelope.Error(w, http.StatusBadRequest, fmt.Sprintf("time %q: it must be a time in Unix seconds", text))
 			return
 		}
 		rows, err := f.rowsOf(r.Context(), time.UnixMilli(int64(seconds*1000)))
@@ -235,7 +235,7 @@ func (f *Fleet) rowsOf(ctx context.Context, t time.Time) ([]json.RawMessage, err
 	for name, j := range s.machines {
 		c := *j
 		c.figures, c.facts, c.silenced, c.seen = found[name], facts[name], nil, time.Time{}
-		c.verdict = verdict{state: stateWaiting, why: "no samples of this time"}
+		c.verdict = verdict{state: stateWaiting, why: "no samples at this time"}
 		if v := then.verdict(name); v != nil {
 			c.verdict = *v
 			c.verdict.checking = false

@@ -31,6 +31,7 @@ const (
 	sourceLocal  = contract.MethodLocal // a job that this process serves itself
 	sourceConfig = "config"             // a job of the user's own configuration
 	sourceStored = "stored"             // remote write, OTLP, federation
+	sourcePush   = "push"               // the machine itself, at /api/v1/push
 )
 
 // member is a target of a machine, scraped by this server or by another one.

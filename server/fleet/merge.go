@@ -96,12 +96,17 @@ func (f *Fleet) Merge(byJob map[string][]*targetgroup.Group) map[string][]*targe
 	}
 	f.leftOut, f.refused, f.open = nil, nil, make(map[string][]openTarget)
 	known := f.namesOf(byJob)
+	end := f.detours.begin()
+	for job, cfg := range f.jobs {
+		f.detours.note(cfg, byJob[job])
+	}
+	end()
 	merged := make(map[string][]*targetgroup.Group, len(byJob))
 	// In order, so that the same discovery always gives the same targets.
 	for _, job := range slices.SortedFunc(maps.Keys(byJob), contract.CompareJobs) {
 		merged[job] = byJob[job]
 		if cfg, ok := f.jobs[job]; ok {
-			merged[job] = known.rename(byJob[job])
+			merged[job] = f.detours.redirect(job, known.rename(byJob[job]))
 			m.choose(m.candidates(cfg, merged[job]))
 		}
 	}
@@ -221,7 +226,7 @@ func (m *merge) candidates(cfg *config.ScrapeConfig, groups []*targetgroup.Group
 			}
 			machine := found.Get(contract.MachineLabel)
 			if err == nil && machine == "" {
-				err = fmt.Errorf("discovery gives it no name")
+				err = fmt.Errorf("discovery gives no machine name")
 			}
 			if err != nil {
 				m.dropped[position{cfg.JobName, g, i}] = true
@@ -255,7 +260,7 @@ func (m *merge) leave(s said) {
 	machine := s.get(contract.MetaMachine)
 	l := LeftOut{cmp.Or(s.get(contract.MetaDevice), machine), s.get(contract.MetaMethod), s.get(contract.MetaLeftOut)}
 	if l.Reason == "" {
-		l.Reason = "it has none of the tags that are asked for"
+		l.Reason = "has none of the requested tags"
 		m.unselected[l] = machine
 		return
 	}

@@ -53,7 +53,7 @@ func shuffled(given groups) groups {
 
 var fiveJobs = []string{"node", "systemd", "nginx", "postgres", "redis"}
 
-// tailnet finds devices in all five jobs, as the method does.
+// tailnet finds devices in all jobs, as the method does.
 func tailnet(devices ...model.LabelSet) groups {
 	g := &targetgroup.Group{Source: "ts", Targets: devices}
 	all := make(groups)
@@ -157,7 +157,7 @@ func TestRefusedTargets(t *testing.T) {
 	require.Equal(t, []string{"10.0.0.1:9100"}, addresses(merged["node"]))
 	refused := f.discovery().Refused
 	require.Len(t, refused, 2)
-	require.Equal(t, contract.Refused{Entry: "10.0.0.2:9100 in job node", Method: "dns", Reason: "discovery gives it no name"}, refused[0])
+	require.Equal(t, contract.Refused{Entry: "10.0.0.2:9100 in job node", Method: "dns", Reason: "discovery gives no machine name"}, refused[0])
 	require.Equal(t, "rfc2317 in job node", refused[1].Entry)
 	require.Contains(t, refused[1].Reason, "0/25.2.0.192")
 	f.Merge(groups{"node": {static("good", "10.0.0.1:9100")}})
@@ -177,7 +177,7 @@ func TestLeftOutByTags(t *testing.T) {
 	found := scraped(t, f, f.Merge(groups{"node": {g}, "nginx": {g}}))
 	require.Len(t, found, 1)
 	require.Contains(t, found, "node web1:9100")
-	require.Equal(t, []LeftOut{{"printer.tn.test", "tailscale", "it has none of the tags that are asked for"}}, f.discovery().LeftOut)
+	require.Equal(t, []LeftOut{{"printer.tn.test", "tailscale", "has none of the requested tags"}}, f.discovery().LeftOut)
 	require.Empty(t, f.gate.list())
 }
 

@@ -149,15 +149,15 @@ func judge(e evidence) verdict {
 	case up == 0 && unknown > 0, len(e.targets) == 0 && e.quiet.IsZero():
 		v.state, v.why = stateWaiting, "not scraped yet"
 		if len(e.targets) == 0 {
-			v.why = "nothing to scrape"
+			v.why = "no targets"
 		}
 	case up == 0:
 		v.state, v.why = stateDown, cmp.Or(why, "does not respond")
 		if !e.quiet.IsZero() {
-			v.since, v.why = e.quiet, "no samples arrive"
+			v.since, v.why = e.quiet, "no samples received"
 		}
 		if e.intermittent {
-			v.state, v.why = stateOffline, "intermittent: it may be off"
+			v.state, v.why = stateOffline, "intermittent: may be off"
 		}
 	case v.critical > 0:
 		v.state = stateCritical

@@ -38,12 +38,12 @@ func TestJudge(t *testing.T) {
 		"no rule looks":    {evidence: evidence{targets: []evidenceTarget{up("node")}, evaluated: true}, state: "unjudged"},
 		"not judged yet":   {evidence: evidence{targets: []evidenceTarget{up("node")}, judged: true}, state: "ok", checking: true},
 		"never scraped":    {evidence: evidence{targets: []evidenceTarget{unknown("node")}, judged: true}, state: "waiting", why: "not scraped yet"},
-		"nothing to do":    {evidence: evidence{judged: true}, state: "waiting", why: "nothing to scrape"},
+		"nothing to do":    {evidence: evidence{judged: true}, state: "waiting", why: "no targets"},
 		"one not scraped":  {evidence: evidence{targets: []evidenceTarget{down("node", "refused"), unknown("systemd")}, judged: true}, state: "waiting", why: "not scraped yet"},
 		"just restarted":   {evidence: evidence{targets: []evidenceTarget{unknown("node")}, before: &verdict{state: "critical", why: "/ is full", since: noon}}, state: "critical", why: "/ is full", checking: true, since: noon},
 		"down":             {evidence: evidence{targets: []evidenceTarget{down("node", `Get "http://x:1/metrics": dial tcp 1.2.3.4:1: connect: connection refused`)}, judged: true}, state: "down", why: "connection refused"},
 		"down, not judged": {evidence: evidence{targets: []evidenceTarget{down("node", "")}}, state: "down", why: "does not respond"},
-		"a laptop is off":  {evidence: evidence{targets: []evidenceTarget{down("node", "x")}, intermittent: true}, state: "offline", why: "intermittent: it may be off"},
+		"a laptop is off":  {evidence: evidence{targets: []evidenceTarget{down("node", "x")}, intermittent: true}, state: "offline", why: "intermittent: may be off"},
 		"one exporter is down": {
 			evidence: evidence{targets: []evidenceTarget{up("node"), down("redis", "x")}, judged: true, evaluated: true}, state: "warning", why: "redis is down",
 		},
@@ -74,7 +74,7 @@ func TestJudge(t *testing.T) {
 		"nothing is stored":                  {evidence: evidence{targets: []evidenceTarget{unknown("node")}, judged: true, evaluated: true, blind: noon, before: &verdict{state: "ok"}}, state: "waiting", why: "samples are not stored", checking: true, since: noon},
 		"what fires while nothing is stored": {evidence: evidence{targets: []evidenceTarget{unknown("node")}, blind: noon, alerts: []finding{fires("critical", "x", noon)}}, state: "critical", why: "x", checking: true, since: noon},
 		"down while nothing is stored":       {evidence: evidence{targets: []evidenceTarget{down("node", "x")}, blind: noon}, state: "down", why: "x"},
-		"its samples stopped":                {evidence: evidence{quiet: noon, judged: true}, state: "down", why: "no samples arrive", since: noon},
+		"its samples stopped":                {evidence: evidence{quiet: noon, judged: true}, state: "down", why: "no samples received", since: noon},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := judge(c.evidence)

@@ -60,7 +60,7 @@ func TestNothingIsKnownWhileNothingIsStored(t *testing.T) {
 	s = f.refresh(t.Context(), false)
 	require.Equal(t, stateUnjudged, s.machines["well"].state)
 	require.Equal(t, 1, newRow(s.machines["well"], nil).Up)
-	require.Equal(t, []string{"critical Do not restart: samples in memory are not safe yet", "warning Damaged data were set aside: block 01M8"}, notices())
+	require.Equal(t, []string{"critical Do not restart: samples in memory are not safe yet", "warning Damaged data was set aside: block 01M8"}, notices())
 }
 
 // A machine whose samples stopped is not up, though its last sample said so.
@@ -82,7 +82,7 @@ func TestAQuietMachineIsNotUp(t *testing.T) {
 		}
 		return ""
 	}
-	require.Equal(t, "warning No samples arrive any more of a", fed())
+	require.Equal(t, "warning Samples of a stopped arriving", fed())
 	delete(s.machines, "a")
 	require.Regexp(t, "^info Fed by remote write, last sample [56] s ago$", fed())
 }

@@ -358,7 +358,7 @@ func (f *Fleet) judgeAll(ctx context.Context, now time.Time, all map[string]*sub
 			if m.fed.IsZero() || now.Sub(m.fed) < quietAfter || s.blind() {
 				e.targets = append(e.targets, evidenceTarget{m.Job, m.Health, m.LastError, whole || covering(m), v.past.wasDown(name, m)})
 			} else {
-				sub.members[i].Health, sub.members[i].LastError = "down", "no samples arrive"
+				sub.members[i].Health, sub.members[i].LastError = "down", "no samples received"
 				if m.fed.After(e.quiet) {
 					e.quiet = m.fed
 				}
@@ -686,12 +686,13 @@ func (f *Fleet) readFigures(ctx context.Context, now time.Time, s *snapshot) {
 	}
 	found, err := f.figuresAt(ctx, now, subjects)
 	if err != nil {
-		f.opts.Logger.Warn("Could not read the figures of the machines", "err", err)
+		f.opts.Logger.Warn("Could not read the current values of machines", "err", err)
 	}
 	facts, err := f.factsAt(ctx, now, newFinder(subjects), false)
 	if err != nil {
 		f.opts.Logger.Warn("Could not read the facts of the machines", "err", err)
 	}
+	f.addFull(ctx, now, newFinder(subjects), found)
 	v.figures = found
 	for name, x := range facts {
 		if old := v.facts[name]; old != nil && abs(old.Booted-x.Booted) <= 30 {
@@ -710,6 +711,32 @@ func (f *Fleet) readFigures(ctx context.Context, now time.Time, s *snapshot) {
 	f.oldFacts(ctx, s)
 	f.identify(ctx, now, s)
 	v.figured, v.cost = now, time.Since(begin)
+}
+
+// patience is how long the current values wait for when disks are full, which takes longest
+// after a start.
+const patience = 2 * time.Second
+
+// addFull adds when the first volume of each machine is full, in Unix seconds.
+func (f *Fleet) addFull(ctx context.Context, now time.Time, find finder, found map[string]figures) {
+	if f.opts.FullIn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	vector, err := f.opts.FullIn(ctx, now)
+	if err != nil {
+		if ctx.Err() == nil {
+			f.opts.Logger.Warn("Could not read when the disks of machines are full", "err", err)
+		}
+		return
+	}
+	for _, s := range vector {
+		full := float64(now.Unix()) + s.F
+		if g := found[find.machine(s.Metric)]; g != nil && (!g.has("full") || full < g["full"]) {
+			g["full"] = full
+		}
+	}
 }
 
 // identify looks for what changed under a name, which is rare.
@@ -801,6 +828,7 @@ type Row struct {
 	Transmit      *float64 `json:"transmit,omitempty"` // the same
 	Temperature   *float64 `json:"temperature,omitempty"`
 	UnitsFailed   *float64 `json:"unitsFailed,omitempty"`
+	Full          *float64 `json:"full,omitempty"` // Unix seconds: when its first disk will be
 
 	Booted    int64     `json:"booted,omitempty"` // Unix seconds on the server's clock
 	OS        string    `json:"os,omitempty"`
@@ -850,6 +878,7 @@ func newRow(j *judged, before *Row) Row {
 		r.Transmit = speed(g, "transmit", before.Transmit)
 		r.Temperature = steady(g, "temperature", before.Temperature, 1, 0.75)
 		r.UnitsFailed = steady(g, "unitsFailed", nil, 1, 0)
+		r.Full = steady(g, "full", before.Full, 60, max(60, (g["full"]-float64(time.Now().Unix()))/100))
 	} else {
 		r.LastSeen = stamp(j.seen)
 	}

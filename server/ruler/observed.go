@@ -19,15 +19,24 @@ type Observed struct {
 	// Machines are those that targets of this server belong to, by the label
 	// machine.
 	Machines func() map[string]bool
+	// FullIn is how long it takes until volumes are full, in seconds; nil to evaluate the
+	// rule's expression instead.
+	FullIn func(ctx context.Context, t time.Time) (promql.Vector, error)
 }
+
+// fullIn is the record of Observed.FullIn.
+const fullIn = "volume:full_in:seconds"
 
 // freshFor is how long a stored sample shows that samples arrive: as long as
 // queries look back.
 const freshFor = 5 * time.Minute
 
-// query narrows the results of built-in rules to what is observed.
+// query narrows the results of built-in rules to what is observed, or replaces them.
 func (r *Ruler) query(next rules.QueryFunc, o Observed) rules.QueryFunc {
 	return func(ctx context.Context, qs string, t time.Time) (promql.Vector, error) {
+		if rules.FromOriginContext(ctx).Name == fullIn && o.FullIn != nil && r.inForce(fullIn) {
+			return o.FullIn(ctx, t)
+		}
 		v, err := next(ctx, qs, t)
 		if err != nil || len(v) == 0 {
 			return v, err

@@ -1,12 +1,14 @@
 package ruler
 
 import (
+	"context"
 	"math"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/stretchr/testify/require"
 )
@@ -94,4 +96,36 @@ func TestQuietIsWhatOthersSent(t *testing.T) {
 			require.Equal(t, []string{"MachineQuiet other", "Watchdog "}, s.firing())
 		}
 	}
+}
+
+// When volumes are full is what the server found out, not what the expression says; unless
+// somebody has a rule of the same name.
+func TestFullInIsObserved(t *testing.T) {
+	vector := func(v float64) promql.Vector { return promql.Vector{{F: v}} }
+	r := &Ruler{}
+	q := r.query(func(context.Context, string, time.Time) (promql.Vector, error) { return vector(1), nil },
+		Observed{FullIn: func(context.Context, time.Time) (promql.Vector, error) { return vector(2), nil }})
+	for _, x := range []struct {
+		rule string
+		now  inForce
+		want float64
+	}{
+		{"volume:full_in:seconds", inForce{on: true}, 2},
+		{"volume:avail:bytes", inForce{on: true}, 1},
+		{"volume:full_in:seconds", inForce{}, 1},
+		{"volume:full_in:seconds", inForce{on: true, taken: map[string]bool{"volume:full_in:seconds": true}}, 1},
+	} {
+		r.ruled.Store(&x.now)
+		v, err := q(rules.NewOriginContext(t.Context(), rules.RuleDetail{Name: x.rule}), "", time.Now())
+		require.NoError(t, err)
+		require.Equal(t, x.want, v[0].F, "%+v", x)
+	}
+}
+
+// Without the label machine, a rule's expression selects the same series.
+func TestUnlabelled(t *testing.T) {
+	s := shipped(t, ShippedOptions{})
+	require.NotContains(t, s.Unlabelled("volume:avail:bytes"), `machine!=""`)
+	require.Contains(t, s.Unlabelled("volume:avail:bytes"), "node_filesystem_avail_bytes")
+	require.Empty(t, shipped(t, ShippedOptions{Disable: []string{"volume:avail:bytes"}}).Unlabelled("volume:avail:bytes"))
 }

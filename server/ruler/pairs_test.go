@@ -185,8 +185,8 @@ func TestEveryPlaceShowsTheSame(t *testing.T) {
 		}
 		s.run(8 * time.Minute)
 		watch(time.Minute, "long after")
-		require.Equal(t, "m0: / is 98% full (1.863GiB left)", s.said["FilesystemFull"])
-		require.Equal(t, "m0: memory is stalled 30% of the time", s.said["MemoryStalled"])
+		require.Equal(t, "m0: / is 98 % full (1.8 GiB left)", s.said["FilesystemFull"])
+		require.Equal(t, "m0: memory is stalled 30 % of the time", s.said["MemoryStalled"])
 		for _, p := range pairs {
 			require.True(t, seen[p.name+" page"], "the page never showed %s", p.name)
 			require.True(t, p.fleet == "" || seen[p.name+" fleet"], "Fleet never showed %s", p.name)

@@ -32,6 +32,7 @@ type Ruler struct {
 	shipped     *Shipped
 	own         atomic.Pointer[map[string]bool] // names of the shipped alerts in force
 	ruled       atomic.Pointer[inForce]
+	ran         atomic.Bool
 }
 
 // New returns a Ruler that evaluates nothing until Run. o is upstream's own
@@ -93,8 +94,19 @@ func (r *Ruler) ApplyConfig(cfg *config.Config, withShipped bool) error {
 	return err
 }
 
-// Run evaluates until ctx ends.
+// Close ends the groups that ApplyConfig loaded, for a Ruler that is not going to Run.
+func (r *Ruler) Close() error {
+	if r.ran.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return r.Run(ctx) // upstream can only stop groups that it has started
+}
+
+// Run evaluates until ctx ends. It may be called once.
 func (r *Ruler) Run(ctx context.Context) error {
+	r.ran.Store(true)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -26,10 +26,16 @@ func (nobody) Send(...*notifier.Alert) {}
 
 func newRuler(t *testing.T) *Ruler {
 	t.Helper()
-	return New(rules.ManagerOptions{
+	return newRulerWith(t, ShippedOptions{})
+}
+
+func newRulerWith(t *testing.T, o ShippedOptions) *Ruler {
+	r := New(rules.ManagerOptions{
 		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: parser.NewParser(parser.Options{}),
 		NameValidationScheme: model.UTF8Validation,
-	}, shipped(t, ShippedOptions{}), nobody{}, Observed{})
+	}, shipped(t, o), nobody{}, Observed{})
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	return r
 }
 
 // load is a configuration with one rule file.
@@ -82,9 +88,7 @@ func TestBrokenFileKeepsWhatRuns(t *testing.T) {
 }
 
 func TestWhatBecameOfEachShippedRule(t *testing.T) {
-	r := New(rules.ManagerOptions{
-		ExternalURL: &url.URL{}, Logger: promslog.NewNopLogger(), Parser: parser.NewParser(parser.Options{}), NameValidationScheme: model.UTF8Validation,
-	}, shipped(t, ShippedOptions{Disable: []string{"TooHot"}, Set: []string{"FilesystemFull.threshold=0.2", "OomKill.severity=critical"}}), nobody{}, Observed{})
+	r := newRulerWith(t, ShippedOptions{Disable: []string{"TooHot"}, Set: []string{"FilesystemFull.threshold=0.2", "OomKill.severity=critical"}})
 	infos := func() map[string]RuleInfo {
 		w := httptest.NewRecorder()
 		r.ShippedHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"path"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	"github.com/clanmon/clanmon/internal/suggest"
+	"github.com/clanmon/clanmon/server/internal/backups"
 )
 
 // A shipped file is a rule file whose rules may have parameters: named values
@@ -29,7 +31,7 @@ import (
 // it is put in its place in the parsed expression. In labels it is a template
 // between [[ and ]].
 //
-//go:embed rules/availability.yml rules/fleet.yml rules/hardware.yml rules/pressure.yml rules/self.yml rules/services.yml rules/storage.yml
+//go:embed rules/availability.yml rules/checks.yml rules/fleet.yml rules/hardware.yml rules/jobs.yml rules/pressure.yml rules/remote.yml rules/self.yml rules/services.yml rules/storage.yml
 var shippedFiles embed.FS
 
 type shippedFile struct {
@@ -44,9 +46,11 @@ type shippedGroup struct {
 }
 
 type shippedRule struct {
-	Record        string            `yaml:"record"`
-	Alert         string            `yaml:"alert"`
-	Params        map[string]any    `yaml:"params"` // a number or a string each
+	Record string         `yaml:"record"`
+	Alert  string         `yaml:"alert"`
+	Params map[string]any `yaml:"params"` // a number or a string each
+	// Inherits is a rule whose settings count, also as they are set, where this one has none.
+	Inherits      string            `yaml:"inherits"`
 	Expr          string            `yaml:"expr"`
 	For           model.Duration    `yaml:"for"`
 	KeepFiringFor model.Duration    `yaml:"keep_firing_for"`
@@ -62,6 +66,9 @@ type ShippedOptions struct {
 	// Set are changes, each NAME.SETTING=VALUE, where the setting is "for" or
 	// "keep_firing_for" with a duration, "severity", or a parameter of the rule.
 	Set []string
+	// BackupUnits are services that make backups, in addition to those that are known by
+	// name: names in which * is any text.
+	BackupUnits []string
 }
 
 // Shipped are the rules in the binary, with the operator's changes in place.
@@ -85,15 +92,22 @@ func NewShipped(o ShippedOptions) (*Shipped, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := (ShippedOptions{}).apply(defaults); err != nil {
+		return nil, err
+	}
 	if err := o.apply(source); err != nil {
 		return nil, err
+	}
+	units, err := backups.New(o.BackupUnits)
+	if err != nil {
+		return nil, fmt.Errorf("--jobs.backup-units: %w", err)
 	}
 	s := &Shipped{byID: make(map[string]*rulefmt.RuleGroups), info: describe(defaults, source)}
 	p := parser.NewParser(parser.Options{})
 	for _, name := range slices.Sorted(maps.Keys(source)) {
-		groups, err := source[name].render(p)
+		groups, err := source[name].render(p, units.Regex())
 		if err != nil {
-			return nil, fmt.Errorf("shipped rules %s: %w", name, err)
+			return nil, fmt.Errorf("built-in rules %s: %w", name, err)
 		}
 		id := shippedPrefix + name
 		s.files = append(s.files, id)
@@ -118,7 +132,7 @@ func readShipped() (map[string]*shippedFile, error) {
 		}
 		var f shippedFile
 		if err := yaml.UnmarshalStrict(text, &f); err != nil {
-			return nil, fmt.Errorf("shipped rules %s: %w", p, err)
+			return nil, fmt.Errorf("built-in rules %s: %w", p, err)
 		}
 		source[path.Base(p)] = &f
 	}
@@ -138,11 +152,30 @@ func (o ShippedOptions) apply(source map[string]*shippedFile) error {
 		}
 	}
 	var errs []error
-	for _, s := range o.Set {
-		if err := set(rules, s); err != nil {
-			errs = append(errs, fmt.Errorf("--rules.set %q: %w", s, err))
+	change := func(inherits bool) {
+		for _, s := range o.Set {
+			name, _, _ := strings.Cut(s, ".")
+			if (rules[name] != nil && rules[name].Inherits != "") != inherits {
+				continue
+			}
+			if err := set(rules, s); err != nil {
+				errs = append(errs, fmt.Errorf("--rules.set %q: %w", s, err))
+			}
 		}
 	}
+	change(false)
+	for _, r := range rules {
+		if r.Inherits != "" {
+			own, from := r.Params, rules[r.Inherits]
+			r.Params = maps.Clone(from.Params)
+			maps.Copy(r.Params, own)
+			r.For, r.KeepFiringFor = cmp.Or(r.For, from.For), cmp.Or(r.KeepFiringFor, from.KeepFiringFor)
+			if r.Labels == nil {
+				r.Labels = from.Labels
+			}
+		}
+	}
+	change(true)
 	for _, name := range o.Disable {
 		if rules[name] == nil {
 			errs = append(errs, fmt.Errorf("--rules.disable %q: %w", name, unknownRule(name, rules)))
@@ -161,7 +194,7 @@ func set(rules map[string]*shippedRule, change string) error {
 	target, value, ok := strings.Cut(change, "=")
 	name, setting, dotted := strings.Cut(target, ".")
 	if !ok || !dotted {
-		return errors.New("it has to be NAME.SETTING=VALUE, e.g. FilesystemFull.threshold=0.05")
+		return errors.New("it must be NAME.SETTING=VALUE, e.g. FilesystemFull.threshold=0.05")
 	}
 	r := rules[name]
 	if r == nil {
@@ -184,7 +217,7 @@ func set(rules map[string]*shippedRule, change string) error {
 		return nil
 	case "severity":
 		if !slices.Contains(severities, value) {
-			return fmt.Errorf("severity %q is none%s; one of: %s", value, suggest.Nearest(value, severities), strings.Join(severities, ", "))
+			return fmt.Errorf("unknown severity %q%s; one of: %s", value, suggest.Nearest(value, severities), strings.Join(severities, ", "))
 		}
 		if value == "critical" {
 			value = pages
@@ -218,15 +251,20 @@ var severities = []string{"critical", "warning", "info", "none"}
 const pages = "[[pages]]"
 
 func unknownRule(name string, rules map[string]*shippedRule) error {
-	return fmt.Errorf("no shipped rule is called %q%s; \"clanmon rules\" lists them", name, suggest.Nearest(name, slices.Sorted(maps.Keys(rules))))
+	return fmt.Errorf("no built-in rule is named %q%s; \"clanmon rules\" lists them", name, suggest.Nearest(name, slices.Sorted(maps.Keys(rules))))
 }
 
-func (f *shippedFile) render(p parser.Parser) (*rulefmt.RuleGroups, error) {
+// backupUnits is a parameter that every rule may use.
+const backupUnits = "backup_units"
+
+func (f *shippedFile) render(p parser.Parser, units string) (*rulefmt.RuleGroups, error) {
 	out := &rulefmt.RuleGroups{}
 	for _, g := range f.Groups {
 		group := rulefmt.RuleGroup{Name: g.Name, Interval: g.Interval}
+		params := map[string]any{backupUnits: units}
+		maps.Copy(params, g.Params)
 		for _, r := range g.Rules {
-			rule, err := r.render(g.Params, p)
+			rule, err := r.render(params, p)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r.name(), err)
 			}
@@ -241,13 +279,14 @@ func (f *shippedFile) render(p parser.Parser) (*rulefmt.RuleGroups, error) {
 
 func (r shippedRule) render(shared map[string]any, p parser.Parser) (rulefmt.Rule, error) {
 	params := maps.Clone(shared)
-	if params == nil {
-		params = make(map[string]any)
-	}
 	maps.Copy(params, r.Params)
 	rule := rulefmt.Rule{
 		Record: r.Record, Alert: r.Alert, For: r.For, KeepFiringFor: r.KeepFiringFor,
 		Annotations: r.Annotations,
+	}
+	if r.Alert != "" {
+		rule.Annotations = maps.Clone(r.Annotations)
+		rule.Annotations["runbook_url"] = "{{ externalURL }}/runbooks/" + r.Alert
 	}
 	expr, err := p.ParseExpr(r.Expr)
 	if err != nil {
@@ -281,7 +320,7 @@ func fill(expr parser.Expr, params map[string]any) (parser.Expr, error) {
 			case int:
 				return &parser.NumberLiteral{Val: float64(v)}, nil
 			}
-			return nil, fmt.Errorf("%s is not the name of a number", e.Name)
+			return nil, fmt.Errorf("no numeric parameter is named %s", e.Name)
 		}
 		for i, m := range e.LabelMatchers {
 			// What stands before it is kept: btrfs|param:virtual_fs.
@@ -291,7 +330,7 @@ func fill(expr parser.Expr, params map[string]any) (parser.Expr, error) {
 			}
 			value, ok := params[name].(string)
 			if !ok {
-				return nil, fmt.Errorf("%s is not the name of a text", m.Value)
+				return nil, fmt.Errorf("no text parameter is named %s", m.Value)
 			}
 			m, err := labels.NewMatcher(m.Type, m.Name, before+value)
 			if err != nil {
@@ -350,6 +389,10 @@ func fillText(text string, params map[string]any) (string, error) {
 		"pages": func() string {
 			return `{{ if eq $labels.availability "intermittent" }}warning{{ else }}critical{{ end }}`
 		},
+		// A template compares floats with floats only.
+		"decimal": func(number any) string {
+			return fmt.Sprintf("%f", reflect.ValueOf(number).Convert(reflect.TypeFor[float64]()).Float())
+		},
 		"anchored": func(regex string) string { return strconv.Quote("^(?:" + regex + ")$") },
 	}).Parse(text)
 	if err != nil {
@@ -394,6 +437,32 @@ func (s *Shipped) Alerts() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Unlabelled is the expression of a recording rule, without the condition that series have the
+// label machine; "" if the rule is disabled.
+func (s *Shipped) Unlabelled(record string) string {
+	for _, g := range s.Groups().Groups {
+		for _, r := range g.Rules {
+			if r.Record != record {
+				continue
+			}
+			expr, err := parser.NewParser(parser.Options{}).ParseExpr(r.Expr)
+			if err != nil { // it was printed by the same parser
+				return ""
+			}
+			parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+				if v, ok := n.(*parser.VectorSelector); ok {
+					v.LabelMatchers = slices.DeleteFunc(v.LabelMatchers, func(m *labels.Matcher) bool {
+						return m.Name == "machine" && m.Type == labels.MatchNotEqual && m.Value == ""
+					})
+				}
+				return nil
+			})
+			return expr.String()
+		}
+	}
+	return ""
 }
 
 // Groups are the rules as Prometheus' own rule files have them.

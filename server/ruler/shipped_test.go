@@ -120,8 +120,9 @@ func TestScriptsCoverEveryAlert(t *testing.T) {
 	}
 }
 
-// What has no label "machine" is not clanmon's: rules never touch it.
-func TestEverySelectorAsksForAMachine(t *testing.T) {
+// What has neither a label "machine" nor "check" and is no ping is not clanmon's: rules
+// never touch it.
+func TestEverySelectorAsksForAMachineOrACheck(t *testing.T) {
 	p := parser.NewParser(parser.Options{})
 	for _, g := range shipped(t, ShippedOptions{}).Groups().Groups {
 		for _, r := range g.Rules {
@@ -130,7 +131,8 @@ func TestEverySelectorAsksForAMachine(t *testing.T) {
 			parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 				if vs, ok := n.(*parser.VectorSelector); ok {
 					require.True(t, slices.ContainsFunc(vs.LabelMatchers, func(m *labels.Matcher) bool {
-						return m.Name == "machine" && m.Type == labels.MatchNotEqual && m.Value == ""
+						ping := m.Name == "name" && strings.HasPrefix(vs.Name, "clanmon_ping_")
+						return (m.Name == "machine" || m.Name == "check" || ping) && m.Type == labels.MatchNotEqual && m.Value == ""
 					}), "%s: %s", r.Alert+r.Record, vs)
 				}
 				return nil

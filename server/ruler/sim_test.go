@@ -101,6 +101,7 @@ func newSim(t testing.TB, o ShippedOptions) *sim {
 func (s *sim) Send(alerts ...*notifier.Alert) {
 	for _, a := range alerts {
 		require.NotContains(s.t, a.Annotations.String(), "error expanding", a.Name())
+		require.Equal(s.t, "/runbooks/"+a.Name(), a.Annotations.Get("runbook_url"))
 		s.said[a.Name()] = a.Annotations.Get("summary")
 		s.fired[a.Name()+" "+a.Labels.Get("machine")] = a.Labels.Get("severity")
 	}

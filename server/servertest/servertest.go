@@ -78,7 +78,7 @@ func Options(t testing.TB) (server.Options, *Log) {
 		Dir: t.TempDir(), TSDB: tsdbOptions, AgentDB: *agent.DefaultOptions(),
 		Retention:                   config.TSDBRetentionConfig{Time: model.Duration(15 * 24 * time.Hour)},
 		RemoteFlushDeadline:         time.Second,
-		Query:                       server.QueryOptions{Lookback: 5 * time.Minute, Timeout: time.Minute, Concurrency: 20, MaxSamples: 5e7},
+		Query:                       server.QueryOptions{Lookback: 5 * time.Minute, Timeout: time.Minute, Concurrency: 20, MaxSamples: 5e7, ResultCacheSize: 32 << 20},
 		Rules:                       server.RuleOptions{OutageTolerance: time.Hour, ForGracePeriod: time.Minute, ResendDelay: time.Minute, MaxConcurrentEvals: 4},
 		MaxNotificationsSubscribers: 4,
 		Parser:                      parser.Options{},

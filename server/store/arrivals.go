@@ -44,7 +44,7 @@ type arrival struct {
 
 func (a *arrival) Append(ref storage.SeriesRef, ls labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AOptions) (storage.SeriesRef, error) {
 	ref, err := a.AppenderV2.Append(ref, ls, st, t, v, h, fh, o)
-	a.some = a.some || err == nil
+	a.some = a.some || stored(err)
 	return ref, err
 }
 

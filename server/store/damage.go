@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,38 +13,44 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
-	"github.com/prometheus/prometheus/tsdb/wlog"
+
+	"github.com/clanmon/clanmon/internal/atomicfile"
 )
 
 const (
 	damagedDir = "damaged"
 	openingDir = ".wal-before-open" // in damagedDir: the WAL by hard links, while it is opened
+	planDir    = ".plan-"           // in damagedDir: what a compaction is planned on
 	noteFile   = "clanmon-damage.json"
 
 	damagedAge  = 30 * 24 * time.Hour
 	damagedSize = 1 << 30 // bytes
+	// damagedKept is how long it is kept whatever its size: somebody may repair it.
+	damagedKept = 7 * 24 * time.Hour
 )
 
-// Damage is something that could not be read and was set aside, so that the rest
-// could be opened.
+// Damage is something that could not be read. It was set aside, so that the rest
+// could be opened, or it is left out by whoever reads what is around it.
 type Damage struct {
-	What string    `json:"what"`           // such as "block 01M8…"
-	Path string    `json:"path"`           // where it is now, in the data directory
-	Err  string    `json:"error"`          // what is wrong with it
-	From time.Time `json:"from,omitzero"`  // what is missing, as far as is known
-	To   time.Time `json:"to,omitzero"`    //
-	At   time.Time `json:"setAside"`       //
-	Hint string    `json:"hint,omitempty"` // how to try a repair
+	What  string    `json:"what"`            // such as "block 01M8…"
+	Path  string    `json:"path"`            // where it is now, or a note of it, in the data directory
+	Block string    `json:"block,omitempty"` // the ULID of a block that is still in use
+	Err   string    `json:"error"`           // what is wrong with it
+	From  time.Time `json:"from,omitzero"`   // what is missing, as far as is known
+	To    time.Time `json:"to,omitzero"`     //
+	At    time.Time `json:"setAside"`        // when it was found
+	Size  int64     `json:"bytes"`           // what it takes in damaged/
+	Hint  string    `json:"hint,omitempty"`  // how to try a repair
 }
 
 // damaged is the folder of what was set aside. It is safe for concurrent use.
@@ -63,62 +71,187 @@ func (d *damaged) list() []Damage {
 // load reads what earlier runs set aside, and removes what is too old or too much.
 func (d *damaged) load() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.all = nil
+	plans, _ := filepath.Glob(filepath.Join(d.dir, damagedDir, planDir+"*")) // of a process that was killed
+	for _, dir := range plans {
+		_ = os.RemoveAll(dir)
+	}
 	notes, _ := filepath.Glob(filepath.Join(d.dir, damagedDir, "*", noteFile))
 	for _, file := range notes {
 		var one Damage
 		if text, err := os.ReadFile(file); err == nil && json.Unmarshal(text, &one) == nil {
+			one.Path = filepath.Join(damagedDir, filepath.Base(filepath.Dir(file)))
 			d.all = append(d.all, one)
 		}
 	}
 	slices.SortFunc(d.all, func(a, b Damage) int { return b.At.Compare(a.At) }) // newest first
+	d.mu.Unlock()
+	d.prune()
+}
+
+// prune forgets what somebody removed, blocks that are gone, and removes what is too
+// old or too much.
+func (d *damaged) prune() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var size int64
 	d.all = slices.DeleteFunc(d.all, func(one Damage) bool {
 		path := filepath.Join(d.dir, one.Path)
-		size += sizeOf(path)
-		if size <= damagedSize && time.Since(one.At) <= damagedAge {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return true // somebody removed it
+		}
+		size += one.Size
+		why := ""
+		switch {
+		case one.Block != "" && !isDir(filepath.Join(d.dir, one.Block)):
+			why = "the block is gone"
+		case time.Since(one.At) > damagedAge:
+			why = "older than 30 days"
+		case size > damagedSize && time.Since(one.At) > damagedKept:
+			why = "more than 1 GiB is set aside, and this for more than 7 days"
+		default:
 			return false
 		}
-		d.log.Info("What was set aside long ago, or is too large, is removed", "path", path)
-		return os.RemoveAll(path) == nil
+		d.log.Info("Removing what was set aside as damaged", "path", path, "reason", why)
+		return d.remove(one) == nil
 	})
 }
 
-// setAside moves name, a path in the data directory, and keeps a note beside it.
+// remove removes what was set aside. Of a note that could not be written there is nothing.
+func (d *damaged) remove(one Damage) error {
+	if filepath.Dir(one.Path) != damagedDir {
+		return nil
+	}
+	return os.RemoveAll(filepath.Join(d.dir, one.Path))
+}
+
+// setAside moves name, a path in the data directory, and keeps a note with it.
 func (d *damaged) setAside(name string, one Damage) error {
-	one.Path = filepath.Join(damagedDir, time.Now().UTC().Format("20060102T150405.000")+"-"+strings.TrimLeft(filepath.Base(name), "."))
-	to := filepath.Join(d.dir, one.Path)
-	if err := os.MkdirAll(to, 0o777); err != nil {
+	if err := d.folder(&one, strings.TrimLeft(filepath.Base(name), ".")); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(d.dir, name), filepath.Join(to, filepath.Base(name))); err != nil {
+	if err := os.Rename(filepath.Join(d.dir, name), filepath.Join(d.dir, one.Path, filepath.Base(name))); err != nil {
 		return err
 	}
 	return d.write(one)
+}
+
+// SetAside moves a state file in the data directory, of a part other than the store, to
+// damaged/ and lists it as what. hint says what to do. An error says that the file cannot
+// be read for a reason that is not damage, or cannot be moved. Empty files are left where
+// they are if an older clanmon wrote them, which kept nothing that way.
+func (s *Store) SetAside(file, what, hint string, why error) error {
+	if unreadable(why) != "" {
+		return s.refuse(why)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 && !s.ranBefore {
+		return nil
+	}
+	name, err := filepath.Rel(s.opts.Dir, file)
+	if err != nil {
+		return err
+	}
+	return s.damaged.setAside(name, Damage{What: what, Err: why.Error(), To: info.ModTime().UTC(), Hint: hint})
 }
 
 // note keeps a note of something that is gone.
 func (d *damaged) note(one Damage) error {
-	one.Path = filepath.Join(damagedDir, time.Now().UTC().Format("20060102T150405.000")+"-"+strings.ReplaceAll(one.What, " ", "-"))
-	if err := os.MkdirAll(filepath.Join(d.dir, one.Path), 0o777); err != nil {
+	if err := d.folder(&one, strings.ReplaceAll(one.What, " ", "-")); err != nil {
 		return err
 	}
 	return d.write(one)
 }
 
-func (d *damaged) write(one Damage) error {
-	one.At = time.Now().UTC().Truncate(time.Second)
-	to := filepath.Join(d.dir, one.Path)
-	note, _ := json.MarshalIndent(one, "", "  ")
-	if err := os.WriteFile(filepath.Join(to, noteFile), append(note, '\n'), 0o666); err != nil {
-		return err
+// noteOnce keeps a note of a block that is still in use, unless there is one. Where
+// it cannot be written it is kept in memory.
+func (d *damaged) noteOnce(one Damage) {
+	d.mu.Lock()
+	known := slices.ContainsFunc(d.all, func(old Damage) bool {
+		return old.What == one.What || one.Block != "" && old.Block == one.Block
+	})
+	if !known {
+		one.At = time.Now().UTC().Truncate(time.Second)
+		d.all = append([]Damage{one}, d.all...)
 	}
-	d.log.Error("Damaged data were set aside; the rest is used", "what", one.What, "path", to, "err", one.Err, "missing_from", one.From, "missing_to", one.To, "hint", one.Hint)
+	d.mu.Unlock()
+	if known {
+		return
+	}
+	d.log.Error("Damaged data are left out; the rest is used", "what", one.What, "err", one.Err, "missing_from", one.From, "missing_to", one.To, "hint", one.Hint)
+	written := one
+	err := d.folder(&written, strings.ReplaceAll(one.What, " ", "-"))
+	if err == nil {
+		err = d.save(&written)
+	}
+	if err != nil {
+		d.log.Warn("A note of damaged data cannot be written; it is kept until the next restart", "err", err)
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for i := range d.all {
+		if d.all[i] == one {
+			d.all[i] = written
+		}
+	}
+}
+
+// repaired forgets what was wrong with a block.
+func (d *damaged) repaired(block string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = slices.DeleteFunc(d.all, func(one Damage) bool {
+		return one.Block == block && d.remove(one) == nil
+	})
+}
+
+// blocks are the names of damaged blocks that are still in use.
+func (d *damaged) blocks() map[string]bool {
+	all := make(map[string]bool)
+	for _, one := range d.list() {
+		if one.Block != "" {
+			all[one.Block] = true
+		}
+	}
+	return all
+}
+
+// folder makes a folder in damaged/ for one.
+func (d *damaged) folder(one *Damage, name string) error {
+	one.Path = filepath.Join(damagedDir, time.Now().UTC().Format("20060102T150405.000")+"-"+name)
+	return os.MkdirAll(filepath.Join(d.dir, one.Path), 0o777)
+}
+
+func (d *damaged) save(one *Damage) error {
+	one.At = time.Now().UTC().Truncate(time.Second)
+	dir := filepath.Join(d.dir, one.Path)
+	one.Size = sizeOf(dir)
+	return atomicfile.Write(filepath.Join(dir, noteFile), 0o644, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(one)
+	})
+}
+
+func (d *damaged) write(one Damage) error {
+	if err := d.save(&one); err != nil {
+		return err
+	}
+	d.log.Error("Damaged data were set aside; the rest is used", "what", one.What, "path", filepath.Join(d.dir, one.Path), "err", one.Err, "missing_from", one.From, "missing_to", one.To, "hint", one.Hint)
+	d.mu.Lock()
 	d.all = append([]Damage{one}, d.all...)
+	d.mu.Unlock()
+	d.prune()
 	return nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func sizeOf(dir string) (size int64) {
@@ -141,8 +274,15 @@ func (s *Store) openRepaired(ctx context.Context, open func() (*tsdb.DB, error))
 		if err := s.awaitRoom(ctx); err != nil {
 			return nil, err
 		}
-		if err := s.repairWAL(); err != nil {
+		if err := s.checkBlocks(); err != nil {
 			return nil, err
+		}
+		sound, err := s.repairWAL()
+		if err != nil {
+			return nil, err
+		}
+		if err := s.dropUntrusted(sound); err != nil {
+			return nil, s.refuse(fmt.Errorf("snapshots of memory: %w", err))
 		}
 		if err := s.keepWAL(); err != nil {
 			s.opts.Logger.Debug("The WAL is opened without a copy", "err", err)
@@ -150,6 +290,9 @@ func (s *Store) openRepaired(ctx context.Context, open func() (*tsdb.DB, error))
 		db, err := open()
 		if err == nil {
 			s.dropKeptWAL()
+			if err := s.dropSnapshots(""); err != nil { // whatever follows is not in it
+				s.opts.Logger.Warn("Could not remove a snapshot of memory", "err", err)
+			}
 			return db, nil
 		}
 		s.registry.clear()
@@ -161,13 +304,17 @@ func (s *Store) openRepaired(ctx context.Context, open func() (*tsdb.DB, error))
 
 // recover sets aside what made opening fail, and reports whether to try again.
 func (s *Store) recover(err error) (again bool, _ error) {
-	if errors.Is(err, syscall.EAGAIN) || unreadable(err) != "" {
+	if unreadable(err) != "" {
 		return false, s.refuse(err)
 	}
 	if errors.Is(err, syscall.ENOSPC) {
 		s.restoreWAL()
 		time.Sleep(roomPoll) // somebody else was faster than the look for room
 		return true, nil
+	}
+	// It is of no use without what is set aside now.
+	if err := s.dropSnapshots(""); err != nil {
+		return false, err
 	}
 	found := false
 	for _, look := range []func() (bool, error){s.damagedBlocks, s.damagedHeadChunks, s.damagedCheckpoint} {
@@ -216,18 +363,155 @@ func (s *Store) refuse(err error) error {
 	return err
 }
 
+const (
+	metaFile      = "meta.json"
+	chunksDir     = "chunks"
+	headChunksDir = "chunks_head"
+
+	restoreHint = "queries use the rest of the block; to repair it, stop the server and restore the block's folder from a backup"
+)
+
+// blockDirs are the names of the blocks in dir.
+func blockDirs(dir string) (names []string, _ error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if _, err := ulid.ParseStrict(e.Name()); err == nil && e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// checkBlocks looks for damage that upstream does not notice when it opens a block: it
+// passes over a block without a description, and numbers chunk files by their order,
+// so that with one missing it reads the chunks of another file.
+func (s *Store) checkBlocks() error {
+	ids, err := blockDirs(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		meta, err := readMeta(filepath.Join(s.opts.Dir, id))
+		if err == nil {
+			err = s.checkChunkFiles(id, meta)
+		}
+		if err == nil {
+			continue
+		}
+		if unreadable(err) != "" {
+			return s.refuse(fmt.Errorf("block %s: %w", id, err))
+		}
+		if err := s.setBlockAside(id, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readMeta(dir string) (*tsdb.BlockMeta, error) {
+	text, err := os.ReadFile(filepath.Join(dir, metaFile))
+	if err != nil {
+		return nil, err
+	}
+	var meta tsdb.BlockMeta
+	if err := json.Unmarshal(text, &meta); err != nil {
+		return nil, fmt.Errorf("%s: %w", metaFile, err)
+	}
+	if meta.Version != 1 {
+		return nil, fmt.Errorf("unexpected meta file version %d", meta.Version)
+	}
+	return &meta, nil
+}
+
+// checkChunkFiles gives missing and unreadable chunk files of a block an empty one in
+// their place. The error says that nothing is left.
+func (s *Store) checkChunkFiles(id string, meta *tsdb.BlockMeta) error {
+	dir := filepath.Join(id, chunksDir)
+	entries, err := os.ReadDir(filepath.Join(s.opts.Dir, dir))
+	if err != nil {
+		return err
+	}
+	there := make(map[int]error) // what is wrong with it, nil if nothing is
+	last, sound := 0, 0
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		last = max(last, n)
+		there[n] = checkChunkHeader(filepath.Join(s.opts.Dir, dir, e.Name()))
+		if there[n] == nil {
+			sound++
+		} else if unreadable(there[n]) != "" {
+			return there[n]
+		}
+	}
+	if sound == 0 && meta.Stats.NumChunks > 0 {
+		return errors.Join(errors.New("no chunk file can be read"), there[1])
+	}
+	for n := 1; n <= last; n++ {
+		broken, exists := there[n]
+		if exists && broken == nil {
+			continue
+		}
+		name := fmt.Sprintf("%06d", n)
+		one := Damage{
+			What: "chunk file " + name + " of block " + id, Block: id, Err: "it is missing", Hint: restoreHint,
+			From: time.UnixMilli(meta.MinTime).UTC(), To: time.UnixMilli(meta.MaxTime).UTC(),
+		}
+		keep := func() error { return s.damaged.note(one) }
+		if exists {
+			one.Err = broken.Error()
+			keep = func() error { return s.damaged.setAside(filepath.Join(dir, name), one) }
+		}
+		if err := keep(); err != nil {
+			return err
+		}
+		err := atomicfile.Write(filepath.Join(s.opts.Dir, dir, name), 0o644, func(w io.Writer) error {
+			_, err := w.Write(chunkHeader)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunkHeader is how a chunk file begins.
+var chunkHeader = append(binary.BigEndian.AppendUint32(nil, chunks.MagicChunks), 1, 0, 0, 0)
+
+func checkChunkHeader(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, len(chunkHeader))
+	switch _, err := io.ReadFull(f, head); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("too short for a chunk file")
+	case err != nil:
+		return err
+	case !bytes.Equal(head[:4], chunkHeader[:4]):
+		return fmt.Errorf("invalid magic number %x", head[:4])
+	case head[4] != chunkHeader[4]:
+		return fmt.Errorf("invalid chunk format version %d", head[4])
+	}
+	return nil
+}
+
 // damagedBlocks sets aside the blocks that cannot be opened.
 func (s *Store) damagedBlocks() (moved bool, _ error) {
-	dirs, err := os.ReadDir(s.opts.Dir)
+	ids, err := blockDirs(s.opts.Dir)
 	if err != nil {
 		return false, err
 	}
-	for _, d := range dirs {
-		id, err := ulid.ParseStrict(d.Name())
-		if err != nil || !d.IsDir() {
-			continue
-		}
-		b, err := tsdb.OpenBlock(nil, filepath.Join(s.opts.Dir, d.Name()), nil, nil)
+	for _, id := range ids {
+		b, err := tsdb.OpenBlock(nil, filepath.Join(s.opts.Dir, id), nil, nil)
 		if err == nil {
 			_ = b.Close()
 			continue
@@ -235,27 +519,30 @@ func (s *Store) damagedBlocks() (moved bool, _ error) {
 		if unreadable(err) != "" {
 			return moved, s.refuse(fmt.Errorf("block %s: %w", id, err))
 		}
-		one := Damage{
-			What: "block " + id.String(), Err: err.Error(),
-			Hint: "promtool tsdb analyze reads it; what cannot be repaired can be taken from a backup: move the folder back and restart",
-		}
-		one.From, one.To = blockTimes(filepath.Join(s.opts.Dir, d.Name()))
-		if err := s.damaged.setAside(d.Name(), one); err != nil {
-			return moved, fmt.Errorf("set block %s aside: %w", id, err)
+		if err := s.setBlockAside(id, err); err != nil {
+			return moved, err
 		}
 		moved = true
 	}
 	return moved, nil
 }
 
-// blockTimes are what a block covers, as far as its meta.json tells.
-func blockTimes(dir string) (from, to time.Time) {
-	var meta struct {
-		MinTime int64 `json:"minTime"`
-		MaxTime int64 `json:"maxTime"`
+func (s *Store) setBlockAside(id string, why error) error {
+	one := Damage{
+		What: "block " + id, Err: why.Error(),
+		Hint: "promtool tsdb analyze reads it; what cannot be repaired can be taken from a backup: move the folder back and restart",
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "meta.json"))
-	if err != nil || json.Unmarshal(text, &meta) != nil {
+	one.From, one.To = blockTimes(filepath.Join(s.opts.Dir, id))
+	if err := s.damaged.setAside(id, one); err != nil {
+		return fmt.Errorf("set block %s aside: %w", id, err)
+	}
+	return nil
+}
+
+// blockTimes are what a block covers, as far as its description tells.
+func blockTimes(dir string) (from, to time.Time) {
+	meta, err := readMeta(dir)
+	if err != nil {
 		return time.Time{}, time.Time{}
 	}
 	return time.UnixMilli(meta.MinTime).UTC(), time.UnixMilli(meta.MaxTime).UTC()
@@ -264,8 +551,7 @@ func blockTimes(dir string) (from, to time.Time) {
 // damagedHeadChunks sets the head's chunks aside if they cannot be opened: their
 // samples are in the WAL too.
 func (s *Store) damagedHeadChunks() (moved bool, _ error) {
-	const name = "chunks_head"
-	dir := filepath.Join(s.opts.Dir, name)
+	dir := filepath.Join(s.opts.Dir, headChunksDir)
 	if _, err := os.Stat(dir); err != nil {
 		return false, nil
 	}
@@ -276,234 +562,5 @@ func (s *Store) damagedHeadChunks() (moved bool, _ error) {
 	if unreadable(err) != "" {
 		return false, s.refuse(err)
 	}
-	return true, s.damaged.setAside(name, Damage{What: "chunks of the head", Err: err.Error(), Hint: "they are read from the WAL again"})
-}
-
-// damagedCheckpoint sets the WAL's checkpoint aside if it cannot be read. Upstream
-// takes the place of the damage for one in the WAL, and deletes that.
-func (s *Store) damagedCheckpoint() (moved bool, _ error) {
-	wal := filepath.Join(s.opts.Dir, "wal")
-	dir, _, err := wlog.LastCheckpoint(s.keptWAL())
-	if err != nil {
-		return false, nil
-	}
-	segments, err := wlog.NewSegmentsReader(dir)
-	if err == nil {
-		r := wlog.NewReader(segments)
-		for r.Next() {
-		}
-		err = r.Err()
-		_ = segments.Close()
-	}
-	if err == nil {
-		return false, nil
-	}
-	if unreadable(err) != "" {
-		return false, s.refuse(err)
-	}
-	s.restoreWAL()
-	name := filepath.Join("wal", filepath.Base(dir))
-	one := Damage{What: "checkpoint of the WAL", Err: err.Error(), Hint: "series that have not changed since it was written have a gap until they are scraped again"}
-	if info, err := os.Stat(filepath.Join(wal, filepath.Base(dir))); err == nil {
-		one.To = info.ModTime().UTC()
-	}
-	return true, s.damaged.setAside(name, one)
-}
-
-// repairWAL sets aside segments of zeros, which upstream passes over without a word,
-// and gives missing ones, for which it does not start, an empty one in their place.
-func (s *Store) repairWAL() error {
-	wal := filepath.Join(s.opts.Dir, "wal")
-	segments, err := walSegments(wal)
-	if err != nil {
-		return s.refuse(fmt.Errorf("read the WAL: %w", err))
-	}
-	for _, one := range segments {
-		zeros, err := isZero(filepath.Join(wal, one.name))
-		if err != nil {
-			return s.refuse(fmt.Errorf("read the WAL: %w", err))
-		}
-		if !zeros {
-			continue
-		}
-		if err := s.damaged.setAside(filepath.Join("wal", one.name), Damage{
-			What: "WAL segment " + one.name, Err: "it holds nothing but zeros", From: one.began, To: one.ended,
-			Hint: "what it held is lost; the power or the disk may have failed",
-		}); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(wal, one.name), nil, 0o666); err != nil {
-			return err
-		}
-	}
-	if len(segments) == 0 {
-		return nil
-	}
-	next := 0
-	if _, n, err := wlog.LastCheckpoint(wal); err == nil {
-		next = n + 1
-	} else if first := segments[0].index; first > 0 {
-		if err := emptyCheckpoint(wal, first-1); err != nil {
-			return err
-		}
-		if err := s.damaged.note(Damage{What: "beginning of the WAL", Err: fmt.Sprintf("there is no segment before %s, and no checkpoint", segments[0].name), To: segments[0].ended}); err != nil {
-			return err
-		}
-		next = first
-	}
-	for _, one := range segments {
-		for ; next < one.index; next++ {
-			name := fmt.Sprintf("%08d", next)
-			if err := os.WriteFile(filepath.Join(wal, name), nil, 0o666); err != nil {
-				return err
-			}
-			if err := s.damaged.note(Damage{What: "WAL segment " + name, Err: "it is missing", From: one.began, To: one.ended}); err != nil {
-				return err
-			}
-		}
-		next = max(next, one.index+1)
-	}
-	return nil
-}
-
-// emptyCheckpoint says that a WAL begins behind segment n.
-func emptyCheckpoint(wal string, n int) error {
-	dir := filepath.Join(wal, fmt.Sprintf("checkpoint.%08d", n))
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%08d", 0)), nil, 0o666)
-}
-
-type walSegment struct {
-	name         string
-	index        int
-	size         int64
-	began, ended time.Time // of writing it, as the files' times tell
-}
-
-// walSegments lists the segments of a WAL, oldest first; none where there is no WAL.
-func walSegments(dir string) ([]walSegment, error) {
-	files, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var all []walSegment
-	for _, f := range files {
-		index := 0
-		if _, err := fmt.Sscanf(f.Name(), "%d", &index); err != nil || f.IsDir() || fmt.Sprintf("%08d", index) != f.Name() {
-			continue
-		}
-		info, err := f.Info()
-		if err != nil {
-			return nil, err
-		}
-		one := walSegment{name: f.Name(), index: index, size: info.Size(), ended: info.ModTime().UTC()}
-		if len(all) > 0 {
-			one.began = all[len(all)-1].ended
-		}
-		all = append(all, one)
-	}
-	slices.SortFunc(all, func(a, b walSegment) int { return a.index - b.index })
-	return all, nil
-}
-
-// isZero reports whether the first page of a segment is all zeros. A segment may be
-// empty: each start begins one.
-func isZero(file string) (bool, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	page := make([]byte, 32<<10)
-	n, err := f.Read(page)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	return n > 0 && !slices.ContainsFunc(page[:n], func(b byte) bool { return b != 0 }), nil
-}
-
-func (s *Store) keptWAL() string { return filepath.Join(s.opts.Dir, damagedDir, openingDir) }
-
-// keepWAL makes a second name for every file of the WAL, so that a repair, which
-// deletes, deletes nothing for good.
-func (s *Store) keepWAL() error {
-	wal, kept := filepath.Join(s.opts.Dir, "wal"), s.keptWAL()
-	if err := os.RemoveAll(kept); err != nil {
-		return err
-	}
-	if _, err := os.Stat(wal); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return link(wal, kept)
-}
-
-// link is cp --link --recursive.
-func link(from, to string) error {
-	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := filepath.Join(to, strings.TrimPrefix(path, from))
-		if e.IsDir() {
-			return os.MkdirAll(name, 0o777)
-		}
-		return os.Link(path, name)
-	})
-}
-
-// restoreWAL puts back what keepWAL kept, after an attempt that failed.
-func (s *Store) restoreWAL() {
-	kept := s.keptWAL()
-	if _, err := os.Stat(kept); err != nil {
-		return
-	}
-	wal := filepath.Join(s.opts.Dir, "wal")
-	if err := os.RemoveAll(wal); err == nil {
-		err = link(kept, wal)
-		if err != nil {
-			s.opts.Logger.Error("The WAL could not be put back", "from", kept, "err", err)
-		}
-	}
-}
-
-// dropKeptWAL forgets the second names, or keeps them where the WAL was damaged.
-func (s *Store) dropKeptWAL() {
-	kept := s.keptWAL()
-	if corruptions(s.registry) == 0 {
-		_ = os.RemoveAll(kept)
-		// Only if nothing else is in it.
-		_ = os.Remove(filepath.Dir(kept))
-		return
-	}
-	segments, _ := walSegments(kept)
-	one := Damage{What: "part of the WAL", Err: "a record in it is torn or damaged; what was written behind it is not used", Hint: "the whole WAL as it was is kept here"}
-	if n := len(segments); n > 0 {
-		one.From, one.To = segments[max(0, n-2)].ended, segments[n-1].ended
-	}
-	if err := s.damaged.setAside(filepath.Join(damagedDir, openingDir), one); err != nil {
-		s.opts.Logger.Error("The damaged WAL could not be set aside", "err", err)
-	}
-}
-
-// corruptions is upstream's count of damages that it found in the WAL.
-func corruptions(r *registerer) float64 {
-	r.mu.Lock()
-	mine := slices.Clone(r.mine)
-	r.mu.Unlock()
-	one := prometheus.NewRegistry()
-	for _, c := range mine {
-		_ = one.Register(c)
-	}
-	families, _ := one.Gather()
-	for _, f := range families {
-		if f.GetName() == "prometheus_tsdb_wal_corruptions_total" {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	return 0
+	return true, s.damaged.setAside(headChunksDir, Damage{What: "chunks of the head", Err: err.Error(), Hint: "they are read from the WAL again"})
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ func (b *futureBlock) String() string {
 type future struct {
 	mu    sync.Mutex
 	block *futureBlock
+	seen  []string // the blocks at the last look of retention
 }
 
 // first is the block that refuses samples for longest, or nil.
@@ -68,14 +70,34 @@ func (f *future) look(blocks []*tsdb.Block) bool {
 // too: a machine that starts in the wrong year must not delete its history.
 func (s *Store) blocksToDelete(blocks []*tsdb.Block) map[ulid.ULID]struct{} {
 	db := s.local.db.Load()
-	if !s.future.look(blocks) && db != nil && db.tsdb != nil {
-		return tsdb.DefaultBlocksToDelete(db.tsdb)(blocks)
-	}
-	replaced := make(map[ulid.ULID]struct{})
-	for _, b := range blocks {
-		if b.Meta().Compaction.Deletable {
-			replaced[b.Meta().ULID] = struct{}{}
+	open := db != nil && db.tsdb != nil
+	deletable := make(map[ulid.ULID]struct{})
+	if !s.future.look(blocks) && open {
+		deletable = tsdb.DefaultBlocksToDelete(db.tsdb)(blocks)
+	} else {
+		for _, b := range blocks {
+			if b.Meta().Compaction.Deletable {
+				deletable[b.Meta().ULID] = struct{}{}
+			}
 		}
 	}
-	return replaced
+	// A compaction or a deletion is about to make room: then nothing is held up.
+	if changed := s.future.changed(blocks); open && !changed && len(deletable) == 0 {
+		s.holdChunks(db.tsdb)
+	}
+	return deletable
+}
+
+// changed reports whether there are other blocks than at the last call.
+func (f *future) changed(blocks []*tsdb.Block) bool {
+	ids := make([]string, 0, len(blocks))
+	for _, b := range blocks {
+		ids = append(ids, b.Meta().ULID.String())
+	}
+	slices.Sort(ids)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	same := slices.Equal(ids, f.seen)
+	f.seen = ids
+	return !same
 }

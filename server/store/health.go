@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -67,21 +68,39 @@ func (c *commits) done(err error, wrote bool) (unsafe bool) {
 	}
 	switch {
 	case err != nil:
-		if c.failed.IsZero() {
-			c.failed = time.Now()
-		}
-		// An agent has no blocks that its WAL could be written to.
-		c.err, c.unsafe = err, c.failures != nil
+		c.fail(err)
+		c.unsafe = true
 	case wrote:
 		c.failed, c.err = time.Time{}, nil
 	}
 	return c.unsafe
 }
 
+func (c *commits) fail(err error) {
+	if c.failed.IsZero() {
+		c.failed = time.Now()
+	}
+	c.err = err
+}
+
+// refused notes an append that was not tried.
+func (c *commits) refused(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fail(err)
+}
+
 func (c *commits) secured() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unsafe = false
+}
+
+// torn reports whether a record in the WAL is torn.
+func (c *commits) torn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsafe
 }
 
 // needsSecuring reports whether writing works again after it did not.
@@ -95,7 +114,7 @@ func (c *commits) needsSecuring() bool {
 func (s *Store) Health() Health {
 	h := Health{Storing: true, Damaged: s.damaged.list()}
 	s.local.commits.mu.Lock()
-	h.Unsafe = s.local.commits.unsafe
+	h.Unsafe = s.local.commits.unsafe && !s.opts.Agent // an agent writes nothing behind a torn record
 	failed, err := s.local.commits.failed, s.local.commits.err
 	s.local.commits.mu.Unlock()
 	waiting, since := s.waiting()
@@ -131,7 +150,10 @@ func (s *Store) why(err error) string {
 type use struct {
 	local *Local // nil once it has ended; upstream ends some appends twice
 	era   storage.SeriesRef
+	agent bool
 	wrote bool
+
+	touched touched
 }
 
 // Whoever appends remembers the references of series. Those of one database mean
@@ -154,8 +176,19 @@ func (u *use) out(ref storage.SeriesRef, err error) (storage.SeriesRef, error) {
 	return ref, err
 }
 
-func (u *use) appended(ref storage.SeriesRef, err error) (storage.SeriesRef, error) {
-	u.wrote = u.wrote || err == nil
+// stored reports whether an append with this error stored its sample: an error may be that
+// of an exemplar alone.
+func stored(err error) bool {
+	_, partial := errors.AsType[*storage.AppendPartialError](err)
+	return err == nil || partial
+}
+
+// appended notes how appending a sample went.
+func (u *use) appended(l labels.Labels, t int64, ref storage.SeriesRef, err error) (storage.SeriesRef, error) {
+	if stored(err) {
+		u.wrote = true
+		u.touched.add(l, t)
+	}
 	return u.out(ref, err)
 }
 
@@ -164,18 +197,38 @@ func (u *use) appended(ref storage.SeriesRef, err error) (storage.SeriesRef, err
 // has to, for a crash would lose them.
 var errUnsafe = errors.New("in memory only: a write to the WAL failed before, and memory is not safe yet")
 
-func (u *use) commit(commit func() error) error {
+// errFull is the answer to an append that is not tried.
+var errFull = fmt.Errorf("too little room: %w", syscall.ENOSPC)
+
+func (u *use) commit(commit, rollback func() error) error {
 	local := u.local
 	defer u.leave()
-	err := commit()
 	if local == nil {
-		return err
+		return commit()
 	}
+	if u.agent {
+		// An agent has no blocks that its WAL could be written to, so nothing is written
+		// behind a torn record, where the repair would delete it.
+		local.alone.Lock()
+		defer local.alone.Unlock()
+		if local.commits.torn() {
+			return errors.Join(errTorn, rollback())
+		}
+	}
+	if local.full.Load() {
+		local.commits.refused(errFull)
+		return errors.Join(errFull, rollback())
+	}
+	err := commit()
+	u.touched.tell() // also of what failed: it may be in memory
 	if unsafe := local.commits.done(err, u.wrote); err == nil && unsafe {
 		return errUnsafe
 	}
 	return err
 }
+
+// errTorn is the answer of an agent until its WAL is repaired.
+var errTorn = errors.New("a write to the WAL failed before, and the WAL is not repaired yet")
 
 func (u *use) rollback(rollback func() error) error {
 	defer u.leave()
@@ -196,19 +249,23 @@ type appender struct {
 }
 
 func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
-	return a.appended(a.Appender.Append(a.in(ref), l, t, v))
+	ref, err := a.Appender.Append(a.in(ref), l, t, v)
+	return a.appended(l, t, ref, err)
 }
 
 func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	return a.appended(a.Appender.AppendHistogram(a.in(ref), l, t, h, fh))
+	ref, err := a.Appender.AppendHistogram(a.in(ref), l, t, h, fh)
+	return a.appended(l, t, ref, err)
 }
 
 func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	return a.out(a.Appender.AppendHistogramSTZeroSample(a.in(ref), l, t, st, h, fh))
+	ref, err := a.Appender.AppendHistogramSTZeroSample(a.in(ref), l, t, st, h, fh)
+	return a.appended(l, st, ref, err)
 }
 
 func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
-	return a.out(a.Appender.AppendSTZeroSample(a.in(ref), l, t, st))
+	ref, err := a.Appender.AppendSTZeroSample(a.in(ref), l, t, st)
+	return a.appended(l, st, ref, err)
 }
 
 func (a *appender) AppendExemplar(ref storage.SeriesRef, l labels.Labels, e exemplar.Exemplar) (storage.SeriesRef, error) {
@@ -219,7 +276,7 @@ func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, m meta
 	return a.out(a.Appender.UpdateMetadata(a.in(ref), l, m))
 }
 
-func (a *appender) Commit() error   { return a.commit(a.Appender.Commit) }
+func (a *appender) Commit() error   { return a.commit(a.Appender.Commit, a.Appender.Rollback) }
 func (a *appender) Rollback() error { return a.rollback(a.Appender.Rollback) }
 
 // appenderV2 is an append of upstream's second interface.
@@ -229,7 +286,8 @@ type appenderV2 struct {
 }
 
 func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogram.Histogram, fh *histogram.FloatHistogram, o storage.AOptions) (storage.SeriesRef, error) {
-	return a.appended(a.AppenderV2.Append(a.in(ref), l, st, t, v, h, fh, o))
+	ref, err := a.AppenderV2.Append(a.in(ref), l, st, t, v, h, fh, o)
+	return a.appended(l, t, ref, err)
 }
 
 // AppendExemplars implements storage.ExemplarAppenderV2, as upstream's databases do.
@@ -240,7 +298,7 @@ func (a *appenderV2) AppendExemplars(ref storage.SeriesRef, l labels.Labels, es 
 	return 0, errors.ErrUnsupported
 }
 
-func (a *appenderV2) Commit() error   { return a.commit(a.AppenderV2.Commit) }
+func (a *appenderV2) Commit() error   { return a.commit(a.AppenderV2.Commit, a.AppenderV2.Rollback) }
 func (a *appenderV2) Rollback() error { return a.rollback(a.AppenderV2.Rollback) }
 
 // querier leaves the gate when it is closed.
@@ -252,6 +310,16 @@ type querier struct {
 func (q *querier) Close() error {
 	defer q.leave()
 	return q.Querier.Close()
+}
+
+// SearchLabelNames implements storage.Searcher.
+func (q *querier) SearchLabelNames(ctx context.Context, hints *storage.SearchHints, ms ...*labels.Matcher) storage.SearchResultSet {
+	return searchNames(ctx, q.Querier, hints, ms)
+}
+
+// SearchLabelValues implements storage.Searcher.
+func (q *querier) SearchLabelValues(ctx context.Context, name string, hints *storage.SearchHints, ms ...*labels.Matcher) storage.SearchResultSet {
+	return searchValues(ctx, q.Querier, name, hints, ms)
 }
 
 type chunkQuerier struct {

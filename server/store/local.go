@@ -25,7 +25,13 @@ type Local struct {
 
 	eras    storage.SeriesRef // databases that have been open; one is opened at a time
 	gate    gate              // those who use db are inside
+	watcher Watcher           // nil for none
 	commits commits
+
+	exchanging atomic.Bool // db is being exchanged
+	held       atomic.Bool // upstream's lock of its blocks is held until there is room
+	full       atomic.Bool // no room for chunks of samples out of order, which are written while they are appended
+	alone      sync.Mutex  // held by each commit of an agent
 }
 
 // database is an open directory: one of the two is set.
@@ -53,7 +59,8 @@ func (l *Local) setTSDB(db *tsdb.DB, startTimeMargin int64) error {
 }
 
 func (l *Local) setAgent(db *agent.DB) {
-	l.db.Store(&database{Storage: db, agent: db})
+	l.db.Store(&database{Storage: db, agent: db, era: l.eras})
+	l.eras++
 }
 
 // open returns the database, or tsdb.ErrNotReady.
@@ -166,7 +173,7 @@ func (l *Local) Appender(ctx context.Context) storage.Appender {
 	if err != nil {
 		return notReadyAppender{}
 	}
-	return &appender{db.Appender(ctx), use{local: l, era: db.era}}
+	return &appender{db.Appender(ctx), use{local: l, era: db.era, agent: db.agent != nil, touched: touches(l.watcher)}}
 }
 
 // AppenderV2 implements storage.AppendableV2.
@@ -175,7 +182,7 @@ func (l *Local) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	if err != nil {
 		return notReadyAppenderV2{}
 	}
-	return &appenderV2{db.AppenderV2(ctx), use{local: l, era: db.era}}
+	return &appenderV2{db.AppenderV2(ctx), use{local: l, era: db.era, agent: db.agent != nil, touched: touches(l.watcher)}}
 }
 
 // CostSamplingQueryable implements storage.CostSamplingQueryable: what the cost of
@@ -237,11 +244,14 @@ func (s *sampled) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
 }
 
 // Close closes the database if it is open.
-func (l *Local) Close() (err error) {
-	db := l.db.Load()
-	if db == nil {
-		return nil
+func (l *Local) Close() error {
+	if db := l.db.Load(); db != nil {
+		return closeDB(db)
 	}
+	return nil
+}
+
+func closeDB(db storage.Storage) (err error) {
 	defer func() {
 		// Upstream writes the head's chunks, and panics where it cannot. They are in the
 		// WAL too.
@@ -252,9 +262,17 @@ func (l *Local) Close() (err error) {
 	return db.Close()
 }
 
+// enterChange is enterTSDB for what waits for upstream's lock of its blocks.
+func (l *Local) enterChange() (*tsdb.DB, func(), error) {
+	if l.held.Load() {
+		return nil, nil, errFull
+	}
+	return l.enterTSDB()
+}
+
 // CleanTombstones removes deleted data from disk.
 func (l *Local) CleanTombstones() error {
-	db, leave, err := l.enterTSDB()
+	db, leave, err := l.enterChange()
 	if err != nil {
 		return err
 	}
@@ -264,17 +282,20 @@ func (l *Local) CleanTombstones() error {
 
 // Delete marks the samples of the series that ms select as deleted.
 func (l *Local) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) error {
-	db, leave, err := l.enterTSDB()
+	db, leave, err := l.enterChange()
 	if err != nil {
 		return err
 	}
 	defer leave()
+	if l.watcher != nil {
+		defer l.watcher.Changed(mint, labels.EmptyLabels()) // also where it failed half way
+	}
 	return db.Delete(ctx, mint, maxt, ms...)
 }
 
 // Snapshot writes all blocks, and the head if asked, to dir.
 func (l *Local) Snapshot(dir string, withHead bool) error {
-	db, leave, err := l.enterTSDB()
+	db, leave, err := l.enterChange()
 	if err != nil {
 		return err
 	}

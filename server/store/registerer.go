@@ -20,6 +20,9 @@ type registerer struct {
 
 // Register implements prometheus.Registerer.
 func (r *registerer) Register(c prometheus.Collector) error {
+	if isLockMetric(c) {
+		return nil
+	}
 	if err := r.Registerer.Register(c); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/clanmon/clanmon/server/internal/envelope"
+	"github.com/clanmon/clanmon/server/store/internal/resend"
 )
 
 // RemoteWrite is how sending to one URL of remote_write fares. Samples are counted
@@ -29,6 +30,14 @@ type RemoteWrite struct {
 	Failed  float64 `json:"failed"`  // samples that the receiver refused for good, or that were too old
 	Retried float64 `json:"retried"` // samples in requests that failed and were repeated
 
+	// Resent are samples that are sent by the server itself because the receiver had not
+	// taken them before a restart, and Refused those of them that it did not want, which
+	// may be because it has them.
+	Resent  float64 `json:"resent"`
+	Refused float64 `json:"refused"`
+
+	// Position is the time up to which everything has arrived.
+	Position time.Time `json:"position"`
 	// Behind is how many seconds the newest sample that was sent is older than the
 	// newest that the server has.
 	Behind float64 `json:"behindSeconds"`
@@ -41,15 +50,24 @@ type RemoteWrite struct {
 	LastErrorAt *time.Time `json:"lastErrorAt,omitempty"`
 }
 
-// RemoteBehind is the state of a remote write that is behind by more than
-// behindAfter, or that has sent nothing yet while something failed.
-const RemoteBehind = "behind"
-
-// Other states of a remote write.
+// States of a remote write.
 const (
+	// RemoteBehind is behind by more than behindAfter, or has sent nothing yet while
+	// something failed.
+	RemoteBehind = "behind"
+	// RemoteRejecting means that nothing of what is sent is taken.
+	RemoteRejecting = "rejecting"
+	// RemoteCatchingUp means that the server sends what was missed before a restart.
+	RemoteCatchingUp = "catching up"
+
 	remoteOK     = "ok"
 	remoteUnused = "idle" // there was nothing to send yet
 )
+
+// Failing reports whether somebody should look at it.
+func (w RemoteWrite) Failing() bool {
+	return w.State == RemoteBehind || w.State == RemoteRejecting || w.Behind > behindAfter.Seconds()
+}
 
 // behindAfter is two of the usual scrape intervals.
 const behindAfter = 2 * time.Minute
@@ -57,35 +75,110 @@ const behindAfter = 2 * time.Minute
 // RemoteWrites tells how each URL of remote_write fares, by name. Safe for
 // concurrent use.
 func (s *Store) RemoteWrites() ([]RemoteWrite, error) {
-	families, err := s.opts.Gatherer.Gather()
+	values, err := s.remoteMetrics()
 	if err != nil {
 		return nil, err
 	}
-	values := make(map[string]map[string]float64) // by metric and name of the queue
-	addresses := make(map[string]string)
+	newest := values["highest_timestamp_in_seconds"][""]
+	all := []RemoteWrite{}
+	for _, r := range s.resend.Status() {
+		w := s.remotes.status(r, newest, func(metric string) float64 { return values[metric][r.Name] })
+		all = append(all, w)
+	}
+	slices.SortFunc(all, func(a, b RemoteWrite) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// remoteCollector are the metrics of remote write that upstream lacks.
+type remoteCollector struct{ store *Store }
+
+func remoteDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("clanmon_remote_write_"+name, help, []string{"remote_name", "url"}, nil)
+}
+
+var (
+	descPosition   = remoteDesc("position_timestamp_seconds", "Time up to which the receiver has everything that is stored.")
+	descBehind     = remoteDesc("behind_seconds", "How much older the newest sample that was sent is than the newest one that is stored.")
+	descCatchingUp = remoteDesc("catching_up", "Whether the receiver is sent what it missed before a restart.")
+	descRejecting  = remoteDesc("rejecting", "Whether the receiver takes nothing of what it is sent.")
+	descResent     = remoteDesc("resent_samples_total", "Samples that a receiver missed before a restart and was sent again.")
+	descRefused    = remoteDesc("refused_samples_total", "Samples that were sent again and that the receiver refused; it may have them.")
+)
+
+// Describe implements prometheus.Collector.
+func (c remoteCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descPosition, descBehind, descCatchingUp, descRejecting, descResent, descRefused} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c remoteCollector) Collect(out chan<- prometheus.Metric) {
+	all, err := c.store.RemoteWrites()
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(descPosition, err)
+	}
+	for _, w := range all {
+		is := func(state string) float64 {
+			if w.State == state {
+				return 1
+			}
+			return 0
+		}
+		for _, m := range []struct {
+			desc  *prometheus.Desc
+			kind  prometheus.ValueType
+			value float64
+		}{
+			{descPosition, prometheus.GaugeValue, float64(w.Position.UnixMilli()) / 1000},
+			{descBehind, prometheus.GaugeValue, w.Behind},
+			{descCatchingUp, prometheus.GaugeValue, is(RemoteCatchingUp)},
+			{descRejecting, prometheus.GaugeValue, is(RemoteRejecting)},
+			{descResent, prometheus.CounterValue, w.Resent},
+			{descRefused, prometheus.CounterValue, w.Refused},
+		} {
+			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value, w.Name, w.URL)
+		}
+	}
+}
+
+// remoteMetrics are the values of upstream's queues.
+func (s *Store) remoteMetrics() (resend.Metrics, error) {
+	families, err := s.remoteRegistry.own.Gather()
+	if err != nil {
+		return nil, err
+	}
+	values := make(resend.Metrics)
 	for _, f := range families {
 		metric, ok := strings.CutPrefix(f.GetName(), "prometheus_remote_storage_")
 		if !ok {
 			continue
 		}
+		values[metric] = make(map[string]float64)
 		for _, m := range f.GetMetric() {
-			if values[metric] == nil {
-				values[metric] = make(map[string]float64)
+			if label(m, "reason") == "dropped_series" { // by write_relabel_configs
+				continue
 			}
-			name := label(m, "remote_name")
-			values[metric][name] = m.GetGauge().GetValue() + m.GetCounter().GetValue() // one of the two is 0
-			addresses[name] = withoutSecrets(label(m, "url"))
+			values[metric][label(m, "remote_name")] += m.GetGauge().GetValue() + m.GetCounter().GetValue() // one of the two is 0
 		}
 	}
-	newest := values["highest_timestamp_in_seconds"][""]
-	all := []RemoteWrite{}
-	for name := range values["samples_pending"] {
-		w := s.remotes.status(name, newest, func(metric string) float64 { return values[metric][name] })
-		w.URL = addresses[name]
-		all = append(all, w)
+	return values, nil
+}
+
+// walReads is how many records of the WAL the queue of this name has read.
+func (s *Store) walReads(name string) (n float64) {
+	families, _ := s.remoteRegistry.own.Gather()
+	for _, f := range families {
+		if f.GetName() != "prometheus_wal_watcher_records_read_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if label(m, "consumer") == name {
+				n += m.GetCounter().GetValue()
+			}
+		}
 	}
-	slices.SortFunc(all, func(a, b RemoteWrite) int { return strings.Compare(a.Name, b.Name) })
-	return all, nil
+	return n
 }
 
 func label(m *dto.Metric, name string) string {
@@ -127,26 +220,36 @@ type remoteError struct {
 	at   time.Time
 }
 
-func (r *remotes) status(name string, newest float64, value func(metric string) float64) RemoteWrite {
+func (r *remotes) status(of resend.Status, newest float64, value func(metric string) float64) RemoteWrite {
 	w := RemoteWrite{
-		Name: name, State: remoteOK, Pending: value("samples_pending"), Retried: value("samples_retried_total"),
+		Name: of.Name, URL: of.URL, State: remoteOK, Pending: value("samples_pending"), Retried: value("samples_retried_total"),
 		Failed: value("samples_failed_total") + value("samples_dropped_total"),
+		Resent: of.Resent, Refused: of.Refused, Position: of.Position.UTC(),
 	}
-	from := float64(r.born.Unix())
+	from := float64(max(r.born.Unix(), of.Position.Unix()))
 	if sent := value("queue_highest_sent_timestamp_seconds"); sent > 0 {
 		at := time.Unix(int64(sent), 0).UTC()
 		w.LastSent, from = &at, sent
 		// Upstream counts each attempt.
 		w.Sent = max(0, value("samples_total")-w.Retried-value("samples_failed_total"))
 	}
+	if of.CatchingUp || of.Rejecting { // upstream takes what was refused for sent
+		from = float64(of.Position.Unix())
+		w.LastSent = &w.Position
+	}
+	w.Sent += of.Resent
 	w.Behind = max(0, newest-from)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e, ok := r.errors[name]; ok {
+	if e, ok := r.errors[of.Name]; ok {
 		w.LastError, w.LastErrorAt = e.text, &e.at
 	}
 	failed := w.LastSent == nil && w.Retried+w.Failed > 0
 	switch {
+	case of.Rejecting:
+		w.State = RemoteRejecting
+	case of.CatchingUp:
+		w.State = RemoteCatchingUp
 	case newest == 0:
 		w.State = remoteUnused
 	case failed || w.Behind > behindAfter.Seconds():

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 	"golang.org/x/sys/unix"
@@ -30,7 +32,7 @@ func (s *Store) awaitRoom(ctx context.Context) error {
 			s.setWaiting("")
 			return nil
 		}
-		s.setWaiting(fmt.Sprintf("disk full: opening %q needs %s of free space, and there are %s; waiting for it, nothing is lost meanwhile", s.opts.Dir, kibibytes(need), kibibytes(free)))
+		s.setWaiting(fmt.Sprintf("disk full: opening %q needs %s of free space, but only %s are free; waiting, no data is lost", s.opts.Dir, kibibytes(need), kibibytes(free)))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -45,10 +47,10 @@ func (s *Store) setWaiting(why string) {
 	defer s.mu.Unlock()
 	if why != "" && s.wait.why == "" {
 		s.wait.since = time.Now()
-		s.opts.Logger.Error("The storage is not opened", "reason", why)
+		s.opts.Logger.Error("Waiting to open the storage", "reason", why)
 	}
 	if why == "" && s.wait.why != "" {
-		s.opts.Logger.Info("There is room again; opening the storage", "waited", time.Since(s.wait.since).Round(time.Second))
+		s.opts.Logger.Info("Enough free space; opening the storage", "waited", time.Since(s.wait.since).Round(time.Second))
 	}
 	s.wait.why = why
 }
@@ -98,4 +100,56 @@ func chunkSegmentSize(dir string) int64 {
 		return chunks.DefaultChunkSegmentSize
 	}
 	return min(max(int64(st.Blocks)*st.Bsize/64, 1<<20), chunks.DefaultChunkSegmentSize)
+}
+
+// chunkGuess is more than a chunk of the head usually takes in its file, in bytes.
+const chunkGuess = 512
+
+// roomForChunks reports whether there is room for a chunk of each series in the head's
+// files: what upstream may have to write at once.
+func (s *Store) roomForChunks(db *tsdb.DB) (free, need int64, enough bool) {
+	need = int64(s.opts.TSDB.HeadChunksWriteBufferSize) + chunks.HeadChunkFilePreallocationSize + int64(db.Head().NumSeries())*chunkGuess
+	free, known := s.free()
+	return free, need, !known || free >= need
+}
+
+// holdChunks keeps upstream from writing full chunks of the head to their files while
+// there is no room for them: it panics, in a goroutine of its own, if it cannot. They
+// stay in memory, and their samples are in the WAL. It is called where upstream looks
+// after its blocks once a minute, which it does before it writes chunks.
+func (s *Store) holdChunks(db *tsdb.DB) {
+	begin := time.Now()
+	held := false
+	for {
+		free, need, enough := s.roomForChunks(db)
+		if enough || s.local.exchanging.Load() {
+			break
+		}
+		if !held {
+			held = true
+			s.local.held.Store(true)
+			defer s.local.held.Store(false)
+			s.opts.Logger.Error("Disk full: compaction and retention pause", "path", s.opts.Dir, "free", kibibytes(free), "needed", kibibytes(need))
+		}
+		select {
+		case <-s.stopping:
+			// Upstream would go on to write. The end of this goroutine is what its Close waits for.
+			runtime.Goexit()
+		case <-time.After(roomPoll):
+		}
+	}
+	if held {
+		s.opts.Logger.Info("There is room again: compaction and retention go on", "paused", time.Since(begin).Round(time.Second))
+	}
+}
+
+// headBufferSize is how much of the head's chunks upstream writes at once, in bytes; less
+// than its 4 MiB on a small disk.
+func headBufferSize(dir string) int {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return chunks.DefaultWriteBufferSize
+	}
+	size := int64(st.Blocks) * st.Bsize / 256
+	return int(min(max(size-size%1024, chunks.MinWriteBufferSize), chunks.DefaultWriteBufferSize))
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/record"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 	"github.com/stretchr/testify/require"
 )
@@ -23,9 +25,16 @@ import (
 // running is an open Store; stop closes it as SIGTERM does.
 func running(t *testing.T, dir string) (s *Store, stop func()) {
 	t.Helper()
-	o := tsdb.DefaultOptions()
-	o.WALSegmentSize = 64 << 10
-	s = New(Options{Dir: dir, TSDB: *o, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	return runningWith(t, dir, func(*Options) {})
+}
+
+func runningWith(t *testing.T, dir string, change func(*Options)) (s *Store, stop func()) {
+	t.Helper()
+	o := Options{Dir: dir, TSDB: *tsdb.DefaultOptions(), Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)}
+	o.TSDB.WALSegmentSize = 64 << 10
+	change(&o)
+	s, err := New(o)
+	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -160,16 +169,81 @@ func TestReferencesOfAnEarlierDatabase(t *testing.T) {
 	}
 }
 
-// An agent cannot secure anything: a write that failed once must not make all that
-// follow an error.
-func TestAgentGoesOnAfterAFailedWrite(t *testing.T) {
-	s := New(Options{Dir: t.TempDir(), Agent: true, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
-	defer s.Close()
+// An agent writes nothing behind a torn record, because the repair deletes that, and
+// repairs its WAL while it runs.
+func TestAgentRepairsItsWAL(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := runningWith(t, dir, func(o *Options) { o.Agent = true })
+	put := func(minute int) error {
+		app := s.AppenderV2(t.Context())
+		add(t, app, "x", 20, minute, 1)
+		return app.Commit()
+	}
+	require.NoError(t, put(0))
+	tear(t, dir)
 	s.local.commits.done(fmt.Errorf("write to WAL: %w", syscall.ENOSPC), true)
 	require.False(t, s.Health().Storing)
-	require.False(t, s.Health().Unsafe)
-	require.False(t, s.local.commits.done(nil, true), "it is acknowledged")
+	require.False(t, s.Health().Unsafe, "a restart would lose nothing")
+	require.ErrorIs(t, put(1), errTorn)
+	require.Eventually(t, func() bool { return put(2) == nil }, 30*time.Second, 50*time.Millisecond)
+	require.NoError(t, put(3))
 	require.True(t, s.Health().Storing)
+	stop()
+
+	segments, err := wlog.NewSegmentsReader(filepath.Join(dir, walDir))
+	require.NoError(t, err)
+	defer segments.Close()
+	stored := make(map[int64]int)
+	r := wlog.NewReader(segments)
+	d := record.NewDecoder(labels.NewSymbolTable(), slog.New(slog.DiscardHandler))
+	for r.Next() {
+		if d.Type(r.Record()) != record.Samples {
+			continue
+		}
+		all, err := d.Samples(r.Record(), nil)
+		require.NoError(t, err)
+		for _, one := range all {
+			stored[(one.T-start.UnixMilli())/time.Minute.Milliseconds()]++
+		}
+	}
+	require.NoError(t, r.Err(), "no restart is needed to repair it")
+	require.Equal(t, map[int64]int{0: 20, 2: 20, 3: 20}, stored)
+
+	s, stop = runningWith(t, dir, func(o *Options) { o.Agent = true })
+	require.Empty(t, s.Health().Damaged)
+	stop()
+}
+
+// Upstream panics, in a goroutine of its own, when it cannot write the head's chunks.
+// While there is no room it does not try; samples are stored and found as before.
+func TestChunksStayInMemoryWithoutRoom(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stopped=%v", stopped), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s, stop := runningWith(t, dir, func(o *Options) { o.TSDB.BlockReloadInterval = time.Second })
+			written := s.registry.sum("prometheus_tsdb_mmap_chunks_total")
+			reloads := s.registry.sum("prometheus_tsdb_reloads_total")
+			var room atomic.Int64
+			s.free = func() (int64, bool) { return room.Load(), true }
+			fill(t, s, "x", 10, 0, 170) // more than a chunk of 120 for each
+			require.Eventually(t, s.local.held.Load, 10*time.Second, 10*time.Millisecond)
+			fill(t, s, "x", 10, 170, 1)
+			require.Equal(t, 1710, samples(t, s, "x"))
+			require.ErrorIs(t, s.Local().CleanTombstones(), syscall.ENOSPC, "it would wait for as long")
+			require.Zero(t, written())
+			if !stopped {
+				before := reloads()
+				room.Store(1 << 30)
+				require.Eventually(t, func() bool { return written() > 0 && reloads() > before }, 20*time.Second, 10*time.Millisecond)
+				require.NoError(t, s.Local().CleanTombstones())
+			}
+			stop()
+			s, stop = running(t, dir)
+			require.Equal(t, 1710, samples(t, s, "x"))
+			stop()
+		})
+	}
 }
 
 // A failed write of somebody else makes this one unsafe, too, before its own end is

@@ -2,7 +2,7 @@
 // mode the write-ahead log alone, and the remote storage behind both.
 //
 // It is upstream's tsdb, tsdb/agent and storage/remote with one life around
-// them, and it is not a storage engine. New is cheap; Run opens the directory,
+// them, and it is not a storage engine. New takes the directory's lock; Run opens it,
 // replays the WAL and closes everything when its context ends. Until the
 // directory is open, reads and appends answer tsdb.ErrNotReady.
 package store
@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +24,10 @@ import (
 	"github.com/prometheus/prometheus/storage/remote"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/agent"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	promruntime "github.com/prometheus/prometheus/util/runtime"
+
+	"github.com/clanmon/clanmon/server/store/internal/resend"
 )
 
 // Options say how the data directory is opened; they are fixed for the life of
@@ -37,14 +39,16 @@ type Options struct {
 	TSDB    tsdb.Options  // used unless Agent
 	AgentDB agent.Options // used if Agent
 
-	FlushDeadline           time.Duration // for remote write, at shutdown and reload
+	FlushDeadline           time.Duration // for each queue of remote write, at shutdown and reload
 	EnableTypeAndUnitLabels bool
+
+	// Version is that of the TSDB. A snapshot of memory that another version wrote is not used.
+	Version string
 
 	// Scrapes gives remote write the metadata of active targets.
 	Scrapes remote.ReadyScrapeManager
 
 	Registerer prometheus.Registerer
-	Gatherer   prometheus.Gatherer // of the same metrics; RemoteWrites reads it
 	Logger     *slog.Logger
 }
 
@@ -60,8 +64,18 @@ type Store struct {
 	future   future
 	damaged  damaged
 	ready    chan struct{}
+	stopping chan struct{} // closed when the context of Run ends
+	free     func() (bytes int64, known bool)
 	close    func() error // once
 	remotes  *remotes
+	resend   *resend.Manager
+	// remoteRegistry has the metrics of remote write alone.
+	remoteRegistry *remoteRegistry
+	remoteApplied  bool         // ApplyRemote has been called
+	ranBefore      bool         // a clanmon that writes walFile has used the directory
+	opened         bool         // Run has opened the directory
+	doubled        bool         // the WAL has series under two references; only Run and what it calls use it
+	walKnown       []walSegment // what walFile says; only Run and what it calls use it
 
 	mu   sync.Mutex
 	wait struct { // why the directory is not opened yet
@@ -69,24 +83,54 @@ type Store struct {
 		since time.Time
 	}
 
-	retention config.TSDBRetentionConfig // last applied; only ApplyConfig uses it
+	retention config.TSDBRetentionConfig // last applied; guarded by mu
 }
 
-// New returns a Store that is not open. Upstream's remote storage starts a
-// goroutine in its constructor, so a Store that is never Run has to be Closed.
-func New(o Options) *Store {
+// New makes the data directory and locks it for this process, and returns a Store that
+// is not open. One that is never Run has to be Closed. The error says what is wrong with
+// the directory, or that another process uses it.
+func New(o Options) (*Store, error) {
+	release, err := lock(&o)
+	if err != nil {
+		return nil, err
+	}
 	s := &Store{
-		opts: o, local: newLocal(), registry: &registerer{Registerer: o.Registerer}, ready: make(chan struct{}),
+		opts: o, local: newLocal(), registry: &registerer{Registerer: o.Registerer}, ready: make(chan struct{}), stopping: make(chan struct{}),
 		remotes: &remotes{born: time.Now(), errors: make(map[string]remoteError)},
 	}
 	s.damaged.dir, s.damaged.log = o.Dir, o.Logger
+	_, err = os.Stat(filepath.Join(o.Dir, walFile))
+	s.ranBefore = err == nil
+	s.free = func() (int64, bool) { return freeRoom(o.Dir) }
+	if s.opts.TSDB.MaxBlockChunkSegmentSize == 0 {
+		s.opts.TSDB.MaxBlockChunkSegmentSize = chunkSegmentSize(o.Dir)
+	}
+	if size := s.opts.TSDB.HeadChunksWriteBufferSize; size == 0 || size == chunks.DefaultWriteBufferSize {
+		s.opts.TSDB.HeadChunksWriteBufferSize = headBufferSize(o.Dir)
+	}
 	s.opts.TSDB.BlocksToDelete = s.blocksToDelete
+	s.opts.TSDB.BlockQuerierFunc, s.opts.TSDB.BlockChunkQuerierFunc = s.blockQuerier, s.blockChunkQuerier
+	s.opts.TSDB.NewCompactorFunc = s.newCompactor
 	log := slog.New(remoteLog{Handler: o.Logger.With("component", "remote").Handler(), remotes: s.remotes})
-	s.remote = remote.NewStorage(log, o.Registerer,
+	s.remoteRegistry = &remoteRegistry{Registerer: o.Registerer, own: prometheus.NewRegistry()}
+	s.remote = remote.NewStorage(log, s.remoteRegistry,
 		s.local.StartTime, o.Dir, o.FlushDeadline, o.Scrapes, o.EnableTypeAndUnitLabels)
-	s.Storage = storage.NewFanout(o.Logger, s.local, s.remote)
-	s.close = sync.OnceValue(s.Storage.Close)
-	return s
+	s.resend = resend.New(resend.Options{
+		File: filepath.Join(o.Dir, remoteFile), Source: remoteSource{s}, Apply: s.remote.ApplyConfig,
+		Metrics: s.remoteMetrics, Reads: s.walReads, Failed: s.remotes.record, Address: withoutSecrets,
+		Logger: slog.New(remoteLog{Handler: o.Logger.With("component", "remote").Handler(), remotes: s.remotes}),
+	})
+	o.Registerer.MustRegister(remoteCollector{s})
+	s.Storage = storage.NewFanout(o.Logger, s.local, remoteStorage{s.remote, s})
+	s.close = sync.OnceValue(func() error {
+		err := s.closeStorage()
+		o.Registerer.Unregister(remoteCollector{s})
+		if s.opened {
+			s.rememberWAL()
+		}
+		return errors.Join(err, release())
+	})
+	return s, nil
 }
 
 // Close closes what is open, once: Run does so when it ends, and a Store that is
@@ -98,6 +142,20 @@ func (s *Store) Local() *Local { return s.local }
 
 // Ready is closed once the directory is open and the WAL replayed.
 func (s *Store) Ready() <-chan struct{} { return s.ready }
+
+// Progress says how much of the WAL has been replayed; "" before and after that.
+func (s *Store) Progress() string {
+	select {
+	case <-s.ready:
+		return ""
+	default:
+	}
+	replay, _ := s.local.WALReplayStatus() // its error is always nil
+	if replay.Max <= replay.Min {
+		return ""
+	}
+	return fmt.Sprintf("Replaying the WAL: segment %d of %d", replay.Current-replay.Min+1, replay.Max-replay.Min+1)
+}
 
 // Run opens the directory and blocks until ctx ends, then flushes and closes. Where
 // there is no room to open it, it waits for room.
@@ -113,7 +171,15 @@ func (s *Store) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("opening storage failed: %w", err), s.Close())
 	}
 	s.registerTimeBounds()
+	s.opened = true
+	defer context.AfterFunc(ctx, func() { close(s.stopping) })()
 	close(s.ready)
+	positions := make(chan struct{})
+	go func() {
+		defer close(positions)
+		s.resend.Run(ctx)
+	}()
+	defer func() { <-positions }()
 	return errors.Join(s.watch(ctx), s.Close())
 }
 
@@ -121,15 +187,16 @@ func (s *Store) openTSDB(ctx context.Context) error {
 	log := s.opts.Logger
 	log.Info("Starting TSDB ...")
 	o := s.opts.TSDB
-	if o.MaxBlockChunkSegmentSize == 0 {
-		o.MaxBlockChunkSegmentSize = chunkSegmentSize(s.opts.Dir)
-	}
+	var found *doubles
 	db, err := s.openRepaired(ctx, func() (*tsdb.DB, error) {
+		found = &doubles{}
+		o.SeriesLifecycleCallback = found
 		return tsdb.Open(s.opts.Dir, log.With("component", "tsdb"), s.registry, &o, s.local.stats)
 	})
 	if err != nil {
-		return s.locked(err)
+		return err
 	}
+	s.doubled = found.n.Load() > 0
 	s.logFilesystem()
 	log.Info("TSDB started")
 
@@ -146,23 +213,21 @@ func (s *Store) openAgent(ctx context.Context) error {
 	if err := s.awaitRoom(ctx); err != nil {
 		return err
 	}
+	s.damaged.load()
+	if _, err := s.repairWAL(); err != nil {
+		return err
+	}
 	db, err := agent.Open(log, s.registry, s.remote, s.opts.Dir, &s.opts.AgentDB)
 	if err != nil {
-		return s.locked(err)
+		return err
 	}
 	s.logFilesystem()
 	log.Info("Agent WAL storage started")
+	s.cutPadding()
+	s.rememberWAL() // a repair may have cut it
 	s.local.setAgent(db)
 	db.SetWriteNotified(s.remote)
 	return nil
-}
-
-// locked says what it means that the lock file is held.
-func (s *Store) locked(err error) error {
-	if errors.Is(err, syscall.EAGAIN) {
-		return fmt.Errorf("%w: another process uses the data directory %q; stop it, or give this one a directory of its own (--storage.tsdb.path or --storage.agent.path)", err, s.opts.Dir)
-	}
-	return err
 }
 
 // logFilesystem warns of the one kind of file system that loses data.
@@ -183,6 +248,8 @@ func (s *Store) ApplyConfig(cfg *config.Config) error {
 	if s.opts.Agent || cfg.StorageConfig.TSDBConfig == nil || cfg.StorageConfig.TSDBConfig.Retention == nil {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r := *cfg.StorageConfig.TSDBConfig.Retention; r != s.retention {
 		s.opts.Logger.Info("TSDB retention updated", "duration", r.Time, "size", r.Size, "percentage", r.Percentage)
 		s.retention = r
@@ -199,26 +266,15 @@ func (s *Store) CostSamplingQueryable() (storage.SampleAndChunkQueryable, bool) 
 }
 
 // ApplyRemote hands the remote_write and remote_read sections of cfg to the
-// remote storage. The error has no secrets of URLs.
+// remote storage. It must not be called before the directory is open, and the first time
+// before anything is appended. The error has no secrets of URLs.
 func (s *Store) ApplyRemote(cfg *config.Config) error {
-	if err := s.remote.ApplyConfig(cfg); err != nil {
+	running := s.remoteApplied
+	s.remoteApplied = true
+	if err := s.resend.Apply(cfg, running); err != nil {
 		return errors.New(masked(err.Error()))
 	}
 	return nil
-}
-
-// CheckDir makes dir and says plainly if it cannot be written to, where upstream
-// would report a failed lock or mkdir. It leaves nothing behind.
-func CheckDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("data directory %q: %w", dir, err)
-	}
-	probe, err := os.CreateTemp(dir, ".clanmon-probe-*")
-	if err != nil {
-		return fmt.Errorf("data directory %q is not writable: %w", dir, err)
-	}
-	probe.Close()
-	return os.Remove(filepath.Clean(probe.Name()))
 }
 
 // registerTimeBounds exports the three gauges that upstream's main adds to
@@ -227,6 +283,7 @@ func (s *Store) registerTimeBounds() {
 	if s.opts.Agent {
 		return
 	}
+	s.registerRoom()
 	seconds := func(name, help string, ms func(*tsdb.DB) int64) {
 		var last atomic.Int64 // for as long as the database is exchanged
 		s.opts.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {

@@ -29,6 +29,7 @@ export default defineConfig({
   test: { css: true }, // style sheets are tested too
   // CLANMON names the server that the pages talk to while they are developed.
   server: {
+    fs: { allow: ['.', '../../docs'] }, // docs/runbooks.md is a page, docs/install.md in a dialog
     proxy: Object.fromEntries(
       ['/api', '/-/', '/favicon.svg'].map((p) => [p, process.env.CLANMON ?? 'http://localhost:9090']),
     ),

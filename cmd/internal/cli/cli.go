@@ -79,6 +79,9 @@ func Run(c Command, args []string) error {
 	if err := c.Parse(args); err != nil {
 		return err
 	}
+	if _, own := c.(interface{ ownSignals() }); own {
+		return c.Run(context.Background())
+	}
 	ctx, stop := signalContext()
 	defer stop()
 	return c.Run(ctx)

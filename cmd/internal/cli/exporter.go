@@ -8,19 +8,25 @@ import (
 	"maps"
 	"os"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/alecthomas/units"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	promslogflag "github.com/prometheus/common/promslog/flag"
 
 	"github.com/clanmon/clanmon/exporter"
+	"github.com/clanmon/clanmon/exporter/blackbox"
+	"github.com/clanmon/clanmon/exporter/look"
 	"github.com/clanmon/clanmon/internal/suggest"
+	"github.com/clanmon/clanmon/internal/tailscaled"
 )
 
 // ExporterCommand is the exporter role: our own flags, those of the main packages
@@ -36,10 +42,15 @@ type ExporterCommand struct {
 	listen []string
 	byKind map[string]*[]string
 	probes map[string]*[]string // allowed targets
+	units  []string             // that may be looked at
 
 	environment func(kinds []string, lookup func(string) (string, bool)) error
 
-	textfileLimit  units.Base2Bytes
+	textfileLimit units.Base2Bytes
+	historyLimit  units.Base2Bytes
+
+	history, historyInterval model.Duration
+
 	maxProcs       int
 	listCollectors bool
 }
@@ -47,39 +58,75 @@ type ExporterCommand struct {
 // NewExporterCommand returns the exporter role. name is how a user calls it.
 func NewExporterCommand(e Env, name string) *ExporterCommand {
 	c := &ExporterCommand{env: e, byKind: map[string]*[]string{}, probes: map[string]*[]string{}}
-	c.app = NewApp(name, "Expose the metrics of this machine.", e)
+	c.app = NewApp(name, "Expose the metrics of this machine. Takes the flags of node_exporter, systemd_exporter and four more.", e)
 	a, o := c.app, &c.opts
 	a.VersionFlag = a.Flag("version", "Show application version.").PreAction(func(*kingpin.ParseContext) error {
 		fmt.Fprintln(e.Stdout, c.version())
 		panic(Terminated(0))
 	})
 	a.VersionFlag.Bool()
-	a.Flag("exporter", "Kinds to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).IsSetByUser(&c.named).StringsVar(&c.kinds)
-	a.Flag("collectors", "Collectors of the kind node to run, instead of the default ones: upstream names or everyday words, comma-separated. Repeatable.").StringsVar(&c.words)
-	a.Flag("list-collectors", "Print the collectors and the words for them.").BoolVar(&c.listCollectors)
-	a.Flag("web.listen-address", "Address of the first kind: HOST:PORT, unix:PATH or vsock://:PORT. Repeatable.").PlaceHolder(":9100").StringsVar(&c.listen)
+	a.Flag("exporter", "Exporters to run, comma-separated: "+strings.Join(kindNames(), ", ")+". Repeatable.").Default(strings.Join(exporter.DefaultKinds(), ",")).IsSetByUser(&c.named).StringsVar(&c.kinds)
+	a.Flag("collectors", "Collectors of the node exporter to run, comma-separated: upstream names or everyday words (see --list-collectors). Defaults to upstream's. Repeatable.").StringsVar(&c.words)
+	a.Flag("list-collectors", "Print the collectors, and the everyday words that stand for them.").BoolVar(&c.listCollectors)
+	a.Flag("web.listen-address", "Addresses on which to expose metrics and web interface. Repeatable for multiple addresses. Examples: `:9100` or `[::1]:9100` for http, `vsock://:9100` for vsock. Applies to the first exporter.").PlaceHolder(":9100").StringsVar(&c.listen)
 	for _, k := range exporter.Kinds() {
-		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", fmt.Sprintf("Address of the kind %s. Repeatable. Default: port %d on the hosts of the first kind.", k.Name, k.Port)).PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
+		c.byKind[k.Name] = a.Flag(k.Name+".listen-address", fmt.Sprintf("Address of the %s exporter. Defaults to port %d on the hosts of the first exporter. Repeatable.", k.Name, k.Port)).PlaceHolder(fmt.Sprintf(":%d", k.Port)).Strings()
 		if k.ProbePath != "" {
-			c.probes[k.Name] = a.Flag(k.Name+".probe-target", fmt.Sprintf("Target that requests to %s of the %s exporter may name: HOST:PORT, a pattern such as 10.0.0.*:*, or * for any. Repeatable. None by default.", k.ProbePath, k.Name)).PlaceHolder("HOST:PORT").Strings()
+			c.probes[k.Name] = a.Flag(k.Name+".probe-target", fmt.Sprintf("Target that %s of the %s exporter may scrape: HOST:PORT, a pattern such as 10.0.0.*:*, or * for any. Defaults to none. Repeatable.", k.ProbePath, k.Name)).PlaceHolder("HOST:PORT").Strings()
 		}
 	}
-	a.Flag("web.systemd-socket", "Listen on the sockets that systemd passes, each for the kind that its FileDescriptorName= names.").BoolVar(&o.SystemdSocket)
-	a.Flag("web.config.file", "File with TLS and authentication settings, in the format of the exporter toolkit; for all kinds.").Default("").StringVar(&o.WebConfigFile)
-	a.Flag("web.telemetry-path", "Path of the metrics.").PlaceHolder("/metrics").StringVar(&o.TelemetryPath)
-	a.Flag("web.disable-exporter-metrics", "Leave out the metrics of the exporter itself (promhttp_*, process_*, go_*).").BoolVar(&o.DisableExporterMetrics)
-	a.Flag("web.max-requests", "Most scrapes of a kind at one time, 0 for any number.").Default("40").IntVar(&o.MaxRequests)
-	a.Flag("collector.disable-defaults", "Run only the collectors that are enabled by name.").Default("false").BoolVar(&o.Node.DisableDefaults)
-	a.Flag("collector.disable-facts", "Leave out what clanmon adds to node_exporter's default collectors: NixOS generations, reboot required, Tailscale.").BoolVar(&o.Node.NoFacts)
-	a.Flag("collector.textfile.max-file-size", "Maximum size of a text file; a larger one is left out, with node_textfile_scrape_error 1. 0 for no limit.").Default("1MiB").BytesVar(&c.textfileLimit)
-	a.Flag("systemd.collector.enable-resolved", "Also collect the statistics of systemd-resolved.").BoolVar(&o.Systemd.Resolved)
-	a.Flag("systemd.collector.disable-resources", "Leave out what each unit uses of CPU, memory, IO and tasks.").BoolVar(&o.Systemd.NoResources)
-	a.Flag("systemd.collector.all-series", "Every series of systemd_exporter, also those that clanmon's pages and rules do not use: all states, all times, mounts, sockets.").BoolVar(&o.Systemd.AllSeries)
-	a.Flag("runtime.gomaxprocs", "How many CPUs to use at one time (GOMAXPROCS).").Envar("GOMAXPROCS").Default("1").IntVar(&c.maxProcs)
+	a.Flag("web.systemd-socket", "Use systemd socket activation listeners instead of port listeners (Linux only). FileDescriptorName= of a socket names its exporter.").BoolVar(&o.SystemdSocket)
+	a.Flag("web.config.file", "Path to configuration file that can enable TLS or authentication. See: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md").Default("").StringVar(&o.WebConfigFile)
+	a.Flag("web.telemetry-path", "Path under which to expose metrics.").PlaceHolder("/metrics").StringVar(&o.TelemetryPath)
+	a.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (promhttp_*, process_*, go_*).").BoolVar(&o.DisableExporterMetrics)
+	a.Flag("web.max-requests", "Maximum number of parallel scrape requests. Use 0 to disable.").Default("40").IntVar(&o.MaxRequests)
+	a.Flag("collector.disable-defaults", "Set all collectors to disabled by default.").Default("false").BoolVar(&o.Node.DisableDefaults)
+	a.Flag("collector.disable-facts", "Disable clanmon's own collector of the node exporter: NixOS generations, reboot required, Tailscale, disk errors.").BoolVar(&o.Node.NoFacts)
+	a.Flag("collector.textfile.max-file-size", "Maximum size of a file in --collector.textfile.directory. Larger files are skipped and set node_textfile_scrape_error to 1. 0 means no limit.").Default("1MiB").BytesVar(&c.textfileLimit)
+	a.Flag("systemd.collector.enable-resolved", "Enable systemd-resolved statistics").BoolVar(&o.Systemd.Resolved)
+	a.Flag("systemd.collector.disable-resources", "Disable CPU, memory, IO and task metrics of units.").BoolVar(&o.Systemd.NoResources)
+	a.Flag("systemd.collector.all-series", "Expose all series of systemd_exporter, including those that clanmon's pages and rules do not use.").BoolVar(&o.Systemd.AllSeries)
+	a.Flag("look", "Let servers read the journal and list the processes of this machine, through the port of the first exporter and clanmon-look.socket. Needs client_allowed_sans under mutual TLS in --web.config.file, or --look.from.").BoolVar(&o.Look.Enabled)
+	a.Flag("look.from", "Node of the tailnet whose server may do so: its name, or a tag such as tag:monitor. Repeatable.").PlaceHolder("NODE").StringsVar(&o.Look.From)
+	a.Flag("look.tailscale-socket", "Path to the socket of the local tailscaled, for --look.from.").Default(tailscaled.DefaultSocket).StringVar(&o.Look.TailscaleSocket)
+	a.Flag("look.socket", "Path to the socket of clanmon-look.socket.").Default(look.DefaultSocket).StringVar(&o.Look.Socket)
+	unitsFlag(a, &c.units)
+	a.Flag("history", "Keep what is gathered for this long on disk, so that a server with --backfill can fill gaps. 0 disables it.").Default("0s").SetValue(&c.history)
+	a.Flag("history.interval", "Time between two gathers of the history.").Default("15s").SetValue(&c.historyInterval)
+	a.Flag("history.max-bytes", "Maximum size of the history on disk. The oldest gathers are dropped.").Default("256MiB").BytesVar(&c.historyLimit)
+	a.Flag("history.path", "Directory of the history. Defaults to history in the StateDirectory= of the systemd unit.").PlaceHolder("DIR").StringVar(&o.History.Dir)
+	a.Flag("runtime.gomaxprocs", "The target number of CPUs Go will run on (GOMAXPROCS)").Envar("GOMAXPROCS").Default("1").IntVar(&c.maxProcs)
 	promslogflag.AddFlags(a, &c.log)
 	c.environment = o.Config.Flags(a)
 	c.addUpstreamFlags()
+	Sections(a, exporterSections())
 	return c
+}
+
+// Application is where the flags of the role are.
+func (c *ExporterCommand) Application() *kingpin.Application { return c.app }
+
+// exporterSections are the headings of --help: what a newcomer needs first.
+func exporterSections() []Section {
+	all := []Section{
+		{"Common flags", []string{
+			"help", "exporter", "collectors", "list-collectors", "web.listen-address", "web.config.file",
+			"collector.textfile.directory", "nginx.scrape-uri", "postgres.dsn-file", "redis.addr", "redis.password-file", "blackbox.config.file", "blackbox.allow", "log.level",
+		}},
+		{"Addresses and HTTP", []string{"web."}},
+		{"Systemd exporter", []string{"systemd."}},
+		{"Journal and processes", []string{"look", "look."}},
+		{"History", []string{"history", "history."}},
+	}
+	for _, k := range exporter.Kinds() {
+		all[1].Flags = append(all[1].Flags, k.Name+".listen-address", k.Name+".probe-target")
+		if k.Flags != nil {
+			all = append(all, Section{strings.Replace(k.Title, "Exporter", "exporter", 1), []string{k.Name + ": ", k.Name + "."}})
+		}
+	}
+	return append(all,
+		Section{"Collectors of the node and postgres exporters", []string{"collector.", "path."}},
+		Section{"Other flags", []string{""}})
 }
 
 // version is that of the one kind that was asked for, or of node_exporter.
@@ -161,15 +208,20 @@ func (c *ExporterCommand) Parse(args []string) error {
 		o.Node.TextfileLimit = -1
 	}
 	if len(o.Kinds) == 0 {
-		return UsageError("--exporter names no kind; one or more of: %s", strings.Join(kindNames(), ", "))
+		return UsageError("--exporter is empty; choose from: %s", strings.Join(kindNames(), ", "))
 	}
 	for i, k := range o.Kinds {
 		if slices.Contains(o.Kinds[:i], k) {
-			return UsageError("--exporter names the kind %q twice", k)
+			return UsageError("--exporter contains %q twice", k)
 		}
 	}
 	if err := c.environment(o.Kinds, os.LookupEnv); err != nil {
 		return UsageError("%w", err)
+	}
+	o.Look.Units = c.units
+	o.History.Keep, o.History.Interval, o.History.MaxBytes = time.Duration(c.history), time.Duration(c.historyInterval), int64(c.historyLimit)
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" && o.History.Dir == "" {
+		o.History.Dir = filepath.Join(dir, "history")
 	}
 	o.Listen = map[string][]string{}
 	for kind, addresses := range c.byKind {
@@ -181,7 +233,7 @@ func (c *ExporterCommand) Parse(args []string) error {
 	}
 	if first := o.Kinds[0]; len(c.listen) > 0 {
 		if len(o.Listen[first]) > 0 {
-			return UsageError("--web.listen-address and --%s.listen-address are both the address of the first kind; give one", first)
+			return UsageError("--web.listen-address and --%s.listen-address both set the address of the first exporter; remove one", first)
 		}
 		o.Listen[first] = c.listen
 	}
@@ -250,6 +302,9 @@ func (c *ExporterCommand) Run(ctx context.Context) error {
 	slog.SetDefault(log) // libraries that have no logger of their own
 	runtime.GOMAXPROCS(c.maxProcs)
 	runtime.MemProfileRate = 0 // sampling costs, and nobody can ask this role for a profile
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(75) // saves a seventh of the memory for a hundredth of the CPU time
+	}
 	systemd := NewServiceManager(ctx, log)
 	reloads := Hangups(ctx) // of unit files with ExecReload=; it would end the process
 
@@ -258,7 +313,7 @@ func (c *ExporterCommand) Run(ctx context.Context) error {
 	o.Logger = log
 	var e *exporter.Exporter
 	o.Started = func() {
-		debug.FreeOSMemory()
+		ReturnMemory(log)
 		log.Info("Exporter is ready", "kinds", e.Kinds())
 		systemd.Ready()
 		systemd.Watchdog(func(context.Context) error { return nil })
@@ -266,7 +321,10 @@ func (c *ExporterCommand) Run(ctx context.Context) error {
 	o.Stopping = systemd.Stopping
 	log.Info("Starting clanmon exporter", "version", o.Version, "commit", o.Commit, "node_exporter", ModuleVersion(nodeExporterModule), "systemd_exporter", ModuleVersion(systemdExporterModule))
 	if u, err := user.Current(); err == nil && u.Uid == "0" {
-		log.Warn("Running as root, which no default collector needs; use an unprivileged user")
+		log.Warn("Running as root, which no default collector needs: use an unprivileged user")
+	}
+	if slices.Contains(o.Kinds, blackbox.Name) && o.Blackbox.Closed() {
+		log.Warn("The blackbox exporter probes nothing: name targets with --blackbox.allow, or set --blackbox.config.file")
 	}
 	e, err := exporter.New(o)
 	if err != nil {
@@ -276,7 +334,14 @@ func (c *ExporterCommand) Run(ctx context.Context) error {
 		for {
 			select {
 			case <-reloads:
-				log.Info("Received SIGHUP: nothing to reload; the file of --web.config.file is read again at each request")
+				switch reloaded, err := e.Reload(); {
+				case err != nil:
+					log.Error("Could not reload: what was read before stays", "err", err)
+				case reloaded:
+					log.Info("Reloaded")
+				default:
+					log.Info("Received SIGHUP: nothing to reload. The file of --web.config.file is read at each request")
+				}
 			case <-ctx.Done():
 				return
 			}
@@ -292,13 +357,16 @@ func (c *ExporterCommand) Check() error { return c.explain(exporter.Check(c.opts
 // nearest right word.
 func (c *ExporterCommand) explain(err error) error {
 	if u, ok := errors.AsType[*exporter.UnknownError](err); ok {
-		list := c.app.Name + " --list-collectors prints them all"
+		list := c.app.Name + " --list-collectors lists them"
 		if len(u.Known) < 10 {
 			list = "one of: " + strings.Join(u.Known, ", ")
 		}
 		return UsageError("%w%s; %s", err, suggest.Nearest(u.Got, u.Known), list)
 	}
 	if _, ok := errors.AsType[*exporter.FlagError](err); ok {
+		return UsageError("%w", err)
+	}
+	if _, ok := errors.AsType[*exporter.NotLinkedError](err); ok {
 		return UsageError("%w", err)
 	}
 	return err

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
+	"text/template"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -18,6 +21,64 @@ func NewApp(name, help string, e Env) *kingpin.Application {
 	app.HelpFlag.Short('h')
 	app.Terminate(func(code int) { panic(Terminated(code)) })
 	return app
+}
+
+// A Section is a heading of --help and what is below it: names of flags, beginnings of
+// names that end in a dot, and beginnings of help texts that end in ": ". "" is the rest.
+type Section struct {
+	Title string
+	Flags []string
+}
+
+// has reports whether f belongs to the section.
+func (s Section) has(f *kingpin.FlagModel) bool {
+	return slices.ContainsFunc(s.Flags, func(which string) bool {
+		switch {
+		case which == "" || which == f.Name:
+			return true
+		case strings.HasSuffix(which, ": "):
+			return strings.HasPrefix(f.Help, which)
+		}
+		return strings.HasSuffix(which, ".") && strings.HasPrefix(f.Name, which)
+	})
+}
+
+// Sections lets --help of app list the flags in sections. A flag is in the first one
+// that names it; within a section the order is that of its names, then that of app.
+func Sections(app *kingpin.Application, sections []Section) {
+	app.UsageFuncs(template.FuncMap{"Sections": func(flags []*kingpin.FlagModel) (out []flagsBelow) {
+		for _, s := range sections {
+			below := flagsBelow{Title: s.Title}
+			rest := flags[:0:0]
+			for _, f := range flags {
+				if s.has(f) {
+					below.Flags = append(below.Flags, f)
+				} else {
+					rest = append(rest, f)
+				}
+			}
+			place := func(f *kingpin.FlagModel) int {
+				if i := slices.Index(s.Flags, f.Name); i >= 0 {
+					return i
+				}
+				return len(s.Flags)
+			}
+			slices.SortStableFunc(below.Flags, func(a, b *kingpin.FlagModel) int { return place(a) - place(b) })
+			if flags = rest; len(below.Flags) > 0 {
+				out = append(out, below)
+			}
+		}
+		return out
+	}})
+	app.UsageTemplate(strings.Replace(kingpin.DefaultUsageTemplate, flagsOfTemplate, "{{range .Context.Flags|Sections}}{{.Title}}:\n{{.Flags|FlagsToTwoColumns|FormatTwoColumns}}\n{{end -}}\n", 1))
+}
+
+// flagsOfTemplate is the part of kingpin's template that lists all flags below one heading.
+const flagsOfTemplate = "Flags:\n{{.Context.Flags|FlagsToTwoColumns|FormatTwoColumns}}\n"
+
+type flagsBelow struct {
+	Title string
+	Flags []*kingpin.FlagModel
 }
 
 // Terminated is how kingpin is kept from exiting the process by itself.

@@ -66,7 +66,7 @@ func (m *ServiceManager) extendStart(ctx context.Context) {
 func (m *ServiceManager) Watchdog(alive func(context.Context) error) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		m.log.Warn("Could not read the watchdog's interval", "err", err)
+		m.log.Warn("Could not read the interval of systemd's watchdog", "err", err)
 	}
 	if interval > 0 {
 		go every(m.ctx, interval/3, func() { m.pat(interval/3, alive) })
@@ -78,7 +78,7 @@ func (m *ServiceManager) pat(limit time.Duration, alive func(context.Context) er
 	defer cancel()
 	if err := alive(ctx); err != nil {
 		if m.ctx.Err() == nil {
-			m.log.Error("This process does not answer itself; systemd's watchdog is not told that it is alive", "err", err)
+			m.log.Error("This process does not respond to its own health check: systemd's watchdog is not notified", "err", err)
 		}
 		return
 	}

@@ -29,7 +29,7 @@ func TestWatchdogIsPattedOnlyByAServerThatAnswers(t *testing.T) {
 		asked.Add(1)
 		if hangs.Load() {
 			<-ctx.Done()
-			return errors.New("no answer")
+			return errors.New("no response")
 		}
 		return nil
 	})

@@ -29,7 +29,9 @@ type versionCommand struct {
 // program, and the versions of modules and of the exporters in it.
 func NewVersionCommand(e Env, program string, modules ...string) Command {
 	for _, k := range exporter.Kinds() {
-		modules = append(modules, k.Module)
+		if k.Linked() {
+			modules = append(modules, k.Module)
+		}
 	}
 	return &versionCommand{e, program, modules}
 }

@@ -4,7 +4,8 @@ export default async function agent(browser) {
     const page = await browser.open(path);
     await page.dontSee(/Alerts|Services|Explore|Retention/);
     if (path === '/targets') await page.see('1 target in 1 job');
-    if (['/', '/targets', '/status'].includes(path)) await page.see('No remote_write is configured');
+    if (['/', '/targets'].includes(path)) await page.see('not sent anywhere: no remote_write is configured');
+    if (path === '/status') await page.see('No remote_write is configured', 'not sent anywhere');
     await page.fits();
     await page.accessible();
     await page.close();

@@ -10,7 +10,7 @@ export default async function away(browser, { signal }) {
   await until(() => existsSync(`${signal}.stopped`));
   await page.p.keyboard.press('r');
   await page.see(/has not responded/, 'box'); // what was known stays, and says so
-  await page.see(/Current state not known/, /Was /);
+  await page.see(/Current state unknown/, /Was /);
   await page.dontSee('healthy');
   page.check(await page.p.locator('main .note.crit').count() === 0, 'the page repeats in red what the banner says');
   const green = () => page.p.locator('.status.ok, .problem.ok').evaluateAll((all) => all.filter((e) => e.getClientRects().length && !/grayscale/.test(getComputedStyle(e).filter)).map((e) => e.outerHTML.slice(0, 120)));

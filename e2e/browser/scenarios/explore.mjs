@@ -23,9 +23,9 @@ export default async function explore(browser) {
   await button.click();
   await page.p.waitForURL((u) => u.searchParams.get('g0.show_exemplars') === '1');
 
-  // What is not refreshed by itself is asked again when somebody says so.
+  // What is not refreshed automatically is asked again when somebody says so.
   await page.goto('/query?g0.expr=demo_a&g0.tab=explain');
-  await page.see('1 part', 'not refreshed by itself');
+  await page.see('1 part', 'not refreshed automatically');
   const again = page.p.waitForRequest((r) => r.url().includes('/api/v1/parse_query'));
   await page.p.getByRole('button', { name: 'Run', exact: true }).click();
   await again;

@@ -3,7 +3,7 @@ export default async function keyboard(browser) {
   const page = await browser.open('/');
   const k = page.p.keyboard;
   await page.see('box');
-  for (const [keys, path, title] of [['s', '/services', 'Services'], ['a', '/alerts', 'Alerts'], ['t', '/targets', 'Targets'], ['r', '/rules', 'Rules'], ['f', '/', 'Fleet'], ['e', '/explore', 'Explore']]) {
+  for (const [keys, path, title] of [['s', '/services', 'Services'], ['j', '/jobs', 'Jobs'], ['h', '/changes', 'Changes'], ['a', '/alerts', 'Alerts'], ['t', '/targets', 'Targets'], ['r', '/rules', 'Rules'], ['f', '/', 'Fleet'], ['e', '/explore', 'Explore']]) {
     await k.press('g');
     await k.press(keys);
     await page.p.waitForURL((u) => u.pathname === path);

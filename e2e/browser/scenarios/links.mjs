@@ -2,7 +2,7 @@
 export default async function links(browser, { links: paths }) {
   for (const path of paths) {
     const page = await browser.open(path, { context: { permissions: ['clipboard-read', 'clipboard-write'] } });
-    await page.p.getByRole('button', { name: 'View' }).click();
+    await page.p.getByRole('button', { name: 'View', exact: true }).click();
     await page.p.getByText('Copy link (fixed time)').click();
     const link = await page.p.evaluate(() => navigator.clipboard.readText());
     page.check(link.startsWith(browser.options.base), `copies ${link}`);

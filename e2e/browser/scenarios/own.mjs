@@ -4,7 +4,7 @@ import { PHONE } from '../browser.mjs';
 
 export default async function own(browser, { bare }) {
   const page = await browser.open('/');
-  await page.see('labelled', bare, 'Not judged', /gone/, 'Down', /connection refused/);
+  await page.see('labelled', bare, 'No rules', /gone/, 'Down', /connection refused/);
   await page.p.locator('main .meter .fill').first().waitFor(); // bars are drawn all the same
   await page.see('--rules.builtin=on', 'relabel_configs', 'target_label: machine');
   await page.dontSee('healthy', 'No machines');
@@ -21,7 +21,7 @@ export default async function own(browser, { bare }) {
   await page.p.locator('main a', { hasText: bare }).first().click();
   await page.p.waitForURL((u) => u.pathname === `/m/${encodeURIComponent(bare)}`);
   await page.see('Memory', /used [\d.]+ GiB/);
-  await page.dontSee('No machine has this name', 'Not found any more');
+  await page.dontSee('No machine with this name', 'No longer discovered');
   await page.p.locator('nav.tabs a', { hasText: 'Metrics' }).click();
   await page.see('node_memory_MemTotal_bytes');
 
@@ -33,6 +33,6 @@ export default async function own(browser, { bare }) {
   await page.close();
 
   const phone = await browser.open('/', { size: PHONE });
-  await phone.see(bare, 'Not judged');
+  await phone.see(bare, 'No rules');
   await phone.fits();
 }

@@ -15,11 +15,11 @@ export default async function pages(browser, { base }) {
     await page.p.locator('nav.tabs a', { hasText: tab }).click();
     await page.settle();
   }
-  await page.see('clanmon_build_info', 'Version and commit of this program');
+  await page.see('clanmon_build_info', 'Version and commit of clanmon');
   await page.goto('/m/gone');
   await page.see(/connection refused/, /curl/);
   await page.goto('/m/nobody');
-  await page.see('No machine has this name');
+  await page.see('No machine with this name');
 
   // The unit that failed, as systemd says it.
   await page.goto('/services');
@@ -30,13 +30,60 @@ export default async function pages(browser, { base }) {
 
   // Alerts: what fires, what is silenced, what is pending.
   await page.goto('/alerts');
-  await page.see('Hostile', 'UnitFailed', 'MachineDown');
+  await page.see('Hostile', 'JobFailed', 'MachineDown');
   page.check(!(await page.text()).includes('KnownTrouble'), 'a silenced alert is among those that fire');
   await page.shoot('alerts');
   await page.p.locator('nav.tabs a', { hasText: 'Silenced' }).click();
   await page.see('KnownTrouble', 'by ada');
   await page.p.locator('nav.tabs a', { hasText: 'Pending' }).click();
   await page.see('NotYet', 'This is pending', /fires in (1 h|\d+ min)/);
+
+  // Which disk fills next: one key sequence from Fleet, and a row leads to its chart.
+  await page.goto('/');
+  await page.p.keyboard.press('g');
+  await page.p.keyboard.press('p');
+  await page.p.waitForURL((u) => u.pathname === '/capacity');
+  await page.see('box', 'file system', 'memory', 'too little data');
+  await page.shoot('capacity');
+  await page.p.getByRole('button', { name: /memory$/ }).click();
+  await page.dontSee('file system');
+  await page.goto('/capacity?kind=disks&q=box');
+  await page.p.locator('main table a').first().click();
+  await page.p.waitForURL((u) => u.pathname === '/m/box' && u.searchParams.get('tab') === 'disks');
+
+  // What changed: alerts and their ends, units, silences with what somebody wrote.
+  await page.goto('/changes');
+  await page.see('Hostile', 't-fail.service failed', 'silenced by ada', 'new disk <b>on Friday</b>');
+  await page.dontSee('Watchdog');
+  await page.p.getByRole('button', { name: /unit$/ }).click();
+  await page.see('t-fail.service failed');
+  await page.dontSee('Hostile');
+  await page.p.locator('main table a', { hasText: 'box' }).first().click();
+  await page.p.waitForURL((u) => u.pathname === '/m/box' && u.searchParams.has('from'));
+  await page.goto('/m/box?tab=changes');
+  await page.see('t-fail.service failed');
+  await page.dontSee('Hostile', 'MachineDown');
+
+  // A built-in alert leads to its runbook, a page of this server.
+  await page.goto('/alerts?q=JobFailed');
+  await page.p.locator('main .alertrow a.open').first().click();
+  await page.p.locator('[role="dialog"] a', { hasText: 'Runbook' }).click();
+  await page.see('JobFailed', 'journalctl -u UNIT -e', '--rules.disable=JobFailed', 'Change or disable an alert');
+  await page.goto('/runbooks?q=inode');
+  await page.see('InodesAlmostGone');
+  await page.dontSee('JobFailed');
+  await page.goto('/runbooks/Nobody');
+  await page.see('No runbook with this name');
+
+  // A notification's link opens its alert, and says which one it was after it has ended.
+  const alerts = await page.p.evaluate(async () => (await fetch('/api/v2/alerts?filter=alertname="JobFailed"')).json());
+  await page.goto(`/alerts?alert=${alerts[0].fingerprint}+JobFailed+${alerts[0].labels.machine}`);
+  await page.p.locator('[role="dialog"]', { hasText: 'JobFailed' }).waitFor();
+  await page.goto('/alerts?alert=0123456789abcdef+Hostile+beta');
+  await page.see('Hostile on beta is not firing');
+  await page.p.locator('main .note a', { hasText: 'History' }).click();
+  await page.see('Alerts in the');
+  page.check(await page.p.getByLabel('Filter alerts').inputValue() === 'Hostile beta', 'the history is not of the alert');
 
   // An alert younger than a step of the range is in its history, with a bar.
   await page.goto('/alerts?tab=history&range=7d');
@@ -51,8 +98,8 @@ export default async function pages(browser, { base }) {
   await page.p.getByRole('button', { name: /^Silence Hostile/ }).first().click();
   const form = page.p.locator('[role="dialog"]');
   await form.waitFor();
-  await form.locator('label', { hasText: 'Why' }).locator('textarea').fill('seen it');
-  await form.locator('label', { hasText: 'Who' }).locator('input').fill('grace');
+  await form.locator('label', { hasText: 'Reason' }).locator('textarea').fill('seen it');
+  await form.locator('label', { hasText: 'Author' }).locator('input').fill('grace');
   await page.see(/Mutes 1 of \d+ alerts now/);
   await form.locator('button.primary').click();
   await form.waitFor({ state: 'detached' });

@@ -3,8 +3,8 @@
 export default async function silences(browser, { base }) {
   const stored = async (comment) => (await (await fetch(`${base}/api/v2/silences`)).json()).find((s) => s.comment === comment);
   const fill = async (form, why) => {
-    await form.locator('label', { hasText: 'Why' }).locator('textarea').fill(why);
-    await form.locator('label', { hasText: 'Who' }).locator('input').fill('ada');
+    await form.locator('label', { hasText: 'Reason' }).locator('textarea').fill(why);
+    await form.locator('label', { hasText: 'Author' }).locator('input').fill('ada');
   };
 
   // The row that the form begins with is not sent along with a pasted matcher.

@@ -31,7 +31,7 @@ export default async function trace(browser, { base }) {
   await page.p.keyboard.press('Enter');
   await page.p.waitForURL((u) => u.pathname === '/services');
   await page.see('backup.timer');
-  await page.dontSee(/Nothing passes the filter|No unit matches/);
+  await page.dontSee(/No units match/);
   await find('node_memory_MemTotal');
   await page.p.keyboard.press('Enter');
   await page.p.waitForURL((u) => u.searchParams.get('g0.expr') === 'node_memory_MemTotal_bytes');
@@ -40,7 +40,7 @@ export default async function trace(browser, { base }) {
   await page.p.keyboard.press('Escape');
   await page.p.keyboard.press('Control+k');
   await page.p.locator('[role="combobox"]').fill('zebra-17');
-  await page.see('Nothing has this name');
+  await page.see('No matches');
   await page.p.keyboard.press('Escape');
   await page.close();
 

@@ -7,6 +7,6 @@ export default async function twice(browser) {
   await page.see('Offline');
   await page.dontSee(/\bDown\b/);
   await page.goto('/targets?tab=discovery');
-  await page.see('inventory', 'static', /node, systemd/, /2 targets of those that were found do not respond|1 target of those that were found does not respond/);
-  await page.dontSee('Everything that was found reports', 'Nothing looks for machines');
+  await page.see('inventory', 'static', /node, systemd/, /2 discovered targets do not respond|1 discovered target does not respond/);
+  await page.dontSee('All discovered devices report', 'No discovery method enabled');
 }

@@ -5,7 +5,7 @@ export default async function unknown(browser, { rules }) {
   else await page.see('No alerting rules are loaded', '--rules.builtin=on');
   page.check(await page.p.locator('main .status.ok', { hasText: 'Nothing is firing' }).count() === 0, 'says in green that nothing fires');
   await page.goto('/services');
-  if (rules) await page.see(/Units of 0 of \d machines are known/, /alpha, beta: down/);
+  if (rules) await page.see(/Units known for 0 of \d machines/, /alpha, beta: down/);
   await page.dontSee('No failed, crash-looping or stuck units');
   page.check(await page.p.locator('main .status.ok').count() === 0, 'something of Services is green');
   await page.goto('/status');

@@ -405,15 +405,17 @@ func (p *page) systemd() {
 		p.gauge("systemd_unit_memory_bytes", math.Round(now*.7), "name", u.name, "type", u.kind, "kind", "anon")
 		p.gauge("systemd_unit_memory_bytes", math.Round(now), "name", u.name, "type", u.kind, "kind", "current")
 	}
+	every := func(timer string) float64 {
+		if timer == "systemd-tmpfiles-clean" || timer == "logrotate" {
+			return 3600
+		}
+		return day
+	}
 	type run struct{ last, next, overdue float64 }
 	runs := make(map[string]run)
 	for _, t := range timers {
-		every := day
-		if t == "systemd-tmpfiles-clean" || t == "logrotate" {
-			every = 3600
-		}
-		at := p.now - math.Mod(p.now+every*m.chance("timer "+t), every)
-		r := run{last: at, next: at + every}
+		at := p.now - math.Mod(p.now+every(t)*m.chance("timer "+t), every(t))
+		r := run{last: at, next: at + every(t)}
 		if t == "backup" && m.has("timer overdue") { // for 11 days, with nothing that would start it
 			r.last = p.now - math.Mod(p.now, day) - 11*day
 			r.next, r.overdue = 0, p.now-r.last-2*day
@@ -428,14 +430,37 @@ func (p *page) systemd() {
 	each("systemd_timer_last_trigger_seconds", func(r run) float64 { return r.last })
 	each("clanmon_systemd_timer_next_elapse_timestamp_seconds", func(r run) float64 { return r.next })
 	each("clanmon_systemd_timer_overdue_seconds", func(r run) float64 { return r.overdue })
+	results := make(map[string]string)
 	for _, t := range timers {
-		result := "success"
+		results[t] = "success"
 		for _, u := range units {
 			if u.name == t+".service" && u.state == "failed" {
-				result = "exit-code"
+				results[t] = "exit-code"
 			}
 		}
-		p.gauge("clanmon_systemd_timer_last_result", 1, "name", t+".timer", "unit", t+".service", "result", result)
+		p.gauge("clanmon_systemd_timer_last_result", 1, "name", t+".timer", "unit", t+".service", "result", results[t])
+	}
+	for _, t := range timers {
+		p.gauge("clanmon_systemd_timer_interval_seconds", every(t), "name", t+".timer", "unit", t+".service")
+	}
+	took := func(timer string) float64 { return math.Round(5 + 55*m.chance("duration "+timer)) }
+	for _, t := range timers {
+		p.gauge("clanmon_systemd_job_running", 0, "name", t+".service", "timer", t+".timer")
+	}
+	for _, t := range timers {
+		p.gauge("clanmon_systemd_job_last_start_timestamp_seconds", math.Round(runs[t].last), "name", t+".service")
+	}
+	for _, t := range timers {
+		p.gauge("clanmon_systemd_job_last_duration_seconds", took(t), "name", t+".service")
+	}
+	for _, t := range timers {
+		code := map[string]float64{"exit-code": 1}[results[t]]
+		p.gauge("clanmon_systemd_job_last_exit_code", code, "name", t+".service", "result", results[t])
+	}
+	for _, t := range timers {
+		if results[t] == "success" {
+			p.gauge("systemd_unit_last_success_timestamp_seconds", math.Round(runs[t].last)+took(t), "name", t+".service", "type", "service")
+		}
 	}
 }
 

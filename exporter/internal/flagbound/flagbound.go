@@ -35,7 +35,7 @@ func Parse(args []string) error {
 	defer mu.Unlock()
 	if parsed {
 		if !slices.Equal(args, with) {
-			return fmt.Errorf("the collectors of this process were set up with %q already and cannot take %q", with, args)
+			return fmt.Errorf("the collectors of this process are already configured with %q and cannot apply %q", with, args)
 		}
 		return nil
 	}

@@ -61,13 +61,13 @@ func (s *Set) Variables() []string {
 
 // Refuse declares a flag of upstream that is not offered here, and why.
 func (s *Set) Refuse(name, why string) {
-	s.app.Flag(name, "Not offered: "+why+".").Hidden().SetValue(refused(why))
+	s.app.Flag(name, "Not supported: "+why+".").Hidden().SetValue(refused(why))
 }
 
 type refused string
 
 func (r refused) String() string   { return "" }
-func (r refused) Set(string) error { return fmt.Errorf("is not offered: %s", string(r)) }
+func (r refused) Set(string) error { return fmt.Errorf("is not supported: %s", string(r)) }
 
 // Environment sets the flags that the command line did not, from the variables
 // that lookup knows. The flags have to be parsed. An error names the variable

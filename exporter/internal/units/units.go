@@ -71,6 +71,8 @@ var lasting = map[string][]string{
 var (
 	socketCounters = []string{"NAccepted", "NConnections", "NRefused"}
 	ipCounters     = []string{"IPIngressBytes", "IPEgressBytes", "IPIngressPackets", "IPEgressPackets"}
+	// howItEnded is of services that ran and do not any more.
+	howItEnded = []string{"ExecMainCode", "ExecMainStatus"}
 )
 
 // A Unit is one unit of a Snapshot. It is not changed once it was given out.
@@ -95,6 +97,8 @@ func (u *Unit) Number(property string) (float64, bool) {
 	case uint64:
 		return float64(v), true
 	case uint32:
+		return float64(v), true
+	case int32:
 		return float64(v), true
 	}
 	return 0, false
@@ -294,7 +298,7 @@ func (m *Manager) snapshot(ctx context.Context, wanted func(unit string) bool) (
 		return nil, err
 	}
 	if left > 0 {
-		return s, fmt.Errorf("there was no time to ask for all units: %d of %d are left for the next scrapes", left, len(s.Units))
+		return s, fmt.Errorf("the scrape timeout is too short for all units: %d of %d are read in the next scrapes", left, len(s.Units))
 	}
 	return s, nil
 }
@@ -313,11 +317,16 @@ func (m *Manager) list(ctx context.Context) ([]listed, error) {
 	if err := m.conn.Object(name, managerPath).CallWithContext(ctx, manager+".ListUnits", 0).Store(&raw); err != nil {
 		return nil, fmt.Errorf("could not get list of systemd units from dbus: %w", err)
 	}
+	return listOf(raw)
+}
+
+// listOf reads what systemd answered.
+func listOf(raw [][]any) ([]listed, error) {
 	units := make([]listed, len(raw))
 	for i, r := range raw {
 		u := &units[i]
 		if err := dbus.Store(r, &u.Name, &u.Description, &u.LoadState, &u.ActiveState, &u.SubState, &u.Following, &u.Path, &u.JobID, &u.JobType, &u.JobPath); err != nil {
-			return nil, fmt.Errorf("systemd lists units in an unknown way: %w", err)
+			return nil, fmt.Errorf("systemd's list of units is invalid: %w", err)
 		}
 	}
 	return units, nil
@@ -343,6 +352,10 @@ func (m *Manager) ask(ctx context.Context, units []*Unit) (left int) {
 					m.getAll(ctx, u, u.Type, lasting[u.Type], got)
 				} else {
 					m.get(ctx, u, u.Type, lasting[u.Type], got)
+				}
+				if u.Type == "service" && got["InactiveEnterTimestamp"] != uint64(0) && (u.State == "inactive" || u.State == "failed") {
+					m.get(ctx, u, u.Type, howItEnded, got)
+					m.get(ctx, u, "Unit", []string{"StateChangeTimestamp"}, got)
 				}
 				if ctx.Err() == nil {
 					u.properties = got
@@ -377,7 +390,10 @@ func (m *Manager) getAll(ctx context.Context, u *Unit, kind string, names []stri
 }
 
 // interfaceOf is the D-Bus interface of a type of units.
-func interfaceOf(kind string) string { return name + "." + strings.ToUpper(kind[:1]) + kind[1:] }
+func interfaceOf(kind string) string {
+	first := min(1, len(kind)) // a name may end with a dot
+	return name + "." + strings.ToUpper(kind[:first]) + kind[first:]
+}
 
 // get asks for properties one by one: all of a unit are hundreds, some of which
 // cost systemd dearly. One that systemd has not got is left out; so are all, if

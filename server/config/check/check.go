@@ -51,7 +51,8 @@ type Checker struct {
 	Out, Err io.Writer // what passed and what did not
 	In       io.Reader // rules, where no file is named
 	Parser   parser.Parser
-	Log      *slog.Logger // the loaders' warnings
+	Board    func(file string) error // reads a file of --boards as the server does
+	Log      *slog.Logger            // the loaders' warnings
 
 	Agent               bool
 	SyntaxOnly          bool // leave the files alone that a configuration names
@@ -62,6 +63,9 @@ type Checker struct {
 	// LintInterval is the lookback from which on a scrape interval is too long;
 	// 0 allows any.
 	LintInterval model.Duration
+	// Server looks at the sections of a settings file that other packages know; nil for
+	// none.
+	Server func(file string, syntaxOnly bool) error
 }
 
 // verdict collects what was found over several files.
@@ -138,6 +142,28 @@ func (c *Checker) WebConfig(files ...string) int {
 	return code
 }
 
+// Boards checks files of --boards.
+func (c *Checker) Boards(files ...string) int {
+	code := exitOK
+	for _, f := range files {
+		if err := c.Board(f); err != nil {
+			fmt.Fprintln(c.Err, "FAILED:", err)
+			code = exitFailed
+			continue
+		}
+		fmt.Fprintln(c.Out, f, "SUCCESS")
+	}
+	return code
+}
+
+func (c *Checker) boards(files []string) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, c.Board(f))
+	}
+	return errors.Join(errs...)
+}
+
 // Settings examines files of the clan's settings as a server reads them, with
 // the inventory that they name, and unless SyntaxOnly the certificates, keys and
 // credentials.
@@ -151,7 +177,10 @@ func (c *Checker) Settings(files ...string) int {
 			err = c.settingsTLS(f)
 		}
 		if err == nil && !c.SyntaxOnly {
-			err = c.namedFiles(cfg.ScrapeConfigs)
+			err = errors.Join(c.namedFiles(cfg.ScrapeConfigs), c.boards(loader.Boards()))
+		}
+		if err == nil && c.Server != nil {
+			err = c.Server(f, c.SyntaxOnly)
 		}
 		if err != nil {
 			fmt.Fprintln(c.Err, f, "FAILED:", err)
@@ -183,8 +212,8 @@ func (c *Checker) settingsTLS(file string) error {
 	if err != nil || settings.TLS == nil {
 		return err
 	}
-	if !settings.Enabled() {
-		fmt.Fprintln(c.Err, file, "WARNING: tls has no effect: no discovery is on")
+	if len(settings.Methods) == 0 {
+		fmt.Fprintln(c.Err, file, "WARNING: tls has no effect: no discovery method is enabled")
 	}
 	if c.SyntaxOnly {
 		return nil

@@ -44,7 +44,7 @@ func (c *GotifyConfig) check() error {
 		return errors.New("token_file (or token) is missing: the token of an application")
 	}
 	if c.Priority < 0 || c.Priority > 10 {
-		return fmt.Errorf("priority is %d; it has to be 1 to 10, or 0 to follow the severity", c.Priority)
+		return fmt.Errorf("priority is %d; it must be 1 to 10, or 0 to follow the severity", c.Priority)
 	}
 	return atMostOne("token", c.Token, c.TokenFile)
 }
@@ -61,7 +61,7 @@ func NewGotify(c *GotifyConfig, t *template.Template, l *slog.Logger) (notify.No
 }
 
 func (g *gotify) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
-	title, text, err := g.texts(ctx, alerts)
+	title, text, link, err := g.texts(ctx, alerts)
 	if err != nil {
 		return failed(err)
 	}
@@ -78,8 +78,8 @@ func (g *gotify) Notify(ctx context.Context, alerts ...*alert.Alert) notify.Noti
 		text = title // Gotify refuses an empty message
 	}
 	message := map[string]any{"title": title, "message": text, "priority": priority}
-	if link := g.tmpl.ExternalURL.String(); link != "" {
-		message["extras"] = map[string]any{"client::notification": map[string]any{"click": map[string]any{"url": strings.TrimSuffix(link, "/") + "/alerts"}}}
+	if link != "" {
+		message["extras"] = map[string]any{"client::notification": map[string]any{"click": map[string]any{"url": link}}}
 	}
 	return g.sendJSON(ctx, http.MethodPost, g.conf.URL+"/message", map[string]string{"X-Gotify-Key": token}, message)
 }

@@ -29,28 +29,6 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Texts are templates that all our receivers use by default, and that any
-// template of an alertmanager.yml may use.
-const Texts = `
-{{ define "clanmon.what" }}{{ or .Annotations.summary .Labels.alertname }}{{ end }}
-
-{{ define "clanmon.title" -}}
-{{ if eq .Status "resolved" }}Resolved: {{ else if eq .CommonLabels.severity "critical" }}Critical: {{ end -}}
-{{ if eq (len .Alerts) 1 }}{{ template "clanmon.what" (index .Alerts 0) }}{{ else -}}
-{{ with .GroupLabels.machine }}{{ . }}: {{ end }}{{ if eq .Status "firing" }}{{ len .Alerts.Firing }}{{ else }}{{ len .Alerts }}{{ end }} × {{ or .CommonLabels.alertname "alerts" }}{{ end }}
-{{- end }}
-
-{{ define "clanmon.text" -}}
-{{ $many := gt (len .Alerts) 1 -}}
-{{ range .Alerts.Firing }}{{ if $many }}{{ template "clanmon.what" . }}
-{{ end }}{{ with or .Annotations.description .Annotations.message }}{{ . }}
-{{ end }}{{ end -}}
-{{ if .Alerts.Firing }}{{ range .Alerts.Resolved }}Resolved: {{ template "clanmon.what" . }}
-{{ end }}{{ else if $many }}{{ range .Alerts.Resolved }}{{ template "clanmon.what" . }}
-{{ end }}{{ end -}}
-{{ end }}
-`
-
 // Common are the settings that all our receivers have.
 type Common struct {
 	amcommon.NotifierConfig `yaml:",inline"`
@@ -91,15 +69,17 @@ func newSender(name string, c Common, t *template.Template, l *slog.Logger) (sen
 	return sender{c, t, l, client}, nil
 }
 
-// texts are title and message for alerts.
-func (s sender) texts(ctx context.Context, alerts []*alert.Alert) (title, message string, err error) {
+// texts are title, message, and the address of the page that shows the alerts, "" for
+// none.
+func (s sender) texts(ctx context.Context, alerts []*alert.Alert) (title, message, link string, err error) {
 	data := notify.GetTemplateData(ctx, s.tmpl, alerts, s.log)
 	text := notify.TmplText(s.tmpl, data, &err)
 	title, message = strings.TrimSpace(text(s.conf.Title)), strings.TrimSpace(text(s.conf.Message))
+	link = text(`{{ template "clanmon.link" . }}`)
 	if err != nil {
-		return "", "", fmt.Errorf("template: %w", err)
+		return "", "", "", fmt.Errorf("template: %w", err)
 	}
-	return title, message, nil
+	return title, message, link, nil
 }
 
 // failed is the verdict on a notification for which nothing was sent.
@@ -125,15 +105,15 @@ func (s sender) send(req *http.Request) (body []byte, v notify.NotifyVerdict) {
 	received := time.Now()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
-		return nil, notify.Retry(0, fmt.Errorf("read answer: %w", err), notify.DefaultReason)
+		return nil, notify.Retry(0, fmt.Errorf("read response: %w", err), notify.DefaultReason)
 	}
 	switch {
 	case resp.StatusCode/100 == 2:
 		return body, notify.Success()
 	case resp.StatusCode/100 == 3:
-		err = fmt.Errorf("answer %s to %q: redirects are not followed, name that address", resp.Status, resp.Header.Get("Location"))
+		err = fmt.Errorf("response %s to %q: redirects are not followed; use that URL", resp.Status, resp.Header.Get("Location"))
 	default:
-		err = fmt.Errorf("answer %s: %s", resp.Status, strings.TrimSpace(string(body[:min(len(body), 300)])))
+		err = fmt.Errorf("response %s: %s", resp.Status, strings.TrimSpace(string(body[:min(len(body), 300)])))
 	}
 	reason := notify.GetFailureReasonFromStatusCode(resp.StatusCode)
 	if resp.StatusCode/100 == 5 || resp.StatusCode == http.StatusTooManyRequests {
@@ -177,10 +157,10 @@ func secret(inline commonconfig.Secret, file string) (string, error) {
 func checkBase(field, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return fmt.Errorf("%s has to be an http or https address, such as https://example.org", field)
+		return fmt.Errorf("%s must be an http or https URL, such as https://example.org", field)
 	}
 	if u.User != nil {
-		return fmt.Errorf("%s must not hold a user or password", field)
+		return fmt.Errorf("%s must not contain a user or password", field)
 	}
 	return nil
 }

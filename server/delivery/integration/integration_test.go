@@ -74,9 +74,8 @@ func tokenFile(t *testing.T) string {
 
 func texts(t *testing.T) *template.Template {
 	t.Helper()
-	tmpl, err := template.FromGlobs(nil)
+	tmpl, err := Templates(nil)
 	require.NoError(t, err)
-	require.NoError(t, tmpl.Parse(strings.NewReader(Texts)))
 	tmpl.ExternalURL = &url.URL{Scheme: "https", Host: "mon.example.org"}
 	return tmpl
 }
@@ -139,7 +138,7 @@ func TestWhatIsSent(t *testing.T) {
 	require.Equal(t, "Bearer "+token, q.header.Get("Authorization"))
 	require.Equal(t, map[string]any{
 		"topic": "ops", "title": "Critical: web1: nginx.service has failed", "message": "web1: nginx.service has failed <b>why</b>",
-		"priority": 5.0, "tags": []any{"rotating_light"}, "click": "https://mon.example.org/alerts",
+		"priority": 5.0, "tags": []any{"rotating_light"}, "click": "https://mon.example.org/alerts?alert=" + a.Fingerprint().String() + "+UnitFailed+web1",
 	}, q.body)
 
 	err = all["gotify"].Notify(notification(t), a).Err()
@@ -177,6 +176,11 @@ func TestTextsOfManyAndOfTheEnd(t *testing.T) {
 	require.Equal(t, "Resolved: one", got["title"])
 	require.EqualValues(t, 2, got["priority"], "good news wakes nobody")
 	require.Equal(t, []any{"white_check_mark"}, got["tags"])
+
+	linked := firing("A", "warning", "one")
+	linked.Annotations["runbook_url"] = "https://mon.example.org/runbooks/A"
+	require.Equal(t, "one <b>why</b>\nhttps://mon.example.org/runbooks/A", send(linked)["message"])
+	require.NotContains(t, send(linked, firing("B", "warning", "two"))["message"], "/runbooks/", "one link does not fit many")
 
 	// An alert of somebody else's rules has no texts.
 	bare := firing("Mine", "warning", "")
@@ -303,9 +307,9 @@ func TestHeartbeatBeatsWhileTheAlertFires(t *testing.T) {
 func TestWrongSettings(t *testing.T) {
 	for text, want := range map[string]string{
 		"{topic: ''}":                         "topic is missing",
-		"{topic: a, url: ntfy.sh}":            "http or https address",
+		"{topic: a, url: ntfy.sh}":            "http or https URL",
 		"{topic: a, url: 'https://u:p@x'}":    "user or password",
-		"{topic: a, priority: 9}":             "priority is 9; it has to be 1 to 5",
+		"{topic: a, priority: 9}":             "priority is 9; it must be 1 to 5",
 		"{topic: a, token: x, token_file: y}": "only one of token and token_file",
 		"{topic: a, tokenfile: y}":            "tokenfile",
 	} {

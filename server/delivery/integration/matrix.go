@@ -25,8 +25,9 @@ import (
 type MatrixConfig struct {
 	Common `yaml:",inline"`
 
-	URL       string              `yaml:"url"`  // of the homeserver's client API
-	Room      string              `yaml:"room"` // !id:server or #alias:server
+	URL       string              `yaml:"url"`            // of the homeserver's client API
+	Room      string              `yaml:"room,omitempty"` // !id:server or #alias:server
+	RoomFile  string              `yaml:"room_file,omitempty"`
 	Token     commonconfig.Secret `yaml:"token,omitempty"`
 	TokenFile string              `yaml:"token_file,omitempty"`
 	// MsgType is m.text, or m.notice, which most clients show without a noise.
@@ -48,8 +49,13 @@ func (c *MatrixConfig) check() error {
 	if err := checkBase("url", c.URL); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(c.Room, "!") && !strings.HasPrefix(c.Room, "#") {
-		return fmt.Errorf("room %q has to be an id, !id:example.org, or an alias, #name:example.org", c.Room)
+	if c.Room != "" && c.RoomFile != "" {
+		return errors.New("only one of room and room_file can be set")
+	}
+	if c.RoomFile == "" {
+		if err := checkRoom(c.Room); err != nil {
+			return err
+		}
 	}
 	if c.Token == "" && c.TokenFile == "" {
 		return errors.New("token_file (or token) is missing: the access token of the sending user")
@@ -57,12 +63,19 @@ func (c *MatrixConfig) check() error {
 	return atMostOne("token", c.Token, c.TokenFile)
 }
 
+func checkRoom(room string) error {
+	if !strings.HasPrefix(room, "!") && !strings.HasPrefix(room, "#") {
+		return fmt.Errorf("room %q must be an ID, !id:example.org, or an alias, #name:example.org", room)
+	}
+	return nil
+}
+
 type matrix struct {
 	sender
 	conf *MatrixConfig
 
-	mu   sync.Mutex
-	room string // the id, once it is known
+	mu        sync.Mutex
+	alias, id string // the alias that was looked up last, and its room
 }
 
 // NewMatrix returns a receiver that writes into a Matrix room.
@@ -72,7 +85,7 @@ func NewMatrix(c *MatrixConfig, t *template.Template, l *slog.Logger) (notify.No
 }
 
 func (m *matrix) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
-	title, text, err := m.texts(ctx, alerts)
+	title, text, link, err := m.texts(ctx, alerts)
 	if err != nil {
 		return failed(err)
 	}
@@ -81,7 +94,16 @@ func (m *matrix) Notify(ctx context.Context, alerts ...*alert.Alert) notify.Noti
 		return failed(err)
 	}
 	headers := map[string]string{"Authorization": "Bearer " + token}
-	room, v := m.roomID(ctx, headers)
+	name := m.conf.Room
+	if m.conf.RoomFile != "" {
+		if name, err = secret("", m.conf.RoomFile); err == nil {
+			err = checkRoom(name)
+		}
+		if err != nil {
+			return failed(err)
+		}
+	}
+	room, v := m.roomID(ctx, name, headers)
 	if v.Err() != nil {
 		return v
 	}
@@ -91,6 +113,10 @@ func (m *matrix) Notify(ctx context.Context, alerts ...*alert.Alert) notify.Noti
 	if text != "" {
 		plain += "\n" + text
 		formatted += "<br>" + strings.ReplaceAll(html.EscapeString(text), "\n", "<br>")
+	}
+	if link != "" {
+		plain += "\n" + link
+		formatted += `<br><a href="` + html.EscapeString(link) + `">Open in clanmon</a>`
 	}
 	message := map[string]string{"msgtype": m.conf.MsgType, "body": plain, "format": "org.matrix.custom.html", "formatted_body": formatted}
 	path := "/_matrix/client/v3/rooms/" + url.PathEscape(room) + "/send/m.room.message/" + transaction(ctx, room, alerts)
@@ -110,16 +136,16 @@ func transaction(ctx context.Context, room string, alerts []*alert.Alert) string
 	return "clanmon-" + hex.EncodeToString(sum.Sum(nil)[:12])
 }
 
-func (m *matrix) roomID(ctx context.Context, headers map[string]string) (id string, v notify.NotifyVerdict) {
-	if strings.HasPrefix(m.conf.Room, "!") {
-		return m.conf.Room, notify.Success()
+func (m *matrix) roomID(ctx context.Context, name string, headers map[string]string) (id string, v notify.NotifyVerdict) {
+	if strings.HasPrefix(name, "!") {
+		return name, notify.Success()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.room != "" {
-		return m.room, notify.Success()
+	if m.alias == name {
+		return m.id, notify.Success()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.conf.URL+"/_matrix/client/v3/directory/room/"+url.PathEscape(m.conf.Room), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.conf.URL+"/_matrix/client/v3/directory/room/"+url.PathEscape(name), nil)
 	if err != nil {
 		return "", failed(notify.RedactURL(err))
 	}
@@ -128,14 +154,14 @@ func (m *matrix) roomID(ctx context.Context, headers map[string]string) (id stri
 	}
 	body, v := m.send(req)
 	if v.Err() != nil {
-		return "", about("look up room "+m.conf.Room, v)
+		return "", about("look up room "+name, v)
 	}
 	var answer struct {
 		ID string `json:"room_id"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.ID == "" {
-		return "", failed(fmt.Errorf("look up room %s: the answer has no room_id", m.conf.Room))
+		return "", failed(fmt.Errorf("look up room %s: the response has no room_id", name))
 	}
-	m.room = answer.ID
-	return m.room, notify.Success()
+	m.alias, m.id = name, answer.ID
+	return m.id, notify.Success()
 }

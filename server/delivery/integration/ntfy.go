@@ -53,7 +53,7 @@ func (c *NtfyConfig) check() error {
 		return err
 	}
 	if c.Priority < 0 || c.Priority > 5 {
-		return fmt.Errorf("priority is %d; it has to be 1 to 5, or 0 to follow the severity", c.Priority)
+		return fmt.Errorf("priority is %d; it must be 1 to 5, or 0 to follow the severity", c.Priority)
 	}
 	if err := checkBase("url", c.URL); err != nil {
 		return err
@@ -79,7 +79,7 @@ func NewNtfy(c *NtfyConfig, t *template.Template, l *slog.Logger) (notify.Notifi
 const ntfyMaxBytes = 4096
 
 func (n *ntfy) Notify(ctx context.Context, alerts ...*alert.Alert) notify.NotifyVerdict {
-	title, text, err := n.texts(ctx, alerts)
+	title, text, link, err := n.texts(ctx, alerts)
 	if err != nil {
 		return failed(err)
 	}
@@ -106,8 +106,8 @@ func (n *ntfy) Notify(ctx context.Context, alerts ...*alert.Alert) notify.Notify
 	text, _ = notify.TruncateInBytes(text, ntfyMaxBytes)
 	title, _ = notify.TruncateInRunes(title, 250)
 	message := map[string]any{"topic": topic, "title": title, "message": text, "priority": priority, "tags": []string{tag}}
-	if link := n.tmpl.ExternalURL.String(); link != "" {
-		message["click"] = strings.TrimSuffix(link, "/") + "/alerts"
+	if link != "" {
+		message["click"] = link
 	}
 	return n.sendJSON(ctx, http.MethodPost, n.conf.URL+"/", map[string]string{"Authorization": authorization}, message)
 }

@@ -7,6 +7,8 @@ import { match, routes, type PageProps, type Route } from './routes';
 import { agent } from './state/config';
 import { href, location } from './state/location';
 
+const pages = import.meta.glob<{ default: ComponentType<PageProps> }>('./pages/*Page.tsx');
+const load = (r: Route) => pages[`./pages/${r.page}.tsx`]!();
 const loaded = new Map<Route, ComponentType<PageProps>>();
 
 export function App() {
@@ -21,7 +23,7 @@ export function App() {
         <Page key={m.route.path} route={m.route} params={m.params} />
       ) : (
         <div class="panel">
-          <Empty title="There is no such page" why={path}>
+          <Empty title="Page not found" why={path}>
             <a class="btn" href={href('/')}>
               Fleet
             </a>
@@ -38,7 +40,7 @@ function NotInAgent({ title }: { title: string }) {
     <div class="panel">
       <Empty
         title="This is an agent"
-        why={`It scrapes targets and sends the samples by remote write, without queries, rules or alerts. Open ${title} on the server that receives the samples.`}
+        why={`An agent only scrapes targets and sends the samples by remote write. Open ${title} on the server that receives them.`}
       >
         <span class="row">
           <a class="btn" href={href('/targets')}>
@@ -61,7 +63,7 @@ function Page({ route, params }: { route: Route; params: Record<string, string> 
   const [error, reset] = useErrorBoundary((e) => console.error(e));
   useEffect(() => {
     if (loaded.has(route)) return;
-    route.load().then((m) => {
+    load(route).then((m) => {
       loaded.set(route, m.default);
       again((n) => n + 1);
     }, setFailed);
@@ -71,7 +73,7 @@ function Page({ route, params }: { route: Route; params: Record<string, string> 
       <div class="panel">
         <Empty
           icon="crit"
-          title={failed ? 'The page could not be loaded' : 'This page failed'}
+          title={failed ? 'The page could not be loaded' : 'An error occurred on this page'}
           why={String((failed ?? (error as Error)).message ?? error)}
         >
           <button
@@ -81,7 +83,7 @@ function Page({ route, params }: { route: Route; params: Record<string, string> 
               window.location.reload();
             }}
           >
-            Load again
+            Reload
           </button>
         </Empty>
       </div>
@@ -95,5 +97,5 @@ function Page({ route, params }: { route: Route; params: Record<string, string> 
 // also while the server is away.
 const idle = window.requestIdleCallback ?? ((f: () => void) => setTimeout(f, 2000));
 window.addEventListener('load', () =>
-  idle(() => routes.filter((r) => !agent || r.agent).forEach((r) => void r.load().catch(() => undefined))),
+  idle(() => routes.filter((r) => !agent || r.agent).forEach((r) => void load(r).catch(() => undefined))),
 );

@@ -1,6 +1,6 @@
 // The pages. A new one is a file in pages/ and an entry here; the server serves
-// index.html at its path once web/handler.go names it.
-import type { ComponentType } from 'preact';
+// index.html at its path once web/handler.go names it. Entries name pages without
+// importing them, because components of pages read this table.
 
 export interface PageProps {
   params: Record<string, string>;
@@ -13,23 +13,29 @@ export interface Route {
   nav?: string; // the key that follows g; in the bar at the top
   icon?: string;
   agent?: boolean; // there in agent mode too
-  load: () => Promise<{ default: ComponentType<PageProps> }>;
+  page: string; // pages/<page>.tsx
 }
 
 export const routes: Route[] = [
-  { path: '/', title: 'Fleet', nav: 'f', icon: 'fleet', load: () => import('./pages/FleetPage') },
-  { path: '/m/:machine', title: 'Machine', load: () => import('./pages/MachinePage') },
-  { path: '/services', title: 'Services', nav: 's', icon: 'services', load: () => import('./pages/ServicesPage') },
-  { path: '/alerts', title: 'Alerts', nav: 'a', icon: 'alerts', load: () => import('./pages/AlertsPage') },
-  { path: '/silences', title: 'Silences', icon: 'silence', load: () => import('./pages/SilencesPage') },
+  { path: '/', title: 'Fleet', nav: 'f', icon: 'fleet', page: 'FleetPage' },
+  { path: '/m/:machine', title: 'Machine', page: 'MachinePage' },
+  { path: '/compare', title: 'Compare', icon: 'chart', page: 'ComparePage' },
+  { path: '/services', title: 'Services', nav: 's', icon: 'services', page: 'ServicesPage' },
+  { path: '/checks', title: 'Checks', nav: 'c', icon: 'ok', page: 'ChecksPage' },
+  { path: '/jobs', title: 'Jobs', nav: 'j', icon: 'clock', page: 'JobsPage' },
+  { path: '/alerts', title: 'Alerts', nav: 'a', icon: 'alerts', page: 'AlertsPage' },
+  { path: '/changes', title: 'Changes', nav: 'h', icon: 'clock', page: 'ChangesPage' },
+  { path: '/capacity', title: 'Capacity', nav: 'p', icon: 'chart', page: 'CapacityPage' },
+  { path: '/silences', title: 'Silences', icon: 'silence', page: 'SilencesPage' },
   {
     path: '/explore',
     also: ['/query', '/graph'],
     title: 'Explore',
     nav: 'e',
     icon: 'chart',
-    load: () => import('./pages/ExplorePage'),
+    page: 'ExplorePage',
   },
+  { path: '/boards', also: ['/boards/:board'], title: 'Boards', nav: 'b', icon: 'board', page: 'BoardsPage' },
   {
     path: '/targets',
     also: ['/service-discovery'],
@@ -37,9 +43,17 @@ export const routes: Route[] = [
     nav: 't',
     icon: 'list',
     agent: true,
-    load: () => import('./pages/TargetsPage'),
+    page: 'TargetsPage',
   },
-  { path: '/rules', title: 'Rules', nav: 'r', icon: 'list', load: () => import('./pages/RulesPage') },
+  { path: '/rules', title: 'Rules', nav: 'r', icon: 'list', page: 'RulesPage' },
+  {
+    path: '/runbooks',
+    also: ['/runbooks/:alert'],
+    title: 'Runbooks',
+    icon: 'info',
+    agent: true,
+    page: 'RunbooksPage',
+  },
   {
     path: '/status',
     also: ['/config', '/flags', '/tsdb-status', '/alertmanager-discovery', '/agent', '/status/:tab'],
@@ -47,7 +61,7 @@ export const routes: Route[] = [
     nav: 'o',
     icon: 'info',
     agent: true,
-    load: () => import('./pages/StatusPage'),
+    page: 'StatusPage',
   },
 ];
 

@@ -1,14 +1,17 @@
 // clanmon's own endpoints, /api/clanmon/v1, and Alertmanager's, /api/v2.
 import { anyOf } from '../lib/quote';
+import type { Backfill } from '../lib/backfill';
 import type { RemoteWrite } from '../lib/remoteWrite';
 import { request } from './client';
 import type {
   Alert,
   DeliveryStatus,
+  Digest,
   NewSilence,
   Notifications,
   ReceiverState,
   ReceiverTest,
+  Schedule,
   Silence,
 } from './types/alerts';
 import type { Discovery, FleetAnswer, Machine } from './types/machines';
@@ -35,12 +38,17 @@ export const discovery = (signal?: AbortSignal) =>
   request<Discovery>('/api/clanmon/v1/discovery', { ...(signal && { signal }) });
 export const receivers = (signal?: AbortSignal) =>
   request<ReceiverState[]>('/api/clanmon/v1/receivers', { ...(signal && { signal }) });
+export const schedule = (signal?: AbortSignal) =>
+  request<Schedule>('/api/clanmon/v1/receivers/schedule', { ...(signal && { signal }) });
+export const digest = () => request<Digest>('/api/clanmon/v1/digest');
 // Alerts without severity, Watchdog and MachineNew, are internal: of 1,000 new
 // machines they would be 1,000.
 export const alerts = (signal?: AbortSignal) =>
   request<Alert[]>('/api/v2/alerts', { params: { filter: 'severity!="none"' }, ...(signal && { signal }) });
 export const remoteWrite = (signal?: AbortSignal) =>
   request<RemoteWrite[]>('/api/clanmon/v1/remote-write', { ...(signal && { signal }) });
+export const backfill = (signal?: AbortSignal) =>
+  request<Backfill>('/api/clanmon/v1/backfill', { ...(signal && { signal }) });
 export const storageHealth = (signal?: AbortSignal) =>
   request<StorageHealth>('/api/clanmon/v1/storage', { ...(signal && { signal }) });
 // watchdog fires at all times: where it arrives, rules and delivery work.

@@ -61,11 +61,13 @@ export const told = (e: Error | undefined) =>
   e instanceof ApiError && (e.type === 'unreachable' || e.type === 'starting' || e.type === 'locked');
 
 export interface RequestOptions {
-  method?: 'GET' | 'POST' | 'DELETE';
+  method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  headers?: Record<string, string>;
   params?: Record<string, string | number | string[] | undefined>;
   form?: URLSearchParams; // the body of a long query
   json?: unknown;
   early?: boolean; // answered also by a server that is not ready, so it does not say that it is
+  aside?: boolean; // about a machine or of somebody who may not: a failure says nothing about the server
   signal?: AbortSignal;
 }
 
@@ -81,9 +83,10 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
   const init: RequestInit = { method: o.method ?? 'GET', signal: o.signal ?? null, credentials: 'same-origin' };
   if (o.json !== undefined) {
     init.body = JSON.stringify(o.json);
-    init.headers = { 'Content-Type': 'application/json' };
-  } else if (o.form) {
-    init.body = o.form;
+    init.headers = { ...o.headers, 'Content-Type': 'application/json' };
+  } else {
+    if (o.form) init.body = o.form;
+    if (o.headers) init.headers = o.headers;
   }
   let r: Response;
   try {
@@ -93,7 +96,7 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
     become({ state: 'unreachable', since: serverNow() });
     throw new ApiError('The server does not respond', 0, 'unreachable');
   }
-  heard(r, !!o.early);
+  if (r.ok || !o.aside) heard(r, !!o.early);
   let text: string;
   try {
     text = await r.text();

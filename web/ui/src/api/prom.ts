@@ -73,16 +73,3 @@ export const metricNames = (match: string, start: number, end: number, signal?: 
     params: { 'match[]': match, start, end },
     ...(signal && { signal }),
   });
-
-export interface Metadata {
-  type: string;
-  help: string;
-  unit: string;
-}
-
-// metadata is what targets say of their metrics, by name.
-export const metadata = (signal?: AbortSignal) =>
-  request<Record<string, Metadata[]>>('/api/v1/metadata', {
-    params: { limit_per_metric: 1 },
-    ...(signal && { signal }),
-  });

@@ -5,21 +5,25 @@ import { told } from '../api/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { exprFor, lastIndex, type Line, type Mark } from '../lib/chart';
 import type { Unit } from '../lib/format';
+import { panelOf, type Threshold } from '../lib/panel';
 import { frozen, useOld } from '../state/clock';
 import { useNotKept } from '../state/kept';
 import { param, setParams } from '../state/location';
 import { Ago, Empty, ErrorNote, Overlay } from './bits';
 import { Legend, useHidden } from './chart/Legend';
 import { atText, Plot } from './chart/Plot';
-import { useLines, type Asking } from './chart/useLines';
+import { saveCSV, savePNG } from './chart/save';
+import { useBands, useLines, type Asking } from './chart/useLines';
 import { ChartMenu, slug } from './ChartMenu';
 
 export interface ChartProps extends Asking {
+  id?: string; // in the URL where it is large; made of the title by default
   title: string;
   note?: string; // what the figures are of, beside the title
   level?: 2 | 3; // of the heading
   unit?: Unit;
-  stack?: boolean;
+  area?: boolean; // lines are filled, not stacked
+  thresholds?: Threshold[];
   min?: number;
   max?: number; // of the axis, at least
   height?: number;
@@ -32,7 +36,7 @@ export interface ChartProps extends Asking {
 
 // Chart, and the same chart large while the URL says so.
 export function Chart(p: ChartProps) {
-  const id = slug(p.title);
+  const id = p.id ?? slug(p.title);
   return (
     <>
       <One {...p} />
@@ -54,6 +58,8 @@ function One(p: ChartProps & { full?: boolean }) {
     return () => o.disconnect();
   }, []);
   const { data, error, exprs, gone } = useLines(p, seen, p.hideEmpty);
+  const [banded, setBanded] = useState<boolean>();
+  const band = useBands(p, data, seen, banded);
   const hidden = useHidden();
   const [cursor, setCursor] = useState<number | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
@@ -71,6 +77,7 @@ function One(p: ChartProps & { full?: boolean }) {
   const height = p.height ?? 170;
   const many = !!data && data.lines.length > 8;
   const kept = useNotKept(empty && !gone);
+  const id = p.id ?? slug(p.title);
   const H = `h${p.level ?? 2}` as 'h2';
 
   return (
@@ -79,7 +86,7 @@ function One(p: ChartProps & { full?: boolean }) {
       ref={box as never}
       aria-label={p.title}
       hidden={gone}
-      data-chart={p.full ? undefined : slug(p.title)}
+      data-chart={p.full ? undefined : id}
     >
       <header>
         {!p.full && (
@@ -103,12 +110,26 @@ function One(p: ChartProps & { full?: boolean }) {
         )}
         {data && p.tools?.(data.lines)}
         <ChartMenu
+          id={id}
           title={p.title}
           unit={p.unit}
+          panel={() => panelOf(p, data?.lines.filter((l) => !l.past) ?? [])}
           exprs={exprs}
           rules={p.queries.map((q) => exprFor(q.expr, 300, p.scrape))}
           full={!!p.full}
           lines={data?.lines}
+          {...(band.can && { band: { on: band.on, set: setBanded } })}
+          {...(data &&
+            !empty && {
+              onCSV: () => saveCSV(id, data.times, data.lines),
+              onPNG: () =>
+                savePNG(
+                  id,
+                  p.title,
+                  box.current!.querySelector('canvas')!,
+                  data.lines.filter((l) => !hidden.off.has(l.name)),
+                ),
+            })}
         />
       </header>
       <ErrorNote error={error} />
@@ -123,7 +144,7 @@ function One(p: ChartProps & { full?: boolean }) {
           title={
             (!kept && data.filling && 'Not enough samples yet') || (!kept && p.empty?.title) || 'No data in this range'
           }
-          why={kept ?? (data.filling ? 'A rate needs four scrapes.' : p.empty?.why)}
+          why={kept ?? (data.filling ? 'A rate needs at least four scrapes.' : p.empty?.why)}
         />
       )}
       {data && !empty && (
@@ -132,17 +153,20 @@ function One(p: ChartProps & { full?: boolean }) {
             {...p}
             height={height}
             data={data}
+            bands={band.bands}
             off={hidden.off}
             onCursor={setCursor}
             onFocus={setFocus}
             stale={old || ended !== undefined}
           />
-          <div class={`legend${many ? ' many' : ''}${ended !== undefined ? ' stale' : ''}`}>
+          <div class={`legend${many && !p.full ? ' many' : ''}${ended !== undefined ? ' stale' : ''}`}>
             <Legend
               lines={data.lines}
               at={cursor ?? last}
               unit={p.unit}
               stack={p.stack}
+              stats={!!p.full}
+              thresholds={p.thresholds}
               focus={focus}
               off={hidden.off}
               onToggle={(name, only) => hidden.toggle(name, only, data.lines)}

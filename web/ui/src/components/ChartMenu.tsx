@@ -1,12 +1,15 @@
 // The menu of a chart: its query, Explore, a link, an alerting rule, large.
 import { useState } from 'preact/hooks';
 import { alertRule, median } from '../lib/alertRule';
-import type { Line } from '../lib/chart';
+import { PASTS, type Line } from '../lib/chart';
 import type { Unit } from '../lib/format';
-import { hereWith, href, setParams } from '../state/location';
+import type { Panel } from '../lib/panel';
+import { hereWith, href, param, setParams } from '../state/location';
 import { copy } from '../state/toast';
 import { Menu, Overlay, Snippet } from './bits';
 import { Icon } from './icons';
+import { Pin } from './Pin';
+import { ChangeButton } from './Who';
 
 export const slug = (title: string) =>
   title
@@ -24,22 +27,35 @@ export function exploreHref(exprs: string[], tab: 'graph' | 'table' = 'graph'): 
   return href('/explore', p);
 }
 
+// panel gives the chart as data, for what keeps or sends it.
 export function ChartMenu({
+  id,
   title,
   unit,
+  panel,
   exprs,
   rules,
   full,
+  explore,
   lines,
+  band,
+  onCSV,
+  onPNG,
 }: {
+  id: string;
   title: string;
   unit?: Unit | undefined;
+  panel: () => Panel;
   exprs: string[];
   rules: string[];
   full: boolean;
+  explore?: boolean; // the chart is in Explore, which has its own link
   lines: Line[] | undefined;
+  band?: { on: boolean; set: (on: boolean) => void };
+  onCSV?: () => void;
+  onPNG?: () => void;
 }) {
-  const [dialog, setDialog] = useState<'query' | 'rule' | ''>('');
+  const [dialog, setDialog] = useState<'query' | 'rule' | 'pin' | ''>('');
   return (
     <>
       <Menu icon="more" title={`Menu of ${title}`} class="plain chartmenu">
@@ -55,20 +71,72 @@ export function ChartMenu({
               <Icon name="list" />
               View query
             </button>
-            <a href={exploreHref(exprs)} onClick={close}>
-              <Icon name="chart" />
-              Open in Explore
-            </a>
+            {!explore && (
+              <a href={exploreHref(exprs)} onClick={close}>
+                <Icon name="chart" />
+                Open in Explore
+              </a>
+            )}
+            {band && (
+              <button
+                type="button"
+                aria-pressed={band.on}
+                onClick={() => {
+                  close();
+                  band.set(!band.on);
+                }}
+              >
+                <Icon name={band.on ? 'ok' : 'chart'} />
+                Min–max band
+              </button>
+            )}
+            {!explore &&
+              Object.entries(PASTS).map(([past, { title }]) => (
+                <button
+                  type="button"
+                  key={past}
+                  aria-pressed={param('past') === past}
+                  onClick={() => {
+                    close();
+                    setParams({ past: param('past') === past ? null : past }, false);
+                  }}
+                >
+                  <Icon name={param('past') === past ? 'ok' : 'clock'} />
+                  {title}
+                </button>
+              ))}
+            {!explore && (
+              <button
+                type="button"
+                onClick={() => {
+                  close();
+                  void copy(window.location.origin + hereWith({ chart: id }), 'Link to the chart copied');
+                }}
+              >
+                <Icon name="link" />
+                Copy link
+              </button>
+            )}
             <button
               type="button"
               onClick={() => {
                 close();
-                void copy(window.location.origin + hereWith({ chart: slug(title) }), 'Link to the chart copied');
+                void copy(JSON.stringify(panel(), null, 2), 'Chart copied as JSON');
               }}
             >
-              <Icon name="link" />
-              Copy link
+              <Icon name="copy" />
+              Copy as JSON
             </button>
+            <ChangeButton
+              type="button"
+              onClick={() => {
+                close();
+                setDialog('pin');
+              }}
+            >
+              <Icon name="pin" />
+              Pin to board
+            </ChangeButton>
             <button
               type="button"
               onClick={() => {
@@ -79,12 +147,36 @@ export function ChartMenu({
               <Icon name="alerts" />
               Create alert rule
             </button>
+            {onCSV && (
+              <button
+                type="button"
+                onClick={() => {
+                  close();
+                  onCSV();
+                }}
+              >
+                <Icon name="save" />
+                Download CSV
+              </button>
+            )}
+            {onPNG && (
+              <button
+                type="button"
+                onClick={() => {
+                  close();
+                  onPNG();
+                }}
+              >
+                <Icon name="save" />
+                Download PNG
+              </button>
+            )}
             {!full && (
               <button
                 type="button"
                 onClick={() => {
                   close();
-                  setParams({ chart: slug(title) }, false);
+                  setParams({ chart: id }, false);
                 }}
               >
                 <Icon name="expand" />
@@ -99,9 +191,10 @@ export function ChartMenu({
           {exprs.map((e) => (
             <Snippet key={e} text={e} />
           ))}
-          <p class="dim">Rate windows follow the range: at least four scrape intervals and at least one step.</p>
+          <p class="dim">Rate windows grow with the range: at least four scrape intervals, at least one step.</p>
         </Overlay>
       )}
+      {dialog === 'pin' && <Pin panel={panel()} onClose={() => setDialog('')} />}
       {dialog === 'rule' && (
         <RuleText title={title} unit={unit} rules={rules} lines={lines} onClose={() => setDialog('')} />
       )}

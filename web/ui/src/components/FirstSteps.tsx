@@ -49,7 +49,8 @@ export function FirstSteps({
       <div class="note row nowraprow">
         <span class="grow">
           Alerts are not sent anywhere yet. To get notified, add a receiver:{' '}
-          <code>--notify "ntfy://ntfy.sh/TOPIC"</code>, or a URL for mail, Matrix, Slack, Gotify or a webhook.
+          <code>--notify "ntfy://ntfy.sh/TOPIC"</code>, or a URL for mail, Telegram, Discord, Slack, Teams, Matrix,
+          Pushover, Gotify or a webhook.
         </span>
         {hide}
       </div>
@@ -69,15 +70,17 @@ export function FirstSteps({
         ? [true, `Targets come from ${by}`]
         : [
             false,
-            'Only this machine is monitored. To find others, start the server with a discovery method:',
+            rows.length
+              ? 'Only this machine is monitored. To find others, start the server with a discovery method:'
+              : 'Nothing is monitored yet. To find machines, start the server with a discovery method:',
             <Snippet text="clanmon server --discovery tailscale" />,
           ],
     rows.length
       ? [true, `${plural(rows.length, 'machine')} found`]
-      : [false, silent ? `No machine yet; ${silent} found and not reporting` : 'No machine found yet'],
+      : [false, silent ? `No machines yet; ${silent} found but not reporting` : 'No machines found yet'],
     [
       scraped && values,
-      scraped ? 'The first scrape is done; values follow with the second one' : 'No scrape has succeeded yet',
+      scraped ? 'First scrape done; values follow after the second' : 'No scrape has succeeded yet',
       !scraped && started ? (
         <span class="dim">
           {' '}

@@ -8,6 +8,7 @@ import { refresh } from '../state/clock';
 import { useData } from '../state/data';
 import { go, href } from '../state/location';
 import { toast } from '../state/toast';
+import { ChangeButton } from './Who';
 
 function Forget({ what, run, done }: { what: string; run: () => Promise<unknown>; done: () => void }) {
   const [step, setStep] = useState<'' | 'sure' | 'busy'>('');
@@ -27,15 +28,15 @@ function Forget({ what, run, done }: { what: string; run: () => Promise<unknown>
   };
   return (
     <>
-      <button
+      <ChangeButton
         type="button"
         class="btn"
         disabled={step === 'busy'}
-        title="Stop scraping it and take it off the list; stored samples stay"
+        title="Stop scraping it and remove it from the list. Stored samples stay."
         onClick={() => void click()}
       >
         {step ? 'Forget now?' : `Forget ${what}`}
-      </button>
+      </ChangeButton>
       {error && (
         <span class="status crit wrap" role="alert">
           {error}

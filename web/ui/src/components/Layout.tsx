@@ -37,15 +37,15 @@ bind([
   { keys: 'd', what: 'Theme: system, light, dark', run: nextTheme },
   {
     keys: 't',
-    what: 'Choose a time range',
+    what: 'Select a time range',
     run: () => {
       const b = document.querySelector<HTMLElement>('.rangepick button');
       b?.focus();
       b?.click();
     },
   },
-  { keys: '[', what: 'Back by half a range', run: () => shift(-0.5) },
-  { keys: ']', what: 'Forward by half a range', run: () => shift(0.5) },
+  { keys: '[', what: 'Back half a range', run: () => shift(-0.5) },
+  { keys: ']', what: 'Forward half a range', run: () => shift(0.5) },
   { keys: 'z', what: 'Zoom out', run: zoomOut },
 ]);
 
@@ -84,10 +84,13 @@ export function Layout({
         Skip to content
       </a>
       <header class="topbar">
-        <a class="brand" href={href('/')}>
+        <a class="brand" href={href('/')} aria-label={title}>
           <Logo />
-          {title}
+          <span>{title}</span>
         </a>
+        <span class="here ellipsis" aria-hidden="true">
+          {name}
+        </span>
         <nav class="nav" aria-label="Pages">
           {shown.map((r) => (
             <a key={r.path} href={href(r.path)} aria-current={current(r)}>
@@ -136,13 +139,13 @@ function Banners() {
     <>
       {c.state === 'unreachable' && (
         <p class="banner" role="alert">
-          <Icon name="wait" /> The server has not responded for {ago(second.value - c.since)}. Showing what was known
-          then; retrying.
+          <Icon name="wait" /> The server has not responded for {ago(second.value - c.since)}. Showing the last data
+          received; retrying.
         </p>
       )}
       {c.state === 'locked' && (
         <p class="banner warn" role="alert">
-          <Icon name="warn" /> The server asks for another user name or password.{' '}
+          <Icon name="warn" /> You are no longer logged in.{' '}
           <button type="button" class="btn" onClick={() => window.location.reload()}>
             Log in again
           </button>
@@ -152,7 +155,7 @@ function Banners() {
       {Math.abs(skew.value) > 30 && (
         <p class="banner warn" role="status">
           <Icon name="clock" /> This device's clock is {ago(about(Math.abs(skew.value)))}{' '}
-          {skew.value > 0 ? 'behind' : 'ahead of'} the server's. Times here are the server's.
+          {skew.value > 0 ? 'behind' : 'ahead of'} the server's. Times shown are the server's.
         </p>
       )}
     </>

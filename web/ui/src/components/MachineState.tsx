@@ -1,4 +1,5 @@
 import { whole, type FleetRow, type State } from '../lib/fleet';
+import { MACHINE } from '../lib/words';
 import { known } from '../state/clock';
 import { storage } from '../state/storage';
 import { Status, type Level } from './Status';
@@ -11,13 +12,13 @@ interface Look {
 
 // How a machine's state is shown, wherever it is.
 export const LOOK: Record<State, Look> = {
-  down: { level: 'crit', icon: 'down', word: 'Down' },
-  critical: { level: 'crit', icon: 'crit', word: 'Critical' },
-  warning: { level: 'warn', icon: 'warn', word: 'Warning' },
-  waiting: { level: 'off', icon: 'wait', word: 'Waiting' },
-  unjudged: { level: 'off', icon: 'info', word: 'Not judged' },
-  ok: { level: 'ok', icon: 'ok', word: 'OK' },
-  offline: { level: 'off', icon: 'off', word: 'Offline' },
+  down: { level: 'crit', icon: 'down', word: MACHINE.down },
+  critical: { level: 'crit', icon: 'crit', word: MACHINE.critical },
+  warning: { level: 'warn', icon: 'warn', word: MACHINE.warning },
+  waiting: { level: 'off', icon: 'wait', word: MACHINE.waiting },
+  unjudged: { level: 'off', icon: 'info', word: MACHINE.unjudged },
+  ok: { level: 'ok', icon: 'ok', word: MACHINE.ok },
+  offline: { level: 'off', icon: 'off', word: MACHINE.offline },
 };
 
 type Shown = Pick<FleetRow, 'state' | 'silenced' | 'checking' | 'pending'>;
@@ -27,10 +28,10 @@ type Shown = Pick<FleetRow, 'state' | 'silenced' | 'checking' | 'pending'>;
 // all right either.
 function lookOf(r: Shown): Look {
   // No rule sees what is not stored.
-  if (r.state === 'ok' && storage.value?.storing === false) return LOOK.unjudged;
-  if (r.state === 'ok' && r.checking) return { level: 'off', icon: 'wait', word: 'Checking' };
-  if (r.state === 'ok' && whole(r)) return { level: 'off', icon: 'silence', word: 'Silenced' };
-  if (r.state === 'ok' && r.pending) return { level: 'off', icon: 'wait', word: 'Pending' };
+  if (r.state === 'ok' && storage.value?.storing === false) return { ...LOOK.unjudged, word: MACHINE.waiting };
+  if (r.state === 'ok' && r.checking) return { level: 'off', icon: 'wait', word: MACHINE.checking };
+  if (r.state === 'ok' && whole(r)) return { level: 'off', icon: 'silence', word: MACHINE.silenced };
+  if (r.state === 'ok' && r.pending) return { level: 'off', icon: 'wait', word: MACHINE.pending };
   return LOOK[r.state] ?? LOOK.waiting;
 }
 

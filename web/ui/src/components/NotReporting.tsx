@@ -3,14 +3,15 @@ import type { Discovery, Waiting } from '../api/types/machines';
 import { href } from '../state/location';
 import { Overlay, Snippet } from './bits';
 import { Status } from './Status';
+import { NOT_TRIED, sourceWord } from '../lib/words';
 
 // What a reason of server/fleet/gate.go means, and what to do about it.
 const HINT: Record<string, string> = {
-  refused: 'Nothing listens there: start an exporter.',
-  timeout: 'No response: a firewall or the tailnet’s access rules may block it, or it is off.',
-  'no route': 'There is no route to it from here.',
+  refused: 'Connection refused: start an exporter there.',
+  timeout: 'No response: it is off, or a firewall or the tailnet’s access rules block it.',
+  'no route': 'No route from this server to it.',
   'name not found': 'Its name does not resolve.',
-  'no metrics': 'It responds, but without metrics.',
+  'no metrics': 'It responds, but not with metrics.',
 };
 
 const MOST_SILENT = 60;
@@ -24,8 +25,8 @@ export function NotReporting({ d, onClose }: { d: Discovery; onClose: () => void
   return (
     <Overlay kind="sheet" title="Not reporting" onClose={onClose}>
       <p class="dim">
-        Discovered, but not scraped: nothing there has responded with metrics yet. No alert is raised for these. On a
-        machine that should report, run:
+        Discovered, but no exporter has responded there yet. These devices raise no alerts. On a machine that should
+        report, run:
       </p>
       <Snippet text="clanmon exporter" />
       {machines.slice(0, MOST_SILENT).map(([machine, list]) => (
@@ -33,14 +34,14 @@ export function NotReporting({ d, onClose }: { d: Discovery; onClose: () => void
           <div class="body stack silent">
             <div class="row">
               <b class="grow">{machine}</b>
-              <span class="dim">found by {[...new Set(list.map((w) => w.method))].join(', ')}</span>
+              <span class="dim">found by {[...new Set(list.map((w) => sourceWord(w.method)))].join(', ')}</span>
             </div>
             {list.map((w) => (
               <div key={w.instance + w.job}>
                 <div class="row">
                   <span class="chip">{w.job}</span>
                   <Status level="off" icon="wait">
-                    {w.reason || 'not tried yet'}
+                    {w.reason || NOT_TRIED}
                   </Status>
                   {w.attempts > 0 && (
                     <span class="dim">

@@ -7,17 +7,23 @@ import { metricNames } from '../api/metadata';
 import { vector } from '../api/prom';
 import type { RuleGroup } from '../api/rules';
 import { lookUp } from '../lib/discovery';
-import { found, type Item } from '../lib/palette';
+import { commandsOf, wordsOf, type Command } from '../lib/commands';
+import { chosen, found, keyOf, type Item } from '../lib/palette';
 import { typeOf } from '../lib/services';
 import { routes } from '../routes';
-import { refresh } from '../state/clock';
+import { useBoards } from '../state/boards';
+import { refresh, setRelative } from '../state/clock';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
 import { allAlerts } from '../state/firing';
 import { useFleet } from '../state/fleet';
 import { shortcuts } from '../state/keys';
 import { go, href, machinePath } from '../state/location';
-import { zone, nextTheme } from '../state/prefs';
+import { compareHref } from '../state/picked';
+import { nextTheme, recall, remember, zone } from '../state/prefs';
+import { silenceMachine } from '../state/silencing';
+import { copy, toast } from '../state/toast';
+import { who } from '../state/who';
 import { Overlay } from './bits';
 import { Icon } from './icons';
 
@@ -27,7 +33,53 @@ export const helpOpen = signal(false);
 interface Entry extends Item {
   icon: string;
   note?: string; // in place of the kind
+  refused?: string | undefined; // why one may not
   run: () => void;
+}
+
+const RECENT = 'palette.recent';
+
+// entryOf is a command as the palette lists and runs it.
+function entryOf(c: Command): Entry {
+  const base = { text: wordsOf(c), kind: 'command' };
+  switch (c.do) {
+    case 'range':
+      return { ...base, icon: 'clock', run: () => setRelative(c.range) };
+    case 'compare':
+      return {
+        ...base,
+        icon: 'chart',
+        run: () =>
+          go(
+            compareHref(c.machines, {
+              ...(c.tag && { tag: c.tag }),
+              ...(c.range && { range: c.range, from: null, to: null }),
+            }),
+          ),
+      };
+    case 'silence':
+      return {
+        ...base,
+        icon: 'silence',
+        refused: c.refused ?? who.value?.changesRefused,
+        run: () => void silenceMachine(c.machine, c.seconds, c.reason),
+      };
+    case 'open':
+      return {
+        ...base,
+        icon: c.chart ? 'chart' : 'fleet',
+        run: () =>
+          go(
+            href(machinePath(c.machine), {
+              tab: c.tab,
+              chart: c.chart,
+              ...(c.range && { range: c.range, from: null, to: null }),
+            }),
+          ),
+      };
+    case 'copy':
+      return { ...base, icon: 'copy', run: () => void copy(c.text, `${c.text} copied`) };
+  }
 }
 
 const pages: Entry[] = routes
@@ -65,15 +117,17 @@ export function Palette({ onClose }: { onClose: () => void }) {
       ),
     300,
   );
-  const metrics = useData(agent ? null : 'palette metrics', () => metricNames(), 300);
+  const metrics = useData(agent ? null : 'metric names', () => metricNames(), 300);
+  const boards = useBoards(!agent);
+  const [recent] = useState(() => recall<string[]>(RECENT, []));
   const disco = useData(agent ? null : 'discovery', discovery, 60);
   const all = useMemo<Entry[]>(() => {
-    const firing = new Map<string, number>();
+    const firing = new Map<string, string[]>();
     for (const a of allAlerts.value ?? []) {
       const name = a.labels.alertname ?? '';
-      firing.set(name, (firing.get(name) ?? 0) + 1);
+      firing.set(name, [...(firing.get(name) ?? []), a.annotations.summary ?? '']);
     }
-    const ruleNames = new Set((rules.data ?? []).map((r) => r.name));
+    const ruleNames = new Map((rules.data ?? []).map((r) => [r.name, r.annotations?.summary]));
     return [
       ...pages,
       ...(rows ?? []).map((m) => ({
@@ -92,17 +146,25 @@ export function Palette({ onClose }: { onClose: () => void }) {
           run: () => go(href('/services', { view: 'units', type: typeOf(name), q: name })),
         };
       }),
-      ...[...firing].map(([name, n]) => ({
+      ...[...firing].map(([name, summaries]) => ({
         icon: 'alerts',
         text: name,
         kind: 'alert',
-        note: `alert, ${n} firing`,
+        also: summaries.join('\n'),
+        note: summaries.length === 1 ? summaries[0]! : `alert, ${summaries.length} firing`,
         run: () => go(href('/alerts', { q: name })),
       })),
-      ...[...ruleNames].map((name) => ({
+      ...(boards.data ?? []).map((b) => ({
+        icon: 'chart',
+        text: b.title,
+        kind: 'board',
+        run: () => go(href(`/boards/${encodeURIComponent(b.name)}`)),
+      })),
+      ...[...ruleNames].map(([name, summary]) => ({
         icon: 'list',
         text: name,
         kind: 'rule',
+        ...(summary && { also: summary.replace(/\{\{.*?\}\}/g, '') }),
         run: () => go(href('/rules', { q: name })),
       })),
       ...(metrics.data ?? [])
@@ -114,10 +176,14 @@ export function Palette({ onClose }: { onClose: () => void }) {
           run: () => go(href('/explore', { 'g0.expr': name })),
         })),
     ];
-  }, [rows, units.data, rules.data, metrics.data, allAlerts.value]);
+  }, [rows, units.data, rules.data, metrics.data, boards.data, allAlerts.value]);
   const hits = useMemo<Entry[]>(() => {
     const q = text.trim();
-    if (!q) return all.slice(0, 40);
+    if (!q) {
+      const before = recent.flatMap((k) => all.find((e) => keyOf(e) === k) ?? []);
+      return [...before, ...all.filter((e) => !before.includes(e))].slice(0, 40);
+    }
+    const commands = agent ? [] : commandsOf(q, rows ?? []).map(entryOf);
     const missing = lookUp(disco.data, q)
       .filter((f) => !rows?.some((r) => r.name === f.name))
       .slice(0, 5)
@@ -133,14 +199,18 @@ export function Palette({ onClose }: { onClose: () => void }) {
       !agent && /[(){}[\]<>=!+*/]/.test(q)
         ? [{ icon: 'chart', text: q, kind: 'query', run: () => go(href('/explore', { 'g0.expr': q })) }]
         : [];
-    return [...found(all, q), ...missing, ...query];
-  }, [all, text, disco.data, rows]);
+    // A machine whose name it is comes before what there is of it.
+    const hits = found(all, q, recent);
+    const first = hits[0]?.kind === 'machine' && hits[0].text === q ? hits.splice(0, 1) : [];
+    return [...first, ...commands, ...hits, ...missing, ...query];
+  }, [all, text, disco.data, rows, recent, who.value]);
   const loading = !agent && (!rows || units.loading || metrics.loading);
   const choose = (e: Entry | undefined) => {
-    if (e) {
-      onClose();
-      e.run();
-    }
+    if (!e) return;
+    if (e.refused) return toast(e.refused, true);
+    if (e.kind !== 'command') remember(RECENT, chosen(recent, keyOf(e)));
+    onClose();
+    e.run();
   };
   const key = (e: KeyboardEvent) => {
     if (e.key === 'ArrowDown') {
@@ -167,7 +237,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
         aria-controls="palette"
         aria-activedescendant={hits.length ? `palette-${at}` : undefined}
         aria-label="Page, machine, unit, alert, rule or metric"
-        placeholder="Page, machine, unit, alert, metric, PromQL"
+        placeholder={agent ? 'Page' : 'Machine, unit, alert, metric, or “silence beta 2h”'}
         value={text}
         onInput={(e) => {
           setText(e.currentTarget.value);
@@ -184,7 +254,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       >
         {!hits.length && (
           <p class="dim" role="status">
-            {loading ? 'Loading…' : 'Nothing has this name, and discovery does not know it.'}
+            {loading ? 'Loading…' : 'No matches.'}
           </p>
         )}
         {hits.map((e, i) => (
@@ -194,6 +264,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
             id={`palette-${i}`}
             role="option"
             aria-selected={i === at}
+            aria-disabled={!!e.refused}
             tabIndex={-1}
             onClick={() => choose(e)}
             ref={(n) => {
@@ -202,7 +273,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           >
             <Icon name={e.icon} />
             <span class="grow ellipsis">{e.text}</span>
-            <span class="dim ellipsis">{e.note ?? e.kind}</span>
+            <span class="dim ellipsis">{e.refused ?? e.note ?? e.kind}</span>
           </button>
         ))}
       </div>

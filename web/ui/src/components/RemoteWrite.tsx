@@ -2,6 +2,7 @@
 import { remoteWrite } from '../api/clanmon';
 import { format, ago } from '../lib/format';
 import { failing, troubles, type RemoteWrite } from '../lib/remoteWrite';
+import { OK, FAILING, NOTHING_SENT } from '../lib/words';
 import { second } from '../state/clock';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
@@ -33,13 +34,14 @@ export function RemoteWriteTrouble() {
 const seconds = (t: string | undefined) => (t ? Date.parse(t) / 1000 : undefined);
 
 function State({ r }: { r: RemoteWrite }) {
-  if (failing(r, second.value)) return <Status level="crit">fails</Status>;
+  if (failing(r, second.value)) return <Status level="crit">{FAILING}</Status>;
   if (r.state === 'behind') return <Status level="crit">behind</Status>;
+  if (r.state === 'catching up') return <Status level="warn">catching up</Status>;
   return r.state !== 'idle' ? (
-    <Status level="ok">OK</Status>
+    <Status level="ok">{OK}</Status>
   ) : (
     <Status level="off" icon="wait">
-      nothing sent yet
+      {NOTHING_SENT}
     </Status>
   );
 }
@@ -69,6 +71,12 @@ export function RemoteWritePanel() {
                     last error <Ago time={seconds(r.lastErrorAt)} suffix=" ago" />: {r.lastError}
                   </p>
                 )}
+                {r.resent + r.refused > 0 && (
+                  <p class="dim">
+                    {format(r.resent, 'count')} samples sent again after the restart
+                    {r.refused > 0 && `, ${format(r.refused, 'count')} refused`}
+                  </p>
+                )}
               </>
             ),
           },
@@ -82,7 +90,7 @@ export function RemoteWritePanel() {
           },
           {
             id: 'failed',
-            title: 'Samples given up',
+            title: 'Samples dropped after an error',
             head: 'Failed',
             num: true,
             cell: (r) => format(r.failed, 'count'),
@@ -109,7 +117,7 @@ export function RemoteWritePanel() {
           <Empty
             icon="crit"
             title="No remote_write is configured"
-            why="This agent scrapes its targets and sends the samples nowhere. In the configuration file:"
+            why="Samples of this agent are not sent anywhere. Add this to the configuration file:"
           >
             <Snippet text={'remote_write:\n- url: https://monitoring.example.org/api/v1/write'} />
           </Empty>

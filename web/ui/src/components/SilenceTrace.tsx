@@ -12,6 +12,7 @@ import { href } from '../state/location';
 import { isUTC } from '../state/prefs';
 import { toast } from '../state/toast';
 import { Status } from './Status';
+import { ChangeButton } from './Who';
 
 const end = (s: ActiveSilence) => Date.parse(s.until) / 1000;
 const last = (list: ActiveSilence[]) => list.reduce((a, b) => (end(a) > end(b) ? a : b));
@@ -69,9 +70,9 @@ function One({ s }: { s: ActiveSilence }) {
         until {until(end(s))}
         {left > 0 && ` (${ago(left)} left)`} by {s.by}: {s.comment}
       </a>
-      <button type="button" class="btn" disabled={busy} onClick={() => void finish()}>
+      <ChangeButton type="button" class="btn" disabled={busy} onClick={() => void finish()}>
         End silence
-      </button>
+      </ChangeButton>
       {error && (
         <span class="status crit wrap" role="alert">
           {error}

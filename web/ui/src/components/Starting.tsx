@@ -32,7 +32,7 @@ export function Starting() {
     return (
       <div class="panel">
         <Empty icon="warn" title="The server cannot start yet" why={c.reason}>
-          <p class="dim">It continues by itself once that is mended, and so does this page.</p>
+          <p class="dim">Fix this and the server continues without a restart. This page updates automatically.</p>
         </Empty>
       </div>
     );
@@ -43,8 +43,8 @@ export function Starting() {
         title="The server is starting"
         why={
           total > 1
-            ? `It replays the write-ahead log: segment ${Math.min(done, total)} of ${total}.${part > 0.05 && part < 1 ? ` About ${ago((passed / part) * (1 - part))} left.` : ''}`
-            : 'It opens its store. The page continues by itself.'
+            ? `Replaying the write-ahead log: segment ${Math.min(done, total)} of ${total}.${part > 0.05 && part < 1 ? ` About ${ago((passed / part) * (1 - part))} left.` : ''}`
+            : 'Opening the store. This page continues by itself.'
         }
       >
         <progress max={1} value={part || undefined} aria-label="Progress" />

@@ -1,6 +1,7 @@
 // Whether samples are stored: what every page has to say where they are not, and the
 // panel of Status.
 import type { Damage } from '../api/types/status';
+import { format } from '../lib/format';
 import { known } from '../state/clock';
 import { storage } from '../state/storage';
 import { Ago, Panel, Time } from './bits';
@@ -53,24 +54,47 @@ export function StoragePanel() {
             </dd>
           </>
         )}
+        {s.room && (
+          <>
+            <dt>Free disk space</dt>
+            <dd>{format(s.room.freeBytes, 'bytes')}</dd>
+            <dt>Size at the retention</dt>
+            <dd>
+              {!s.room.expectedBytes ? (
+                <span class="dim">known after a day</span>
+              ) : s.room.retentionSizeBytes ? (
+                <>
+                  <Status level="warn">{format(s.room.expectedBytes, 'bytes')} does not fit</Status>
+                  <div class="wrap">
+                    Set <code>--storage.tsdb.retention.size={Math.floor(s.room.retentionSizeBytes / 2 ** 20)}MB</code>
+                  </div>
+                </>
+              ) : (
+                format(s.room.expectedBytes, 'bytes')
+              )}
+            </dd>
+          </>
+        )}
         <dt>Damaged data</dt>
         <dd>
-          {damaged.length ? <Status level="warn">{damaged.length} set aside</Status> : <Status level="ok">none</Status>}
+          {damaged.length ? <Status level="warn">{damaged.length} found</Status> : <Status level="ok">none</Status>}
         </dd>
       </dl>
       {damaged.length > 0 && (
         <ul class="body stack" aria-label="Damaged data">
           {damaged.map((d) => (
-            <li key={d.path} class="stack">
+            <li key={d.path || d.what} class="stack">
               <span>
-                <b class="wrap">{d.what}</b> set aside <Ago time={seconds(d.setAside)} suffix=" ago" />
+                <b class="wrap">{d.what}</b> {d.block ? 'in use, found' : 'set aside'}{' '}
+                <Ago time={seconds(d.setAside)} suffix=" ago" />
+                {d.bytes ? <span class="dim"> {format(d.bytes, 'bytes')}</span> : null}
               </span>
               <span>
                 Missing: <Missing d={d} />
               </span>
               <span class="wrap">{d.error}</span>
               {d.hint && <span class="wrap">{d.hint}</span>}
-              <code class="wrap">{d.path}</code>
+              {d.path && <code class="wrap">{d.path}</code>}
             </li>
           ))}
         </ul>

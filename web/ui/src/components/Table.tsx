@@ -26,10 +26,14 @@ export interface TableProps<R> {
   columns: Column<R>[];
   rowKey: (r: R) => string;
   defaultSort?: string; // id, or -id for descending
+  ordered?: boolean; // rows are in order, groups too
   sortParam?: string; // parameter of the URL, "sort" by default
   href?: (r: R) => string;
   onOpen?: (r: R) => void;
   card?: (r: R) => ComponentChildren;
+  beside?: (r: R) => ComponentChildren; // of a card: what is outside its link
+  onMark?: (r: R) => void; // x, on the chosen row
+  cardHeight?: number; // pixels, where cards have fewer lines than the token says
   rowClass?: (r: R) => string;
   group?: (r: R) => string;
   groupHead?: (group: string, count: number) => ComponentChildren;
@@ -48,7 +52,10 @@ export function Table<R>(p: TableProps<R>) {
   const sort = param(sortParam, defaultSort);
   const column = p.columns.find((c) => c.id === sort.replace(/^-/, ''));
   const down = sort.startsWith('-');
-  const sorted = useMemo(() => sortRows(rows, column?.sort, down, p.group), [rows, column?.id, down, p.group]);
+  const sorted = useMemo(
+    () => (p.ordered ? rows : sortRows(rows, column?.sort, down, p.group)),
+    [rows, p.ordered, column?.id, down, p.group],
+  );
   const items = useMemo(() => itemsOf(sorted, p.group), [sorted, p.group]);
   const cards = phone.value && !!p.card;
 
@@ -65,7 +72,8 @@ export function Table<R>(p: TableProps<R>) {
 
   const body = useRef<HTMLElement>(null);
   const [scroll, setScroll] = useState({ top: 0, height: 1200 });
-  const rowHeight = useRowHeight(cards);
+  const usual = useRowHeight(cards);
+  const rowHeight = (cards && p.cardHeight) || usual;
   // Where each line begins; the last number is the height of all.
   const tops = useMemo(() => {
     const out = [0];
@@ -135,6 +143,18 @@ export function Table<R>(p: TableProps<R>) {
               if (r) onOpen(r);
             },
           },
+          ...(p.onMark
+            ? [
+                {
+                  keys: 'x',
+                  what: 'Select row',
+                  run: () => {
+                    const r = sorted.find((x) => rowKey(x) === active);
+                    if (r) p.onMark!(r);
+                  },
+                },
+              ]
+            : []),
         ],
   );
 
@@ -142,7 +162,14 @@ export function Table<R>(p: TableProps<R>) {
   const headOf = (group: string, count: number) => p.groupHead?.(group, count) ?? group;
   if (cards) {
     return (
-      <div class="cards" role="list" aria-label={p.label} ref={body as never} tabIndex={p.pagewide ? undefined : 0}>
+      <div
+        class="cards"
+        role="list"
+        aria-label={p.label}
+        ref={body as never}
+        tabIndex={p.pagewide ? undefined : 0}
+        style={p.cardHeight ? { '--card': `${p.cardHeight}px` } : undefined}
+      >
         {before > 0 && <div style={{ height: `${before}px` }} />}
         {shown.map((i) => {
           if (i.group !== undefined)
@@ -154,7 +181,8 @@ export function Table<R>(p: TableProps<R>) {
           const r = i.row;
           const key = rowKey(r);
           return (
-            <div role="listitem" key={key}>
+            <div role="listitem" key={key} class={p.beside ? 'withbeside' : ''}>
+              {p.beside?.(r)}
               {p.href ? (
                 <a class={`card ${key === active ? 'active' : ''} ${p.rowClass?.(r) ?? ''}`} href={p.href(r)}>
                   {p.card!(r)}

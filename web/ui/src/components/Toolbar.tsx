@@ -1,13 +1,16 @@
 // The tools that all pages share: search, tag, range, refresh, time zone, theme.
 import { useEffect, useState } from 'preact/hooks';
+import { PASTS } from '../lib/chart';
 import { RANGES, date, dateTime, parseDateTime, parseDuration, zoneOf } from '../lib/time';
 import { frozen, range, refresh, setAbsolute, setRelative, shift, tick, zoomOut } from '../state/clock';
-import { href, hereWith, location, setParams } from '../state/location';
+import { href, hereWith, location, param, setParams } from '../state/location';
+import { phone } from '../state/media';
 import { INTERVALS, interval, isUTC, theme, zone, nextTheme } from '../state/prefs';
 import { paletteOpen } from './Palette';
 import { copy } from '../state/toast';
 import { Menu } from './bits';
 import { Icon } from './icons';
+import { Who } from './Who';
 
 export function Toolbar() {
   const r = range.value;
@@ -26,7 +29,7 @@ export function Toolbar() {
       <span class="rangepick menuwrap">
         <RangeMenu />
       </span>
-      <span class="group">
+      <span class="group refresh">
         <button
           type="button"
           class="btn icon"
@@ -36,7 +39,7 @@ export function Toolbar() {
         >
           <Icon name="refresh" />
         </button>
-        <Menu class="opt" label={frozen.value ? 'paused' : interval.value} title="How often to refresh">
+        <Menu class="opt" label={frozen.value ? 'paused' : interval.value} title="Refresh interval">
           {(close) =>
             INTERVALS.map((i) => (
               <button
@@ -54,9 +57,22 @@ export function Toolbar() {
           }
         </Menu>
       </span>
+      <Who />
       <Menu icon="more" title="View">
         {(close) => (
           <>
+            {phone.value && (
+              <button
+                type="button"
+                onClick={() => {
+                  close();
+                  refresh();
+                }}
+              >
+                <Icon name="refresh" />
+                Refresh
+              </button>
+            )}
             <button
               type="button"
               onClick={() => {
@@ -129,8 +145,9 @@ function RangeMenu() {
   const label = r.relative
     ? `Last ${r.relative}`
     : `${dateTime(r.from, utc)}${zoneOf(r.from, r, utc)} – ${date(r.from, utc) === date(r.to, utc) ? dateTime(r.to, utc).slice(11) : dateTime(r.to, utc)}${zoneOf(r.to, r, utc)}`;
+  const past = PASTS[param('past')];
   return (
-    <Menu icon="clock" label={label} title="Time range (t)">
+    <Menu icon="clock" label={past ? `${label}, and ${past.name}` : label} title="Time range (t)">
       {(close) => <RangeForm close={close} />}
     </Menu>
   );
@@ -156,7 +173,7 @@ function RangeForm({ close }: { close: () => void }) {
     }
     const f = parseDateTime(from, utc);
     const t = parseDateTime(to, utc);
-    if (f === undefined || t === undefined) return setError('Write times as 2026-11-25 03:10');
+    if (f === undefined || t === undefined) return setError('Enter times such as 2026-11-25 03:10');
     if (t <= f) return setError('End must be after start');
     setAbsolute(f, t);
     close();
@@ -180,8 +197,28 @@ function RangeForm({ close }: { close: () => void }) {
         ))}
       </div>
       <hr />
+      {Object.entries(PASTS).map(([past, { title }]) => (
+        <button
+          type="button"
+          key={past}
+          aria-pressed={param('past') === past}
+          onClick={() => {
+            setParams({ past: param('past') === past ? null : past }, false);
+            close();
+          }}
+        >
+          <span style={{ width: '16px' }}>{param('past') === past && <Icon name="ok" />}</span>
+          {title}, dashed
+        </button>
+      ))}
+      <hr />
       <div style={{ display: 'grid', gridTemplateColumns: 'repeat(3, 1fr)' }}>
-        <button type="button" style={{ justifyContent: 'center' }} title="Back by half ([)" onClick={() => shift(-0.5)}>
+        <button
+          type="button"
+          style={{ justifyContent: 'center' }}
+          title="Back half a range ([)"
+          onClick={() => shift(-0.5)}
+        >
           <Icon name="left" />
           Back
         </button>
@@ -192,10 +229,10 @@ function RangeForm({ close }: { close: () => void }) {
         <button
           type="button"
           style={{ justifyContent: 'center' }}
-          title="Forward by half (])"
+          title="Forward half a range (])"
           onClick={() => shift(0.5)}
         >
-          Later
+          Forward
           <Icon name="right" />
         </button>
       </div>

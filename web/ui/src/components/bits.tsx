@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { told, type ApiError } from '../api/client';
 import { ago } from '../lib/format';
 import { dateTime } from '../lib/time';
+import { staleSince } from '../lib/words';
 import { second } from '../state/clock';
 import { isUTC } from '../state/prefs';
 import { copy } from '../state/toast';
@@ -59,6 +60,9 @@ export function Empty({
   );
 }
 
+// stale is what an ErrorNote says where what arrived at time is still shown.
+export const stale = (time: number): string => staleSince(time, second.value, isUTC());
+
 // ErrorNote says what failed; of a server that is away the banner tells, once.
 export function ErrorNote({ error, what }: { error: ApiError | Error | undefined; what?: string }) {
   if (!error || told(error)) return null;
@@ -106,7 +110,7 @@ export function LastAnswer({ time }: { time: number }) {
   if (!time || second.value - time < 120) return null;
   return (
     <Status level="warn" badge>
-      last answer <Ago time={time} suffix=" ago" />
+      updated <Ago time={time} suffix=" ago" />
     </Status>
   );
 }
@@ -195,7 +199,7 @@ export function Menu({
         onClick={toggle}
       >
         {icon && <Icon name={icon} />}
-        {label}
+        {label && <span class="label">{label}</span>}
         {label && <Icon name="down_" />}
       </button>
       {open && (
@@ -311,6 +315,9 @@ export function LabelList({ labels, without = [] }: { labels: Record<string, str
   );
 }
 
+// outside are the attributes of a link that leads elsewhere.
+export const outside = { target: '_blank', rel: 'noreferrer noopener' } as const;
+
 // safeLink returns url if it is one that may be followed: http or https.
 export function safeLink(url: string | undefined): string | undefined {
   if (!url) return undefined;
@@ -320,4 +327,18 @@ export function safeLink(url: string | undefined): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+// FieldError is what is wrong with a field, under it.
+export function FieldError({ text }: { text: string | undefined }) {
+  const ref = useRef<HTMLParagraphElement>(null);
+  useEffect(() => {
+    if (text) ref.current?.scrollIntoView({ block: 'nearest' });
+  }, [text]);
+  return text ? (
+    <p class="status crit fielderror" role="alert" ref={ref}>
+      <Icon name="crit" />
+      <span>{text}</span>
+    </p>
+  ) : null;
 }

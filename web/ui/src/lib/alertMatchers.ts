@@ -51,7 +51,7 @@ export function parseMatchers(text: string): Matcher[] | { error: string } {
     if (!name) return { error: `A label name is missing before ${rest || 'the end'}` };
     rest = rest.trimStart();
     const op = /^(=~|!~|!=|=)/.exec(rest)?.[0] as Op | undefined;
-    if (!op) return { error: `${name} has to be followed by =, !=, =~ or !~` };
+    if (!op) return { error: `${name} must be followed by =, !=, =~ or !~` };
     rest = rest.slice(op.length).trimStart();
     const value = token(/^[^,"]*/);
     if (typeof value !== 'string') return value;
@@ -89,10 +89,10 @@ export const matchesAll = (list: Matcher[], labels: Labels): boolean => list.eve
 export function problemOf(list: Matcher[]): string {
   if (!list.length) return 'At least one matcher is needed';
   for (const m of list) {
-    if (!m.name) return 'A matcher has no label name';
-    if (m.isRegex && !regexOf(m.value)) return `${m.value} is no regular expression`;
+    if (!m.name) return 'A matcher lacks a label name';
+    if (m.isRegex && !regexOf(m.value)) return `${m.value} is not a valid regular expression`;
   }
   if (list.every((m) => fits(m, {})))
-    return 'These match everything: at least one matcher must not match an empty value';
+    return 'These matchers match everything: at least one must not match an empty value';
   return '';
 }

@@ -1,6 +1,17 @@
 import { expect, test } from 'vitest';
 import type { Alert, RuleAlert } from '../api/types/alerts';
-import { exprOf, firesAt, grouped, hasTag, historyOf, mergeAlerts, passes, sections, type State } from './alerts';
+import {
+  builtinRunbook,
+  exprOf,
+  firesAt,
+  grouped,
+  hasTag,
+  historyOf,
+  mergeAlerts,
+  passes,
+  sections,
+  type State,
+} from './alerts';
 
 const am = (labels: Record<string, string>, more: Partial<Alert['status']> = {}): Alert => ({
   labels,
@@ -165,4 +176,12 @@ test('parts of a configuration', () => {
       ['route', 'time_intervals'],
     ),
   ).toBe('route:\n  receiver: x\n  routes:\n  - b\ntime_intervals:\n- name: night');
+});
+
+test('a runbook of a built-in alert is a page of this server', () => {
+  const r = { name: 'MachineDown', annotations: { runbook_url: 'http://hub:9090/mon/runbooks/MachineDown' } };
+  expect(builtinRunbook({ ...r, generatorURL: 'http://hub:9090/mon/graph?g0.expr=up' })).toBe('/runbooks/MachineDown');
+  expect(builtinRunbook({ ...r, generatorURL: 'http://other:9090/graph' }), 'of another server').toBe('');
+  expect(builtinRunbook({ ...r, name: 'Mine', generatorURL: 'http://hub:9090/mon/graph' })).toBe('');
+  expect(builtinRunbook(r)).toBe('');
 });

@@ -266,6 +266,14 @@ export function exprOf(generatorURL: string | undefined): string {
 // The annotations that Prometheus' users give links to instructions by.
 export const runbookOf = (a: Labels): string => a.runbook_url || a.runbook || '';
 
+// builtinRunbook is the page of an alert that is built in, '' of others. Its link has
+// the external URL of the server, under which this browser may not reach it.
+export function builtinRunbook(r: Pick<AlertRow, 'name' | 'annotations' | 'generatorURL'>): string {
+  const page = `/runbooks/${r.name}`;
+  const url = runbookOf(r.annotations);
+  return url.endsWith(page) && r.generatorURL?.startsWith(`${url.slice(0, -page.length)}/`) ? page : '';
+}
+
 // integrationName leaves the number off that Alertmanager gives to the only one
 // of its kind: "log[0]" is log.
 export const integrationName = (s: string): string => s.replace(/\[0\]$/, '');

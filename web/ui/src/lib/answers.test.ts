@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Answers } from './answers';
 
 const later = async () => {
@@ -68,7 +68,72 @@ test('a failure keeps the last answer and is asked again at the next tick', asyn
   expect(answers.get('a').value).toMatchObject({ data: 3, error: undefined });
 });
 
+test('each asks as often as it wants, and all show the newest answer', async () => {
+  const { answers, asked, ask, pass } = setting();
+  const shown = [answers.get('a'), answers.get('a')];
+  for (let tick = 0; tick < 4; tick++) {
+    ask('a', tick, 60);
+    ask('a', tick, 300);
+    await later();
+    pass(30);
+  }
+  expect(asked).toHaveLength(2); // by the one with 60 s
+  expect(shown.map((s) => s.value.data)).toEqual([2, 2]);
+});
+
+test('what is known is shown while a newer answer is on its way', async () => {
+  const { answers, ask, pass } = setting();
+  ask('a', 0);
+  await later();
+  pass(30);
+  answers.ask('a', () => new Promise(() => undefined), 1);
+  await later();
+  expect(answers.get('a').value).toEqual({ data: 1, error: undefined, loading: false, time: 1000 });
+});
+
+test('a request that nobody waits for is given up, but not for who comes at once', async () => {
+  vi.useFakeTimers();
+  const { answers } = setting();
+  let given: AbortSignal | undefined;
+  const fetcher = (s: AbortSignal) => {
+    given = s;
+    return new Promise(() => undefined);
+  };
+  const ask = () => answers.ask('a', fetcher, 0);
+  let leave = answers.use('a');
+  ask();
+  const first = given;
+  leave();
+  leave = answers.use('a');
+  ask();
+  vi.advanceTimersByTime(1000);
+  expect(given).toBe(first);
+  expect(first!.aborted).toBe(false);
+  leave();
+  vi.advanceTimersByTime(1000);
+  expect(first!.aborted).toBe(true);
+  answers.use('a');
+  ask();
+  expect(given).not.toBe(first);
+  vi.useRealTimers();
+});
+
+test('a clock that was wrong makes all be asked for again, and old requests count no more', async () => {
+  const { answers, asked, ask } = setting();
+  ask('a', 0, 600);
+  await later();
+  let late = (_: string) => {};
+  answers.ask('b', () => new Promise<string>((r) => (late = r)), 0);
+  answers.renew();
+  late('of another time');
+  ask('a', 0, 600);
+  await later();
+  expect(asked).toEqual(['a', 'a']);
+  expect(answers.get('b').value.data).toBeUndefined();
+});
+
 test('of answers that nobody shows only some are kept', async () => {
+  vi.useFakeTimers();
   const answers = new Answers(() => 0, 2);
   for (const key of ['a', 'b', 'c', 'd']) {
     const leave = answers.use(key);
@@ -76,6 +141,22 @@ test('of answers that nobody shows only some are kept', async () => {
     await later();
     leave();
   }
-  answers.use('x');
+  vi.advanceTimersByTime(1000);
   expect(['a', 'b', 'c', 'd'].map((k) => answers.get(k).value.data)).toEqual([undefined, undefined, 'c', 'd']);
+  vi.useRealTimers();
+});
+
+test('of a page with many answers none is forgotten while the page is drawn', async () => {
+  vi.useFakeTimers();
+  const answers = new Answers(() => 0, 2);
+  answers.use('before')();
+  vi.advanceTimersByTime(240);
+  const keys = ['a', 'b', 'c', 'd'];
+  const drawn = keys.map((k) => answers.get(k)); // while drawing, then what is drawn counts
+  for (const k of keys) answers.use(k);
+  for (const k of keys) answers.ask(k, () => Promise.resolve(k), 0);
+  await later();
+  vi.advanceTimersByTime(1000);
+  expect(drawn.map((s) => s.value.data)).toEqual(keys);
+  vi.useRealTimers();
 });

@@ -45,21 +45,21 @@ export class Answers {
     return this.entry(key).answer as Signal<Answer<T>>;
   }
 
-  // use counts one that shows the answer, until it calls what is returned. A
-  // request that nobody waits for any more is given up a little later: the next
-  // page may ask the same.
+  // use counts one that shows the answer, until it calls what is returned. What
+  // nobody shows any more is given up a little later: the next page may ask the same.
+  // Nothing is forgotten before: who draws an answer reads it before it counts.
   use(key: string): () => void {
     const e = this.entry(key);
     e.users++;
     this.entries.delete(key); // the least recently used goes first
     this.entries.set(key, e);
-    this.forget();
     return () => {
       e.users--;
       setTimeout(() => {
         if (e.users > 0) return;
         e.flight?.abort();
         e.flight = null;
+        this.forget();
       }, 250);
     };
   }

@@ -31,7 +31,7 @@ test('says of each thing that is not listed why it is not', () => {
   expect(lookUp(d, 'PRIN')).toEqual([{ name: 'printer', why: 'found by dns, refused' }]);
   expect(lookUp(d, '10.0.0.9')).toHaveLength(1);
   expect(lookUp(d, 'phone')).toEqual([{ name: 'phone', why: 'found by tailscale, left out: is a phone' }]);
-  expect(lookUp(d, 'bad')[0]!.why).toContain('refused by inventory');
+  expect(lookUp(d, 'bad')[0]!.why).toContain('invalid entry of inventory');
   expect(lookUp(d, 'nothing')).toEqual([]);
   expect(lookUp(undefined, 'x')).toEqual([]);
 });

@@ -1,5 +1,6 @@
 // What discovery knows of something that is not listed, and why it is not.
 import type { Discovery } from '../api/types/machines';
+import { NOT_TRIED, sourceWord } from './words';
 
 export interface Found {
   name: string;
@@ -17,8 +18,11 @@ export function lookUp(d: Discovery | undefined, text: string): Found[] {
     if (!by.has(name)) by.set(name, { name, why });
   };
   for (const w of d.waiting ?? [])
-    if (fits(w.machine) || fits(w.address)) add(w.machine, `found by ${w.method}, ${w.reason || 'not tried yet'}`);
-  for (const r of d.refused ?? []) if (fits(r.entry)) add(r.entry, `refused by ${r.method}: ${r.reason}`);
-  for (const l of d.leftOut ?? []) if (fits(l.device)) add(l.device, `found by ${l.method}, left out: ${l.reason}`);
+    if (fits(w.machine) || fits(w.address))
+      add(w.machine, `found by ${sourceWord(w.method)}, ${w.reason || NOT_TRIED}`);
+  for (const r of d.refused ?? [])
+    if (fits(r.entry)) add(r.entry, `invalid entry of ${sourceWord(r.method)}: ${r.reason}`);
+  for (const l of d.leftOut ?? [])
+    if (fits(l.device)) add(l.device, `found by ${sourceWord(l.method)}, left out: ${l.reason}`);
   return [...by.values()];
 }

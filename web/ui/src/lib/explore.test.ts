@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { arrival, errorPosition, newQuery, readQueries, writeQueries } from './explore';
+import { arrival, errorPosition, guessedUnit, newQuery, readQueries, writeQueries } from './explore';
 
 const p = (s: string) => new URLSearchParams(s);
 
@@ -78,4 +78,28 @@ test('the place of an error', () => {
   });
   expect(errorPosition('a\n  + "ä" x', '2:9: parse error: unexpected identifier "x"')?.from).toBe(9);
   expect(errorPosition('up', 'query timed out in expression evaluation')).toBeUndefined();
+});
+
+test('the unit of one metric is guessed, of more it is not', () => {
+  for (const [expr, unit] of [
+    ['node_memory_MemFree_bytes{machine="a"}', 'bytes'],
+    ['sum by (machine) (rate(node_network_receive_bytes_total{device!="lo"}[5m]))', 'bytesps'],
+    ['max(node_hwmon_temp_celsius)', 'celsius'],
+    ['rate(http_requests_total[5m])', 'perSecond'],
+    ['rate(node_cpu_seconds_total[5m])', 'none'],
+    ['node_memory_MemFree_bytes / node_memory_MemTotal_bytes', 'none'],
+    ['count(node_memory_MemFree_bytes)', 'none'],
+    ['up{x="a_bytes - b_bytes"}', 'none'],
+    ['machine:cpu_used:ratio', 'none'],
+    ['', 'none'],
+  ] as const)
+    expect(guessedUnit(expr), expr).toBe(unit);
+});
+
+test('unit and scale of the axis are in the URL', () => {
+  const q = { ...newQuery('up'), log: true, unit: 'bytes' as const };
+  const p = new URLSearchParams();
+  for (const [k, v] of Object.entries(writeQueries(p, [q]))) if (v !== null) p.set(k, v === true ? '1' : String(v));
+  expect(readQueries(p)[0]).toMatchObject({ log: true, unit: 'bytes' });
+  expect(readQueries(new URLSearchParams('g0.expr=up&g0.unit=stones'))[0]!.unit).toBeUndefined();
 });

@@ -1,6 +1,8 @@
 // Explore's part of the URL. It is Prometheus' own, g0.expr and so on, so that
 // links made for Prometheus work here and ours work there.
 import type { Params } from '../state/location';
+import { UNITS, type Unit } from './format';
+import { unitOf } from './machine';
 import { durationText, parseDateTime, parseDuration } from './time';
 
 export type Tab = 'table' | 'graph' | 'explain';
@@ -14,6 +16,8 @@ export interface Query {
   density: Density; // points of a graph, unless step is set
   step?: number; // seconds
   min?: number; // of the graph's axis
+  log: boolean; // the graph's axis is logarithmic
+  unit?: Unit; // of the graph; guessed by default
   exemplars: boolean; // drawn in the graph
   hidden: boolean; // neither asked nor shown
   without: string[]; // labels that are no columns
@@ -26,6 +30,7 @@ export const newQuery = (expr = ''): Query => ({
   tab: 'table',
   mode: 'lines',
   density: 'medium',
+  log: false,
   exemplars: false,
   hidden: false,
   without: [],
@@ -51,6 +56,9 @@ export function readQueries(params: URLSearchParams): Query[] {
         : Number(get('res_step')) || Number(get('step_input')) || parseDuration(get('step_input')) || 0;
     if (step > 0) q.step = step;
     if (get('y_axis_min') !== '' && Number.isFinite(Number(get('y_axis_min')))) q.min = Number(get('y_axis_min'));
+    q.log = get('y_axis_log') === '1';
+    const unit = UNITS.find((u) => u === get('unit'));
+    if (unit) q.unit = unit;
     q.exemplars = get('show_exemplars') === '1';
     q.hidden = get('hidden') === '1';
     q.without = get('without') ? get('without').split(',') : [];
@@ -78,6 +86,8 @@ export function writeQueries(params: URLSearchParams, queries: Query[]): Params 
       set('res_density', q.density);
     }
     if (q.min !== undefined) set('y_axis_min', String(q.min));
+    if (q.log) set('y_axis_log', true);
+    if (q.unit) set('unit', q.unit);
     if (q.exemplars) set('show_exemplars', true);
     if (q.hidden) set('hidden', true);
     if (q.without.length) set('without', q.without.join(','));
@@ -120,4 +130,19 @@ export function errorPosition(expr: string, message: string): { from: number; li
 // remembered puts an expression at the head of the history.
 export function remembered(history: string[], expr: string, most = 100): string[] {
   return [expr, ...history.filter((h) => h !== expr)].slice(0, most);
+}
+
+// guessedUnit is the unit of a query of one metric, by its name. Of more than that nothing
+// is guessed: a quotient of bytes is not in bytes.
+export function guessedUnit(expr: string): Unit {
+  const bare = expr
+    .replace(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/g, '')
+    .replace(/\{[^}]*\}|\[[^\]]*\]/g, '')
+    .replace(/\b(by|without)\s*\([^)]*\)/g, '');
+  if (/[-+*/%^<>=]|\b(and|or|unless|offset)\b/.test(bare)) return 'none';
+  const names = bare.match(/[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])/g) ?? [];
+  if (names.length !== 1 || /\bcount|changes|resets|absent|timestamp/.test(bare)) return 'none';
+  const unit = unitOf(names[0]!);
+  if (!/\b(rate|irate|deriv)\b/.test(bare)) return unit;
+  return unit === 'bytes' ? 'bytesps' : unit === 'none' ? 'perSecond' : 'none';
 }

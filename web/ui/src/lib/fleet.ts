@@ -1,6 +1,7 @@
 // The fleet as one table. The server judges each machine and sends rows that
 // changed; here they are put together, filtered and ordered.
 import type { FleetAnswer, FleetRow, Notice, State } from '../api/types/machines';
+import { WEEK } from './capacity';
 import { anyOf, quote } from './quote';
 import { selectorOf } from './selector';
 
@@ -44,7 +45,7 @@ export const healthy = (r: FleetRow) => r.state === 'ok' && !r.checking && !whol
 
 // shows: which filter of the problem strip a row passes. A machine counts once,
 // by the state that the table says, so that the counts add up to the table.
-export function shows(r: FleetRow, show: string): boolean {
+export function shows(r: FleetRow, show: string, now = 0): boolean {
   switch (show) {
     case 'down':
     case 'critical':
@@ -59,6 +60,8 @@ export function shows(r: FleetRow, show: string): boolean {
       return (r.unitsFailed ?? 0) > 0 && (r.up ?? 0) > 0;
     case 'reboot':
       return !!r.reboot && (r.up ?? 0) > 0;
+    case 'full':
+      return r.full !== undefined && r.full - now < WEEK;
     default:
       return true;
   }
@@ -110,6 +113,7 @@ export const FIGURES = [
   'transmit',
   'temperature',
   'unitsFailed',
+  'full',
 ] as const;
 
 // sparkQuery asks for the CPU lines of some machines: by the recording rule, and

@@ -20,7 +20,7 @@ test('what would come straight back is not offered to be forgotten', () => {
     'a:9100 (job own) is listed in the configuration file: remove it there.',
   );
   expect(cannotForget(of(target({ method: 'tailscale', health: 'up' })), methods)).toContain('responds');
-  expect(cannotForget(of(target({ method: 'local' })), methods)).toContain('this server itself');
+  expect(cannotForget(of(target({ method: 'local' })), methods)).toContain('is part of this server');
   // All or nothing, but of one target only that one counts.
   const gone = target({ method: 'tailscale', forgettable: true });
   expect(cannotForget(of(gone), methods)).toBe('');

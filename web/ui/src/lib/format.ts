@@ -3,20 +3,27 @@
 
 export const DASH = '–';
 
-export type Unit =
-  | 'none'
-  | 'count'
-  | 'ratio'
-  | 'bytes'
-  | 'bytesps'
-  | 'bitsps'
-  | 'seconds'
-  | 'celsius'
-  | 'perSecond'
-  | 'hertz'
-  | 'volts'
-  | 'watts'
-  | 'rpm';
+export const UNITS = [
+  'none',
+  'count',
+  'ratio',
+  'percent',
+  'bytes',
+  'bytesps',
+  'bitsps',
+  'seconds',
+  'milliseconds',
+  'celsius',
+  'perSecond',
+  'hertz',
+  'volts',
+  'watts',
+  'rpm',
+] as const;
+export type Unit = (typeof UNITS)[number];
+
+// unitNamed is the unit of that name; 'none' for one that is unknown here.
+export const unitNamed = (name: string): Unit => UNITS.find((u) => u === name) ?? 'none';
 
 function missing(v: number | null | undefined): v is null | undefined {
   return v === null || v === undefined || Number.isNaN(v);
@@ -72,6 +79,8 @@ export function scaleOf(v: number, unit: Unit = 'none'): { size: number; suffix:
   switch (unit) {
     case 'ratio':
       return { size: 0.01, suffix: ' %' };
+    case 'percent':
+      return { size: 1, suffix: ' %' };
     case 'bytes':
       return prefixed(binary, 'B');
     case 'bytesps':
@@ -86,6 +95,10 @@ export function scaleOf(v: number, unit: Unit = 'none'): { size: number; suffix:
       if (a === 0) return { size: 1, suffix: ' s' };
       const [, size, name] = times.find(([from]) => a >= from) ?? [0, 1e-9, 'ns'];
       return { size, suffix: ` ${name}` };
+    }
+    case 'milliseconds': {
+      const { size, suffix } = scaleOf(v / 1000, 'seconds');
+      return { size: size * 1000, suffix };
     }
     case 'count':
       return Number.isInteger(v) && a < 1e6 ? { size: 1, suffix: '' } : prefixed(decimal, '');
@@ -102,6 +115,7 @@ export function format(v: number | null | undefined, unit: Unit = 'none'): strin
   if (missing(v)) return DASH;
   if (!Number.isFinite(v)) return v > 0 ? '+Inf' : '-Inf';
   if (unit === 'ratio') return percent(v);
+  if (unit === 'percent') return percent(v / 100);
   if (unit === 'count' && Number.isInteger(v) && Math.abs(v) < 1e6) return v.toLocaleString('en');
   const { size, suffix } = scaleOf(v, unit);
   return digits(v / size) + suffix;

@@ -22,6 +22,6 @@ export function notKept(to: number, { oldest, retention }: Kept, now: number, ut
   // Blocks go as a whole, up to a tenth of the retention later.
   const cut = !/B$/.test(retention) && limit !== undefined && now - oldest < limit * 0.8;
   return cut
-    ? `The oldest sample is of ${day(oldest, now, utc)}.`
-    : `Nothing is kept from before ${day(oldest, now, utc)} (retention ${retention}).`;
+    ? `The oldest sample is from ${day(oldest, now, utc)}.`
+    : `No data before ${day(oldest, now, utc)} (retention ${retention}).`;
 }

@@ -1,31 +1,6 @@
 import { expect, test } from 'vitest';
 import { alertRule } from './alertRule';
-import { split } from './chart';
-import { filesystems, joined, marksOf, marksQuery, retentionOf, timeOf, unitOf, sinceOf } from './machine';
-
-const times = [1000, 1060, 1120, 1180, 1240];
-const line = (metric: Record<string, string>, values: (number | null)[]) => ({ metric, values });
-
-// marksQuery says when a machine booted by the server's clock.
-const reboots = (...booted: (number | null)[]) => marksOf({ times, series: [line({ _q: '0' }, booted)] }, split);
-
-test('a reboot is where the uptime falls, and nowhere else', () => {
-  expect(reboots(400, 400, 1105, 1105.4, 1105)).toEqual([{ time: 1105, text: 'rebooted', level: 'info' }]);
-  expect(reboots(400, null, null, 1170, 1170)).toHaveLength(1); // after a gap
-  // A clock that is set, by 600 s there and back, moves nothing by the server's clock.
-  expect(reboots(400, 400, 400.5, 399.6, 400)).toEqual([]);
-  // A machine that slept for 30 s counts less than it should, but goes on counting.
-  expect(reboots(400, 400, 430, 430, 430)).toEqual([]);
-  // It booted within the range, before its first sample.
-  expect(reboots(null, null, 1100, 1100, 1100)).toHaveLength(1);
-  expect(reboots(null, null, 400, 400, 400)).toEqual([]);
-});
-
-test('the uptime is asked of one clock, and compared with the server’s', () => {
-  expect(marksQuery('x="1"')[0]).toContain(
-    'timestamp(node_time_seconds{x="1"}) - (node_time_seconds{x="1"} - node_boot',
-  );
-});
+import { filesystems, joined, retentionOf, timeOf, unitOf, sinceOf } from './machine';
 
 test('retention and the time before a machine had its label', () => {
   expect(retentionOf('15d or 10GiB')).toEqual({ text: '15d', seconds: 15 * 86400 });
@@ -37,24 +12,6 @@ test('retention and the time before a machine had its label', () => {
   );
   expect(q.split(' or ')[1]).toContain('sum by (machine, mode) (x{instance=~"a(:[0-9]+)?",machine="",m="1"})');
   expect(q.match(/max without \(machine, instance, job, availability\)/g)).toHaveLength(2);
-});
-
-test('an alert is a span for each time that it fired; one from before has no begin in the range', () => {
-  const marks = marksOf(
-    {
-      times,
-      series: [
-        line({ _q: '2', alertname: 'UnitFailed', name: 'a.service', severity: 'warning' }, [null, 1, null, 1, 1]),
-        line({ _q: '2', alertname: 'Hot', severity: 'critical' }, [1, 1, null, null, null]),
-      ],
-    },
-    split,
-  );
-  expect(marks).toEqual([
-    { time: 999, end: 1120, text: 'Hot', level: 'crit' },
-    { time: 1060, end: 1120, text: 'UnitFailed a.service', level: 'warn' },
-    { time: 1180, end: 1240, text: 'UnitFailed a.service', level: 'warn' },
-  ]);
 });
 
 const fs = (name: string, mountpoint: string, v: number, device = '/dev/sda1', figure?: string) => ({

@@ -1,9 +1,7 @@
 // What the Machine page computes, apart from drawing.
 import type { MachineAlert } from '../api/types/machines';
 import type { VectorSample } from '../api/types/query';
-import type { Mark } from './chart';
 import type { Unit } from './format';
-import type { Frame } from './rangeCache';
 import { parseDuration } from './time';
 
 // File systems and network devices that are no disks and no cables, as in the
@@ -12,67 +10,6 @@ export const REAL_FS =
   'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"';
 export const REAL_NET = 'device!~"lo|veth.*|br-.*|docker.*|virbr.*|tailscale.*|wg.*|zt.*|ygg.*|bond.*"';
 export const REAL_DISK = 'device!~"(loop|ram|fd|sr)[0-9]+"';
-
-// marksOf finds what happened in the answer to marksQuery: reboots and changes
-// of system by the times that they give, alerts by when they began and ended.
-// Booted is by the server's clock: a clock of the machine that is set moves
-// node_time_seconds and node_boot_time_seconds alike.
-export const marksQuery = (m: string) => [
-  `max by (machine) (timestamp(node_time_seconds{${m}}) - (node_time_seconds{${m}} - node_boot_time_seconds{${m}}))`,
-  `max by (machine) (clanmon_nixos_system_activated_timestamp_seconds{${m}})`,
-  `ALERTS{${m},alertstate="firing",severity!="none"}`,
-];
-
-export function marksOf(
-  frame: Frame,
-  splitQuery: (m: Record<string, string>) => { query: number; labels: Record<string, string> },
-): Mark[] {
-  const [first, last] = [frame.times[0] ?? 0, frame.times.at(-1) ?? 0];
-  const step = (frame.times[1] ?? 0) - first;
-  const out: Mark[] = [];
-  const once = (time: number, text: string, level: Mark['level']) => {
-    if (time >= first && time <= last + step && !out.some((m) => m.text === text && Math.abs(m.time - time) < 60))
-      out.push({ time, text, ...(level && { level }) });
-  };
-  for (const s of frame.series) {
-    const { query, labels } = splitQuery(s.metric);
-    if (query === 0) for (const t of rebootsOf(frame.times, s.values)) once(t, 'rebooted', 'info');
-    if (query === 1) for (const v of s.values) if (v) once(v, 'system activated', 'off');
-    if (query !== 2) continue;
-    const level = labels.severity === 'critical' ? 'crit' : labels.severity === 'warning' ? 'warn' : 'info';
-    const what = labels.name ?? labels.mountpoint ?? labels.device ?? '';
-    const text = `${labels.alertname ?? 'alert'}${what && ` ${what}`}`;
-    let begin = -1;
-    s.values.forEach((v, i) => {
-      if (v !== null && begin < 0) begin = i;
-      const ends = begin >= 0 && (v === null || i === s.values.length - 1);
-      if (!ends) return;
-      // One that fired already when the range begins has no begin in it.
-      out.push({
-        time: begin === 0 ? first - 1 : frame.times[begin]!,
-        end: v === null ? frame.times[i - 1]! + step : last,
-        text,
-        level,
-      });
-      begin = -1;
-    });
-  }
-  return out.sort((a, b) => a.time - b.time);
-}
-
-// rebootsOf finds where the uptime fell: a machine that slept, or whose clock was
-// set, goes on counting.
-function rebootsOf(times: number[], booted: (number | null)[]): number[] {
-  const out: number[] = [];
-  let uptime: number | undefined;
-  booted.forEach((b, i) => {
-    if (b === null) return;
-    const now = times[i]! - b;
-    if (uptime === undefined ? b >= times[0]! : now < uptime - 1) out.push(b);
-    uptime = now;
-  });
-  return out;
-}
 
 // When something of a machine last responded: to the minute within a day, to a
 // quarter of an hour within a month. Where nothing is scraped, by its samples.

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { found } from './palette';
+import { chosen, found } from './palette';
 
 const items = [
   { text: 'Alerts', kind: 'page' },
@@ -30,4 +30,15 @@ test('finds machines, pages, alerts and metrics, and nothing that does not exist
   expect(texts('backenddown')[0]).toBe('BackendDown');
   expect(texts('vmstat')).toEqual(['node_vmstat_pgfault']);
   expect(texts('zebra')).toEqual([]);
+});
+
+test('what was chosen recently comes before what fits as well', () => {
+  expect(found(items, 'backup', ['unit backup.service'])[0]!.text).toBe('backup.service');
+  expect(chosen(['a', 'b', 'c'], 'b', 3)).toEqual(['b', 'a', 'c']);
+});
+
+test('an alert is found by what it says, after what has that name', () => {
+  const all = [...items, { text: 'FilesystemFull', kind: 'alert', also: 'web1: the backup disk is full' }];
+  expect(found(all, 'backup').at(-2)!.text).toBe('FilesystemFull');
+  expect(found(all, 'disk is full').map((i) => i.text)).toEqual(['FilesystemFull']);
 });

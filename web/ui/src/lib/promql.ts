@@ -258,7 +258,7 @@ export function partners(n: Node): Partners | undefined {
         ? `by the ${m.labels.length === 1 ? 'label' : 'labels'} ${m.labels.join(', ')}`
         : 'as one group'
       : m.labels.length
-        ? `by all labels but ${m.labels.join(', ')}`
+        ? `by all labels except ${m.labels.join(', ')}`
         : 'by all labels',
     leftAlone: `${l} unless ${by} ${r}`,
     rightAlone: `${r} unless ${by} ${l}`,

@@ -11,6 +11,8 @@ const good: RemoteWrite = {
   pending: 3,
   failed: 0,
   retried: 0,
+  resent: 0,
+  refused: 0,
   behindSeconds: 2,
   lastSent: at(5),
 };
@@ -23,7 +25,7 @@ test('a receiver that takes samples is no trouble', () => {
 
 test('an agent without a receiver says so', () => {
   expect(troubles([], true, now)).toEqual([
-    'No remote_write is configured: the samples of this agent are sent nowhere.',
+    'Samples of this agent are not sent anywhere: no remote_write is configured.',
   ]);
 });
 
@@ -31,9 +33,23 @@ test('what is not sent is said with the reason', () => {
   const { lastSent: _, ...never } = good;
   const bad = { ...never, lastError: 'connection refused', lastErrorAt: at(20), pending: 83600, behindSeconds: 720 };
   expect(troubles([good, bad], true, now)).toEqual([
-    'Remote write to http://mon/api/v1/write fails: connection refused (83,600 samples pending, behind by 12 min)',
+    'Remote write to http://mon/api/v1/write is failing: connection refused (83,600 samples pending, behind by 12 min)',
   ]);
   expect(troubles([{ ...good, state: 'behind', pending: 0, behindSeconds: 900 }], false, now)).toEqual([
+    'Remote write to http://mon/api/v1/write is behind by 15 min',
+  ]);
+});
+
+test('a receiver that takes nothing is failing, whatever was sent', () => {
+  expect(troubles([{ ...good, state: 'rejecting', pending: 0, behindSeconds: 0 }], false, now)).toEqual([
+    'Remote write to http://mon/api/v1/write is failing: nothing is taken',
+  ]);
+});
+
+test('catching up after a restart is trouble only while it is far behind', () => {
+  const catchingUp = { ...good, state: 'catching up', pending: 0 };
+  expect(troubles([catchingUp], true, now)).toEqual([]);
+  expect(troubles([{ ...catchingUp, behindSeconds: 900 }], true, now)).toEqual([
     'Remote write to http://mon/api/v1/write is behind by 15 min',
   ]);
 });

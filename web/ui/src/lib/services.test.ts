@@ -217,7 +217,7 @@ test('units are known only of machines where somebody looked', () => {
   );
   expect(c).toMatchObject({ known: 0, total: 5, off: ['laptop'] });
   expect(coverageText(c)).toBe(
-    'Units of 0 of 4 machines are known (alpha, beta: down; vm: systemd cannot be read; nas: no unit data).',
+    'Units known for 0 of 4 machines (alpha, beta: down; vm: systemd not readable; nas: no unit data).',
   );
   expect(coverageText(coverage([row('laptop', 'offline')], new Map()))).toBe('');
 });

@@ -382,7 +382,7 @@ export function coverage(
     else if (r.state === 'down') because('down', r.name);
     else if (r.state === 'waiting') because('not scraped yet', r.name);
     else if (r.unitsFailed !== undefined || collected.get(r.name)) out.known++;
-    else because(collected.has(r.name) ? 'systemd cannot be read' : 'no unit data', r.name);
+    else because(collected.has(r.name) ? 'systemd not readable' : 'no unit data', r.name);
   }
   return out;
 }
@@ -395,7 +395,7 @@ export const fewNames = (all: string[]): string =>
 export function coverageText(c: Coverage): string {
   if (!c.missing.length) return '';
   const why = c.missing.map((m) => `${fewNames(m.names)}: ${m.why}`).join('; ');
-  return `Units of ${c.known} of ${c.total - c.off.length} machines are known (${why}).`;
+  return `Units known for ${c.known} of ${c.total - c.off.length} machines (${why}).`;
 }
 
 // typeIn is the type of unit that a text names: backup.timer, or *.mount.

@@ -54,14 +54,14 @@ export const filled = (list: Matcher[]): Matcher[] => list.filter((m) => m.name 
 // refusal says what is wrong with rows, before the server sees them. given are those
 // that a silence had already, which somebody may have meant as they are.
 export function refusal(list: Matcher[], given: Matcher[] = []): string {
-  if (!list.some((m) => m.name || m.value)) return 'Add a matcher, such as machine="alpha"';
+  if (!list.some((m) => m.name || m.value)) return 'Add a matcher such as machine="alpha"';
   if (!filled(list).length && list.every((m) => emptyOf(m)))
-    return `${list[0]!.name || 'The label'} has no value: fill it in`;
+    return `${list[0]!.name || 'The label'} has no value: add one`;
   for (const m of list) {
     if (!m.name && !m.value) continue;
     if (!m.name) return `The label name of ${JSON.stringify(m.value)} is missing`;
     if (emptyOf(m) && (m.name === 'machine' || !given.some((g) => emptyOf(g) && g.name === m.name)))
-      return `${m.name} has no value: fill it in, or remove the row`;
+      return `${m.name} has no value: add one or remove the row`;
   }
   return problemOf(list.filter((m) => m.name));
 }

@@ -9,7 +9,19 @@ import { NotificationsCard } from '../components/alerts/NotificationsCard';
 import { Severity } from '../components/alerts/Severity';
 import { SilenceForm } from '../components/alerts/SilenceForm';
 import { useAlertRules, useAlerts, useInhibitors } from '../components/alerts/useAlerts';
-import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, safeLink, Snippet, Time } from '../components/bits';
+import {
+  Ago,
+  Empty,
+  ErrorNote,
+  LastAnswer,
+  Loading,
+  Menu,
+  outside,
+  safeLink,
+  Snippet,
+  Time,
+  stale,
+} from '../components/bits';
 import { Icon } from '../components/icons';
 import { Status, severityLevel } from '../components/Status';
 import { Table } from '../components/Table';
@@ -17,6 +29,7 @@ import { useCurrentInView } from '../components/Tabs';
 import { Timeline } from '../components/Timeline';
 import { matcher } from '../lib/alertMatchers';
 import {
+  builtinRunbook,
   exprOf,
   firesAt,
   grouped,
@@ -40,6 +53,7 @@ import { ago, format } from '../lib/format';
 import { doubts } from '../lib/looked';
 import { prefilled } from '../lib/silences';
 import { stepFor } from '../lib/time';
+import { FAILING, NOT_SENT } from '../lib/words';
 import { frozen, range, second, setRelative } from '../state/clock';
 import { useData } from '../state/data';
 import { useFleet } from '../state/fleet';
@@ -48,6 +62,7 @@ import { useKeys } from '../state/keys';
 import { href, hereWith, location, machinePath, param, setParams, tagFilter } from '../state/location';
 import '../components/services/services.css';
 import './alerts.css';
+import { ChangeButton } from '../components/Who';
 
 const TABS = [
   ['firing', 'Firing'],
@@ -94,7 +109,9 @@ export default function AlertsPage() {
   const here = filtered.filter((r) => r.state === tab);
   const shown = here.filter(fits);
   const groups = useMemo(() => grouped(shown, by), [filtered, tab, severity, by]);
-  const open = rows.find((r) => r.key === param('alert'));
+  // Links in notifications name the alert too, for when it has ended.
+  const [key, ...named] = param('alert').split(' ');
+  const open = rows.find((r) => r.key === key);
   useKeys([
     { keys: 'j', what: 'Next alert', run: () => step(1) },
     { keys: 'k', what: 'Previous alert', run: () => step(-1) },
@@ -102,6 +119,7 @@ export default function AlertsPage() {
   const actions: AlertActions = {
     silence: (r) => setMaking({ matchers: prefilled(r.labels), labels: r.labels }),
     mute: (r) => setMaking({ matchers: [matcher('machine', r.machine)] }),
+    muteRule: (r) => setMaking({ matchers: [matcher('alertname', r.name)] }),
   };
 
   return (
@@ -114,10 +132,10 @@ export default function AlertsPage() {
           <Icon name="silence" />
           Silences
         </a>
-        <button type="button" class="btn wide" onClick={() => setMaking({ matchers: [] })}>
+        <ChangeButton type="button" class="btn wide" onClick={() => setMaking({ matchers: [] })}>
           <Icon name="plus" />
           New silence
-        </button>
+        </ChangeButton>
       </div>
       <nav class="tabs" ref={bar} aria-label="States of alerts">
         {TABS.map(([id, title]) => (
@@ -172,8 +190,7 @@ export default function AlertsPage() {
       </div>
       {frozen.value && tab !== 'history' && (
         <p class="note">
-          These are the current alerts, not those of the selected range.{' '}
-          <a href={hereWith({ tab: 'history' })}>History</a> has those.
+          These are the current alerts. For the selected range, see <a href={hereWith({ tab: 'history' })}>History</a>.
         </p>
       )}
       {states.includes('inactive') && !param('tab') && (
@@ -181,10 +198,14 @@ export default function AlertsPage() {
           Inactive rules are listed under <a href={href('/rules', { type: 'alerting', state: 'ok' })}>Rules</a>.
         </p>
       )}
-      <ErrorNote
-        error={error}
-        what={loaded ? 'Could not refresh; showing older data' : 'The alerts could not be loaded'}
-      />
+      {key && loaded && !open && !making && (
+        <p class="note" role="status">
+          {named.filter(Boolean).join(' on ') || 'This alert'} is not firing.{' '}
+          <a href={hereWith({ alert: null, tab: 'history', q: named.filter(Boolean).join(' ') || null })}>History</a>{' '}
+          shows when it fired.
+        </p>
+      )}
+      <ErrorNote error={error} what={loaded ? stale(time) : 'The alerts could not be loaded'} />
       <div class="alertsgrid">
         <div class={`stack alertsmain${error && loaded ? ' stale' : ''}`}>
           {tab === 'history' ? (
@@ -221,23 +242,16 @@ export default function AlertsPage() {
           <NotificationsCard />
         </div>
       </div>
-      {param('alert') &&
-        loaded &&
-        !making &&
-        (open ? (
-          <AlertSheet
-            r={open}
-            inhibitors={inhibitors}
-            silences={silences.data}
-            told={told.data}
-            onClose={() => setParams({ alert: null })}
-            actions={actions}
-          />
-        ) : (
-          <p class="note" role="status">
-            This alert is resolved. <a href={hereWith({ alert: null, tab: 'history' })}>History</a> shows when it fired.
-          </p>
-        ))}
+      {open && !making && (
+        <AlertSheet
+          r={open}
+          inhibitors={inhibitors}
+          silences={silences.data}
+          told={told.data}
+          onClose={() => setParams({ alert: null })}
+          actions={actions}
+        />
+      )}
       {making && (
         <SilenceForm
           {...making}
@@ -253,7 +267,7 @@ function SeverityChips({ rows, severity }: { rows: { severity: string }[]; sever
   const of = (s: string) => rows.filter((r) => r.severity === s).length;
   const all = [...SEVERITIES, ...new Set(rows.map((r) => r.severity).filter((s) => s && !SEVERITIES.includes(s)))];
   return (
-    <span class="whys" role="group" aria-label="Only one severity">
+    <span class="whys" role="group" aria-label="Filter by severity">
       {all
         .filter((s) => s === severity || of(s) > 0)
         .map((s) => (
@@ -333,7 +347,7 @@ function GroupPanel({
           )}
         </h2>
         <span class="dim">{g.rows.length === 1 ? '1 alert' : `${g.rows.length} alerts`}</span>
-        <button
+        <ChangeButton
           type="button"
           class="btn plain"
           title={`Silence all of ${g.name}`}
@@ -342,7 +356,7 @@ function GroupPanel({
         >
           <Icon name="silence" />
           <span class="wide">Silence{g.rows.length > 1 && ' all'}</span>
-        </button>
+        </ChangeButton>
       </header>
       <ul>
         {g.rows.slice(0, most).map((r) => (
@@ -369,7 +383,8 @@ function Row({
   actions,
 }: { r: AlertRow; by: 'alert' | 'machine' } & RowContext) {
   const expr = exprOf(r.generatorURL);
-  const runbook = safeLink(runbookOf(r.annotations));
+  const builtin = builtinRunbook(r);
+  const runbook = builtin ? href(builtin) : safeLink(runbookOf(r.annotations));
   const title = by === 'machine' ? r.name : r.where || r.name;
   const open = hereWith({ alert: r.key });
   return (
@@ -455,7 +470,7 @@ function Row({
                 </a>
               )}
               {runbook && (
-                <a href={runbook} target="_blank" rel="noreferrer noopener" onClick={close}>
+                <a href={runbook} {...(!builtin && outside)} onClick={close}>
                   <Icon name="link" />
                   Open runbook
                 </a>
@@ -493,7 +508,7 @@ function Told({
     const last = Math.max(...sent.map((s) => Date.parse(s.at))) / 1000;
     const title = [
       ...sent.map((s) => `${s.receiver} by ${integrationName(s.integration)}`),
-      ...bad.map((x) => `not ${x.receiver} by ${integrationName(x.integration)}: it fails`),
+      ...bad.map((x) => `${x.receiver} by ${integrationName(x.integration)} is failing`),
     ].join('\n');
     return (
       <span title={title}>
@@ -504,14 +519,16 @@ function Told({
       </span>
     );
   }
-  if (all.length) return <span class="dim">not sent</span>;
+  if (all.length) return <span class="dim">{NOT_SENT}</span>;
   const to = r.receivers.filter((n) => receivers?.some((x) => x.receiver === n && !reachesNobody(x.integration)));
-  if (r.receivers.length && receivers && !to.length) return <span class="dim">not sent</span>;
+  if (r.receivers.length && receivers && !to.length) return <span class="dim">{NOT_SENT}</span>;
   if (!r.receivers.length) return <span class="dim">–</span>;
   return bad.length ? (
-    <Status level="crit">{to.join(', ')} fails</Status>
+    <Status level="crit">
+      {to.join(', ')} {FAILING}
+    </Status>
   ) : (
-    <span class="dim">{told ? `sending to ${to.join(', ')}…` : `goes to ${to.join(', ')}`}</span>
+    <span class="dim">{told ? `sending to ${to.join(', ')}…` : `to ${to.join(', ')}`}</span>
   );
 }
 
@@ -542,19 +559,19 @@ function MutedBy({
   if (r.inhibitedBy.length) {
     const o = inhibitors.get(r.inhibitedBy[0]!);
     return (
-      <span>
+      <span class="intext">
         muted by {o && typeof o === 'object' ? <a href={hereWith({ alert: o.key })}>{o.name}</a> : o || 'another alert'}
       </span>
     );
   }
-  if (r.mutedBy.length) return <span>quiet hours {r.mutedBy.join(', ')}</span>;
+  if (r.mutedBy.length) return <span>muted by {r.mutedBy.join(', ')}</span>;
   return <span class="dim">–</span>;
 }
 
 function Filtered() {
   return (
     <div class="panel">
-      <Empty icon="filter" title="No alert matches the filter">
+      <Empty icon="filter" title="No alerts match the filter">
         <button
           type="button"
           class="btn"
@@ -572,13 +589,13 @@ function Nothing({ tab }: { tab: State }) {
     <div class="panel">
       {tab === 'pending' ? (
         <Empty
-          title="Nothing is pending"
-          why="An alert is pending while its condition holds, but for less time than its rule asks for."
+          title="No pending alerts"
+          why="Alerts are pending until their condition has held for the time that the rule requires."
         />
       ) : (
         <Empty
           title="Nothing is silenced"
-          why="Alerts that are not sent are listed here: silenced, inhibited by a worse alert, or in quiet hours."
+          why="Lists alerts that are not sent: silenced, inhibited by another alert, or muted by a time interval."
         />
       )}
     </div>
@@ -624,9 +641,9 @@ function NothingFires({
           icon={soon ? 'wait' : 'warn'}
           title={
             soon
-              ? 'Nothing is firing so far'
+              ? 'Nothing is firing yet'
               : groups.length
-                ? 'Nothing is firing, but not everything is watched'
+                ? 'Nothing is firing, but not everything is monitored'
                 : 'No alerting rules'
           }
           why={all.map((d) => (
@@ -727,7 +744,7 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
         <SeverityChips rows={all} severity={severity} />
         {wider}
       </div>
-      <ErrorNote error={past.error} what="Could not refresh; showing older data" />
+      <ErrorNote error={past.error} what={stale(past.time)} />
       <div class={`panel historytable${past.error ? ' stale' : ''}`}>
         <Table<HistoryRow>
           label="Alerts that fired"
@@ -773,7 +790,7 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
             { id: 'when', title: 'When', width: '30%', cell: strip },
             {
               id: 'times',
-              title: 'How many times',
+              title: 'Times fired',
               head: 'Times',
               num: true,
               sort: (x) => x.episodes.length,
@@ -788,7 +805,7 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
             },
             {
               id: 'last',
-              title: 'Last start',
+              title: 'Last fired',
               num: true,
               sort: (x) => x.last,
               cell: (x) => (
@@ -828,8 +845,8 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
           empty={
             <Empty
               icon="alerts"
-              title={fired.length ? 'No alert matches the filter' : 'Nothing fired in this range'}
-              why={fired.length ? undefined : (kept ?? 'Nothing is known of times when the server was not running.')}
+              title={fired.length ? 'No alerts match the filter' : 'Nothing fired in this range'}
+              why={fired.length ? undefined : (kept ?? 'While the server is stopped, nothing is recorded.')}
             >
               {fired.length ? (
                 <button

@@ -1,8 +1,12 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { checks as fetchChecks } from '../api/checks';
+import { jobs as fetchJobs } from '../api/jobs';
 import { discovery, fleet as fleetOf, receivers as fetchReceivers } from '../api/clanmon';
 import { queryRange } from '../api/prom';
+import type { Job } from '../api/types/jobs';
 import type { Discovery } from '../api/types/machines';
-import { Ago, Empty, ErrorNote, Loading, Menu, Overlay, Snippet } from '../components/bits';
+import { Ago, Empty, ErrorNote, Loading, Menu, Overlay, Snippet, stale } from '../components/bits';
+import { WorstBackup } from '../components/Backups';
 import { FirstSteps } from '../components/FirstSteps';
 import { Icon } from '../components/icons';
 import { LOOK, MachineState } from '../components/MachineState';
@@ -11,6 +15,7 @@ import { Notices } from '../components/Notices';
 import { NotReporting } from '../components/NotReporting';
 import { SilenceTrace, silenceTitle, untilText } from '../components/SilenceTrace';
 import { Spark } from '../components/Spark';
+import { PickBar, PickButton, Tick } from '../components/Picks';
 import { Status, type Level } from '../components/Status';
 import { Table, type Column } from '../components/Table';
 import { lookUp } from '../lib/discovery';
@@ -26,13 +31,18 @@ import {
   whyOf,
   type FleetRow,
 } from '../lib/fleet';
+import { leftText, WEEK } from '../lib/capacity';
+import { isFailing } from '../lib/checks';
 import { ago, format } from '../lib/format';
+import { byMachine, isTrouble, worst } from '../lib/jobs';
 import { RangeCache } from '../lib/rangeCache';
 import { dateTime } from '../lib/time';
+import { MACHINE, NOT_SCRAPED, REBOOT } from '../lib/words';
 import { at, known, now, second, serverNow, setRelative, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
 import { useFleet, useImpatience } from '../state/fleet';
 import { href, machinePath, param, setParams, tagFilter } from '../state/location';
+import { pick, picking } from '../state/picked';
 import { phone } from '../state/media';
 import { isUTC, recall, remember } from '../state/prefs';
 import { storage } from '../state/storage';
@@ -51,7 +61,7 @@ export default function FleetPage() {
   const show = param('show');
   const text = param('q');
   const rows = useMemo(
-    () => (all ?? []).filter((r) => hasTag(r, tag) && shows(r, show) && (!text || matches(r, text))),
+    () => (all ?? []).filter((r) => hasTag(r, tag) && shows(r, show, second.peek()) && (!text || matches(r, text))),
     [all, tag, show, text],
   );
   const tags = useMemo(() => [...new Set((all ?? []).flatMap((r) => r.tags ?? []))].sort(), [all]);
@@ -68,11 +78,14 @@ export default function FleetPage() {
   );
   const sparks = useSparks();
   const [hidden, setHidden] = useState<string[]>(() => recall('fleet.hidden', DEFAULT_HIDDEN));
-  const columns = useMemo(() => fleetColumns(sparks.data), [sparks.data]);
+  const jobs = useData('backups', (s) => fetchJobs({ backups: true }, s), 60);
+  const backups = useMemo(() => byMachine(jobs.data ?? []), [jobs.data]);
+  const columns = useMemo(() => fleetColumns(sparks.data, backups), [sparks.data, backups]);
   const shownColumns = useMemo(() => columns.filter((c) => !hidden.includes(c.id)), [columns, hidden]);
   // What is left out on purpose, such as phones, is not expected to report.
   const silent = new Set(disco.data?.waiting?.map((w) => w.machine)).size;
   const old = useOld(fleet.time);
+  const AddMachine = useAddMachine(param('add') !== '');
   useImpatience(
     !all?.length || all.some((r) => r.state === 'waiting' || r.checking || FIGURES.every((f) => r[f] === undefined)),
   );
@@ -85,11 +98,7 @@ export default function FleetPage() {
           <ErrorNote error={fleet.error} what="The machines could not be loaded" />
         ) : (
           <div class="panel">
-            <Empty
-              icon="wait"
-              title="The state of the fleet is not known"
-              why="Nothing was loaded from the server yet."
-            />
+            <Empty icon="wait" title="The state of the fleet is unknown" why="The server has not responded yet." />
           </div>
         )}
       </>
@@ -112,6 +121,9 @@ export default function FleetPage() {
             updated <Ago time={fleet.time} suffix=" ago" />
           </Status>
         )}
+        <button type="button" class="btn" onClick={() => setParams({ add: '1' }, false)}>
+          Add a machine
+        </button>
         {all.length > 0 && (
           <>
             <input
@@ -133,11 +145,17 @@ export default function FleetPage() {
                 Group by tag
               </button>
             )}
+            {tag && (
+              <a class="btn" href={href('/compare')} title={`Compare machines with tag ${tag}`}>
+                Compare
+              </a>
+            )}
+            {phone.value && <PickButton />}
             {!phone.value && (
               <Menu icon="columns" title="Columns">
                 {() =>
                   columns
-                    .filter((c) => c.id !== 'state' && c.id !== 'name')
+                    .filter((c) => !['pick', 'state', 'name'].includes(c.id))
                     .map((c) => (
                       <button
                         type="button"
@@ -162,12 +180,11 @@ export default function FleetPage() {
       </PageHead>
       <Notices list={fleet.notices} />
       <FirstSteps rows={all} discovery={disco.data} started={fleet.started} receivers={receivers.data} />
-      <Problems all={all} silent={silent} time={fleet.time} started={fleet.started} />
+      <Problems all={all} backups={backups} silent={silent} time={fleet.time} started={fleet.started} />
       {at.value !== undefined && all.length > 0 && (
         <p class="note row">
           <span class="grow">
-            Values as of {dateTime(at.value, isUTC())}, the end of the chosen range. Status and what is wrong are
-            current.
+            Values as of {dateTime(at.value, isUTC())}, the end of the selected range. Status is current.
           </span>
           <button type="button" class="btn" onClick={() => setRelative('1h')}>
             Show current values
@@ -176,7 +193,7 @@ export default function FleetPage() {
       )}
       <ErrorNote
         error={fleet.error ?? then.error}
-        what={fleet.error ? 'Could not refresh; showing older data' : 'Values could not be loaded'}
+        what={fleet.error ? stale(fleet.time) : 'The values could not be loaded'}
       />
       <section class={`panel fleet${old ? ' stale' : ''}`}>
         <Table
@@ -189,7 +206,11 @@ export default function FleetPage() {
           defaultSort="state"
           href={(r) => href(machinePath(r.name))}
           card={(r) => <Card r={r} />}
-          rowClass={(r) => (r.state === 'down' || r.state === 'offline' ? 'old' : '')}
+          onMark={(r) => pick(r.name)}
+          {...(picking.value && { beside: (r: FleetRow) => <Tick name={r.name} /> })}
+          rowClass={(r) =>
+            `${r.state === 'down' || r.state === 'offline' ? 'old' : ''} ${r.state === 'down' || r.state === 'critical' ? 'critical' : ''}`
+          }
           onVisible={sparks.want}
           {...(group === 'tag' && { group: byTag, groupHead: (t, n) => <GroupHead tag={t} n={n} rows={rows} /> })}
           empty={
@@ -201,11 +222,15 @@ export default function FleetPage() {
           }
         />
       </section>
+      <PickBar />
       {named && (
         <Overlay kind="dialog" title={`Silences of ${named.name}`} onClose={() => setParams({ silenced: null }, false)}>
           <SilenceTrace list={named.silenced} />
-          {!named.silenced?.length && <p class="dim">No silence is in force.</p>}
+          {!named.silenced?.length && <p class="dim">No active silences.</p>}
         </Overlay>
+      )}
+      {param('add') && AddMachine && (
+        <AddMachine rows={all} discovery={disco.data} onClose={() => setParams({ add: null }, false)} />
       )}
       {param('drawer') === 'silent' && disco.data && (
         <NotReporting d={disco.data} onClose={() => setParams({ drawer: null })} />
@@ -226,7 +251,7 @@ const asOf = (rows: FleetRow[], then: FleetRow[]): FleetRow[] => {
   });
 };
 
-const NO_TAG = 'without a tag';
+const NO_TAG = 'no tag';
 const byTag = (r: Line) => r.group ?? '';
 const rowKey = (r: Line) => (r.group === undefined ? r.name : `${r.group} ${r.name}`);
 
@@ -252,6 +277,15 @@ function GroupHead({ tag, n, rows }: { tag: string; n: number; rows: FleetRow[] 
   );
 }
 
+// The dialog and the document in it are loaded by those who open it.
+function useAddMachine(want: boolean) {
+  const [dialog, setDialog] = useState<{ default: typeof import('../components/AddMachine').default }>();
+  useEffect(() => {
+    if (want) void import('../components/AddMachine').then(setDialog);
+  }, [want]);
+  return dialog?.default;
+}
+
 function PageHead({ children }: { children?: preact.ComponentChildren }) {
   return (
     <div class="pagehead">
@@ -263,7 +297,7 @@ function PageHead({ children }: { children?: preact.ComponentChildren }) {
 
 function TagMenu({ tags, all }: { tags: string[]; all: FleetRow[] }) {
   return (
-    <Menu icon="filter" label={tagFilter.value || 'All tags'} title="Only machines with a tag">
+    <Menu icon="filter" label={tagFilter.value || 'All tags'} title="Filter by tag">
       {(close) => (
         <>
           <button
@@ -298,10 +332,22 @@ function TagMenu({ tags, all }: { tags: string[]; all: FleetRow[] }) {
 
 // Problems counts what is wrong; each count is a filter. Healthy is said only of
 // machines that were judged, and only while the server responds.
-function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: number; time: number; started: number }) {
+function Problems({
+  all,
+  backups,
+  silent,
+  time,
+  started,
+}: {
+  all: FleetRow[];
+  backups: Map<string, Job[]>;
+  silent: number;
+  time: number;
+  started: number;
+}) {
   const show = param('show');
   const old = useOld(time) || !known.value;
-  const count = (s: string) => all.filter((r) => shows(r, s)).length;
+  const count = (s: string) => all.filter((r) => shows(r, s, second.peek())).length;
   const [down, critical, warning, offline, waiting, unjudged, reboot, silenced] = [
     'down',
     'critical',
@@ -327,24 +373,27 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
         <b>{n}</b> {word}
       </button>
     );
-  const calm = !down && !critical && !warning && !units;
+  const checks = useData('checks', fetchChecks);
+  const failing = (checks.data ?? []).filter(isFailing).length;
+  const unsaved = [...backups.values()].flat().filter(isTrouble).length;
+  const calm = !down && !critical && !warning && !units && !failing && !unsaved;
   const well = all.filter(healthy).length;
   const checking = all.filter((r) => r.state === 'ok' && r.checking).length;
   const young = waiting > 0 && !!started && second.value - started < 120;
   return (
-    <div class="problems" role="group" aria-label="What is wrong">
+    <div class="problems" role="group" aria-label="Problems">
       {old ? (
         <span class="problem off" role="status">
           <Icon name="wait" />
           <span>
-            Current state not known. Showing data from <Ago time={time} suffix=" ago" />
+            Current state unknown. Showing data from <Ago time={time} suffix=" ago" />
           </span>
         </span>
       ) : young ? (
         <span class="problem off" role="status">
           <Icon name="wait" />
           <span>
-            Server started <Ago time={started} suffix=" ago" />; first scrapes are under way
+            Server started <Ago time={started} suffix=" ago" />; first scrapes are running
           </span>
         </span>
       ) : (
@@ -352,7 +401,7 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
         (storage.value?.storing === false ? (
           <span class="problem off" role="status">
             <Icon name="info" />
-            Not judged: samples are not stored
+            Unknown: samples are not stored
           </span>
         ) : checking > 0 ? (
           <span class="problem off" role="status">
@@ -375,7 +424,7 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
           offline === all.length && (
             <span class="problem off">
               <Icon name="off" />
-              No machine is on
+              All machines are off
             </span>
           )
         ))
@@ -391,17 +440,44 @@ function Problems({ all, silent, time, started }: { all: FleetRow[]; silent: num
         units === 1 ? 'failed unit' : 'failed units',
         'Machines with failed systemd units',
       )}
+      {failing > 0 && (
+        <a class="problem crit" href={href('/checks?state=failing')}>
+          <Icon name="crit" />
+          <b>{failing}</b> {failing === 1 ? 'check failing' : 'checks failing'}
+        </a>
+      )}
+      {unsaved > 0 && (
+        <a class="problem warn" href={href('/jobs?only=backups')}>
+          <Icon name="clock" />
+          <b>{unsaved}</b> {unsaved === 1 ? 'backup needs attention' : 'backups need attention'}
+        </a>
+      )}
+      {filter(
+        'full',
+        count('full'),
+        'warn',
+        'clock',
+        'full within 7 days',
+        'Machines with a disk that will be full within 7 days, if it grows as it does',
+      )}
       {filter('silenced', silenced, 'off', 'silence', 'silenced', 'Machines with an active silence')}
       {filter(
         'reboot',
         reboot,
         'info',
         'refresh',
-        reboot === 1 ? 'reboot due' : 'reboots due',
-        'Machines with another kernel installed than is running',
+        reboot === 1 ? REBOOT : 'reboots needed',
+        'Machines that run another kernel than the installed one',
       )}
-      {filter('unjudged', unjudged, 'off', 'info', 'not judged', 'Machines that no built-in rule covers')}
-      {filter('waiting', waiting, 'off', 'wait', 'not scraped yet', 'Machines waiting for their first scrape')}
+      {filter(
+        'unjudged',
+        unjudged,
+        'off',
+        'info',
+        MACHINE.unjudged.toLowerCase(),
+        'Machines that no built-in rule covers',
+      )}
+      {filter('waiting', waiting, 'off', 'wait', NOT_SCRAPED, 'Machines waiting for their first scrape')}
       {filter('offline', offline, 'off', 'off', 'offline', 'Intermittent machines that are off')}
       {silent > 0 && (
         <button type="button" class="problem off" onClick={() => setParams({ drawer: 'silent' }, false)}>
@@ -418,8 +494,16 @@ const DEFAULT_HIDDEN = ['kernel', 'exporter', 'memoryStalled'];
 // Whether a machine that does not respond is still up is not known.
 const uptime = (r: FleetRow) => (r.booted && (r.up ?? 0) > 0 ? (at.value ?? now.value) - r.booted : undefined);
 
-function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[] {
+function fleetColumns(spark: Map<string, (number | null)[]>, backups: Map<string, Job[]>): Column<FleetRow>[] {
   return [
+    {
+      id: 'pick',
+      title: 'Select',
+      head: <span class="sr">Select</span>,
+      class: 'pick',
+      width: '34px',
+      cell: (r) => <Tick name={r.name} />,
+    },
     {
       id: 'state',
       title: 'Status',
@@ -466,6 +550,16 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       cell: (r) => <Meter value={r.filesystem} warn={0.9} crit={0.97} />,
     },
     {
+      id: 'full',
+      title: 'Time until the first disk is full',
+      head: 'Full in',
+      num: true,
+      width: '84px',
+      rank: 2,
+      sort: (r) => r.full,
+      cell: (r) => <FullIn r={r} />,
+    },
+    {
       id: 'network',
       title: 'Network in and out, bit/s',
       head: 'Net, bit/s',
@@ -485,8 +579,8 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
     },
     {
       id: 'io',
-      title: 'Time stalled on IO',
-      head: 'IO stall',
+      title: 'Time that all work waited for I/O',
+      head: 'I/O stall',
       num: true,
       width: '84px',
       rank: 6,
@@ -495,7 +589,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
     },
     {
       id: 'memoryStalled',
-      title: 'Time stalled on memory',
+      title: 'Time that all work waited for memory',
       head: 'Mem. stall',
       num: true,
       width: '98px',
@@ -529,9 +623,23 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
         ) : r.unitsFailed === 0 ? (
           <span class="dim">0</span>
         ) : (
-          <span title="Not known: no exporter reports systemd units">–</span>
+          <span title="Unknown: no exporter reports systemd units">–</span>
         ),
     },
+    // Where nobody has a backup that is known, there is no column of dashes.
+    ...(backups.size
+      ? [
+          {
+            id: 'backup',
+            title: 'Last success of the oldest backup',
+            head: 'Backup',
+            width: '132px',
+            rank: 2,
+            sort: (r: FleetRow) => worst(backups.get(r.name) ?? [])[0]?.lastSuccess ?? undefined,
+            cell: (r: FleetRow) => <WorstBackup list={backups.get(r.name)} />,
+          },
+        ]
+      : []),
     {
       id: 'uptime',
       title: 'Uptime',
@@ -542,9 +650,9 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       cell: (r) => (
         <span class="uptime">
           {r.reboot && (r.up ?? 0) > 0 && (
-            <span class="status info" title="Reboot due: another kernel is installed than is running">
+            <span class="status info" title="Reboot needed: the installed kernel is not running yet">
               <Icon name="refresh" />
-              <span class="sr">Reboot due. </span>
+              <span class="sr">Reboot needed. </span>
             </span>
           )}
           {ago(uptime(r))}
@@ -576,6 +684,22 @@ function fleetColumns(spark: Map<string, (number | null)[]>): Column<FleetRow>[]
       cell: (r) => <span title={r.exporter}>{r.exporter || '–'}</span>,
     },
   ];
+}
+
+// FullIn leads to the disks of the machine. A machine without a date is not full within a year,
+// or not known for long enough.
+function FullIn({ r }: { r: FleetRow }) {
+  if (r.full === undefined) return <span class="dim">–</span>;
+  const left = r.full - (at.value ?? second.peek());
+  return (
+    <a
+      class={left < WEEK ? 'status warn' : ''}
+      href={href(machinePath(r.name), { tab: 'disks', range: '7d' })}
+      title={dateTime(r.full, isUTC())}
+    >
+      {left <= 0 ? 'full' : leftText(left)}
+    </a>
+  );
 }
 
 // Since when matters where something is wrong, and comes before what it is.
@@ -624,7 +748,7 @@ function NameCell({ r }: { r: FleetRow }) {
         </button>
       )}
       {r.state === 'ok' && !!r.pending && (
-        <span class="dim nowrap" title="Alerts whose condition holds and that will fire if it stays">
+        <span class="dim nowrap" title="Alerts that fire soon if their condition persists">
           {r.pending} pending
         </span>
       )}
@@ -641,7 +765,7 @@ function NameCell({ r }: { r: FleetRow }) {
               class="chip"
               key={t}
               tabIndex={-1}
-              title={`Only tag ${t}`}
+              title={`Filter by tag ${t}`}
               onClick={() => setParams({ tag: t }, false)}
             >
               {t}
@@ -673,7 +797,7 @@ function Card({ r }: { r: FleetRow }) {
             <Why r={{ ...r, checking: false }} />
           </>
         ) : (
-          [r.os && shortSystem(r.os), uptime(r) !== undefined && `up ${ago(uptime(r))}`, r.reboot && 'reboot due']
+          [r.os && shortSystem(r.os), uptime(r) !== undefined && `up ${ago(uptime(r))}`, r.reboot && REBOOT]
             .filter(Boolean)
             .join(' · ') || '–'
         )}
@@ -764,7 +888,7 @@ function NoMatch({
   return (
     <Empty
       icon="filter"
-      title="No machine matches the filter"
+      title="No machines match the filter"
       why={[text && `“${text}”`, tag && `tag ${tag}`, show].filter(Boolean).join(', ')}
     >
       {found.length > 0 && (
@@ -776,11 +900,12 @@ function NoMatch({
           ))}
         </ul>
       )}
+      {text && disco && !found.length && <p>Discovery has not found “{text}” either.</p>}
       <span class="row">
         <button type="button" class="btn" onClick={() => setParams({ q: null, show: null, tag: null })}>
           Show all {total}
         </button>
-        {found.length > 0 && (
+        {text && disco && (
           <a class="btn" href={href('/targets', { tab: 'discovery' })}>
             Discovery
           </a>
@@ -803,8 +928,8 @@ function NoMachines({ disco, silent }: { disco: Discovery | undefined; silent: n
           : broken.length
             ? broken.map((m) => `${m.method}: ${m.error}`).join('. ')
             : methods.length
-              ? 'No target with a label “machine”, and none with metrics of a node or systemd exporter, has responded.'
-              : 'No discovery method is on, and no target is configured.'
+              ? 'No target with the label “machine” or with metrics of a node or systemd exporter has responded yet.'
+              : 'No discovery method is enabled and no targets are configured.'
       }
     >
       {disco && !methods.length && <Snippet text="clanmon server --discovery tailscale" />}

@@ -2,41 +2,53 @@ import type { ComponentChildren, ComponentType } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
 import { discovery, machine as fetchMachine } from '../api/clanmon';
 import { request } from '../api/client';
+import { jobs as fetchJobs } from '../api/jobs';
 import type { Alert } from '../api/types/alerts';
+import type { Job } from '../api/types/jobs';
 import type { FleetRow, Machine } from '../api/types/machines';
 import type { VectorSample } from '../api/types/query';
 import type { RuntimeInfo } from '../api/types/status';
 import { metricNames, quote, vector } from '../api/prom';
+import { Backups } from '../components/Backups';
 import { Ago, Empty, ErrorNote, Loading, Snippet, Time } from '../components/bits';
+import { Filling } from '../components/Filling';
 import { ForgetMachine } from '../components/Forget';
 import { Icon } from '../components/icons';
 import { MachineState } from '../components/MachineState';
 import { SilenceTrace } from '../components/SilenceTrace';
 import { severityLevel, Status } from '../components/Status';
 import { useCurrentInView } from '../components/Tabs';
-import { combined, split, type Mark } from '../lib/chart';
+import type { Mark } from '../lib/chart';
 import { lookUp } from '../lib/discovery';
+import { inWords, marksOf } from '../lib/events';
 import { shortError } from '../lib/errors';
 import { hasTag, whyOf } from '../lib/fleet';
 import { ago } from '../lib/format';
-import { firstQuery, lastQuery, marksOf, marksQuery, retentionOf, sinceOf, type Since } from '../lib/machine';
+import { byMachine } from '../lib/jobs';
+import { firstQuery, lastQuery, retentionOf, sinceOf, type Since } from '../lib/machine';
 import { inProcess, placeOf } from '../lib/place';
 import { score } from '../lib/search';
 import { machineFinder, selectorOf } from '../lib/selector';
-import { aligned, clock, date, stepFor } from '../lib/time';
+import { clock, date } from '../lib/time';
+import { MACHINE, NOT_SCRAPED, REBOOT } from '../lib/words';
 import { at, frozen, now, range, second, serverNow, setAbsolute, setRelative } from '../state/clock';
 import { useData } from '../state/data';
+import { useEvents } from '../state/events';
 import { allAlerts } from '../state/firing';
 import { useFleet, useImpatience } from '../state/fleet';
 import { useKeys } from '../state/keys';
 import { go, href, machinePath, param, tagFilter } from '../state/location';
-import { isUTC } from '../state/prefs';
-import { frame } from '../state/rangeData';
+import { phone } from '../state/media';
+import { compareHref } from '../state/picked';
+import { isUTC, recall, remember } from '../state/prefs';
+import { useSwipe } from '../state/swipe';
 import type { PageProps } from '../routes';
 import { AboutContext, type About } from './machine/context';
 import { Backends } from './machine/Backends';
+import { Changes } from './machine/Changes';
 import { Disks } from './machine/Disks';
 import { Hardware } from './machine/Hardware';
+import { Journal } from './machine/Journal';
 import { Metrics } from './machine/Metrics';
 import { Network } from './machine/Network';
 import { Overview } from './machine/Overview';
@@ -50,6 +62,8 @@ const TABS: { id: string; title: string; C: ComponentType }[] = [
   { id: 'services', title: 'Services', C: Services },
   { id: 'hardware', title: 'Hardware', C: Hardware },
   { id: 'backends', title: 'Backends', C: Backends },
+  { id: 'changes', title: 'Changes', C: Changes },
+  { id: 'journal', title: 'Journal', C: Journal },
   { id: 'metrics', title: 'Metrics', C: Metrics },
 ];
 
@@ -100,7 +114,17 @@ function One({ name }: { name: string }) {
     (s) => vector(`{__name__=~"${FACTS}",${m},job!="clanmon"}`, when, s),
     60,
   );
-  const marks = useMarks(m);
+  const saved = useData(
+    loaded && !gone ? `backups ${name}` : null,
+    (s) => fetchJobs({ machine: name, backups: true }, s),
+    60,
+  );
+  const marks = useMarks(name);
+  const [marked, setMarked] = useState<boolean>(() => recall('machine.marks', true));
+  const mark = (on: boolean) => {
+    setMarked(on);
+    remember('machine.marks', on);
+  };
   useImpatience(!gone);
   const alerts = useMemo(() => {
     const of = machineFinder(row ? [row] : []);
@@ -114,6 +138,13 @@ function One({ name }: { name: string }) {
     others.length > 1 && here >= 0 ? others[(here + by + others.length) % others.length] : undefined;
   const [previous, next] = [to(-1), to(1)];
   const link = (other: string) => href(machinePath(other), { tab });
+  // A phone has room for a chart or for what there is to say, and the chart comes first.
+  const [listed, setFacts] = useState(false);
+  const brief = phone.value && !listed && !away;
+  useSwipe((direction) => {
+    const other = direction > 0 ? next : previous;
+    if (other) go(link(other));
+  });
   useKeys([
     { keys: 'ArrowLeft', what: 'Previous machine', run: () => previous && go(link(previous)) },
     { keys: 'ArrowRight', what: 'Next machine', run: () => next && go(link(next)) },
@@ -130,14 +161,20 @@ function One({ name }: { name: string }) {
     when,
     machine,
     metrics,
-    marks,
+    marks: marked ? marks : [],
     scrape: Math.max(15, ...targets.map((t) => t.interval ?? 0)),
     jobs,
     away,
   };
   const shownState = machine ?? row;
   const fed = targets.length > 0 && targets.every((t) => t.method === 'stored');
+  const heard = targets.filter((t) => t.method === 'push').map((t) => Date.parse(t.lastScrape ?? '') / 1000);
 
+  const tags = shownState?.tags?.map((t) => (
+    <a class="chip" key={t} href={href('/', { tag: t })} title={`Machines with tag ${t}`}>
+      {t}
+    </a>
+  ));
   const head = (
     <div class="machinehead">
       <div class="pagehead">
@@ -147,7 +184,7 @@ function One({ name }: { name: string }) {
           role="link"
           aria-label="Previous machine"
           aria-disabled={!previous}
-          title={previous ? `${previous} (←)` : 'No other machine'}
+          title={previous ? `${previous} (←)` : 'No other machines'}
         >
           <Icon name="left" />
         </a>
@@ -158,14 +195,14 @@ function One({ name }: { name: string }) {
           role="link"
           aria-label="Next machine"
           aria-disabled={!next}
-          title={next ? `${next} (→)` : 'No other machine'}
+          title={next ? `${next} (→)` : 'No other machines'}
         >
           <Icon name="right" />
         </a>
         {shownState && <MachineState row={shownState} badge />}
         {gone && (
           <Status level="off" icon="off" badge>
-            {lastSample || metrics?.size ? 'Not found any more' : 'Unknown'}
+            {lastSample || metrics?.size ? 'No longer discovered' : 'Unknown'}
           </Status>
         )}
         {away && lastSample && (
@@ -174,31 +211,50 @@ function One({ name }: { name: string }) {
             Last sample <Ago time={lastSample} suffix=" ago" />
           </span>
         )}
+        {heard.length > 0 && (
+          <Status level="off" icon="info" badge>
+            pushes, heard <Ago time={Math.max(...heard)} suffix=" ago" />
+          </Status>
+        )}
         {fed && !away && lastSample && (
           <Status level="off" icon="info" badge>
             fed by remote write or federation, last sample <Ago time={lastSample} suffix=" ago" />
           </Status>
         )}
         {(machine ? machine.availability === 'intermittent' : row?.intermittent) && (
-          <span class="chip" title="Not meant to be on all the time: no alert is raised when it is off">
+          <span class="chip" title="May be off at any time without an alert">
             intermittent
           </span>
         )}
-        {(shownState?.tags ?? []).map((t) => (
-          <a class="chip" key={t} href={href('/', { tag: t })} title={`Machines with tag ${t}`}>
-            {t}
-          </a>
-        ))}
+        {!phone.value && tags}
         <span class="grow" />
+        {phone.value && machine && (
+          <button type="button" class="btn plain" aria-expanded={!brief} onClick={() => setFacts(brief)}>
+            Facts
+            <Icon name={brief ? 'right' : 'down_'} />
+          </button>
+        )}
+        {!phone.value && row && (
+          <a class="btn" href={compareHref([name])} title="Compare with other machines">
+            Compare
+          </a>
+        )}
         {(machine || row || lastSample) && (
-          <a class="btn" href={href('/silences', { new: true, matcher: own.startsWith('machine=') ? own : null })}>
+          <a
+            class={`btn${phone.value ? ' icon' : ''}`}
+            href={href('/silences', { new: true, matcher: own.startsWith('machine=') ? own : null })}
+            aria-label="Silence"
+          >
             <Icon name="silence" />
-            Silence
+            {!phone.value && 'Silence'}
           </a>
         )}
       </div>
-      {shownState && <Said of={shownState} alerts={alerts} name={name} />}
-      {machine && <Facts machine={machine} facts={facts.data ?? none} away={away} seen={lastSample} />}
+      {phone.value && !brief && tags && <div class="row">{tags}</div>}
+      {shownState && !brief && <Said of={shownState} alerts={alerts} name={name} />}
+      {machine && !brief && (
+        <Facts machine={machine} facts={facts.data ?? none} backups={saved.data ?? []} away={away} seen={lastSample} />
+      )}
       <SilenceTrace list={shownState?.silenced} />
       {machine?.warnings?.map((w) => (
         <p class="note warn" key={w.text}>
@@ -260,6 +316,7 @@ function One({ name }: { name: string }) {
     <AboutContext.Provider value={about}>
       {head}
       {away && lastSample !== undefined && <Away seen={lastSample} gone={gone} machine={machine} />}
+      <Filling machine={name} />
       <Range metrics={metrics} m={own} older={older} />
       <PartTabs name={name} current={current.id}>
         {shown.map((t) => (
@@ -274,11 +331,11 @@ function One({ name }: { name: string }) {
           </a>
         ))}
       </PartTabs>
-      <Events marks={marks} />
+      {current.id !== 'changes' && <Events marks={marks} drawn={marked} onDraw={mark} />}
       {metrics ? (
         <C key={current.id} />
       ) : labelled.error ? (
-        <ErrorNote error={labelled.error} what="Its metrics could not be loaded" />
+        <ErrorNote error={labelled.error} what="The metrics could not be loaded" />
       ) : (
         <Loading lines={5} />
       )}
@@ -306,15 +363,10 @@ function useNames(match: string | null) {
   );
 }
 
-// Reboots and alerts in the range, drawn into all charts.
-function useMarks(m: string): Mark[] {
-  const { from, to } = range.value;
-  const step = stepFor(to - from);
-  const got = useData(`marks ${m} ${range.value.relative ?? `${from} ${to}`}`, (s) => {
-    const r = range.peek();
-    return frame(combined(marksQuery(m)), { ...aligned(r, step), step }, s);
-  });
-  return useMemo(() => (got.data ? marksOf(got.data, split) : []), [got.data]);
+// What happened in the range, drawn into all charts unless somebody hides it.
+function useMarks(machine: string): Mark[] {
+  const got = useEvents({ machine, overlapping: true });
+  return useMemo(() => (got.data ? marksOf(got.data.events, got.data.from, got.data.to) : []), [got.data]);
 }
 
 // Said is what the server says of the machine, where no alert in the list says it.
@@ -327,7 +379,7 @@ function Said({ of, alerts, name }: { of: Machine | FleetRow; alerts: Alert[]; n
     <p class="row dim">
       {timed && (
         <span class="nowrap">
-          {of.state} for <Ago time={Date.parse(of.since!) / 1000} />
+          {MACHINE[of.state].toLowerCase()} for <Ago time={Date.parse(of.since!) / 1000} />
         </span>
       )}
       {why && <span class="wrap">{why}</span>}
@@ -343,11 +395,13 @@ function Said({ of, alerts, name }: { of: Machine | FleetRow; alerts: Alert[]; n
 function Facts({
   machine,
   facts,
+  backups,
   away,
   seen,
 }: {
   machine: Machine;
   facts: VectorSample[];
+  backups: Job[];
   away: boolean;
   seen: number | undefined;
 }) {
@@ -381,7 +435,7 @@ function Facts({
           <>
             {' '}
             <Status level="info" icon="refresh">
-              reboot due
+              {REBOOT}
             </Status>
           </>
         )}
@@ -400,8 +454,8 @@ function Facts({
     list.push([
       'Tailscale',
       <>
-        {ts.direct ? 'direct' : ts.relay ? `by relay ${ts.relay}` : 'not in use'}
-        {!ts.online && <span class="dim">, offline says the tailnet</span>}
+        {ts.direct ? 'direct' : ts.relay ? `relayed by ${ts.relay}` : 'not in use'}
+        {!ts.online && <span class="dim">, offline in the tailnet</span>}
         {ts.expired ? (
           <>
             {' '}
@@ -415,6 +469,8 @@ function Facts({
         ) : null}
       </>,
     ]);
+  const saved = byMachine(backups).get(machine.machine);
+  if (saved) list.push(['Backups', <Backups list={saved} />]);
   if (f.exporter) list.push(['Exporter', f.exporter]);
   const targets = machine.targets ?? [];
   if (targets.length)
@@ -483,7 +539,7 @@ function AlertList({
     .sort((a, b) => rank(a) - rank(b) || a.startsAt.localeCompare(b.startsAt));
   const [all, setAll] = useState(false);
   if (!shown.length) return null;
-  const most = 3;
+  const most = phone.value ? 1 : 3;
   return (
     <ul class="alertlist" aria-label="Alerts of this machine">
       {shown.slice(0, all ? undefined : most).map((a) => (
@@ -524,33 +580,28 @@ function AlertList({
 
 function Age({ of: { time, restarted } }: { of: Since }) {
   return (
-    <span class="dim nowrap" title={restarted ? 'It fired before the server was restarted' : undefined}>
-      {restarted ? 'since restart' : 'since'} <Ago time={time} />
+    <span class="dim nowrap" title={restarted ? 'Was firing before the server restarted' : undefined}>
+      for <Ago time={time} />
+      {restarted && ' or more'}
     </span>
   );
 }
 
 // Events says in words what the marks in the charts mean.
-function Events({ marks }: { marks: Mark[] }) {
+function Events({ marks, drawn, onDraw }: { marks: Mark[]; drawn: boolean; onDraw: (on: boolean) => void }) {
   const [open, setOpen] = useState(false);
   if (!marks.length) return null;
-  const alerts = marks.filter((m) => m.end !== undefined);
-  const other = marks.filter((m) => m.end === undefined);
-  const text = [
-    alerts.length && `${alerts.length} alert${alerts.length === 1 ? '' : 's'}`,
-    ...['rebooted', 'system activated'].map((t) => {
-      const n = other.filter((m) => m.text === t).length;
-      return n && (n === 1 ? t : `${t} ${n} times`);
-    }),
-  ]
-    .filter(Boolean)
-    .join(', ');
   return (
     <div class="events">
-      <button type="button" class="btn plain" aria-expanded={open} onClick={() => setOpen(!open)}>
-        <Icon name={open ? 'down_' : 'right'} />
-        In this range: {text}
-      </button>
+      <div class="row">
+        <button type="button" class="btn plain" aria-expanded={open} onClick={() => setOpen(!open)}>
+          <Icon name={open ? 'down_' : 'right'} />
+          In this range: {inWords(marks)}
+        </button>
+        <button type="button" class="btn plain" onClick={() => onDraw(!drawn)}>
+          {drawn ? 'Hide in charts' : 'Show in charts'}
+        </button>
+      </div>
       {open && (
         <ol>
           {marks
@@ -596,11 +647,12 @@ function Away({ seen, gone, machine }: { seen: number; gone: boolean; machine: M
     <p class={`note row ${off ? '' : 'warn'}`}>
       <span class="grow">
         {gone
-          ? 'No target and no discovery method has this machine any more. Its stored data is shown.'
+          ? 'This machine is no longer discovered. Showing stored data.'
           : off
             ? 'This machine is intermittent and off.'
-            : 'This machine is down. What was last known of it is shown.'}{' '}
-        Last sample: {date(seen, isUTC())} {clock(seen, isUTC(), false)}.{outside && ' It is before the chosen range.'}
+            : 'This machine is down. Showing its last known data.'}{' '}
+        Last sample: {date(seen, isUTC())} {clock(seen, isUTC(), false)}.
+        {outside && ' That is before the selected range.'}
       </span>
       {outside && (
         <button type="button" class="btn" onClick={() => setAbsolute(seen - 3600, seen + 300)}>
@@ -628,11 +680,11 @@ function Range({ metrics, m, older }: { metrics: ReadonlySet<string> | undefined
   const kept = retention ? now.value - retention.seconds : 0;
   const begun = first.data?.[0] ? Number(first.data[0].value?.[1]) : 0;
   const lines = [
-    kept > r.from && `Nothing is kept from before ${date(kept, isUTC())} (retention ${retention!.text}).`,
+    kept > r.from && `No data before ${date(kept, isUTC())} (retention ${retention!.text}).`,
     begun > r.to &&
-      `The first sample of this machine is of ${date(begun, isUTC())} ${clock(begun, isUTC(), false)}, after the chosen range.`,
+      `The first sample of this machine is from ${date(begun, isUTC())} ${clock(begun, isUTC(), false)}, after the selected range.`,
     older &&
-      'This range includes a time before this machine had the label “machine”: for that time, series are selected by its address.',
+      'For the part of this range before the machine had the label “machine”, series are selected by its address.',
   ].filter(Boolean);
   if (!lines.length) return null;
   return <p class="note">{lines.join(' ')}</p>;
@@ -652,13 +704,12 @@ function Never({ machine, started }: { machine: Machine; started: number }) {
           asked
             ? young
               ? 'No response since the server started'
-              : 'No sample of this machine is stored'
+              : 'No samples of this machine are stored'
             : 'Not scraped yet'
         }
         why={
           (machine.availability === 'intermittent' ? 'It is intermittent and may be off. ' : '') +
-          (targets.map((x) => `${x.job}: ${shortError(x.lastError) || 'not scraped yet'}`).join('; ') ||
-            'It has no targets.')
+          (targets.map((x) => `${x.job}: ${shortError(x.lastError) || NOT_SCRAPED}`).join('; ') || 'No targets.')
         }
       >
         {t && asked && !inProcess(t.address) && (
@@ -691,11 +742,11 @@ function Unknown({ name, all }: { name: string; all: FleetRow[] }) {
     <div class="panel">
       <Empty
         icon="search"
-        title={found.length ? 'Not scraped' : 'No machine has this name'}
+        title={found.length ? 'Not scraped' : 'No machine with this name'}
         why={
           found.length
             ? found.map((f) => `${f.name}: ${f.why}`).join('; ')
-            : 'No target and no discovery method has it, and no sample of it is stored from the last 30 days or in the chosen range. It may have another name now.'
+            : 'No target, discovery method or stored sample of the last 30 days has this name. The machine may have been renamed.'
         }
       >
         {like.length > 0 && (

@@ -1,7 +1,18 @@
 import { useMemo } from 'preact/hooks';
 import { ruleGroups, shippedRules } from '../api/rules';
 import { Severity } from '../components/alerts/Severity';
-import { Ago, Empty, ErrorNote, LabelList, LastAnswer, Loading, Overlay, safeLink, Snippet } from '../components/bits';
+import {
+  Ago,
+  Empty,
+  ErrorNote,
+  LabelList,
+  LastAnswer,
+  Loading,
+  Overlay,
+  safeLink,
+  Snippet,
+  stale,
+} from '../components/bits';
 import { Icon } from '../components/icons';
 import { Status, type Level } from '../components/Status';
 import { Table, type Column } from '../components/Table';
@@ -25,7 +36,7 @@ import { href, param, setParams } from '../state/location';
 import './rules.css';
 
 const LOOK: Record<RuleState, { level: Level; icon: string; word: string }> = {
-  failing: { level: 'crit', icon: 'crit', word: 'Fails' },
+  failing: { level: 'crit', icon: 'crit', word: 'Failing' },
   firing: { level: 'warn', icon: 'alerts', word: 'Firing' },
   pending: { level: 'info', icon: 'wait', word: 'Pending' },
   waiting: { level: 'off', icon: 'wait', word: 'Waiting' },
@@ -37,10 +48,10 @@ const LOOK: Record<RuleState, { level: Level; icon: string; word: string }> = {
 };
 
 const MEANING: Partial<Record<RuleState, string>> = {
-  internal: 'Part of the alerting pipeline: it is expected to fire, and is not sent.',
+  internal: 'Internal to alerting: it is expected to fire and is not sent.',
   disabled: 'Disabled by --rules.disable.',
-  replaced: 'Replaced by a rule of this name in rule_files.',
-  off: 'Built-in rules are off: by --rules.builtin=off, or because of a configuration file without --rules.builtin=on or a --discovery method.',
+  replaced: 'Replaced by a rule of the same name in rule_files.',
+  off: 'Built-in rules are off: --rules.builtin=off is set, or the configuration file says what to scrape. Enable them with --rules.builtin=on.',
   waiting: 'Not evaluated yet.',
 };
 
@@ -85,7 +96,7 @@ export default function RulesPage() {
           class="field"
           type="search"
           aria-label="Filter rules"
-          placeholder="Filter: name, expression, group"
+          placeholder="Filter: name, group"
           value={filter.text}
           onInput={(e) => setParams({ q: e.currentTarget.value, search: null })}
         />
@@ -114,19 +125,16 @@ export default function RulesPage() {
         </button>
         <LastAnswer time={groups.time} />
       </Head>
-      <ErrorNote
-        error={groups.error}
-        what={groups.data ? 'Could not refresh; showing older data' : 'The rules could not be loaded'}
-      />
+      <ErrorNote error={groups.error} what={groups.data ? stale(groups.time) : 'The rules could not be loaded'} />
       <ErrorNote error={shipped.error} what="The built-in rules could not be loaded" />
-      <div class="rulestates" role="group" aria-label="States of rules">
-        {pick('failing', count('failing'), 'crit', 'crit', count('failing') === 1 ? 'rule fails' : 'rules fail')}
+      <div class="states" role="group" aria-label="States of rules">
+        {pick('failing', count('failing'), 'crit', 'crit', count('failing') === 1 ? 'rule failing' : 'rules failing')}
         {pick('firing', count('firing'), 'warn', 'alerts', 'firing')}
         {pick('pending', count('pending'), 'info', 'wait', 'pending')}
         {pick('waiting', count('waiting'), 'off', 'wait', 'not evaluated yet')}
         {pick('ok', count('ok'), 'ok', 'ok', 'OK')}
         {pick('internal', count('internal'), 'off', 'info', 'internal')}
-        {pick('inactive', inactive, 'off', 'off', 'not evaluated')}
+        {pick('inactive', inactive, 'off', 'off', 'disabled, replaced or off')}
         {pick('changed', rows.filter((r) => r.changed).length, 'info', 'edit', 'with changed settings')}
       </div>
       <section class={`panel${groups.error ? ' stale' : ''}`}>
@@ -144,7 +152,7 @@ export default function RulesPage() {
           rowClass={(r) => (['disabled', 'replaced', 'off'].includes(r.state) ? 'old' : '')}
           empty={
             rows.length ? (
-              <Empty icon="filter" title="No rule matches the filter">
+              <Empty icon="filter" title="No rules match the filter">
                 <button
                   type="button"
                   class="btn"
@@ -211,7 +219,7 @@ const columns: Column<RuleRow>[] = [
           <b>{r.name}</b>
         </button>
         {r.changed && (
-          <span class="chip" title="Its settings differ from the defaults">
+          <span class="chip" title="This rule has changed settings">
             changed
           </span>
         )}
@@ -269,7 +277,7 @@ const columns: Column<RuleRow>[] = [
   {
     id: 'duration',
     title: 'Duration of the last evaluation',
-    head: 'Took',
+    head: 'Duration',
     num: true,
     width: '84px',
     rank: 4,
@@ -316,7 +324,8 @@ function Sheet({ r, onClose }: { r: RuleRow; onClose: () => void }) {
   const annotations = r.rule?.annotations ?? {};
   const summary = s?.summary ?? annotations.summary;
   const description = s?.description ?? annotations.description;
-  const runbook = safeLink(annotations.runbook_url);
+  const own = annotations.runbook_url ?? '';
+  const runbook = s || own.includes('{{') ? '' : safeLink(own);
   const alerts = r.rule?.alerts ?? [];
   return (
     <Overlay kind="sheet" title={r.name} onClose={onClose}>
@@ -352,6 +361,12 @@ function Sheet({ r, onClose }: { r: RuleRow; onClose: () => void }) {
       )}
       <pre class="ruletext">{r.expr}</pre>
       <div class="row">
+        {s && r.type === 'alerting' && (
+          <a class="btn" href={href(`/runbooks/${r.name}`)}>
+            <Icon name="info" />
+            Runbook
+          </a>
+        )}
         <a class="btn" href={href('/explore', { 'g0.expr': r.expr, 'g0.tab': 'graph' })}>
           <Icon name="chart" />
           Graph
@@ -472,7 +487,7 @@ function Settings({ r }: { r: RuleRow }) {
       {first && (
         <>
           <h3>Change a setting</h3>
-          <p class="dim">A flag of the server, or an option of the clan service, with the new value.</p>
+          <p class="dim">Set it with a server flag or a NixOS option of the clan service:</p>
           <Snippet text={`--rules.set=${r.name}.${first.name}=${first.value}`} />
           <Snippet text={nixSetting(r.name, first.name, first.value)} />
         </>
@@ -480,7 +495,7 @@ function Settings({ r }: { r: RuleRow }) {
       <h3>Disable it</h3>
       <Snippet text={s.disable} />
       <Snippet text={nixDisable(r.name)} />
-      <p class="dim">A rule of the same name in rule_files replaces it.</p>
+      <p class="dim">Or replace it: a rule of the same name in rule_files takes its place.</p>
     </>
   );
 }

@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { vector } from '../api/prom';
 import { useAlertRules } from '../components/alerts/useAlerts';
-import { Ago, Empty, ErrorNote, Loading, Menu } from '../components/bits';
+import { Ago, Empty, ErrorNote, Loading, Menu, stale } from '../components/bits';
 import { Icon } from '../components/icons';
 import { figureColumns, NoUnits, ServicesOf, UnitCard } from '../components/services/ServicesOf';
 import { UnitSheet, unitParams } from '../components/services/UnitSheet';
@@ -35,6 +35,7 @@ import {
   type Why,
 } from '../lib/services';
 import { machineFinder } from '../lib/selector';
+import { OK } from '../lib/words';
 import type { FleetRow } from '../api/types/machines';
 import { at, frozen, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
@@ -79,7 +80,7 @@ export default function ServicesPage() {
         <h1>Services</h1>
         {old && (
           <Status level="warn" badge>
-            last answer <Ago time={asked.time} suffix=" ago" />
+            updated <Ago time={asked.time} suffix=" ago" />
           </Status>
         )}
       </div>
@@ -110,10 +111,7 @@ export default function ServicesPage() {
           </a>
         ))}
       </nav>
-      <ErrorNote
-        error={error}
-        what={asked.data ? 'Could not refresh; showing older data' : 'The units could not be loaded'}
-      />
+      <ErrorNote error={error} what={asked.data ? stale(asked.time) : 'The units could not be loaded'} />
       {view === 'units' ? (
         <ByUnit {...more} />
       ) : view === 'machines' ? (
@@ -154,7 +152,7 @@ function TagMenu({ tags }: { tags: string[] }) {
   const tag = tagFilter.value;
   if (!tags.length) return null;
   return (
-    <Menu icon="filter" label={tag || 'All tags'} title="Only machines with a tag">
+    <Menu icon="filter" label={tag || 'All tags'} title="Filter by tag">
       {(close) => (
         <>
           <button
@@ -225,7 +223,7 @@ function Problems({ problems, tags, fleet, find, time }: More) {
         <Search what="unit or machine" />
         <TagMenu tags={tags} />
         {types.length > 1 && (
-          <Menu icon="filter" label={type || 'All types'} title="Only units of a type">
+          <Menu icon="filter" label={type || 'All types'} title="Filter by type">
             {(close) =>
               ['', ...types].map((t) => (
                 <button
@@ -243,7 +241,7 @@ function Problems({ problems, tags, fleet, find, time }: More) {
             }
           </Menu>
         )}
-        <span class="whys" role="group" aria-label="Only one kind of problem">
+        <span class="whys" role="group" aria-label="Filter by problem">
           {WHYS.filter((w) => w === why || problems.some((u) => u.why === w)).map((w) => (
             <button
               type="button"
@@ -271,7 +269,7 @@ function Problems({ problems, tags, fleet, find, time }: More) {
           href={(u) => hereWith(unitParams(u.name, u.where))}
           card={(u) => <UnitCard u={u} host why={<UnitWhy u={u} />} />}
           empty={
-            <Empty icon="services" title="No unit matches the filter">
+            <Empty icon="services" title="No units match the filter">
               <button
                 type="button"
                 class="btn"
@@ -351,7 +349,7 @@ function Calm({ time, fleet, find }: Pick<More, 'time' | 'fleet' | 'find'>) {
         <Empty
           icon={text && none ? 'warn' : text || none ? 'info' : 'ok'}
           title={
-            none ? 'No units are known' : text || frozen.value ? `${what}${of}` : <span class="status ok">{what}</span>
+            none ? 'No units known' : text || frozen.value ? `${what}${of}` : <span class="status ok">{what}</span>
           }
           why={
             <>
@@ -389,7 +387,7 @@ function problemColumns(): Column<Unit>[] {
   return [
     {
       id: 'why',
-      title: 'What is wrong',
+      title: 'Problem',
       width: '260px',
       sort: (u) => WHYS.indexOf(u.why as Why),
       cell: (u) => (
@@ -485,7 +483,7 @@ function ByUnit({ tagged, tags, problems, fleet }: More) {
   );
   if (!counted.data)
     return counted.error ? (
-      <ErrorNote error={counted.error} what="The units could not be counted" />
+      <ErrorNote error={counted.error} what="The units could not be loaded" />
     ) : (
       <Loading lines={5} />
     );
@@ -494,7 +492,7 @@ function ByUnit({ tagged, tags, problems, fleet }: More) {
       <div class="row">
         <Search what="unit name" />
         <TagMenu tags={tags} />
-        <Menu icon="filter" label={type === 'all' ? 'All types' : type} title="Only units of a type">
+        <Menu icon="filter" label={type === 'all' ? 'All types' : type} title="Filter by type">
           {(close) =>
             [...MAIN_TYPES, 'target', 'slice', 'scope', 'device', 'all'].map((t) => (
               <button
@@ -511,9 +509,9 @@ function ByUnit({ tagged, tags, problems, fleet }: More) {
             ))
           }
         </Menu>
-        <span class="group" role="group" aria-label="Only units in a state">
+        <span class="group" role="group" aria-label="Filter by state">
           {[
-            ['failed', 'failed somewhere'],
+            ['failed', 'failed on a machine'],
             ['some', 'not active everywhere'],
             ['none', 'active nowhere'],
           ].map(([id, text]) => (
@@ -532,7 +530,7 @@ function ByUnit({ tagged, tags, problems, fleet }: More) {
           {shown.length === rows.length ? `${rows.length} units` : `${shown.length} of ${rows.length} units`}
         </span>
       </div>
-      <ErrorNote error={counted.error} what="Could not refresh; showing older data" />
+      <ErrorNote error={counted.error} what={stale(counted.time)} />
       <div class="panel">
         <Table<UnitCount>
           fixed
@@ -559,7 +557,7 @@ function ByUnit({ tagged, tags, problems, fleet }: More) {
           )}
           empty={
             rows.length ? (
-              <Empty icon="services" title={`No ${type === 'all' ? 'unit' : type} matches the filter`}>
+              <Empty icon="services" title={`No ${type === 'all' ? 'unit' : type}s match the filter`}>
                 <span class="row">
                   {type !== 'all' && q && (
                     <button type="button" class="btn primary" onClick={() => setParams({ type: 'all', state: null })}>
@@ -618,7 +616,7 @@ const countColumns: Column<UnitCount>[] = [
   },
   {
     id: 'active',
-    title: 'Active on how many machines',
+    title: 'Machines where it is active',
     head: 'Active on',
     num: true,
     width: '260px',
@@ -670,7 +668,7 @@ function ByMachine({ problems, tags, tagged, find, fleet }: More) {
   const shown = useMemo(() => rows.filter((h) => words(q).every((w) => h.host.toLowerCase().includes(w))), [rows, q]);
   if (!counted.data)
     return counted.error ? (
-      <ErrorNote error={counted.error} what="The machines could not be counted" />
+      <ErrorNote error={counted.error} what="The machines could not be loaded" />
     ) : (
       <Loading lines={5} />
     );
@@ -683,7 +681,7 @@ function ByMachine({ problems, tags, tagged, find, fleet }: More) {
           {shown.length} {shown.length === 1 ? 'machine' : 'machines'}
         </span>
       </div>
-      <ErrorNote error={counted.error} what="Could not refresh; showing older data" />
+      <ErrorNote error={counted.error} what={stale(counted.time)} />
       <div class="panel">
         <Table<HostCount>
           fixed
@@ -718,7 +716,7 @@ function ByMachine({ problems, tags, tagged, find, fleet }: More) {
           )}
           empty={
             rows.length ? (
-              <Empty icon="fleet" title="No machine matches the filter">
+              <Empty icon="fleet" title="No machines match the filter">
                 <button type="button" class="btn" onClick={() => setParams({ q: null, tag: null })}>
                   Show all
                 </button>
@@ -752,7 +750,7 @@ function HostState({ h }: { h: HostCount }) {
         {h.problems} {h.problems === 1 ? 'problem' : 'problems'}
       </Status>
     );
-  return <Status level="ok">OK</Status>;
+  return <Status level="ok">{OK}</Status>;
 }
 
 const count = (n: number, level: 'crit' | 'warn') =>

@@ -5,13 +5,14 @@ import type { Matcher, Silence } from '../api/types/alerts';
 import { Severity } from '../components/alerts/Severity';
 import { ReachOf, SilenceForm } from '../components/alerts/SilenceForm';
 import { useAlertRules, useAlerts } from '../components/alerts/useAlerts';
-import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, Time } from '../components/bits';
+import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, Time, stale } from '../components/bits';
 import { Icon } from '../components/icons';
 import { parseMatchers, printMatcher } from '../lib/alertMatchers';
 import type { AlertRow } from '../lib/alerts';
 import { ago } from '../lib/format';
 import { bySoonest, muted, PRESETS, reach } from '../lib/silences';
 import { dateTime } from '../lib/time';
+import { NO_MATCH_NOW } from '../lib/words';
 import { refresh, second, serverNow } from '../state/clock';
 import { useData } from '../state/data';
 import { loadAlerts } from '../state/firing';
@@ -20,6 +21,7 @@ import { href, hereWith, location, param, setParams } from '../state/location';
 import { isUTC } from '../state/prefs';
 import { toast } from '../state/toast';
 import './silencespage.css';
+import { ChangeButton } from '../components/Who';
 
 const TABS = [
   ['active', 'Active'],
@@ -53,7 +55,7 @@ export default function SilencesPage() {
           <Empty
             icon="silence"
             title="No silences here"
-            why="This server sends its alerts to the Alertmanagers of its configuration file. Silence them there."
+            why="This server sends its alerts to the Alertmanagers of its configuration file. Create silences there."
           />
         </div>
       </>
@@ -69,10 +71,10 @@ export default function SilencesPage() {
           <Icon name="alerts" />
           Alerts
         </a>
-        <button type="button" class="btn primary" onClick={() => setParams({ new: true }, false)}>
+        <ChangeButton type="button" class="btn primary" onClick={() => setParams({ new: true }, false)}>
           <Icon name="plus" />
           New silence
-        </button>
+        </ChangeButton>
       </div>
       <nav class="tabs" aria-label="States of silences">
         {TABS.map(([id, title]) => {
@@ -102,12 +104,9 @@ export default function SilencesPage() {
           />
         </div>
       )}
-      <ErrorNote
-        error={found.error}
-        what={found.data ? 'Could not refresh; showing older data' : 'The silences could not be loaded'}
-      />
+      <ErrorNote error={found.error} what={found.data ? stale(found.time) : 'The silences could not be loaded'} />
       {wanted && found.data && !target && (
-        <p class="note">This silence does not exist any more. Expired silences are removed after a few days.</p>
+        <p class="note">This silence no longer exists. Expired silences are removed after a few days.</p>
       )}
       {!found.data ? (
         !found.error && <Loading />
@@ -123,18 +122,18 @@ export default function SilencesPage() {
             icon="silence"
             title={
               passing.length < all.length && text
-                ? 'No silence matches the filter'
+                ? 'No silences match the filter'
                 : tab === 'active'
-                  ? 'Nothing is silenced'
+                  ? 'No active silences'
                   : tab === 'pending'
                     ? 'No pending silences'
                     : 'No expired silences'
             }
             why={
               tab === 'active'
-                ? 'Alerts that match a silence are not sent: for planned work, or a known problem.'
+                ? 'A silence stops notifications of matching alerts, during maintenance or for a known problem.'
                 : tab === 'pending'
-                  ? 'Silences that start in the future, for planned maintenance.'
+                  ? 'Silences that start later, such as for planned maintenance.'
                   : 'Expired silences are removed after a few days.'
             }
           >
@@ -144,9 +143,9 @@ export default function SilencesPage() {
               </button>
             ) : (
               tab !== 'expired' && (
-                <button type="button" class="btn" onClick={() => setParams({ new: true }, false)}>
+                <ChangeButton type="button" class="btn" onClick={() => setParams({ new: true }, false)}>
                   New silence
-                </button>
+                </ChangeButton>
               )
             )}
           </Empty>
@@ -168,7 +167,7 @@ export default function SilencesPage() {
           />
           {given.errors.length > 0 && (
             <p class="note crit" role="alert">
-              Matchers of the link that are not valid: {given.errors.join('; ')}
+              Invalid matchers in the link: {given.errors.join('; ')}
             </p>
           )}
         </>
@@ -299,7 +298,7 @@ function SilenceCard({
         {state !== 'expired' && (
           <p>
             {hits.length === 0 ? (
-              <span class="dim">Nothing that fires or is pending now</span>
+              <span class="dim">{NO_MATCH_NOW}</span>
             ) : (
               <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}>
                 <Icon name={open ? 'up' : 'down_'} />
@@ -324,20 +323,20 @@ function SilenceCard({
             {hits.length > 30 && <li class="dim">and {hits.length - 30} more</li>}
           </ul>
         )}
-        <ErrorNote error={error} what="Could not change the silence" />
+        <ErrorNote error={error} what="The silence could not be changed" />
       </div>
       <div class="acts">
         {state === 'expired' ? (
-          <button type="button" class="btn" onClick={onEdit}>
+          <ChangeButton type="button" class="btn" onClick={onEdit}>
             <Icon name="refresh" />
             Again
-          </button>
+          </ChangeButton>
         ) : (
           <>
-            <button type="button" class="btn" onClick={onEdit}>
+            <ChangeButton type="button" class="btn" onClick={onEdit}>
               <Icon name="edit" />
               Edit
-            </button>
+            </ChangeButton>
             <Menu label="Extend" title="End later">
               {(close) => [
                 ...[
@@ -346,7 +345,7 @@ function SilenceCard({
                   [86400, 'by 1 day'],
                   [7 * 86400, 'by 1 week'],
                 ].map(([n, t]) => (
-                  <button
+                  <ChangeButton
                     type="button"
                     key={t}
                     onClick={() => {
@@ -355,9 +354,9 @@ function SilenceCard({
                     }}
                   >
                     {t}
-                  </button>
+                  </ChangeButton>
                 )),
-                <button
+                <ChangeButton
                   type="button"
                   key="tomorrow"
                   onClick={() => {
@@ -366,24 +365,24 @@ function SilenceCard({
                   }}
                 >
                   to tomorrow 09:00
-                </button>,
+                </ChangeButton>,
               ]}
             </Menu>
             {sure ? (
-              <button
+              <ChangeButton
                 type="button"
                 class="btn danger"
                 onClick={() => void expire()}
                 onBlur={() => setSure(false)}
-                ref={(n) => n?.focus()}
+                buttonRef={(n) => n?.focus()}
               >
                 Expire now?
-              </button>
+              </ChangeButton>
             ) : (
-              <button type="button" class="btn" onClick={() => setSure(true)}>
+              <ChangeButton type="button" class="btn" onClick={() => setSure(true)}>
                 <Icon name="close" />
                 Expire
-              </button>
+              </ChangeButton>
             )}
           </>
         )}

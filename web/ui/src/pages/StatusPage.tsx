@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { request } from '../api/client';
 import { vector } from '../api/prom';
 import type { Block, BuildInfo, RuntimeInfo, TSDBStat, TSDBStatus } from '../api/types/status';
-import { Ago, Empty, ErrorNote, LastAnswer, Loading, Panel, Time } from '../components/bits';
+import { Ago, Empty, ErrorNote, LastAnswer, Loading, Panel, Time, stale } from '../components/bits';
 import { Icon } from '../components/icons';
 import { RemoteWritePanel } from '../components/RemoteWrite';
 import { Status } from '../components/Status';
@@ -11,6 +11,7 @@ import { Table } from '../components/Table';
 import { Tabs } from '../components/Tabs';
 import { daysUntilFull, type StorageFigures } from '../lib/storage';
 import { ago, format } from '../lib/format';
+import { UNKNOWN } from '../lib/words';
 import { agent, version } from '../state/config';
 import { useData } from '../state/data';
 import { href, location, machinePath, param, setParams } from '../state/location';
@@ -58,10 +59,8 @@ export default function StatusPage({ params }: { params: Record<string, string> 
       ) : (
         <div class="panel">
           <Empty
-            title={
-              agent && ['storage', 'alertmanagers'].includes(tab) ? 'An agent has no such page' : 'There is no such tab'
-            }
-            why={agent ? 'An agent keeps samples only until they are sent by remote write.' : undefined}
+            title={agent && ['storage', 'alertmanagers'].includes(tab) ? 'Not available on an agent' : 'Page not found'}
+            why={agent ? 'An agent stores samples only until remote write has sent them.' : undefined}
           />
         </div>
       )}
@@ -70,8 +69,8 @@ export default function StatusPage({ params }: { params: Record<string, string> 
 }
 
 // Before stands above what is shown although the last answer failed.
-const Before = ({ error }: { error: Error | undefined }) => (
-  <ErrorNote error={error} what="Could not refresh; showing older data" />
+const Before = ({ error, time }: { error: Error | undefined; time: number }) => (
+  <ErrorNote error={error} what={stale(time)} />
 );
 
 const when = (text: string | undefined) => {
@@ -88,7 +87,7 @@ const when = (text: string | undefined) => {
   );
 };
 
-const NOT_SCRAPED = 'Not known: this server does not scrape itself under the job “clanmon”.';
+const NOT_SCRAPED = 'Unknown: this server does not scrape itself as job “clanmon”.';
 
 // Health: every figure is of this server's own /metrics, scraped by itself. Just after
 // the start, samples fill a minute and not yet 5.
@@ -126,9 +125,9 @@ function Overview() {
     return x === undefined ? undefined : Number(x);
   };
   // absent is why a server that scrapes itself has no such figure.
-  const check = (name: string, good: string, bad: (n: number) => string, where?: string, absent = 'not known') => {
+  const check = (name: string, good: string, bad: (n: number) => string, where?: string, absent = UNKNOWN) => {
     const n = v(name);
-    if (n === undefined) return <Status level="off">{own.data?.length ? absent : 'not known'}</Status>;
+    if (n === undefined) return <Status level="off">{own.data?.length ? absent : UNKNOWN}</Status>;
     if (!(n > 0)) return <Status level="ok">{good}</Status>;
     const status = <Status level="warn">{bad(Math.ceil(n))}</Status>;
     return where ? <a href={where}>{status}</a> : status;
@@ -137,7 +136,7 @@ function Overview() {
     return runtime.error ? <ErrorNote error={runtime.error} what="The status could not be loaded" /> : <Loading />;
   return (
     <>
-      <Before error={runtime.error} />
+      <Before error={runtime.error} time={runtime.time} />
       <LastAnswer time={runtime.time} />
       {news.data
         ?.filter((n) => n.active)
@@ -155,7 +154,7 @@ function Overview() {
             <dd>{b?.version ?? '–'}</dd>
             <dt>Revision</dt>
             <dd>{b?.revision || '–'}</dd>
-            <dt title="Of the commit that it was built from">Commit date</dt>
+            <dt title="Date of the commit that this binary was built from">Commit date</dt>
             <dd>{Date.parse(b?.buildDate ?? '') > 0 ? when(b?.buildDate) : b?.buildDate || '–'}</dd>
             <dt>Go</dt>
             <dd>{b?.goVersion ?? '–'}</dd>
@@ -172,7 +171,7 @@ function Overview() {
               {r.reloadConfigSuccess ? (
                 <Status level="ok">loaded</Status>
               ) : (
-                <Status level="crit">the last reload failed; the previous configuration is in force</Status>
+                <Status level="crit">last reload failed; using the previous configuration</Status>
               )}{' '}
               {when(r.lastConfigTime)}
             </dd>
@@ -207,7 +206,7 @@ function Overview() {
               <dd>
                 {check(
                   'rules',
-                  'evaluated without failure',
+                  'none failed',
                   (n) => `${n} ${n === 1 ? 'evaluation' : 'evaluations'} failed`,
                   href('/rules', { state: 'failing' }),
                   'no rules loaded',
@@ -221,20 +220,20 @@ function Overview() {
               <dd>
                 {check(
                   'sd',
-                  'no refresh failed',
+                  'none failed',
                   (n) => `${n} ${n === 1 ? 'refresh' : 'refreshes'} failed`,
                   href('/targets', { tab: 'discovery' }),
-                  'none in use',
+                  'no discovery method in use',
                 )}
               </dd>
               <dt>Compaction, last 3 h</dt>
               <dd>{check('compact', 'none failed', (n) => `${n} failed`)}</dd>
-              <dt>WAL</dt>
+              <dt title="Write-ahead log">WAL</dt>
               <dd>
                 {check(
                   'wal',
-                  'never corrupted',
-                  (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} repaired since the start`,
+                  'no corruption',
+                  (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} repaired since start`,
                 )}
               </dd>
             </dl>
@@ -323,7 +322,7 @@ function Storage() {
   return (
     <>
       {t || figures.data ? (
-        <Before error={tsdb.error ?? figures.error} />
+        <Before error={tsdb.error ?? figures.error} time={(tsdb.error ? tsdb : figures).time} />
       ) : (
         <ErrorNote error={tsdb.error ?? figures.error} what="The storage status could not be loaded" />
       )}
@@ -340,7 +339,7 @@ function Storage() {
                 .filter(Boolean)
                 .join(', ') || '–'}
             </dd>
-            <dt>WAL and head</dt>
+            <dt title="Write-ahead log, and the newest chunks">WAL and head</dt>
             <dd>{format(f.wal, 'bytes')}</dd>
             <dt>Growth</dt>
             <dd>
@@ -413,7 +412,7 @@ function Storage() {
               },
               { id: 'v', title: 'Samples', num: true, cell: (s) => format(Number(s.value?.[1]), 'count') },
             ]}
-            empty={<Empty title="No target has a label machine" />}
+            empty={<Empty title="No target has the label machine" />}
           />
         </Panel>
         {per('Series per metric', t?.seriesCountByMetricName, 'count', (n) =>
@@ -470,9 +469,9 @@ function Configuration() {
     return c.error ? <ErrorNote error={c.error} what="The configuration could not be loaded" /> : <Loading />;
   return (
     <>
-      <Before error={c.error} />
+      <Before error={c.error} time={c.time} />
       <Panel
-        title="Prometheus configuration, with what discovery adds"
+        title="Prometheus configuration, including discovery"
         tools={
           <button type="button" class="btn" onClick={() => void copy(c.data!.yaml)}>
             <Icon name="copy" />
@@ -525,7 +524,7 @@ function Flags() {
             cell: ([, v]) => <code class="wrap">{v || <span class="dim nowrap">(empty)</span>}</code>,
           },
         ]}
-        empty={<Empty icon="filter" title="No flag matches the filter" />}
+        empty={<Empty icon="filter" title="No flags match the filter" />}
       />
     </Panel>
   );
@@ -565,8 +564,8 @@ function Alertmanagers() {
         ]}
         empty={
           <Empty
-            title="None"
-            why="This server sends alerts itself. Alertmanagers of the configuration file (alerting:) are listed here."
+            title="No other Alertmanagers"
+            why="This server sends alerts itself. Lists the Alertmanagers under alerting: in the configuration file."
           />
         }
       />

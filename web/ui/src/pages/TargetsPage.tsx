@@ -17,7 +17,9 @@ import {
   Panel,
   Snippet,
   safeLink,
+  stale,
 } from '../components/bits';
+import { Filling } from '../components/Filling';
 import { ForgetTarget } from '../components/Forget';
 import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
@@ -27,6 +29,7 @@ import { hasTag } from '../lib/fleet';
 import { format, seconds } from '../lib/format';
 import { inProcess, placeOf } from '../lib/place';
 import { machineFinder } from '../lib/selector';
+import { OK, FAILING, NOT_SCRAPED, NOT_TRIED, sourceWord } from '../lib/words';
 import { agent } from '../state/config';
 import { second } from '../state/clock';
 import { useData } from '../state/data';
@@ -50,7 +53,7 @@ function TargetHealth({ t }: { t: Target }) {
   return t.health === 'up' ? (
     <Status level="ok">up</Status>
   ) : away(t) ? (
-    <span title="Its machine is intermittent and may be off">
+    <span title="The machine is intermittent and may be off">
       <Status level="off" icon="down">
         down
       </Status>
@@ -95,10 +98,8 @@ export default function TargetsPage() {
         ]}
         links={(id) => href('/targets', { tab: id === 'targets' ? null : id })}
       />
-      <ErrorNote
-        error={asked.error}
-        what={asked.data ? 'Could not refresh; showing older data' : 'The targets could not be loaded'}
-      />
+      <ErrorNote error={asked.error} what={asked.data ? stale(asked.time) : 'The targets could not be loaded'} />
+      <Filling />
       {!asked.data ? (
         !asked.error && <Loading lines={5} />
       ) : (
@@ -258,7 +259,7 @@ function TargetList({ all, young }: { all: Target[]; young: boolean }) {
           value={text}
           onInput={(e) => setParams({ q: e.currentTarget.value, search: null })}
         />
-        <Menu icon="filter" label={pool || 'All jobs'} title="Only one job">
+        <Menu icon="filter" label={pool || 'All jobs'} title="Filter by job">
           {(close) =>
             ['', ...pools].map((p) => (
               <button
@@ -339,7 +340,7 @@ function TargetList({ all, young }: { all: Target[]; young: boolean }) {
           )}
           empty={
             all.length ? (
-              <Empty icon="filter" title="No target matches the filter">
+              <Empty icon="filter" title="No targets match the filter">
                 <button
                   type="button"
                   class="btn"
@@ -355,8 +356,8 @@ function TargetList({ all, young }: { all: Target[]; young: boolean }) {
             ) : (
               <Empty
                 icon="list"
-                title="Nothing is scraped"
-                why="No scrape configuration and no discovery method has a target. Devices that were found and do not respond are under Discovery."
+                title="No targets"
+                why="Neither scrape_configs nor discovery gives a target. Devices that do not respond are listed under Discovery."
               >
                 <a class="btn" href={hereWith({ tab: 'discovery' })}>
                   Discovery
@@ -433,7 +434,7 @@ function TargetSheet({ t, machine, samples }: { t: Target; machine: string | und
         <dt>Last scrape</dt>
         <dd>
           {t.health === 'unknown' ? (
-            'not scraped yet'
+            NOT_SCRAPED
           ) : (
             <>
               <Ago time={Date.parse(t.lastScrape) / 1000} suffix=" ago" />, took {seconds(t.lastScrapeDuration)}
@@ -502,8 +503,6 @@ interface Source {
   good: number; // the oldest of the last successes, Unix seconds; 0 if one had none
 }
 
-const SOURCE: Record<string, string> = { config: 'configuration file', local: 'local (this machine)' };
-
 const time = (t: string | undefined) => (t ? Date.parse(t) / 1000 : 0);
 
 // Methods that find machines by looking; the others only list what they were told.
@@ -529,10 +528,10 @@ function sources(methods: DiscoveryMethod[]): Source[] {
 
 // machinesFrom says where machines come from that no method looks for.
 function machinesFrom(listed: boolean, fed: boolean): string {
-  if (!fed) return listed ? 'Machines are only those listed above.' : 'No machine is known.';
+  if (!fed) return listed ? 'The machines come from the sources above.' : 'No machines known.';
   return listed
-    ? 'Machines are those listed above, and those of what is sent here (remote write, OTLP).'
-    : 'Machines come from what is sent here (remote write, OTLP).';
+    ? 'The machines come from the sources above, and from remote write or OTLP.'
+    : 'The machines come from remote write or OTLP.';
 }
 
 function DiscoveryTab({ t }: { t: Targets }) {
@@ -581,20 +580,20 @@ function DiscoveryTab({ t }: { t: Targets }) {
                 width: '120px',
                 cell: (m) =>
                   m.error ? (
-                    <Status level="crit">failing</Status>
+                    <Status level="crit">{FAILING}</Status>
                   ) : m.never ? (
                     <Status level="off" icon="wait">
-                      not yet run
+                      not run yet
                     </Status>
                   ) : (
-                    <Status level="ok">OK</Status>
+                    <Status level="ok">{OK}</Status>
                   ),
               },
-              { id: 'method', title: 'Method', cell: (m) => <b>{SOURCE[m.method] ?? m.method}</b> },
+              { id: 'method', title: 'Method', cell: (m) => <b>{sourceWord(m.method)}</b> },
               { id: 'job', title: 'Jobs', cell: (m) => <span class="wrap">{m.jobs.join(', ') || '–'}</span> },
               {
                 id: 'good',
-                title: 'Last refresh that succeeded',
+                title: 'Last successful refresh',
                 head: 'Last refresh',
                 num: true,
                 cell: (m) =>
@@ -633,8 +632,8 @@ function DiscoveryTab({ t }: { t: Targets }) {
         <Panel title="Discovery methods">
           <Empty
             icon="search"
-            title="No discovery method is on"
-            why={`${machinesFrom(methods.length > 0, fed)} A method that finds others is switched on by a flag, such as:`}
+            title="No discovery method enabled"
+            why={`${machinesFrom(methods.length > 0, fed)} To find others, enable a method with a flag such as:`}
           >
             <Snippet text="clanmon server --discovery tailscale" />
           </Empty>
@@ -670,7 +669,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
                 ),
             },
           ]}
-          empty={<Empty icon="list" title="No job has targets" />}
+          empty={<Empty icon="list" title="No jobs" />}
         />
       </Panel>
       {!agent && (looking || waiting.length > 0) && (
@@ -685,37 +684,33 @@ function DiscoveryTab({ t }: { t: Targets }) {
               { id: 'machine', title: 'Machine', sort: (w) => w.machine, cell: (w) => <b>{w.machine}</b> },
               { id: 'job', title: 'Job', sort: (w) => w.job, cell: (w) => w.job },
               { id: 'address', title: 'Address', cell: (w) => <span class="mono">{w.address}</span> },
-              { id: 'method', title: 'Found by', sort: (w) => w.method, cell: (w) => w.method },
+              { id: 'method', title: 'Found by', sort: (w) => w.method, cell: (w) => sourceWord(w.method) },
               {
                 id: 'reason',
                 title: 'Reason',
                 sort: (w) => w.reason,
-                cell: (w) => <span title={w.error}>{w.reason || 'not tried yet'}</span>,
+                cell: (w) => <span title={w.error}>{w.reason || NOT_TRIED}</span>,
               },
-              { id: 'attempts', title: 'Tried', num: true, sort: (w) => w.attempts, cell: (w) => w.attempts },
+              { id: 'attempts', title: 'Attempts', num: true, sort: (w) => w.attempts, cell: (w) => w.attempts },
             ]}
             empty={
               methods.some((m) => m.error || m.never) ? (
-                <Empty
-                  icon="info"
-                  title="Not known"
-                  why="A method fails or has not run yet: what it would find is not known."
-                />
+                <Empty icon="info" title="Unknown" why="A discovery method is failing or has not run yet." />
               ) : down ? (
                 <Empty
                   icon="info"
-                  title="No device is waiting for its first response"
-                  why={`${several(down, 'target')} of those that were found ${down === 1 ? 'does' : 'do'} not respond now.`}
+                  title="No device awaits its first response"
+                  why={`${several(down, 'discovered target')} ${down === 1 ? 'does' : 'do'} not respond.`}
                 >
                   <a class="btn" href={href('/targets', { health: 'down' })}>
-                    Targets that are down
+                    Show targets down
                   </a>
                 </Empty>
               ) : (
                 <Empty
                   icon="ok"
-                  title="Everything that was found reports"
-                  why="A device becomes a target once it has responded with metrics. Until then it is listed here, and raises no alert."
+                  title="All discovered devices report"
+                  why="A device becomes a target once it responds with metrics. Until then it is listed here and raises no alert."
                 />
               )
             }
@@ -723,16 +718,16 @@ function DiscoveryTab({ t }: { t: Targets }) {
         </Panel>
       )}
       {refused.length > 0 && (
-        <Panel title={`Refused: ${refused.length}`}>
+        <Panel title={`Invalid entries: ${refused.length}`}>
           <Table
-            label="Refused"
+            label="Invalid entries"
             rows={refused}
             rowKey={(r) => `${r.method} ${r.entry}`}
             listKeys={false}
             columns={[
               { id: 'entry', title: 'Entry', cell: (r) => <b>{r.entry}</b> },
-              { id: 'method', title: 'Method', cell: (r) => r.method },
-              { id: 'reason', title: 'Why', cell: (r) => <span class="wrap">{r.reason}</span> },
+              { id: 'method', title: 'Method', cell: (r) => sourceWord(r.method) },
+              { id: 'reason', title: 'Reason', cell: (r) => <span class="wrap">{r.reason}</span> },
             ]}
           />
         </Panel>
@@ -746,8 +741,8 @@ function DiscoveryTab({ t }: { t: Targets }) {
             listKeys={false}
             columns={[
               { id: 'device', title: 'Device', cell: (l) => <b>{l.device}</b> },
-              { id: 'method', title: 'Found by', cell: (l) => l.method },
-              { id: 'reason', title: 'Why', cell: (l) => l.reason },
+              { id: 'method', title: 'Found by', cell: (l) => sourceWord(l.method) },
+              { id: 'reason', title: 'Reason', cell: (l) => l.reason },
             ]}
           />
         </Panel>
@@ -762,7 +757,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
           )}
           {!pool.sample.length && (
             <p class="dim">
-              {pool.dropped ? 'Dropped targets are not kept (global.keep_dropped_targets).' : 'Nothing is dropped.'}
+              {pool.dropped ? 'Dropped targets are not recorded (global.keep_dropped_targets).' : 'Nothing is dropped.'}
             </p>
           )}
           {pool.sample.slice(0, 100).map((d, i) => (

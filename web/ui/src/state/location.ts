@@ -52,7 +52,7 @@ window.addEventListener('popstate', () => {
 });
 
 // Parameters that go along from page to page.
-const carried = ['range', 'from', 'to', 'tag'];
+const carried = ['range', 'from', 'to', 'past', 'tag'];
 
 export type Params = Record<string, string | number | boolean | null | undefined>;
 

@@ -43,6 +43,19 @@ export interface ReceiverState {
   lastFailure?: string;
   lastError?: string;
 }
+// Schedule says when people are notified.
+export interface Schedule {
+  timeZone: string;
+  quiet?: { hours: string[]; active: boolean; until?: string };
+  digest?: { every: 'daily' | 'weekly'; next: string };
+}
+// Digest is the report as it would be sent now; its title is empty if there is nothing to report.
+export interface Digest {
+  title: string;
+  text: string;
+  from: string;
+  to: string;
+}
 export interface ReceiverTest {
   receiver: string;
   integration: string;

@@ -122,6 +122,7 @@ export interface FleetRow {
   transmit?: number;
   temperature?: number;
   unitsFailed?: number;
+  full?: number; // Unix seconds: when its first disk will be
   booted?: number; // Unix seconds by the server's clock
   os?: string;
   kernel?: string;

@@ -47,11 +47,13 @@ export interface Block {
 // Mirrors server/store: /api/clanmon/v1/storage.
 export interface Damage {
   what: string; // such as: block 01M8…
-  path: string; // where it is now, in the data directory
+  path: string; // where it is now, or a note of it, in the data directory
+  block?: string; // ULID of a block that is still in use
   error: string;
   from?: string; // what is missing, as far as is known, RFC 3339
   to?: string;
-  setAside: string; // when, RFC 3339
+  setAside: string; // when it was found, RFC 3339
+  bytes?: number; // what it takes there
   hint?: string; // how to try a repair
 }
 export interface StorageHealth {
@@ -60,4 +62,11 @@ export interface StorageHealth {
   reason?: string; // what is wrong, and what to do
   unsafe?: boolean; // a restart would lose samples
   damaged?: Damage[] | null;
+  room?: StorageRoom | null;
+}
+export interface StorageRoom {
+  freeBytes: number; // of the file system of the data directory
+  blocksBytes: number;
+  expectedBytes?: number; // of the blocks at the retention; none while not known
+  retentionSizeBytes?: number; // one that fits, where the retention does not
 }

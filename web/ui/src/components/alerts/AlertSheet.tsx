@@ -1,25 +1,31 @@
 // Everything about one alert.
 import { notifications as fetchNotifications } from '../../api/clanmon';
 import type { Notifications, Silence } from '../../api/types/alerts';
-import { exprOf, integrationName, reachesNobody, runbookOf, type AlertRow } from '../../lib/alerts';
+import { builtinRunbook, exprOf, integrationName, reachesNobody, runbookOf, type AlertRow } from '../../lib/alerts';
 import { ago, format } from '../../lib/format';
+import { journalUnit, unitOf } from '../../lib/journal';
 import { dateTime } from '../../lib/time';
+import { FIRING, NOT_SENT, PENDING, UNKNOWN } from '../../lib/words';
 import { second } from '../../state/clock';
 import { useData } from '../../state/data';
-import { href, hereWith, machinePath } from '../../state/location';
+import { href, hereWith, machinePath, setParams } from '../../state/location';
 import { isUTC } from '../../state/prefs';
 import { copy } from '../../state/toast';
-import { Ago, Overlay, safeLink, Snippet, Time } from '../bits';
+import { Ago, Overlay, outside, safeLink, Snippet, Time } from '../bits';
 import { Icon } from '../icons';
+import { Journal, noJournal } from '../look/Journal';
 import { Status } from '../Status';
+import { Incident } from './Incident';
 import { Severity } from './Severity';
 import { useAlertRules } from './useAlerts';
+import { ChangeButton } from '../Who';
 
 export const useNotifications = () => useData<Notifications>('notifications', fetchNotifications);
 
 export interface AlertActions {
   silence: (r: AlertRow) => void;
   mute: (r: AlertRow) => void;
+  muteRule: (r: AlertRow) => void;
 }
 
 // chartOf is where Explore shows the rule's expression, '' if it is not known.
@@ -36,7 +42,7 @@ function useRule(name: string, expr: string) {
 
 // FiresIn is how long a pending alert still waits.
 export function FiresIn({ at }: { at: number | undefined }) {
-  if (at === undefined) return <span class="dim">waits for its rule</span>;
+  if (at === undefined) return <span class="dim">pending</span>;
   const left = at - second.value;
   return (
     <time class="dim" dateTime={new Date(at * 1000).toISOString()} title={dateTime(at, isUTC(), true)}>
@@ -64,10 +70,22 @@ export function AlertSheet({
   const rule = useRule(r.name, sentAlong);
   const expr = sentAlong || rule?.query || '';
   const fires = r.state === 'pending' && rule ? r.since + rule.duration : undefined;
-  const runbook = safeLink(runbookOf(r.annotations));
+  const builtin = builtinRunbook(r);
+  const runbook = builtin ? href(builtin) : safeLink(runbookOf(r.annotations));
+  // What is shown above is not repeated.
+  const annotations = Object.entries(r.annotations).filter(
+    ([k]) => !['summary', 'description', ...(builtin ? ['runbook_url'] : [])].includes(k),
+  );
   const sent = told?.[r.key] ?? [];
+  const close = () => {
+    onClose();
+    setParams(noJournal);
+  };
+  const unit = unitOf(r.labels);
+  // An alert fires after its condition has held for a while.
+  const began = r.state === 'pending' ? r.since : r.since - (rule?.duration ?? 0);
   return (
-    <Overlay kind="sheet" title={r.name || 'Alert'} onClose={onClose}>
+    <Overlay kind="sheet" wide title={r.name || 'Alert'} onClose={close}>
       <div class="row">
         <Severity severity={r.severity} badge />
         {r.state === 'pending' ? (
@@ -84,7 +102,7 @@ export function AlertSheet({
           </Status>
         )}
         <span class="dim">
-          {r.state === 'pending' ? 'true' : 'firing'} for <Ago time={r.since} />, since{' '}
+          {r.state === 'pending' ? PENDING : FIRING} for <Ago time={r.since} />, since{' '}
           <Time time={r.since} withSeconds />
           {fires !== undefined && (
             <>
@@ -97,24 +115,39 @@ export function AlertSheet({
       {r.annotations.summary && <p class="summary wrap">{r.annotations.summary}</p>}
       {r.annotations.description && <p class="wrap">{r.annotations.description}</p>}
       <div class="row">
-        <button type="button" class="btn primary" onClick={() => actions.silence(r)}>
+        <ChangeButton type="button" class="btn primary" onClick={() => actions.silence(r)}>
           <Icon name="silence" />
           Silence
-        </button>
+        </ChangeButton>
         {r.machine && (
-          <button type="button" class="btn" onClick={() => actions.mute(r)}>
+          <ChangeButton type="button" class="btn" onClick={() => actions.mute(r)}>
             <Icon name="fleet" />
             Mute {r.machine}
-          </button>
+          </ChangeButton>
         )}
+        <ChangeButton
+          type="button"
+          class="btn"
+          title={`Silence ${r.name} on all machines`}
+          onClick={() => actions.muteRule(r)}
+        >
+          <Icon name="list" />
+          Silence rule
+        </ChangeButton>
         {expr && (
           <a class="btn" href={chartOf(expr)}>
             <Icon name="chart" />
             Chart
           </a>
         )}
+        {unit && r.machine && (
+          <a class="btn" href={href('/services', { view: 'units', unit, on: r.machine })}>
+            <Icon name="services" />
+            Unit
+          </a>
+        )}
         {runbook && (
-          <a class="btn" href={runbook} target="_blank" rel="noreferrer noopener">
+          <a class="btn" href={runbook} {...(!builtin && outside)}>
             <Icon name="link" />
             Runbook
           </a>
@@ -156,7 +189,7 @@ export function AlertSheet({
         )}
         {r.receivers.length > 0 && (
           <>
-            <dt>Goes to</dt>
+            <dt>Receivers</dt>
             <dd>{r.receivers.join(', ')}</dd>
           </>
         )}
@@ -165,7 +198,7 @@ export function AlertSheet({
             <dt>Notified</dt>
             <dd>
               {sent.length === 0 ? (
-                <span class="dim">{told ? 'not sent' : 'not known'}</span>
+                <span class="dim">{told ? NOT_SENT : UNKNOWN}</span>
               ) : (
                 sent.map((s) => (
                   <div key={`${s.receiver} ${s.integration}`}>
@@ -183,16 +216,22 @@ export function AlertSheet({
           </>
         )}
       </dl>
+      <Incident key={r.key} r={r} expr={expr} fired={r.since} began={began} />
+      {r.machine && (
+        <Journal
+          key={r.key}
+          machine={r.machine}
+          unit={unit && journalUnit(unit)}
+          moment={began}
+          what="The condition began"
+          beside={!!unit}
+        />
+      )}
       <section class="stack" aria-label="Labels">
         <h3>Labels</h3>
         <div class="row labels">
           {Object.entries(r.labels).map(([k, v]) => (
-            <a
-              class="chip"
-              key={k}
-              title="Only alerts with this label"
-              href={hereWith({ alert: null, q: `${k}=${v}` })}
-            >
+            <a class="chip" key={k} title="Filter by this label" href={hereWith({ alert: null, q: `${k}=${v}` })}>
               <span class="wrap">
                 {k}=<b>{v}</b>
               </span>
@@ -200,24 +239,22 @@ export function AlertSheet({
           ))}
         </div>
       </section>
-      {Object.entries(r.annotations).some(([k]) => !['summary', 'description'].includes(k)) && (
+      {annotations.length > 0 && (
         <section class="stack" aria-label="Annotations">
           <h3>Annotations</h3>
           <dl class="facts">
-            {Object.entries(r.annotations)
-              .filter(([k]) => !['summary', 'description'].includes(k))
-              .map(([k, v]) => [
-                <dt key={k}>{k}</dt>,
-                <dd key={`${k} v`}>
-                  {safeLink(v) ? (
-                    <a href={safeLink(v)} target="_blank" rel="noreferrer noopener">
-                      {v}
-                    </a>
-                  ) : (
-                    v
-                  )}
-                </dd>,
-              ])}
+            {annotations.map(([k, v]) => [
+              <dt key={k}>{k}</dt>,
+              <dd key={`${k} v`}>
+                {safeLink(v) ? (
+                  <a href={safeLink(v)} target="_blank" rel="noreferrer noopener">
+                    {v}
+                  </a>
+                ) : (
+                  v
+                )}
+              </dd>,
+            ])}
           </dl>
         </section>
       )}
@@ -280,7 +317,7 @@ function Muted({
         );
       })}
       {r.mutedBy.map((name) => (
-        <p key={name}>Muted in the quiet hours “{name}” of the configuration</p>
+        <p key={name}>Muted by the time interval “{name}” of the configuration</p>
       ))}
     </div>
   );

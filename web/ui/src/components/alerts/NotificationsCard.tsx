@@ -1,21 +1,30 @@
 // Receivers of notifications, whether they work, a test; routes and quiet hours as
 // the configuration has them.
 import { useState } from 'preact/hooks';
-import { deliveryStatus, receivers as fetchReceivers, testReceiver } from '../../api/clanmon';
-import type { ReceiverState, ReceiverTest } from '../../api/types/alerts';
+import {
+  deliveryStatus,
+  digest as fetchDigest,
+  receivers as fetchReceivers,
+  schedule as fetchSchedule,
+  testReceiver,
+} from '../../api/clanmon';
+import type { Digest, ReceiverState, ReceiverTest, Schedule } from '../../api/types/alerts';
 import { integrationName, reachesNobody, sections } from '../../lib/alerts';
 import { format } from '../../lib/format';
+import { OK, FAILING, NOTHING_SENT } from '../../lib/words';
 import { refresh } from '../../state/clock';
 import { useData } from '../../state/data';
-import { Ago, Empty, ErrorNote, Panel, Snippet } from '../bits';
+import { Ago, Empty, ErrorNote, Panel, Snippet, stale, Time } from '../bits';
 import { Icon } from '../icons';
 import { Status } from '../Status';
+import { ChangeButton } from '../Who';
 
 const when = (t: string | undefined) => (t ? Date.parse(t) / 1000 : undefined);
 
 export function NotificationsCard() {
   const list = useData('receivers', fetchReceivers);
   const status = useData('delivery status', deliveryStatus, 300);
+  const times = useData(list.data ? 'notification schedule' : null, fetchSchedule, 60);
   const [open, setOpen] = useState(false);
   const off = list.error?.status === 404;
   const byName = new Map<string, ReceiverState[]>();
@@ -34,10 +43,7 @@ export function NotificationsCard() {
         />
       ) : (
         <div class="body stack">
-          <ErrorNote
-            error={list.error}
-            what={list.data ? 'Could not refresh; showing older data' : 'The receivers could not be loaded'}
-          />
+          <ErrorNote error={list.error} what={list.data ? stale(list.time) : 'The receivers could not be loaded'} />
           {list.loading && !list.error && <div class="skeleton" />}
           {list.data && !byName.size && (
             <Empty
@@ -55,6 +61,7 @@ export function NotificationsCard() {
           {[...byName].map(([name, integrations]) => (
             <Receiver key={name} name={name} integrations={integrations} />
           ))}
+          {times.data && <Times s={times.data} />}
           {config && (
             <div class="stack">
               <button type="button" class="btn plain left" aria-expanded={open} onClick={() => setOpen(!open)}>
@@ -74,6 +81,89 @@ export function NotificationsCard() {
         </div>
       )}
     </Panel>
+  );
+}
+
+// Times are quiet hours and the digest, with a preview of it.
+function Times({ s }: { s: Schedule }) {
+  const [preview, setPreview] = useState<Digest | undefined>();
+  const [error, setError] = useState<Error | undefined>();
+  const [busy, setBusy] = useState(false);
+  const show = async () => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      setPreview(await fetchDigest());
+    } catch (e) {
+      setError(e as Error);
+    }
+    setBusy(false);
+  };
+  return (
+    <>
+      {s.quiet && (
+        <section class="receiver" aria-label="Quiet hours">
+          <h3>Quiet hours</h3>
+          <p class={s.quiet.active ? '' : 'dim'}>
+            {s.quiet.active ? (
+              <>
+                Only critical alerts are sent
+                {s.quiet.until && (
+                  <>
+                    {' '}
+                    until <Time time={when(s.quiet.until)} />
+                  </>
+                )}
+                .
+              </>
+            ) : (
+              <>
+                {s.quiet.hours.join(' and ')} ({s.timeZone})
+              </>
+            )}
+          </p>
+        </section>
+      )}
+      <section class="receiver" aria-label="Digest">
+        <div class="row nowraprow">
+          <h3 class="grow">Digest</h3>
+          <button
+            type="button"
+            class="btn"
+            disabled={busy}
+            onClick={() => (preview ? setPreview(undefined) : void show())}
+          >
+            <Icon name={preview ? 'up' : 'down_'} />
+            {preview ? 'Hide preview' : 'Preview'}
+          </button>
+        </div>
+        <p class="dim">
+          {s.digest ? (
+            <>
+              {s.digest.every}, next <Time time={when(s.digest.next)} />
+            </>
+          ) : (
+            <>
+              Not sent. Set <code>--notify.digest weekly</code>.
+            </>
+          )}
+        </p>
+        <ErrorNote error={error} what="The digest could not be loaded" />
+        {preview &&
+          (preview.title ? (
+            <div class="note stack" role="status">
+              <b>{preview.title}</b>
+              {preview.text.split('\n').map((line) => (
+                <span key={line}>{line}</span>
+              ))}
+            </div>
+          ) : (
+            <p class="note" role="status">
+              Nothing to report yet.
+            </p>
+          ))}
+      </section>
+    </>
   );
 }
 
@@ -97,10 +187,10 @@ function Receiver({ name, integrations }: { name: string; integrations: Receiver
     <section class="receiver" aria-label={`Receiver ${name}`}>
       <div class="row nowraprow">
         <h3 class="grow ellipsis">{name}</h3>
-        <button type="button" class="btn" disabled={busy} onClick={() => void test()}>
+        <ChangeButton type="button" class="btn" disabled={busy} onClick={() => void test()}>
           <Icon name="play" />
           {busy ? 'Sending…' : 'Send test'}
-        </button>
+        </ChangeButton>
       </div>
       {integrations.map((i) => {
         const good = when(i.lastSuccess);
@@ -111,18 +201,18 @@ function Receiver({ name, integrations }: { name: string; integrations: Receiver
             <div class="row">
               <b>{integrationName(i.integration)}</b>
               {failing ? (
-                <Status level="crit">fails</Status>
+                <Status level="crit">{FAILING}</Status>
               ) : good ? (
-                <Status level="ok">OK</Status>
+                <Status level="ok">{OK}</Status>
               ) : (
                 <Status level="off" icon="wait">
-                  not used yet
+                  {NOTHING_SENT}
                 </Status>
               )}
             </div>
             {good && (
               <p class="dim">
-                last accepted <Ago time={good} suffix=" ago" />
+                last sent <Ago time={good} suffix=" ago" />
               </p>
             )}
             {bad && (

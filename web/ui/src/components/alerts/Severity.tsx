@@ -1,8 +1,7 @@
 import { Status, severityLevel } from '../Status';
+import { severityWord } from '../../lib/words';
 
 // Severity is the label as a status; what is not set is said to be so.
-const wordOf = (severity: string) => (severity === 'none' ? 'internal' : severity || 'no severity');
-
 export function Severity({
   severity,
   short = false,
@@ -14,7 +13,7 @@ export function Severity({
 }) {
   return (
     <Status level={severityLevel(severity)} badge={badge}>
-      {short ? <span class="sr">{wordOf(severity)}</span> : wordOf(severity)}
+      {short ? <span class="sr">{severityWord(severity)}</span> : severityWord(severity)}
     </Status>
   );
 }

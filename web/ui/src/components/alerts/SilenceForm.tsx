@@ -1,6 +1,6 @@
 // The dialog that makes or changes a silence, with a preview of what it mutes.
 import type { ApiError } from '../../api/client';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
 import { oneSilence, putSilence } from '../../api/clanmon';
 import type { Matcher, Silence } from '../../api/types/alerts';
 import type { Labels } from '../../api/types/query';
@@ -20,16 +20,19 @@ import {
 } from '../../lib/silences';
 import { ago } from '../../lib/format';
 import { dateTime, parseDateTime } from '../../lib/time';
+import { NO_MATCH_NOW } from '../../lib/words';
 import { refresh, serverNow } from '../../state/clock';
 import { loadAlerts } from '../../state/firing';
 import { useFleet } from '../../state/fleet';
 import { isUTC, recall, remember } from '../../state/prefs';
 import { toast } from '../../state/toast';
-import { Overlay } from '../bits';
+import { FieldError, Overlay } from '../bits';
 import { Icon } from '../icons';
 import { Severity } from './Severity';
 import { useAlertRules, useAlerts } from './useAlerts';
 import './silences.css';
+import { who } from '../../state/who';
+import { ChangeButton, NoChanges } from '../Who';
 
 export interface SilenceFormProps {
   matchers: Matcher[];
@@ -59,7 +62,9 @@ export function SilenceForm(p: SilenceFormProps) {
   const [start, setStart] = useState(begun?.start ?? 'now');
   const [end, setEnd] = useState(begun?.end ?? (p.edit ? lengthText(p.edit) : '2h'));
   const [comment, setComment] = useState(p.comment ?? p.edit?.comment ?? '');
-  const [author, setAuthor] = useState(p.edit?.createdBy ?? recall('silence.author', ''));
+  const known = who.value?.name; // whom the server makes the author, whatever the form says
+  const [typed, setAuthor] = useState(p.edit?.createdBy ?? recall('silence.author', ''));
+  const author = known || typed;
   const [errors, setErrors] = useState<Errors>({});
   const [busy, setBusy] = useState(false);
   const [adding, setAdding] = useState('');
@@ -100,13 +105,13 @@ export function SilenceForm(p: SilenceFormProps) {
         : start.trim() === 'now' || start.trim() === ''
           ? now
           : parseDateTime(start, utc);
-    if (from === undefined) return { start: 'Write now, or a time as 2026-11-25 03:10' };
+    if (from === undefined) return { start: 'Enter “now” or a time such as 2026-11-25 03:10' };
     const to =
       begun && end === begun.end
         ? Date.parse(p.edit!.endsAt) / 1000
         : readEnd(end, Math.max(from, running ? now : from), utc);
-    if (to === undefined) return { end: 'Write a duration as 2h or 3d, or a time as 2026-11-25 03:10' };
-    if (to <= now) return { end: 'The end is in the past' };
+    if (to === undefined) return { end: 'Enter a duration such as 2h or 3d, or a time such as 2026-11-25 03:10' };
+    if (to <= now) return { end: 'End is in the past' };
     if (to <= from) return { end: 'End must be after start' };
     return { from, to };
   };
@@ -133,7 +138,7 @@ export function SilenceForm(p: SilenceFormProps) {
         createdBy: author.trim(),
         comment: comment.trim(),
       });
-      remember('silence.author', author.trim());
+      if (!known) remember('silence.author', author.trim());
       toast(await inForce(answer.silenceID, utc));
       void loadAlerts();
       refresh();
@@ -159,12 +164,12 @@ export function SilenceForm(p: SilenceFormProps) {
   return (
     <Overlay
       kind="sheet"
-      title={!p.edit ? 'New silence' : over ? 'Silence again' : 'Change silence'}
+      title={!p.edit ? 'New silence' : over ? 'Repeat silence' : 'Edit silence'}
       onClose={p.onClose}
     >
       <form class="silenceform" onSubmit={save} noValidate>
         <fieldset>
-          <legend>Which alerts</legend>
+          <legend>Alerts to silence</legend>
           <datalist id="silence-labels">
             {names.map((n) => (
               <option key={n} value={n} />
@@ -183,7 +188,7 @@ export function SilenceForm(p: SilenceFormProps) {
                 />
                 <select
                   class="field op"
-                  aria-label="How it has to match"
+                  aria-label="Match operator"
                   value={opOf(m)}
                   onChange={(e) => set(i, withOp(m, e.currentTarget.value as Op))}
                 >
@@ -199,7 +204,7 @@ export function SilenceForm(p: SilenceFormProps) {
                 <button
                   type="button"
                   class="btn icon plain"
-                  title={`Without ${m.name || 'this matcher'}: mutes more`}
+                  title={`Remove ${m.name || 'matcher'} (mutes more alerts)`}
                   aria-label={`Remove ${m.name || 'matcher'}`}
                   onClick={() => setMatchers(matchers.filter((_, k) => k !== i))}
                 >
@@ -214,7 +219,7 @@ export function SilenceForm(p: SilenceFormProps) {
                 type="button"
                 class="chip"
                 key={m.name}
-                title="Mute only alerts with this label too"
+                title="Add this matcher (mutes fewer alerts)"
                 onClick={() => setMatchers([...matchers, m])}
               >
                 <Icon name="plus" />
@@ -245,8 +250,8 @@ export function SilenceForm(p: SilenceFormProps) {
         </fieldset>
 
         <fieldset>
-          <legend>For how long</legend>
-          <div class="group presets" role="group" aria-label="For how long">
+          <legend>Duration</legend>
+          <div class="group presets" role="group" aria-label="Duration">
             {[...PRESETS.map((x) => [x.id, x.title] as const), ['custom', 'custom'] as const].map(([id, title]) => (
               <button type="button" class="btn" key={id} aria-pressed={preset === id} onClick={() => setPreset(id)}>
                 {title}
@@ -265,7 +270,7 @@ export function SilenceForm(p: SilenceFormProps) {
                 />
               </label>
               <label class="line">
-                To: a time, or for how long
+                To (time or duration)
                 <input
                   class="field"
                   value={end}
@@ -279,21 +284,21 @@ export function SilenceForm(p: SilenceFormProps) {
           {'to' in t && (
             <p class="dim">
               {t.from > serverNow() + 60 ? `From ${dateTime(t.from, utc)} until ` : 'Until '}
-              {dateTime(t.to, utc)}, {ago(t.to - Math.max(t.from, serverNow()) + 30)}
+              {dateTime(t.to, utc)} ({ago(t.to - Math.max(t.from, serverNow()) + 30)})
             </p>
           )}
         </fieldset>
 
         <fieldset>
-          <legend>Who and why</legend>
+          <legend>Reason and author</legend>
           <label class="line">
-            Why
+            Reason
             <textarea
               class="field"
               rows={2}
               data-autofocus={!p.edit || undefined}
               value={comment}
-              placeholder="What is going on; a ticket"
+              placeholder="What is going on, ticket number"
               onInput={(e) => {
                 setComment(e.currentTarget.value);
                 setErrors({ ...errors, comment: '' });
@@ -302,11 +307,12 @@ export function SilenceForm(p: SilenceFormProps) {
           </label>
           <FieldError text={errors.comment} />
           <label class="line">
-            Who
+            Author
             <input
               class="field"
               value={author}
-              placeholder="your name"
+              readOnly={!!known}
+              placeholder="Your name"
               autocomplete="username"
               onInput={(e) => {
                 setAuthor(e.currentTarget.value);
@@ -319,11 +325,7 @@ export function SilenceForm(p: SilenceFormProps) {
 
         <section class="panel preview" aria-live="polite">
           <header>
-            <h3>
-              {!hits.length
-                ? 'Nothing that fires or is pending now'
-                : `Mutes ${hits.length} of ${rows.length} alerts now`}
-            </h3>
+            <h3>{!hits.length ? NO_MATCH_NOW : `Mutes ${hits.length} of ${rows.length} alerts now`}</h3>
           </header>
           <ReachOf covers={covers} any={usable.length > 0} />
           {hits.length > 0 && (
@@ -341,14 +343,15 @@ export function SilenceForm(p: SilenceFormProps) {
           )}
         </section>
         <FieldError text={errors.form} />
+        <NoChanges />
         <div class="row end">
           <button type="button" class="btn" onClick={p.onClose}>
             Cancel
           </button>
-          <button class="btn primary" disabled={busy}>
+          <ChangeButton class="btn primary" disabled={busy}>
             {p.edit && !over ? 'Save' : 'Silence'}
             {hits.length > 0 && ` ${hits.length === 1 ? '1 alert' : `${hits.length} alerts`}`}
-          </button>
+          </ChangeButton>
         </div>
       </form>
     </Overlay>
@@ -363,10 +366,10 @@ async function inForce(id: string, utc: boolean): Promise<string> {
     const begins = Date.parse(s.startsAt) / 1000;
     const when = s.status.state === 'pending' ? `from ${dateTime(begins, utc)} until ${until}` : `until ${until}`;
     return s.status.state === 'expired'
-      ? 'The silence has expired'
+      ? 'Silence expired'
       : `Silenced ${when}: ${s.matchers.map(printMatcher).join(', ')}`;
   } catch {
-    return 'Silence stored';
+    return 'Silence saved';
   }
 }
 
@@ -420,7 +423,7 @@ function ValueField({ m, values, onInput }: { m: Matcher; values: string[]; onIn
         aria-label={`Value of ${m.name || 'the label'}`}
         list={id}
         value={m.value}
-        placeholder={m.isRegex ? 'regular expression, of the whole value' : 'value'}
+        placeholder={m.isRegex ? 'regular expression for the whole value' : 'value'}
         onInput={(e) => onInput(e.currentTarget.value)}
       />
       <datalist id={id}>
@@ -430,17 +433,4 @@ function ValueField({ m, values, onInput }: { m: Matcher; values: string[]; onIn
       </datalist>
     </>
   );
-}
-
-function FieldError({ text }: { text: string | undefined }) {
-  const ref = useRef<HTMLParagraphElement>(null);
-  useEffect(() => {
-    if (text) ref.current?.scrollIntoView({ block: 'nearest' });
-  }, [text]);
-  return text ? (
-    <p class="status crit fielderror" role="alert" ref={ref}>
-      <Icon name="crit" />
-      <span>{text}</span>
-    </p>
-  ) : null;
 }

@@ -17,7 +17,7 @@ import { format } from '../../lib/format';
 import { at, now } from '../../state/clock';
 import { useData } from '../../state/data';
 import { hereWith, param, setParams } from '../../state/location';
-import { Ago, Empty, ErrorNote, Loading, Menu, Snippet } from '../bits';
+import { Ago, Empty, ErrorNote, Loading, Menu, Snippet, stale } from '../bits';
 import { Table, type Column } from '../Table';
 import { NextRun, RunResult, UnitState } from './look';
 import { UnitSheet, unitParams } from './UnitSheet';
@@ -84,7 +84,7 @@ export function ServicesOf({ where, time }: { where: Where; time?: number | unde
           )}
         </span>
       </div>
-      <ErrorNote error={states.error ?? figures.error} what="Could not refresh; showing older data" />
+      <ErrorNote error={states.error ?? figures.error} what={stale(states.time)} />
       <div class="panel">
         <Table<Unit>
           fixed
@@ -98,7 +98,7 @@ export function ServicesOf({ where, time }: { where: Where; time?: number | unde
           href={(u) => hereWith(unitParams(u.name, where.instance === undefined ? undefined : where))}
           card={(u) => <UnitCard u={u} />}
           empty={
-            <Empty icon="services" title="No unit matches the filter">
+            <Empty icon="services" title="No units match the filter">
               <button type="button" class="btn" onClick={() => setParams({ q: null, type: 'all', state: null })}>
                 Show all
               </button>
@@ -133,7 +133,7 @@ export function TypeMenu({ all }: { all: { type: string }[] }) {
     (a, b) => (MAIN_TYPES.indexOf(a) + 1 || 99) - (MAIN_TYPES.indexOf(b) + 1 || 99) || (a < b ? -1 : 1),
   );
   return (
-    <Menu icon="filter" label={type === 'all' ? 'All types' : type || 'Main types'} title="Only units of a type">
+    <Menu icon="filter" label={type === 'all' ? 'All types' : type || 'Main types'} title="Filter by type">
       {(close) => (
         <>
           <button
@@ -183,7 +183,7 @@ function StateButtons({ units }: { units: Unit[] }) {
   const state = param('state');
   const there = STATES.filter((s) => s === state || units.some((u) => u.state === s));
   return (
-    <span class="group" role="group" aria-label="Only units in a state">
+    <span class="group" role="group" aria-label="Filter by state">
       {there.map((s) => (
         <button
           type="button"
@@ -286,7 +286,7 @@ export const figureColumns: Column<Unit>[] = [
     sort: (u) => u.tasks,
     cell: (u) =>
       u.tasks !== undefined && u.tasksMax && u.tasks / u.tasksMax > 0.8 ? (
-        <span class="status warn" title={`of at most ${u.tasksMax}`}>
+        <span class="status warn" title={`limit ${u.tasksMax}`}>
           {format(u.tasks, 'count')}
         </span>
       ) : (

@@ -21,6 +21,7 @@ import {
   type Where,
 } from '../../lib/services';
 import { ago, format } from '../../lib/format';
+import { journalUnit } from '../../lib/journal';
 import { clock, dateTime, stepFor } from '../../lib/time';
 import { at, range } from '../../state/clock';
 import { useData } from '../../state/data';
@@ -29,6 +30,7 @@ import { isUTC } from '../../state/prefs';
 import { Ago, Empty, ErrorNote, Loading, Overlay, Snippet, Time } from '../bits';
 import { Chart } from '../Chart';
 import { Icon } from '../icons';
+import { Journal, noJournal } from '../look/Journal';
 import { Table, type Column } from '../Table';
 import { Timeline } from '../Timeline';
 import { NextRun, RunResult, stateLevel, UnitState } from './look';
@@ -48,7 +50,7 @@ export function UnitSheet({ where, find, fleet }: { where?: Where; find?: Find; 
       : instance
         ? whereOf({ instance }, find)
         : undefined);
-  const close = () => setParams({ unit: null, on: null, instance: null });
+  const close = () => setParams({ unit: null, on: null, instance: null, ...noJournal });
   return (
     <Overlay kind="sheet" title={name} onClose={close}>
       {w ? (
@@ -100,8 +102,8 @@ function UnitEverywhere({ name, find }: { name: string; find: Find | undefined }
           empty={
             <Empty
               icon="services"
-              title="No machine has this unit now"
-              why="It may have been stopped and unloaded. Select a range in the past to see it."
+              title="No machine has this unit"
+              why="It may have been stopped and unloaded. Select an earlier range to see it."
             />
           }
         />
@@ -241,8 +243,8 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
       {!now.data && !now.error && <Loading />}
       {gone && (
         <p class="note">
-          {host} reports no such unit now: it may have been unloaded after it stopped, or the machine is down. Its
-          history is below.
+          {host} no longer reports this unit: it was unloaded after it stopped, or the machine is down. Its history is
+          below.
         </p>
       )}
       {now.data && !gone && (
@@ -257,7 +259,7 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
           )}
           {unit.activeSince !== undefined && state !== 'active' && (
             <>
-              <dt>Last active from</dt>
+              <dt>Last active since</dt>
               <dd>
                 <Time time={unit.activeSince} withSeconds />
               </dd>
@@ -266,7 +268,7 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
           {restarts !== undefined && (
             <>
               <dt>Restarts</dt>
-              <dd>{format(restarts, 'count')} since it was started</dd>
+              <dd>{format(restarts, 'count')} since it started</dd>
             </>
           )}
           {tasks !== undefined && (
@@ -274,7 +276,7 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
               <dt>Tasks</dt>
               <dd>
                 {format(tasks, 'count')}
-                {max !== undefined && max < 1e15 && ` of at most ${format(max, 'count')}`}
+                {max !== undefined && max < 1e15 && ` of ${format(max, 'count')}`}
               </dd>
             </>
           )}
@@ -284,7 +286,7 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
               <dd>
                 {format(memory, 'bytes')}
                 {get('systemd_unit_memory_bytes', 'kind', 'peak') !== undefined &&
-                  `, at most ${format(get('systemd_unit_memory_bytes', 'kind', 'peak'), 'bytes')}`}
+                  `, peak ${format(get('systemd_unit_memory_bytes', 'kind', 'peak'), 'bytes')}`}
               </dd>
             </>
           )}
@@ -306,10 +308,10 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
                   <dd>
                     <RunResult result={ended.result} />
                     {ended.unit && (
-                      <>
+                      <span class="intext">
                         {' '}
                         of <a href={hereWith(unitParams(ended.unit, where))}>{ended.unit}</a>
-                      </>
+                      </span>
                     )}
                   </dd>
                 </>
@@ -355,6 +357,14 @@ function UnitOn({ name, where, back }: { name: string; where: Where; back: boole
           )}
         </dl>
       )}
+      {where.machine && (
+        <Journal
+          machine={where.machine}
+          unit={journalUnit(name)}
+          moment={state === 'failed' ? inactive : undefined}
+          beside={state === 'failed'}
+        />
+      )}
       <section class="panel" aria-label="State history">
         <header>
           <h3>State history</h3>
@@ -399,7 +409,7 @@ function HistoryOf({ h }: { h: History }) {
       />
       {changes.length === 0 ? (
         <p class="dim">
-          {known[0]!.state} for the whole {known[0]!.from > h.from ? 'time that is known' : 'range'}
+          {known[0]!.state} for the whole {known[0]!.from > h.from ? 'recorded time' : 'range'}
         </p>
       ) : (
         <ol class="changes">
@@ -450,7 +460,7 @@ function Resources({ sel, type }: { sel: string; type: string }) {
       />
       <Chart
         {...dark}
-        title="Read and written"
+        title="Disk reads and writes"
         unit="bytesps"
         queries={[
           { expr: `sum by (mode) (rate(systemd_unit_io_bytes_total{mode="read",${sel}}[$rate]))`, name: () => 'read' },
@@ -470,7 +480,7 @@ function Resources({ sel, type }: { sel: string; type: string }) {
         queries={[
           {
             expr: `{__name__=~"(node_)?systemd_service_restart_total",${sel}} > 0`,
-            name: () => 'restarts since it was started',
+            name: () => 'restarts since it started',
           },
         ]}
       />

@@ -67,11 +67,11 @@ export function UnitWhy({ u }: { u: Unit }) {
 export function whyText(u: Unit): string {
   switch (u.why) {
     case 'restarts':
-      return `${Math.round(u.figure ?? 0)} restarts within an hour`;
+      return `${Math.round(u.figure ?? 0)} restarts in an hour`;
     case 'overdue':
       return `${ago(u.figure)} overdue`;
     case 'looping':
-      return 'within 15 min';
+      return 'in 15 min';
     case 'stuck':
       return 'for over 10 min';
     case 'tasks':

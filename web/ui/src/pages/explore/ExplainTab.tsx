@@ -60,8 +60,8 @@ export function ExplainTab({
       {run.data && !run.error && (
         <>
           <p class="dim runline">
-            Every part at the end of the range, with the number of series that it gives. Press a part to open it as a
-            query of its own.
+            Each part with the number of series it returns at the end of the range. Select a part to open it as its own
+            query.
           </p>
           <ul class={`tree${run.old ? ' stale' : ''}`} aria-label="Expression">
             <Part key={text(run.data)} n={run.data} asked={run.time} open={nodes! <= MANY} explore={explore} />
@@ -232,7 +232,7 @@ function Result({ n, said, into }: { n: Node; said: Said | undefined; into: numb
         fails
       </span>
     );
-  if (said.below) return <span class="dim">fails, because a part of it does</span>;
+  if (said.below) return <span class="dim">fails: one of its parts fails</span>;
   if (said.series === undefined)
     return <span class="dim">{said.value !== undefined && said.value !== '' ? `= ${said.value}` : ''}</span>;
   const from = filters(n) ? into[0] : undefined;
@@ -250,20 +250,20 @@ function Result({ n, said, into }: { n: Node; said: Said | undefined; into: numb
       {from !== undefined && from > 0 && (
         <span class="dim">
           {' '}
-          kept of {format(from, 'count')}, {percent(said.series / from)}
+          of {format(from, 'count')}, {percent(said.series / from)}
         </span>
       )}
-      {groups !== undefined && <span class="dim"> out of {format(groups, 'count')}</span>}{' '}
+      {groups !== undefined && <span class="dim"> from {format(groups, 'count')}</span>}{' '}
       {said.series === 0 && said.all === undefined && n.type.endsWith('Selector') && (
         <span class="status warn">
           <Icon name="warn" />
-          no such series
+          no matching series
         </span>
       )}
       {said.series === 0 && (said.all ?? 0) > 0 && (
         <span class="status warn">
           <Icon name="warn" />
-          no series has these labels
+          no series with these labels
         </span>
       )}
       {said.series === 0 && said.all === 0 && (
@@ -335,7 +335,7 @@ function Match({ n, when, asked: time }: { n: Node; when: number | undefined; as
   const alone = (count: number, sample: Labels[], side: string) =>
     count > 0 && (
       <li key={side}>
-        {format(count, 'count')} on the {side} without a partner:{' '}
+        {format(count, 'count')} unmatched on the {side}:{' '}
         <span class="mono dim">
           {sample.map((s) => seriesName(s)).join(', ')}
           {count > sample.length && ', …'}
@@ -372,8 +372,10 @@ function Match({ n, when, asked: time }: { n: Node; when: number | undefined; as
           {nothing && (
             <li class="status warn">
               <Icon name="warn" />
-              The sides have no common value of {apart.join(', ')}.{' '}
-              {n.matching.on ? '' : `Try ignoring (${apart.join(', ')}), or on (…) with the labels that they share.`}
+              No value of {apart.join(', ')} occurs on both sides.{' '}
+              {n.matching.on
+                ? ''
+                : `Try ignoring (${apart.join(', ')}), or on (…) with the labels that both sides have.`}
             </li>
           )}
         </ul>

@@ -6,12 +6,15 @@ import type { MatrixSeries, QueryData } from '../../api/types/query';
 import { exemplarsOf, type Exemplar, type ExemplarSeries } from '../../lib/exemplars';
 import { Legend, useHidden } from '../../components/chart/Legend';
 import { atText, Plot } from '../../components/chart/Plot';
+import { saveCSV, savePNG } from '../../components/chart/save';
+import { ChartMenu, slug } from '../../components/ChartMenu';
 import { Empty, Time } from '../../components/bits';
 import { Table } from '../../components/Table';
 import { colour, lastIndex, seriesName, type Dot, type Line } from '../../lib/chart';
-import { POINTS, type Density, type Mode, type Query } from '../../lib/explore';
+import { guessedUnit, POINTS, type Density, type Mode, type Query } from '../../lib/explore';
 import { heatOf, isClassic, isNative } from '../../lib/heatmap';
-import { format } from '../../lib/format';
+import { format, UNITS, type Unit } from '../../lib/format';
+import { panelOf } from '../../lib/panel';
 import { RangeCache, type Grid } from '../../lib/rangeCache';
 import { aligned, dateTime, durationText, parseDuration, stepFor } from '../../lib/time';
 import { frozen, range } from '../../state/clock';
@@ -146,19 +149,31 @@ export function GraphTab({
             type="button"
             class="btn"
             aria-pressed={q.exemplars}
-            title="Single measurements with the labels that they came with, such as a trace"
+            title="Individual measurements with labels such as a trace ID"
             onClick={() => change({ exemplars: !q.exemplars })}
           >
             Exemplars
           </button>
         )}
+        {q.mode === 'lines' && (
+          <button
+            type="button"
+            class="btn"
+            aria-pressed={q.log}
+            title="Logarithmic axis: values above zero only"
+            onClick={() => change({ log: !q.log })}
+          >
+            Log scale
+          </button>
+        )}
+        {!heat && <UnitPicker q={q} change={change} />}
         <StepPicker q={q} change={change} auto={step} />
       </RunLine>
       {tooFine && (
         <p class="note warn" role="alert">
-          A step of {durationText(step)} makes more than 11,000 points of this range, which the server refuses.{' '}
+          A step of {durationText(step)} gives more than 11,000 points per series, the server’s limit.{' '}
           <button type="button" class="btn" onClick={() => change({ step: undefined })}>
-            Choose the step by the range
+            Use an automatic step
           </button>
         </p>
       )}
@@ -174,13 +189,13 @@ export function GraphTab({
       )}
       {a?.cut && heat && (
         <p class="note warn">
-          Only the first {MOST_HEAT.toLocaleString('en')} series are added up. Aggregate with sum by (le) (…), or select
+          Only the first {MOST_HEAT.toLocaleString('en')} series are included. Aggregate with sum by (le) (…), or select
           fewer.
         </p>
       )}
       {all && (
         <p class="dim runline">
-          All series are asked for.{' '}
+          All series are drawn.{' '}
           <button type="button" class="btn" onClick={() => setAll(false)}>
             Only the first {MOST}
           </button>
@@ -192,7 +207,7 @@ export function GraphTab({
         </div>
       )}
       {a && (heat ? a.raw.length === 0 : a.series.length === 0) && !run.error && (
-        <Empty icon="chart" title="No data in this range" why={kept ?? 'Select a longer range, or look at Explain.'} />
+        <Empty icon="chart" title="No data in this range" why={kept ?? 'Select a longer range or open Explain.'} />
       )}
       {a && heat && a.raw.length > 0 && (
         <HeatPart a={a} stale={run.old || !!run.error} toLines={() => setMode('lines')} />
@@ -201,7 +216,7 @@ export function GraphTab({
         <p class="note">
           These are native histograms.{' '}
           <button type="button" class="btn" onClick={() => setMode('heatmap')}>
-            Show them as a heatmap
+            Show as heatmap
           </button>
         </p>
       )}
@@ -249,7 +264,7 @@ function ExemplarList({ i, run }: { i: number; run: Run<Exemplar[]> }) {
   if (!all.length)
     return (
       <p class="note">
-        No exemplars in this range. Targets give them in the OpenMetrics format only, and the server keeps them with{' '}
+        No exemplars in this range. Targets expose them in the OpenMetrics format only, and the server stores them with{' '}
         <code>--enable-feature=exemplar-storage</code>.
       </p>
     );
@@ -364,6 +379,10 @@ function Lines({
   stale: boolean;
 }) {
   const hidden = useHidden();
+  const box = useRef<HTMLDivElement>(null);
+  const unit = q.unit ?? guessedUnit(q.expr);
+  const title = `Query ${i + 1}`;
+  const stack = q.mode === 'stacked';
   const [cursor, setCursor] = useState<number | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
   const { step } = a.grid;
@@ -376,13 +395,8 @@ function Lines({
     setCursor(null);
   }, [q.expr]);
   const at = cursor ?? lastIndex(lines, times.length);
-  // Columns as wide as the longest name and its value, so that both stand together.
-  const wide = useMemo(
-    () => Math.min(90, lines.slice(0, LEGEND).reduce((n, l) => Math.max(n, l.name.length), 12) + 14),
-    [lines],
-  );
   return (
-    <div class="chart">
+    <div class="chart" ref={box}>
       <div class="graphtime">
         {Object.keys(common).length > 0 && (
           <span class="common">
@@ -403,27 +417,50 @@ function Lines({
           </span>
         )}
         <span class="at">{at !== null && times[at] !== undefined && atText(times[at]!, data)}</span>
+        <ChartMenu
+          id={slug(title)}
+          title={title}
+          unit={unit}
+          panel={() =>
+            panelOf({ title: q.expr, unit, stack, min: q.min, queries: [{ expr: q.expr, name: seriesName }] }, lines)
+          }
+          exprs={[q.expr]}
+          rules={[q.expr]}
+          full
+          explore
+          lines={lines}
+          onCSV={() => saveCSV(slug(title), times, lines)}
+          onPNG={() =>
+            savePNG(
+              slug(title),
+              q.expr,
+              box.current!.querySelector('canvas')!,
+              lines.filter((l) => !hidden.off.has(l.name)).slice(0, LEGEND),
+            )
+          }
+        />
       </div>
       <Plot
-        title={`Query ${i + 1}`}
+        title={title}
+        unit={unit}
+        log={q.log && !stack}
         data={data}
         off={hidden.off}
         onCursor={setCursor}
         onFocus={setFocus}
         stale={stale}
-        stack={q.mode === 'stacked'}
+        stack={stack}
         height={320}
         {...(dots && { dots })}
         {...(q.min !== undefined && { min: q.min })}
       />
-      <div
-        class="legend explorelegend"
-        style={{ gridTemplateColumns: `repeat(auto-fill, minmax(min(100%, ${wide}ch), 1fr))` }}
-      >
+      <div class="legend explorelegend">
         <Legend
           lines={lines.slice(0, LEGEND)}
           at={at}
-          stack={q.mode === 'stacked'}
+          unit={unit}
+          stack={stack}
+          stats
           focus={focus}
           off={hidden.off}
           onToggle={(name, only) => hidden.toggle(name, only, lines)}
@@ -444,7 +481,7 @@ function HeatPart({ a, stale, toLines }: { a: Answer; stale: boolean; toLines: (
     return (
       <Empty
         icon="chart"
-        title="These are no histograms"
+        title="Not a histogram"
         why="A heatmap needs series with the label le, such as sum by (le) (rate(…_bucket[5m])), or native histograms."
       >
         <button type="button" class="btn" onClick={toLines}>
@@ -454,6 +491,45 @@ function HeatPart({ a, stale, toLines }: { a: Answer; stale: boolean; toLines: (
     );
   if (!heat.rows.length) return <Empty icon="chart" title="All buckets are empty in this range" />;
   return <Heatmap heat={heat} stale={stale} step={a.grid.step} />;
+}
+
+const UNIT_NAMES: Record<Unit, string> = {
+  none: 'No unit',
+  count: 'Count',
+  ratio: 'Percent (0–1)',
+  percent: 'Percent (0–100)',
+  bytes: 'Bytes',
+  bytesps: 'Bytes/s',
+  bitsps: 'Bits/s',
+  seconds: 'Seconds',
+  milliseconds: 'Milliseconds',
+  celsius: '°C',
+  perSecond: 'Per second',
+  hertz: 'Hertz',
+  volts: 'Volts',
+  watts: 'Watts',
+  rpm: 'rpm',
+};
+
+function UnitPicker({ q, change }: { q: Query; change: (q: Partial<Query>) => void }) {
+  const guessed = guessedUnit(q.expr);
+  return (
+    <label class="steppick">
+      <span class="sr">Unit</span>
+      <select
+        class="field"
+        value={q.unit ?? ''}
+        onChange={(e) => change({ unit: UNITS.find((u) => u === e.currentTarget.value) })}
+      >
+        <option value="">{guessed === 'none' ? 'Unit' : UNIT_NAMES[guessed]}</option>
+        {UNITS.map((u) => (
+          <option key={u} value={u}>
+            {UNIT_NAMES[u]}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
 }
 
 const STEPS = ['1s', '5s', '15s', '30s', '1m', '5m', '15m', '1h', '6h', '1d'];
@@ -477,7 +553,7 @@ function StepPicker({ q, change, auto }: { q: Query; change: (q: Partial<Query>)
           change(s ? { step: s } : { step: undefined, density: v as Density });
         }}
       >
-        <optgroup label="By the range">
+        <optgroup label="Automatic">
           {(['low', 'medium', 'high'] as Density[]).map((d) => (
             <option key={d} value={d}>
               {d === 'low' ? 'Coarse' : d === 'medium' ? 'Medium' : 'Fine'}

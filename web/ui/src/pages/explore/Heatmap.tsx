@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { format } from '../../lib/format';
 import type { Heat } from '../../lib/heatmap';
-import { apart, timeLabels, timeSplits, timeSteps } from '../../lib/chart';
+import { apart, timeLabels, timeSplits, timeSteps } from '../../lib/axes';
 import { clock, date } from '../../lib/time';
 import { dragging, setAbsolute } from '../../state/clock';
 import { dark, isUTC, zone } from '../../state/prefs';

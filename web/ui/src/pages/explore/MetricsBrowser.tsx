@@ -17,7 +17,7 @@ export function MetricsBrowser({ onChoose, onClose }: { onChoose: (metric: strin
   const [text, setText] = useState('');
   const [open, setOpen] = useState('');
   const names = useData('metric names', metricNames, 300);
-  const meta = useData('metric metadata', metadata, 300);
+  const meta = useData('metadata', metadata, 300);
   const all = useMemo<Row[]>(
     () =>
       (names.data ?? []).map((name) => {
@@ -51,7 +51,7 @@ export function MetricsBrowser({ onChoose, onClose }: { onChoose: (metric: strin
         autofocus
         type="search"
         aria-label="Search metrics"
-        placeholder="Search by name or by what it says"
+        placeholder="Search names and help texts"
         value={text}
         onInput={(e) => setText(e.currentTarget.value)}
         onKeyDown={(e) => {
@@ -88,7 +88,7 @@ export function MetricsBrowser({ onChoose, onClose }: { onChoose: (metric: strin
             names.data ? (
               <Empty
                 icon="search"
-                title="No metric fits"
+                title="No metrics match"
                 why={
                   text
                     ? `“${text}”, in ${all.length.toLocaleString('en')} metrics of the last 6 hours`
@@ -126,12 +126,12 @@ function Details({ r, onChoose }: { r: Row; onChoose: (metric: string) => void }
         <b class="mono wrap grow">{name}</b>
         <span class="chip">{r.type || 'no type'}</span>
       </div>
-      <p>{r.help || <span class="dim">Nothing is said about it.</span>}</p>
+      <p>{r.help || <span class="dim">No description.</span>}</p>
       <div class="row">
         {use(match, 'Insert')}
-        {counter && use(`rate(${match}[5m])`, 'Insert its rate')}
+        {counter && use(`rate(${match}[5m])`, 'Insert rate')}
         {name.endsWith('_bucket') &&
-          use(`histogram_quantile(0.95, sum by (le) (rate(${match}[5m])))`, 'Insert the 95th percentile')}
+          use(`histogram_quantile(0.95, sum by (le) (rate(${match}[5m])))`, 'Insert 95th percentile')}
       </div>
       <div class="row labelrow">
         <span class="dim">Labels</span>

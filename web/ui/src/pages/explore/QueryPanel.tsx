@@ -6,7 +6,10 @@ import { request, type ApiError } from '../../api/client';
 import { anyOf } from '../../api/prom';
 import { Menu } from '../../components/bits';
 import { Icon } from '../../components/icons';
+import { Pin } from '../../components/Pin';
+import { ChangeButton } from '../../components/Who';
 import { errorPosition, type Query, type Tab } from '../../lib/explore';
+import { useSaved } from '../../state/boards';
 import { useData } from '../../state/data';
 import { copy, toast } from '../../state/toast';
 import type { EditorHandle, EditorProps } from './Editor';
@@ -46,6 +49,8 @@ export function QueryPanel(p: PanelProps) {
   const [draft, setDraft] = useState(q.expr);
   const [error, setError] = useState<{ expr: string; message: string } | undefined>();
   const [browsing, setBrowsing] = useState(false);
+  const [keeping, setKeeping] = useState<'save' | 'pin' | ''>('');
+  const saved = useSaved();
   const [nth, setNth] = useState(0);
   const [Editor, setEditor] = useState<ComponentType<EditorProps> | undefined>(() => code?.default);
   const handle = useRef<EditorHandle | null>(null);
@@ -60,7 +65,7 @@ export function QueryPanel(p: PanelProps) {
   useEffect(() => {
     void load().then(
       (m) => setEditor(() => m.default),
-      () => toast('The editor could not be loaded; the plain field works', true),
+      () => toast('The editor could not be loaded; using a plain text field', true),
     );
   }, []);
 
@@ -81,14 +86,14 @@ export function QueryPanel(p: PanelProps) {
       setError(undefined);
     } catch (e) {
       setError({ expr: draft, message: (e as ApiError).message });
-      toast('What does not parse cannot be formatted', true);
+      toast('Cannot format: syntax error in the query', true);
     }
   };
   const narrow = async (op: '=' | '=~', value: string) => {
     const m = await load();
     const text = m.withMatcher(change.current, 'machine', op, value);
     if (text === change.current)
-      return toast(change.current.trim() ? 'No selector to put it into' : 'Write a query first', true);
+      return toast(change.current.trim() ? 'The query has no selector to filter' : 'Write a query first', true);
     set(text);
     if (text.trim()) p.run(text.trim());
   };
@@ -175,15 +180,45 @@ export function QueryPanel(p: PanelProps) {
                   {text}
                 </button>
               );
+              const keep = (icon: string, text: string, what: 'save' | 'pin') => (
+                <ChangeButton
+                  type="button"
+                  onClick={() => {
+                    close();
+                    setKeeping(what);
+                  }}
+                >
+                  <Icon name={icon} />
+                  {text}
+                </ChangeButton>
+              );
               return (
                 <>
                   {item('edit', 'Format', () => void format())}
                   {item('copy', 'Copy the query', () => void copy(draft))}
                   {item('plus', 'Duplicate', p.duplicate)}
+                  {q.expr && keep('plus', 'Save query', 'save')}
+                  {q.expr && keep('pin', 'Pin to board', 'pin')}
                   {item('off', q.hidden ? 'Show the result' : 'Hide the result', () =>
                     p.change({ hidden: !q.hidden }, false),
                   )}
                   {item('close', p.alone ? 'Clear' : 'Remove', p.remove)}
+                  {saved.length > 0 && <hr />}
+                  {saved.map((s) => (
+                    <button
+                      type="button"
+                      key={s.expr}
+                      title={s.expr}
+                      onClick={() => {
+                        close();
+                        set(s.expr);
+                        p.run(s.expr);
+                      }}
+                    >
+                      <Icon name="pin" />
+                      <span class="ellipsis">{s.title}</span>
+                    </button>
+                  ))}
                   {p.history.length > 0 && <hr />}
                   {p.history.slice(0, 12).map((h) => (
                     <button
@@ -231,13 +266,25 @@ export function QueryPanel(p: PanelProps) {
           )}
         </>
       )}
+      {keeping && (
+        <Pin
+          panel={{
+            title: q.expr.slice(0, 60),
+            unit: 'none',
+            queries: [{ expr: q.expr }],
+            ...(q.mode === 'stacked' && { kind: q.mode }),
+          }}
+          save={keeping === 'save'}
+          onClose={() => setKeeping('')}
+        />
+      )}
       {browsing && <MetricsBrowser onChoose={insert} onClose={() => setBrowsing(false)} />}
     </section>
   );
 }
 
 const EXAMPLES: [string, string][] = [
-  ['What answers, and what does not', 'up'],
+  ['Targets up and down', 'up'],
   ['CPU of every machine', 'machine:cpu_used:ratio'],
   ['Traffic by machine, in bits', 'sum by (machine) (rate(node_network_receive_bytes_total{device!="lo"}[5m])) * 8'],
   ['Failed units', 'systemd_unit_state{state="failed"} == 1'],
@@ -251,7 +298,7 @@ function Hints({ add, browse }: { add: (expr: string) => void; browse: () => voi
         <button type="button" class="link" onClick={browse}>
           look through the metrics
         </button>
-        , or begin with one of these:
+        , or start with one of these:
       </p>
       <ul>
         {EXAMPLES.map(([what, expr]) => (
@@ -270,7 +317,7 @@ function Hints({ add, browse }: { add: (expr: string) => void; browse: () => voi
 // MatcherMenu narrows all selectors of the query to a machine or to those of a tag.
 function MatcherMenu({ narrow }: { narrow: (op: '=' | '=~', value: string) => void }) {
   return (
-    <Menu icon="fleet" title="Only one machine or tag">
+    <Menu icon="fleet" title="Filter by machine or tag">
       {(close) => (
         <MatcherList
           choose={(op, v) => {
@@ -324,8 +371,8 @@ function MatcherList({ choose }: { choose: (op: '=' | '=~', value: string) => vo
           {m}
         </button>
       ))}
-      {names.length > 100 && <p class="dim">and {names.length - 100} more: type a part of the name</p>}
-      {found.data && !all.length && <p class="dim">No machines are known</p>}
+      {names.length > 100 && <p class="dim">and {names.length - 100} more; type to filter</p>}
+      {found.data && !all.length && <p class="dim">No machines known</p>}
     </div>
   );
 }

@@ -194,7 +194,7 @@ function NoData({ expr }: { expr: string }) {
     <>
       {kept ??
         `The query is valid, but no series matches ${at.value === undefined ? 'now' : `at ${dateTime(at.value, isUTC())}`}.`}{' '}
-      {!kept && /[{(]/.test(expr) ? 'Explain shows which part is empty.' : ''}
+      {!kept && /[{(]/.test(expr) ? 'Explain shows which part returns nothing.' : ''}
     </>
   );
 }

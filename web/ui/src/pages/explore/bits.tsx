@@ -104,11 +104,11 @@ export function RunLine({
               </>
             )}
             {' · '}
-            <span title={server !== undefined ? `${seconds(server)} of it in the server's query engine` : undefined}>
+            <span title={server !== undefined ? `${seconds(server)} of it in the query engine` : undefined}>
               {seconds(run.seconds)}
             </span>
             <Age run={run} />
-            {run.costly && ' · not refreshed by itself'}
+            {run.costly && ' · not refreshed automatically'}
           </>
         )}
       </span>

@@ -32,7 +32,7 @@ export function Backends() {
     );
   return (
     <>
-      <ErrorNote error={up.error} what="Backends" />
+      <ErrorNote error={up.error} what="The backends could not be loaded" />
       {shown.map(({ job, title, up: metric, C }) => {
         const target = a.machine?.targets?.find((t) => t.job === job);
         const values = (up.data ?? []).filter((v) => v.metric.__name__ === metric);
@@ -41,7 +41,7 @@ export function Backends() {
         if (target?.health === 'down')
           state = (
             <Status level="crit" icon="down" badge>
-              exporter does not respond
+              exporter down
             </Status>
           );
         else if (dead.length)
@@ -265,7 +265,7 @@ function Redis() {
           { expr: `rate(redis_expired_keys_total{${m}}[$rate])`, name: () => 'expired' },
           {
             expr: `rate(redis_rejected_connections_total{${m}}[$rate])`,
-            name: () => 'clients refused',
+            name: () => 'rejected clients',
             colour: () => 'var(--crit)',
           },
         ]}

@@ -179,7 +179,7 @@ function Tables() {
   const stale = a.away ? ' stale' : '';
   return (
     <div class="mgrid">
-      <ErrorNote error={fs.error ?? facts.error} what="Tables" />
+      <ErrorNote error={fs.error ?? facts.error} what="The tables could not be loaded" />
       {list.length > 0 && (
         <div class={`all${stale}`}>
           <Panel title="File systems" level={3}>

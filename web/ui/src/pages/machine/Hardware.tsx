@@ -45,7 +45,7 @@ export function Hardware() {
   return (
     <>
       <div class="mgrid">
-        <ErrorNote error={got.error} what="Sensors" />
+        <ErrorNote error={got.error} what="The sensors could not be loaded" />
         {!any && (
           <div class="panel all">
             <Empty
@@ -53,8 +53,8 @@ export function Hardware() {
               title="No sensors"
               why={
                 got.data?.some((s) => s.metric.__name__ === 'node_dmi_info')
-                  ? 'The kernel of this machine shows no temperature, fan, power or clock. Virtual machines have none; on hardware a driver may be missing (sensors-detect finds it).'
-                  : 'Neither the kernel nor the exporter shows any. Virtual machines have none; on hardware a driver may be missing.'
+                  ? 'The kernel reports no temperatures, fans or power. Virtual machines have none. On hardware a driver may be missing: run sensors-detect.'
+                  : 'Neither the kernel nor the exporter reports any. Virtual machines have none. On hardware a driver may be missing.'
               }
             />
           </div>
@@ -92,7 +92,7 @@ export function Hardware() {
                 : []),
               ...(has(a, 'node_hwmon_power_watt') ? [{ expr: `node_hwmon_power_watt{${m}}`, name: nameOf }] : []),
             ]}
-            empty={{ title: 'No power figures', why: 'Reading them takes rights that the exporter may not have.' }}
+            empty={{ title: 'No power data', why: 'Reading it may need more privileges than the exporter has.' }}
           />
         )}
         {has(a, 'node_cpu_scaling_frequency_hertz', 'node_cpu_frequency_hertz') && (
@@ -112,7 +112,7 @@ export function Hardware() {
         )}
         {has(a, 'node_cpu_core_throttles_total') && (
           <Chart
-            title="Throttled for heat"
+            title="Thermal throttling"
             unit="perSecond"
             min={0}
             max={0.01}
@@ -134,7 +134,7 @@ export function Hardware() {
               },
               {
                 expr: `increase(node_edac_uncorrectable_errors_total{${m}}[$rate])`,
-                name: (l) => `not corrected, controller ${l.controller ?? ''}`,
+                name: (l) => `uncorrected, controller ${l.controller ?? ''}`,
                 colour: () => 'var(--crit)',
               },
             ]}
@@ -215,7 +215,7 @@ function Tables({
                         ) : s.value >= s.limit ? (
                           <Status level="crit">too hot</Status>
                         ) : s.value >= s.limit - 10 ? (
-                          <Status level="warn">near its limit</Status>
+                          <Status level="warn">near limit</Status>
                         ) : (
                           <Status level="ok">OK</Status>
                         )}

@@ -1,5 +1,6 @@
 import { useMemo } from 'preact/hooks';
-import { metadata, vector } from '../../api/prom';
+import { metadata } from '../../api/metadata';
+import { vector } from '../../api/prom';
 import { Empty, ErrorNote, Loading, Overlay } from '../../components/bits';
 import { exploreHref } from '../../components/ChartMenu';
 import { Table, type Column } from '../../components/Table';
@@ -97,7 +98,7 @@ export function Metrics() {
         sort: (r) => r.series,
         cell: (r) =>
           r.series ?? (
-            <span class="dim" title="None now, but in the range that is shown">
+            <span class="dim" title="No current series; there were some in the selected range">
               –
             </span>
           ),
@@ -118,7 +119,7 @@ export function Metrics() {
           </span>
         ),
       },
-      { id: 'help', title: 'Meaning', min: 120, rank: 1, cell: (r) => <span title={r.help}>{r.help || '–'}</span> },
+      { id: 'help', title: 'Help', min: 120, rank: 1, cell: (r) => <span title={r.help}>{r.help || '–'}</span> },
       {
         id: 'explore',
         title: 'Explore',
@@ -141,7 +142,7 @@ export function Metrics() {
           type="search"
           style={{ flex: '0 1 320px' }}
           aria-label="Filter metrics"
-          placeholder="Filter: name or meaning"
+          placeholder="Filter: name, help"
           value={param('q')}
           onInput={(e) => setParams({ q: e.currentTarget.value })}
         />
@@ -151,11 +152,11 @@ export function Metrics() {
             rows.reduce((n, r) => n + (r.series ?? 0), 0),
             'count',
           )}{' '}
-          series now
+          current series
         </span>
       </div>
-      <ErrorNote error={values.error} what="Values could not be loaded" />
-      <ErrorNote error={meta.error} what="Types and meanings could not be loaded" />
+      <ErrorNote error={values.error} what="The values could not be loaded" />
+      <ErrorNote error={meta.error} what="The types and help texts could not be loaded" />
       <section class={`panel metrictable${a.away ? ' stale' : ''}`}>
         <Table
           label="Metrics"
@@ -171,16 +172,18 @@ export function Metrics() {
               <b class="mono ellipsis">{r.name}</b>
               <span class="dim ellipsis">{r.help}</span>
               <span>
-                {r.type || 'unknown type'},{' '}
+                {r.type || 'no type'},{' '}
                 {r.series === undefined
-                  ? 'no series now'
+                  ? 'no current series'
                   : r.series === 1
                     ? valueText(r.name, r.max)
                     : `${r.series} series`}
               </span>
             </span>
           )}
-          empty={<Empty icon="filter" title={rows.length ? 'No metric fits the filter' : 'No metrics in this range'} />}
+          empty={
+            <Empty icon="filter" title={rows.length ? 'No metrics match the filter' : 'No metrics in this range'} />
+          }
         />
       </section>
       {open && <Sheet key={open} name={open} row={rows.find((r) => r.name === open)} />}
@@ -205,14 +208,16 @@ function Sheet({ name, row }: { name: string; row: Row | undefined }) {
     <Overlay kind="sheet" title={name} onClose={() => setParams({ metric: null }, false)}>
       {row?.help && <p>{row.help}</p>}
       <p class="row">
-        <span class="chip">{row?.type || 'unknown type'}</span>
+        <span class="chip">{row?.type || 'no type'}</span>
         <a class="btn" href={exploreHref([row?.type === 'counter' ? `rate(${name}{${a.m}}[5m])` : `${name}{${a.m}}`])}>
           Open in Explore
         </a>
       </p>
       <ErrorNote error={got.error} />
       {!got.data && !got.error && <Loading />}
-      {got.data && !list.length && <Empty title="No series now" why="It had some in the range that is shown." />}
+      {got.data && !list.length && (
+        <Empty title="No current series" why="This metric had series in the selected range." />
+      )}
       {list.length > 0 && (
         <table class="table loose">
           <tbody>
@@ -228,7 +233,7 @@ function Sheet({ name, row }: { name: string; row: Row | undefined }) {
           </tbody>
         </table>
       )}
-      {list.length > MOST && <p class="dim">and {list.length - MOST} more; Explore has all of them</p>}
+      {list.length > MOST && <p class="dim">and {list.length - MOST} more; open Explore for all</p>}
     </Overlay>
   );
 }

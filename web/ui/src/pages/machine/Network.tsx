@@ -63,11 +63,11 @@ export function Network() {
           unit="perSecond"
           min={0}
           queries={[
-            { expr: `rate(${tcp('ActiveOpens')}[$rate])`, name: () => 'opened here' },
-            { expr: `rate(${tcp('PassiveOpens')}[$rate])`, name: () => 'accepted' },
+            { expr: `rate(${tcp('ActiveOpens')}[$rate])`, name: () => 'outgoing' },
+            { expr: `rate(${tcp('PassiveOpens')}[$rate])`, name: () => 'incoming' },
             {
               expr: `rate(node_netstat_TcpExt_ListenDrops{${m}}[$rate])`,
-              name: () => 'refused: queue full',
+              name: () => 'dropped: queue full',
               colour: () => 'var(--crit)',
             },
           ]}
@@ -100,7 +100,7 @@ export function Network() {
             name: () =>
               ({
                 InErrors: 'received with an error',
-                NoPorts: 'nobody listens',
+                NoPorts: 'no listener',
                 RcvbufErrors: 'receive buffer full',
                 SndbufErrors: 'send buffer full',
               })[n] ?? n,
@@ -116,7 +116,7 @@ export function Network() {
           queries={[
             {
               expr: `clanmon_tailscale_active_peers{${m}}`,
-              name: (l) => (l.path === 'relay' ? 'by a relay' : (l.path ?? '')),
+              name: (l) => (l.path === 'relay' ? 'relayed' : (l.path ?? '')),
             },
           ]}
         />
@@ -143,7 +143,7 @@ function Interfaces() {
   const stale = a.away ? ' stale' : '';
   return (
     <>
-      <ErrorNote error={got.error} what="Interfaces" />
+      <ErrorNote error={got.error} what="The interfaces could not be loaded" />
       {list.length > 0 && (
         <div class={`all${stale}`}>
           <Panel

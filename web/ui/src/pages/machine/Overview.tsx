@@ -122,7 +122,7 @@ function Node({ a, m }: { a: About; m: string }) {
             },
             {
               expr: covered(`max by (machine) (rate(node_pressure_io_stalled_seconds_total{${m}}[$rate]))`),
-              name: () => 'IO stalled',
+              name: () => 'I/O stalled',
               colour: () => 'var(--series-3)',
             },
           ]}
@@ -135,7 +135,7 @@ function Node({ a, m }: { a: About; m: string }) {
             why={
               frozen.value || a.away
                 ? undefined
-                : 'Needs a kernel with CONFIG_PSI and psi=1, and the exporter’s collector pressure.'
+                : 'Needs a kernel with CONFIG_PSI and psi=1. The exporter’s collector “pressure” must be on.'
             }
           />
         </Panel>
@@ -158,8 +158,8 @@ function Node({ a, m }: { a: About; m: string }) {
             },
           ]}
           empty={{
-            title: 'No hardware interface',
-            why: 'Bridges, tunnels and containers are left out here; the tab Network has them.',
+            title: 'No hardware interfaces',
+            why: 'Bridges, tunnels and containers are listed on the tab Network.',
           }}
         />
       )}
@@ -192,7 +192,7 @@ function Node({ a, m }: { a: About; m: string }) {
           { expr: `max by (machine) (node_load15{${m}})`, name: () => 'load, 15 min', colour: () => 'var(--series-6)' },
           {
             expr: `max by (machine) (node_procs_blocked{${m}})`,
-            name: () => 'waiting for IO',
+            name: () => 'waiting for I/O',
             colour: () => 'var(--series-2)',
           },
           {
@@ -246,7 +246,7 @@ function Bar({ f }: { f: Filesystem }) {
       </span>
       <Meter value={used(f) < 0 ? undefined : used(f)} warn={0.9} crit={0.97} />
       {days !== undefined && (
-        <span class={days < 7 * 86400 ? 'status warn' : 'dim'} title="If it goes on as in the last day">
+        <span class={days < 7 * 86400 ? 'status warn' : 'dim'} title="At the rate of the last day">
           {days < 7 * 86400 && <Icon name="warn" />}full in about {ago(days)}
         </span>
       )}
@@ -285,7 +285,7 @@ function TopUnits() {
   const [cpu, memory] = [names('cpu'), names('memory')];
   return (
     <>
-      <ErrorNote error={top.error} what="Units" />
+      <ErrorNote error={top.error} what="The units could not be loaded" />
       {cpu && (
         <Chart
           title="Units by CPU"
@@ -326,14 +326,14 @@ function Processes() {
   return (
     <>
       <Chart
-        title="CPU of its programs"
+        title="CPU by program"
         note="100 % is one core"
         unit="ratio"
         min={0}
         queries={[{ expr: `rate(process_cpu_seconds_total{${m}}[$rate])`, name: (l) => l.job ?? l.instance ?? '' }]}
       />
       <Chart
-        title="Memory of its programs"
+        title="Memory by program"
         unit="bytes"
         min={0}
         queries={[{ expr: `process_resident_memory_bytes{${m}}`, name: (l) => l.job ?? l.instance ?? '' }]}

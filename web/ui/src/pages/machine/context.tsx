@@ -50,11 +50,7 @@ export function NoKind({ kind, metrics }: { kind: 'node' | 'systemd'; metrics: s
       <div class="panel">
         <Empty
           icon={target.health === 'down' ? 'crit' : 'wait'}
-          title={
-            target.health === 'down'
-              ? `The ${kind} exporter does not respond`
-              : `The ${kind} exporter is not scraped yet`
-          }
+          title={target.health === 'down' ? `The ${kind} exporter is down` : `The ${kind} exporter is not scraped yet`}
           why={shortError(target.lastError)}
         >
           {target.health === 'down' && !inProcess(target.address) && (
@@ -74,8 +70,8 @@ export function NoKind({ kind, metrics }: { kind: 'node' | 'systemd'; metrics: s
             frozen.value || a.away
               ? undefined
               : kind === 'systemd' && !a.machine?.unitsKnown
-                ? 'Its systemd units are not known: the exporter reaches no systemd, or its collector is off or fails.'
-                : 'The exporter responds, but without these. The collector may be off.'
+                ? 'The systemd collector is off or failing, or the exporter cannot reach systemd.'
+                : 'The exporter responds, but without these metrics. The collector may be off.'
           }
         />
       </div>
@@ -84,8 +80,8 @@ export function NoKind({ kind, metrics }: { kind: 'node' | 'systemd'; metrics: s
     <div class="panel">
       <Empty
         icon="info"
-        title={`No ${kind} exporter is known for this machine`}
-        why={`Metrics such as ${metrics} come from it. On the machine, run:`}
+        title={`No ${kind} exporter on this machine`}
+        why={`It provides ${metrics}. On the machine, run:`}
       >
         <Snippet text={`clanmon exporter --exporter ${kind}`} />
       </Empty>

@@ -1,0 +1,204 @@
+package push
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/internal/atomicfile"
+)
+
+const (
+	// heardFile is the file in the data directory that has which machines send.
+	heardFile = "push.json"
+	// upEvery is how often up is written.
+	upEvery = 15 * time.Second
+	// saveEvery is how often times are written that have only grown.
+	saveEvery = 5 * time.Minute
+	// missed is how many batches may be missing until a machine is down.
+	missed = 3
+	// A machine sends at least and at most this often, as far as up is concerned.
+	minGap, maxGap = 15 * time.Second, 5 * time.Minute
+	// firstGap is assumed until there are two batches.
+	firstGap = time.Minute
+	// forgetAfter is when a machine that is silent is not missed any more.
+	forgetAfter = 30 * 24 * time.Hour
+)
+
+// hearing is what is known of a feed.
+type hearing struct {
+	Last   time.Time     `json:"last"`   // when a batch came
+	Newest int64         `json:"newest"` // sample, in milliseconds
+	Gap    time.Duration `json:"gap"`    // between batches
+}
+
+// up reports whether the machine sends. Nobody knows that in the first moments of a server.
+func (h *hearing) up(start, now time.Time) (up, known bool) {
+	quiet := missed * min(max(cmp.Or(h.Gap, firstGap), minGap), maxGap)
+	if now.Sub(h.Last) < quiet {
+		return true, true
+	}
+	return false, now.Sub(start) >= quiet
+}
+
+// hear notes a batch that is stored.
+func (p *Push) hear(b *batch) {
+	p.samples.WithLabelValues(b.machine).Add(float64(b.stored))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for f, s := range b.feeds {
+		if s.scraped {
+			continue
+		}
+		h := p.heard[f]
+		if h == nil {
+			h = &hearing{}
+			p.heard[f] = h
+		}
+		if h.Newest > 0 && s.newest > h.Newest { // not of the backlog
+			h.Gap = time.Duration(s.newest-h.Newest) * time.Millisecond
+		}
+		h.Last, h.Newest = b.now, max(h.Newest, s.newest)
+	}
+	p.changed = true
+}
+
+// count is how many machines send.
+func (p *Push) count(now time.Time) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	machines := make(map[string]bool)
+	for f, h := range p.heard {
+		if up, _ := h.up(p.start, now); up {
+			machines[f.Machine] = true
+		}
+	}
+	return len(machines)
+}
+
+// Run writes up of the machines that send until ctx ends.
+func (p *Push) Run(ctx context.Context) error {
+	tick, save := time.NewTicker(upEvery), time.NewTicker(saveEvery)
+	defer tick.Stop()
+	defer save.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			p.store(ctx, now)
+		case <-save.C:
+			p.save()
+		case <-ctx.Done():
+			p.save()
+			return nil
+		}
+	}
+}
+
+// store appends up of each job that a machine sends.
+func (p *Push) store(ctx context.Context, now time.Time) {
+	type sample struct {
+		labels labels.Labels
+		v      float64
+	}
+	var all []sample
+	add := func(f feed, v float64) {
+		all = append(all, sample{labels.FromStrings(
+			model.MetricNameLabel, "up", contract.MachineLabel, f.Machine, model.JobLabel, f.Job,
+			model.InstanceLabel, f.instance, contract.AvailabilityLabel, p.opts.Availability), v})
+	}
+	scraped := p.opts.Scraped()
+	p.mu.Lock()
+	for f, h := range p.heard {
+		up, known := h.up(p.start, now)
+		_, active := scraped[f.Target]
+		switch {
+		case now.Sub(h.Last) > forgetAfter:
+			delete(p.heard, f)
+			p.changed = true
+			if active {
+				continue
+			}
+			add(f, math.Float64frombits(value.StaleNaN))
+		case active: // up is that of the scrape
+		case up:
+			add(f, 1)
+		case known:
+			add(f, 0)
+		}
+	}
+	p.mu.Unlock()
+	if len(all) == 0 {
+		return
+	}
+	app := p.opts.Appendable.AppenderV2(ctx)
+	for _, s := range all {
+		if _, err := app.Append(0, s.labels, 0, now.UnixMilli(), s.v, nil, nil, storage.AOptions{}); err != nil {
+			_ = app.Rollback()
+			p.opts.Logger.Warn("Could not store up of machines that send their samples", "err", err)
+			return
+		}
+	}
+	if err := app.Commit(); err != nil {
+		p.opts.Logger.Warn("Could not store up of machines that send their samples", "err", err) // a store that fails has alerts of its own
+	}
+}
+
+// savedTarget is a target in the file.
+type savedTarget struct {
+	Machine  string `json:"machine"`
+	Job      string `json:"job"`
+	Instance string `json:"instance"`
+	hearing
+}
+
+// recall reads which machines sent before the start.
+func (p *Push) recall() {
+	file := filepath.Join(p.opts.Dir, heardFile)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var all []savedTarget
+	if err == nil {
+		if err = json.Unmarshal(text, &all); err != nil {
+			err = p.setAside(file, err)
+		}
+	}
+	if err != nil {
+		p.opts.Logger.Error("Machines that sent their samples before are known again when they send", "err", err)
+	}
+	for _, s := range all {
+		p.heard[feed{Target{s.Machine, s.Job}, s.Instance}] = &s.hearing
+	}
+}
+
+func (p *Push) save() {
+	p.mu.Lock()
+	if !p.changed {
+		p.mu.Unlock()
+		return
+	}
+	p.changed = false
+	all := make([]savedTarget, 0, len(p.heard))
+	for f, h := range p.heard {
+		all = append(all, savedTarget{f.Machine, f.Job, f.instance, *h})
+	}
+	p.mu.Unlock()
+	err := atomicfile.Write(filepath.Join(p.opts.Dir, heardFile), 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(all) })
+	if err != nil {
+		p.opts.Logger.Warn("Could not save which machines send their samples", "file", heardFile, "err", err)
+	}
+}

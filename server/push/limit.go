@@ -1,0 +1,64 @@
+package push
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/clanmon/clanmon/discovery/contract"
+)
+
+// countBack is how far back series count against the limit.
+const countBack = time.Hour
+
+// recountAfter is when a machine that had too many series is counted again.
+const recountAfter = time.Minute
+
+// budget is how many series a machine may send until they are counted again. Counting is not
+// needed for each batch: it can add no more series than it has.
+type budget struct {
+	counted int
+	at      time.Time
+	since   int // series of batches since then
+}
+
+// room reports whether one more series of b's machine is within the limit, and how many it has.
+func (p *Push) room(b *batch) (n int, ok bool) {
+	limit := int(p.opts.MaxSeries)
+	if limit == 0 {
+		return 0, true
+	}
+	if b.series > limit {
+		return b.series, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.series[b.machine]
+	if s == nil {
+		s = &budget{}
+		p.series[b.machine] = s
+	}
+	s.since++
+	if s.at.IsZero() || s.counted+s.since > 2*limit || s.counted > limit && b.now.Sub(s.at) > recountAfter {
+		s.counted, s.at, s.since = p.stored(b.machine, b.now, limit), b.now, 0
+	}
+	return s.counted, s.counted <= limit
+}
+
+// stored counts the series of a machine, up to one more than limit.
+func (p *Push) stored(machine string, now time.Time, limit int) int {
+	from, to := now.Add(-countBack).UnixMilli(), now.Add(countBack).UnixMilli() // a clock may be ahead
+	q, err := p.opts.Store.Querier(from, to)
+	if err != nil {
+		return 0 // a store that fails says so itself
+	}
+	defer q.Close()
+	n := 0
+	set := q.Select(context.Background(), false, &storage.SelectHints{Start: from, End: to, Func: "series"}, labels.MustNewMatcher(labels.MatchEqual, contract.MachineLabel, machine))
+	for n <= limit && set.Next() {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,374 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gogo/protobuf/proto"
+	"github.com/golang/snappy"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/prompb"
+	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/server/internal/caller"
+)
+
+// fixture is a Push and the store behind it.
+type fixture struct {
+	*Push
+	t       *testing.T
+	db      *tsdb.DB
+	dir     string
+	targets map[Target]bool
+}
+
+func newFixture(t *testing.T, limit uint) *fixture {
+	o := tsdb.DefaultOptions()
+	o.OutOfOrderTimeWindow = (2 * time.Hour).Milliseconds()
+	db, err := tsdb.Open(t.TempDir(), promslog.NewNopLogger(), nil, o, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	f := &fixture{t: t, db: db, dir: t.TempDir()}
+	f.restart(limit)
+	return f
+}
+
+// restart is a server that knows what is on the disk.
+func (f *fixture) restart(limit uint) {
+	f.Push = New(Options{
+		Appendable: f.db, Store: f.db, Scraped: func() map[Target]bool { return f.targets }, Reserved: []string{"clanmon"},
+		Availability: "intermittent", MaxSeries: limit, Dir: f.dir,
+		SetAside:   func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") },
+		Registerer: prometheus.NewRegistry(), Logger: promslog.NewNopLogger(),
+	})
+}
+
+// series are label pairs and a sample each.
+type series struct {
+	labels []string
+	t      time.Time
+	v      float64
+}
+
+// send pushes as machine, by remote write 1 or 2.
+func (f *fixture) send(version int, machine string, all ...series) *httptest.ResponseRecorder {
+	f.t.Helper()
+	var body []byte
+	var err error
+	contentType := "application/x-protobuf"
+	if version == 1 {
+		var req prompb.WriteRequest
+		for _, s := range all {
+			ts := prompb.TimeSeries{Samples: []prompb.Sample{{Value: s.v, Timestamp: s.t.UnixMilli()}}}
+			for i := 0; i < len(s.labels); i += 2 {
+				ts.Labels = append(ts.Labels, prompb.Label{Name: s.labels[i], Value: s.labels[i+1]})
+			}
+			req.Timeseries = append(req.Timeseries, ts)
+		}
+		body, err = proto.Marshal(&req)
+	} else {
+		contentType += ";proto=io.prometheus.write.v2.Request"
+		symbols := writev2.NewSymbolTable()
+		var req writev2.Request
+		for _, s := range all {
+			req.Timeseries = append(req.Timeseries, writev2.TimeSeries{
+				LabelsRefs: symbols.SymbolizeLabels(labels.FromStrings(s.labels...), nil),
+				Samples:    []writev2.Sample{{Value: s.v, Timestamp: s.t.UnixMilli()}},
+			})
+		}
+		req.Symbols = symbols.Symbols()
+		body, err = proto.Marshal(&req)
+	}
+	require.NoError(f.t, err)
+	r := httptest.NewRequest(http.MethodPost, "/api/v1/push", bytes.NewReader(snappy.Encode(nil, body)))
+	r.Header.Set("Content-Type", contentType)
+	r.Header.Set("Content-Encoding", "snappy")
+	r = r.WithContext(caller.With(r.Context(), caller.Caller{Machine: machine}))
+	w := httptest.NewRecorder()
+	f.Handler().ServeHTTP(w, r)
+	return w
+}
+
+// stored are the samples of a metric: values by labels.
+func (f *fixture) stored(metric string) map[string][]float64 {
+	f.t.Helper()
+	q, err := f.db.Querier(math.MinInt64, math.MaxInt64)
+	require.NoError(f.t, err)
+	defer q.Close()
+	found := make(map[string][]float64)
+	set := q.Select(context.Background(), true, nil, labels.MustNewMatcher(labels.MatchEqual, "__name__", metric))
+	for set.Next() {
+		it := set.At().Iterator(nil)
+		for it.Next() == chunkenc.ValFloat {
+			_, v := it.At()
+			found[set.At().Labels().String()] = append(found[set.At().Labels().String()], v)
+		}
+	}
+	require.NoError(f.t, set.Err())
+	return found
+}
+
+func load(t time.Time, v float64, more ...string) series {
+	return series{append([]string{"__name__", "node_load1"}, more...), t, v}
+}
+
+// The server says which machine, and which instance, samples are of.
+func TestLabelsAreOfTheProof(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			f := newFixture(t, 0)
+			now := time.Now()
+			w := f.send(version, "laptop",
+				load(now, 1, "instance", "web1:9100", "job", "node"),
+				load(now, 2, "job", "node", "machine", "laptop", "availability", "always"),
+				load(now, 3, "instance", "nowhere"),
+				series{[]string{"__name__", "up", "instance", "web1:9100", "job", "node"}, now, 0},
+			)
+			require.Equal(t, http.StatusNoContent, w.Code, w.Body)
+			require.Equal(t, map[string][]float64{
+				`{__name__="node_load1", availability="intermittent", instance="laptop:9100", job="node", machine="laptop"}`: {1},
+				`{__name__="node_load1", availability="intermittent", instance="laptop", job="node", machine="laptop"}`:      {2},
+				`{__name__="node_load1", availability="intermittent", instance="laptop", job="push", machine="laptop"}`:      {3},
+			}, f.stored("node_load1"))
+			require.Empty(t, f.stored("up"), "which the server writes")
+		})
+	}
+}
+
+// What is refused is refused for good: the sender does not try again, and is told why.
+func TestRefused(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		machine string
+		series  series
+		code    int
+		says    string
+	}{
+		"nobody":               {"", load(now, 1), http.StatusUnauthorized, "a token of the role machine"},
+		"another's name":       {"laptop", load(now, 1, "machine", "web1"), http.StatusBadRequest, `machine="web1", but this is laptop`},
+		"a job of this server": {"laptop", load(now, 1, "job", "clanmon"), http.StatusBadRequest, `job="clanmon"`},
+		"the future":           {"laptop", load(now.Add(time.Hour), 1), http.StatusBadRequest, "The clock of laptop seems to be ahead: that of this server says "},
+	} {
+		for _, version := range []int{1, 2} {
+			t.Run(fmt.Sprint(name, version), func(t *testing.T) {
+				f := newFixture(t, 0)
+				w := f.send(version, c.machine, load(now, 7, "job", "node"), c.series)
+				require.Equal(t, c.code, w.Code, w.Body)
+				require.Contains(t, w.Body.String(), c.says)
+				if name != "the future" { // the rest of which is stored with 2.0
+					require.Empty(t, f.stored("node_load1"), "nothing of it is stored")
+				}
+			})
+		}
+	}
+	f := newFixture(t, 0)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/api/v1/push", nil)
+	f.Handler().ServeHTTP(w, r.WithContext(caller.With(r.Context(), caller.Caller{Machine: "laptop"})))
+	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
+}
+
+// What comes late is stored as far as possible, and the rest does not hold up its batch.
+func TestLateSamples(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			f := newFixture(t, 0)
+			now := time.Now()
+			require.Equal(t, http.StatusNoContent, f.send(version, "laptop", load(now, 5)).Code)
+			w := f.send(version, "laptop", load(now.Add(-time.Hour), 4), load(now.Add(-3*time.Hour), 1), load(now, 9), load(now, 5))
+			require.Equal(t, http.StatusNoContent, w.Code, w.Body)
+			require.Equal(t, [][]float64{{4, 5}}, values(f.stored("node_load1")))
+			require.Equal(t, 1.0, count(f.dropped.WithLabelValues("laptop", reasonTooOld)))
+			require.Equal(t, 1.0, count(f.dropped.WithLabelValues("laptop", reasonDuplicate)))
+			require.GreaterOrEqual(t, count(f.samples.WithLabelValues("laptop")), 2.0)
+		})
+	}
+}
+
+func values(m map[string][]float64) (all [][]float64) {
+	for _, v := range m {
+		all = append(all, v)
+	}
+	return all
+}
+
+func TestWhatIsScrapedIsIgnored(t *testing.T) {
+	f := newFixture(t, 0)
+	f.targets = map[Target]bool{{"laptop", "node"}: true}
+	now := time.Now()
+	require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(now, 1, "job", "node"), load(now, 2, "job", "nginx")).Code)
+	require.Equal(t, [][]float64{{2}}, values(f.stored("node_load1")))
+	require.Equal(t, 1.0, count(f.dropped.WithLabelValues("laptop", reasonScraped)))
+	require.Zero(t, f.Heard("laptop", "node", "laptop"))
+	require.NotZero(t, f.Heard("laptop", "nginx", "laptop"))
+}
+
+// A target of discovery that does not respond, such as that of a laptop elsewhere, is no reason
+// to lose what the machine pushes.
+func TestWhatDoesNotRespondIsPushed(t *testing.T) {
+	f := newFixture(t, 0)
+	f.targets = map[Target]bool{{"laptop", "node"}: false}
+	now := time.Now()
+	require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(now, 1, "job", "node")).Code)
+	require.Equal(t, [][]float64{{1}}, values(f.stored("node_load1")))
+	f.store(t.Context(), now)
+	require.Empty(t, f.stored("up"), "which is that of the scrape")
+	require.NotZero(t, f.Heard("laptop", "node", "laptop"))
+	f.targets = nil
+	f.store(t.Context(), now.Add(time.Second))
+	require.Equal(t, [][]float64{{1}}, values(f.stored("up")))
+}
+
+func TestSeriesOfAMachineAreLimited(t *testing.T) {
+	f := newFixture(t, 10)
+	at := time.Now()
+	batch := func(machine string, from, to int) *httptest.ResponseRecorder {
+		var all []series
+		for i := from; i < to; i++ {
+			all = append(all, load(at, 1, "i", fmt.Sprint(i)))
+		}
+		at = at.Add(time.Millisecond)
+		return f.send(2, machine, all...)
+	}
+	w := batch("laptop", 0, 11)
+	require.Equal(t, http.StatusBadRequest, w.Code)
+	require.Contains(t, w.Body.String(), "laptop has 11 series, and --push.series-limit is 10")
+	for range 9 { // the same series may come as often as they like
+		require.Equal(t, http.StatusNoContent, batch("laptop", 0, 9).Code)
+	}
+	refused := false
+	for i := 0; i < 10 && !refused; i++ { // new ones may not
+		refused = batch("laptop", 10+5*i, 15+5*i).Code == http.StatusBadRequest
+	}
+	require.True(t, refused)
+	require.LessOrEqual(t, len(f.stored("node_load1")), 30)
+	require.Equal(t, http.StatusNoContent, batch("web1", 0, 9).Code, "another machine has its own")
+}
+
+// up is what the server heard: it follows the pace of the machine and is not invented for a time
+// in which nobody listened.
+func TestUpIsWhatWasHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 0)
+		ctx, cancel := context.WithCancel(t.Context())
+		run := func() { require.NoError(t, f.Run(ctx)) }
+		go run()
+		const name = `{__name__="up", availability="intermittent", instance="laptop:9100", job="node", machine="laptop"}`
+		for range 3 { // every minute
+			require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now(), 1, "instance", "l:9100", "job", "node")).Code)
+			time.Sleep(time.Minute)
+		}
+		up := f.stored("up")[name]
+		require.NotEmpty(t, up)
+		require.NotContains(t, up, 0.0)
+		require.Equal(t, 1, f.count(time.Now()))
+
+		time.Sleep(4 * time.Minute)
+		up = f.stored("up")[name]
+		require.Equal(t, 0.0, up[len(up)-1])
+		require.Zero(t, f.count(time.Now()))
+
+		// The backlog comes first, then what is now.
+		require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now().Add(-3*time.Minute), 1, "instance", "l:9100", "job", "node")).Code)
+		time.Sleep(upEvery + time.Second)
+		up = f.stored("up")[name]
+		require.Equal(t, 1.0, up[len(up)-1])
+
+		// The server is away for an hour.
+		cancel()
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		before := len(f.stored("up")[name])
+		f.restart(0)
+		ctx, cancel = context.WithCancel(t.Context())
+		defer func() { cancel(); synctest.Wait() }()
+		go run()
+		time.Sleep(upEvery + time.Second)
+		require.Len(t, f.stored("up")[name], before, "it is not known yet")
+		time.Sleep(20 * time.Minute)
+		up = f.stored("up")[name]
+		require.Greater(t, len(up), before)
+		require.Equal(t, 0.0, up[len(up)-1])
+
+		f.Forget("laptop", "node", "laptop:9100")
+		time.Sleep(upEvery + time.Second)
+		up = f.stored("up")[name]
+		require.True(t, value.IsStaleNaN(up[len(up)-1]))
+	})
+}
+
+func TestADamagedListIsSetAside(t *testing.T) {
+	f := newFixture(t, 0)
+	file := filepath.Join(f.dir, heardFile)
+	require.NoError(t, os.WriteFile(file, []byte(`[{"machine"`), 0o600))
+	f.restart(0)
+	require.FileExists(t, file+".aside")
+	require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now(), 1)).Code)
+}
+
+func TestABodyThatIsTooLarge(t *testing.T) {
+	f := newFixture(t, 0)
+	r := httptest.NewRequest(http.MethodPost, "/api/v1/push", bytes.NewReader(make([]byte, maxBody+1)))
+	r.Header.Set("Content-Type", "application/x-protobuf")
+	r.Header.Set("Content-Encoding", "snappy")
+	w := httptest.NewRecorder()
+	f.Handler().ServeHTTP(w, r.WithContext(caller.With(r.Context(), caller.Caller{Machine: "laptop"})))
+	require.GreaterOrEqual(t, w.Code, 400)
+	require.Less(t, w.Code, 500, "or it would be sent again")
+}
+
+// Too many at the same time are asked to come back.
+func TestManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 0)
+		for range atOnce {
+			f.turns <- struct{}{}
+		}
+		w := f.send(2, "laptop", load(time.Now(), 1))
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.Equal(t, retryAfter, w.Header().Get("Retry-After"))
+		<-f.turns
+		require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now(), 1)).Code)
+	})
+}
+
+func TestMachineOfACertificate(t *testing.T) {
+	for want, c := range map[string]x509.Certificate{
+		"web1":  {DNSNames: []string{"web1.clan", "web1"}, Subject: pkix.Name{CommonName: "clanmon"}},
+		"web2":  {DNSNames: []string{"web2.clan"}},
+		"alice": {Subject: pkix.Name{CommonName: "alice"}},
+		"":      {DNSNames: []string{"*"}},
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{&c}}}
+		machine, _ := proven(r)
+		require.Equal(t, want, machine)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{DNSNames: []string{"web1"}}}}
+	machine, why := proven(r)
+	require.Empty(t, machine, "nobody has verified it")
+	require.NotEmpty(t, why)
+}
+
+// count is the value of a counter.
+func count(c prometheus.Counter) float64 { return testutil.ToFloat64(c) }

@@ -1,0 +1,115 @@
+package server
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	upstreamconfig "github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
+	"github.com/prometheus/prometheus/util/features"
+	"github.com/prometheus/prometheus/util/logging"
+
+	"github.com/clanmon/clanmon/server/internal/resultcache"
+)
+
+// queryDefaults are defaults of queries that follow the configuration.
+type queryDefaults struct {
+	subqueryStep    atomic.Int64 // milliseconds; evaluation_interval
+	ruleQueryOffset atomic.Int64 // nanoseconds; rule_query_offset
+}
+
+// newEngine makes the engine for rules, and for queries that are not cached.
+func (s *Server) newEngine(p parser.Parser, registry features.Collector) (*promql.Engine, error) {
+	o := &s.opts
+	s.subqueryStep.Store(time.Duration(upstreamconfig.DefaultGlobalConfig.EvaluationInterval).Milliseconds())
+	tracker, err := promql.NewActiveQueryTracker(o.Dir, o.Query.Concurrency, o.Logger.With("component", "activeQueryTracker"))
+	if err != nil {
+		return nil, fmt.Errorf("active query log in %q: %w", o.Dir, err)
+	}
+	return promql.NewEngine(promql.EngineOpts{
+		Logger: o.Logger.With("component", "query engine"), Reg: o.Registerer,
+		MaxSamples: o.Query.MaxSamples, Timeout: o.Query.Timeout, LookbackDelta: o.Query.Lookback,
+		ActiveQueryTracker:       tracker,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return s.subqueryStep.Load() },
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+		EnablePerStepStats:       o.Query.perStepStats,
+		EnableDelayedNameRemoval: o.Query.delayedNameRemoval,
+		EnableTypeAndUnitLabels:  o.Scrape.EnableTypeAndUnitLabels,
+		UseStartTimestamps:       o.Query.useStartTimestamps,
+		EnableQueryCost:          o.Query.cost,
+		FeatureRegistry:          registry,
+		Parser:                   p,
+	}), nil
+}
+
+// ruleOptions are the settings of the rule manager. What it works with is missing.
+func (s *Server) ruleOptions(cfg *upstreamconfig.Config) rules.ManagerOptions {
+	o := &s.opts
+	return rules.ManagerOptions{
+		NameValidationScheme: cfg.GlobalConfig.MetricNameValidationScheme,
+		ExternalURL:          o.Web.ExternalURL, Registerer: o.Registerer, Logger: o.Logger.With("component", "rule manager"),
+		OutageTolerance: o.Rules.OutageTolerance, ForGracePeriod: o.Rules.ForGracePeriod, ResendDelay: o.Rules.ResendDelay,
+		MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
+		DefaultRuleQueryOffset: func() time.Duration { return time.Duration(s.ruleQueryOffset.Load()) },
+	}
+}
+
+// applyQueries follows what the configuration says about queries.
+func (s *Server) applyQueries(c *upstreamconfig.Config) error {
+	global := &c.GlobalConfig
+	s.subqueryStep.Store(time.Duration(global.EvaluationInterval).Milliseconds())
+	s.ruleQueryOffset.Store(int64(global.RuleQueryOffset))
+	if s.engine == nil { // in agent mode
+		return nil
+	}
+	if s.opts.Query.cost {
+		s.engine.SetQueryLimits(global.QueryMaxSeries, global.QueryMaxSamplesRead, time.Duration(global.QueryMaxDuration))
+	}
+	s.configureCache(c)
+	return setQueryLog(s.engine, global.QueryLogFile)
+}
+
+// cachingEngine is the engine for clients. Three experimental features exclude the
+// cache: start timestamps that become samples before those that the store is given,
+// names that are removed at the end of an evaluation, and costs that a cache would hide.
+func (s *Server) cachingEngine(p parser.Parser) promql.QueryEngine {
+	o := s.opts
+	if s.engine == nil {
+		return s.engine
+	}
+	if o.Query.ResultCacheSize <= 0 || o.TSDB.EnableSTAsZeroSample || o.Query.delayedNameRemoval || o.Query.cost {
+		return s.engine
+	}
+	s.results = resultcache.New(resultcache.Options{
+		Engine: s.engine, Parser: p, Source: s.store.Local(),
+		Size: int64(o.Query.ResultCacheSize), MaxSamples: o.Query.MaxSamples, Registerer: o.Registerer,
+	})
+	s.store.Watch(s.results)
+	return s.results
+}
+
+// configureCache forgets what depends on the configuration. Nobody knows when samples
+// change that are read from elsewhere, and a query log has every query, as it was asked.
+func (s *Server) configureCache(c *upstreamconfig.Config) {
+	if s.results != nil {
+		s.results.Configure(len(c.RemoteReadConfigs) > 0 || c.GlobalConfig.QueryLogFile != "")
+	}
+}
+
+// setQueryLog opens or closes the query log.
+func setQueryLog(engine *promql.Engine, file string) error {
+	if file == "" {
+		engine.SetQueryLogger(nil)
+		return nil
+	}
+	l, err := logging.NewJSONFileLogger(file)
+	if err != nil {
+		return fmt.Errorf("global.query_log_file: %w", err)
+	}
+	engine.SetQueryLogger(l)
+	return nil
+}
