@@ -1,32 +1,23 @@
-# What our modules compute: pure functions of settings, with nothing but nixpkgs'
-# lib. Metrics, collectors, rules and ports are the program's: it writes
+# Pure helpers of the modules: functions of settings, with nothing but nixpkgs' lib.
+# Metrics, collectors, rules and ports are the program's business: it writes
 # vocabulary.json (see nix/tests).
-#
-# `where` is who has to change something, for messages: an option path, or a clan
-# instance with role and machine. A problem is a message of an assertion.
 { lib }:
 let
   inherit (lib)
-    attrNames
     concatLists
-    concatMap
-    concatStringsSep
-    elem
     filter
     filterAttrs
     hasInfix
-    hasPrefix
     isAttrs
     isList
     isString
-    mapAttrs
     mapAttrsToList
     optional
-    optionals
     ;
   vocabulary = builtins.fromJSON (builtins.readFile ./vocabulary.json);
-  kinds = attrNames vocabulary.ports;
-  list = concatStringsSep ", ";
+
+  # Without what says nothing, so that another definition can say it.
+  some = filterAttrs (_: v: v != null && v != [ ] && v != { });
 
   # An argument as systemd's ExecStart= takes it. One that needs no quotes stays as
   # it is, so that units can be read.
@@ -35,7 +26,9 @@ let
     let
       escaped = builtins.replaceStrings [ "%" "$" ] [ "%%" "$$" ] (toString s);
     in
-    if builtins.match "[A-Za-z0-9_@%$+=:,./?&~^|{}()*[<>-]+]*" escaped != null && !(hasInfix "]" escaped) then
+    if
+      builtins.match "[A-Za-z0-9_@%$+=:,./?&~^|{}()*[<>-]+]*" escaped != null && !(hasInfix "]" escaped)
+    then
       escaped
     else
       builtins.toJSON escaped;
@@ -61,8 +54,8 @@ let
     else
       flag;
 
-  # Attribute names as the flags of a program: true and false, a value, or a list
-  # for a flag that may be repeated.
+  # Attribute names as the flags of a program: true and false, a value, or a list for
+  # a flag that may be repeated.
   toFlags =
     settings:
     concatLists (
@@ -72,15 +65,13 @@ let
           [ "--${name}" ]
         else if value == false then
           [ "--no-${name}" ]
-        else if isList value then
-          map (v: "--${name}=${toString v}") value
         else
-          optional (value != null) "--${name}=${toString value}"
+          map (v: "--${name}=${toString v}") (lib.toList value)
       ) settings
     );
 
-  # Where in a tree of settings a secret stands in clear text. Whatever is in
-  # settings can be read by everybody on the machine, in the store.
+  # Where a tree of settings holds a secret in clear text. Everybody on the machine
+  # can read what is in settings, because it is in the store.
   isSecret =
     name: v:
     isString v
@@ -96,161 +87,77 @@ let
       "[^\n]*://hooks[.]slack[.]com/services/[^\n]*"
       ".*-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
     ];
-  # A package is a name in the store and not a tree: it contains itself.
-  isPackage = v: isAttrs v && (v.type or null == "derivation" || v ? outPath);
+  # A package is a path in the store and not a tree: it contains itself.
   pastedSecrets =
     path: value:
-    if isPackage value then
+    if lib.isDerivation value || value ? outPath then
       [ ]
     else if isAttrs value then
       concatLists (
         mapAttrsToList (
-          name: v:
-          let
-            here = "${path}.${name}";
-          in
-          if isSecret name v then [ here ] else pastedSecrets here v
+          name: v: if isSecret name v then [ "${path}.${name}" ] else pastedSecrets "${path}.${name}" v
         ) value
       )
     else if isList value then
       concatLists (lib.imap0 (i: pastedSecrets "${path}[${toString i}]") value)
-    else if isString value && holdsSecret value then
-      [ path ]
     else
-      [ ];
+      optional (isString value && holdsSecret value) path;
 
-  # Which interfaces a port is opened on. openFirewall: true everywhere, false
-  # nowhere, null on the VPN only; interfaces, if there are any, on these alone.
-  # Names may end in "+" or "*". Two instances that share an exporter each say so in
-  # openings; it is open wherever one of them wants it.
-  openPort =
-    {
-      where,
-      openFirewall ? null,
-      interfaces ? [ ],
-      openings ? [ { inherit openFirewall interfaces; } ],
-      vpnInterfaces,
-      port,
-      what,
-    }:
+  secretProblem =
+    where: path: instead:
+    "${where}: ${path}: everybody on the machine can read a secret in settings, because it is in the store; ${instead}";
+
+  # What exporterType and the options beside it say, as definitions of `exporters`.
+  # free are options of that exporter which have no declaration beside exporterType.
+  typedSections =
+    settings: free:
     let
-      chosen =
-        o:
-        if o.openFirewall == false then
-          [ ]
-        else if o.interfaces != [ ] then
-          o.interfaces
-        else if o.openFirewall == null then
-          vpnInterfaces
-        else
-          [ ];
-      everywhere = lib.any (o: o.openFirewall == true && o.interfaces == [ ]) openings;
-      open = lib.unique (concatMap chosen openings);
+      type = if settings.exporterType == null then "node" else settings.exporterType;
+      collectors = if type == "node" || (settings.exporters.node or null) != null then "node" else type;
     in
-    {
-      inherit where port what everywhere;
-      interfaces = open;
-      closed = !everywhere && open == [ ] && lib.any (o: o.openFirewall != false) openings;
-    };
+    [
+      { ${type} = free // some { inherit (settings) port; }; }
+      { ${collectors} = some { inherit (settings) enabledCollectors disabledCollectors; }; }
+    ];
 
-  # Names that would keep the firewall from starting.
-  interfaceProblems =
-    path: names:
-    map (
-      name: "${path}: ${builtins.toJSON name} is no name of an interface: 1 to 15 characters without spaces and slashes, such as tailscale0 or wg+"
-    ) (filter (name: builtins.match "[^ /]{1,15}" name == null) names);
-
-  # One warning for all ports of an instance that stay closed without having been told
-  # to, if there is a firewall at all.
-  closedWarnings =
-    config: opened:
-    optionals (config.networking.firewall.enable or true) (mapAttrsToList (
-      where: ports:
-      "${where}: ${concatStringsSep ", " (map (o: "port ${toString o.port} (${o.what})") ports)}: closed, because this machine has no VPN interface that clanmon knows. "
-      + ''Open with `interfaces = [ "eth1" ];`, or on all interfaces with `openFirewall = true;`; `openFirewall = false;` ends this warning.''
-    ) (lib.groupBy (o: o.where) (filter (o: o.closed) opened)));
-
-  # networking.firewall for a list of what openPort gave. nftables wants "zt*" where
-  # iptables wants "zt+".
-  firewall =
-    { nftables, opened }:
+  # The enabled exporters of a machine, as far as a server has to know them. The
+  # exporter "node" brings "systemd" along.
+  sections =
+    settings: free:
     let
-      pattern =
-        name:
-        let
-          stem = lib.removeSuffix "+" (lib.removeSuffix "*" name);
-        in
-        if stem == name then name else stem + (if nftables then "*" else "+");
-      names = lib.unique (map pattern (concatMap (o: o.interfaces) opened));
+      given = typedSections settings free ++ [ (lib.mapAttrs (_: some) (some settings.exporters)) ];
+      all = lib.zipAttrsWith (_: lib.foldl' (a: b: a // b) { }) given;
+      on = filterAttrs (_: s: s.enable or true);
     in
-    {
-      allowedTCPPorts = map (o: o.port) (filter (o: o.everywhere) opened);
-      interfaces = lib.genAttrs names (name: {
-        allowedTCPPorts = map (o: o.port) (filter (o: elem name (map pattern o.interfaces)) opened);
-      });
-    };
+    on (lib.optionalAttrs ((on all) ? node) { systemd = { }; } // all);
 
-  # The interfaces of this machine's VPNs. A WireGuard peer that is a way to the whole
-  # internet is a provider, with strangers behind it, and what is in a configFile
-  # nobody knows. Yggdrasil and Mycelium are open
-  # to the world; only clan's own yggdrasil lets nobody but the clan in.
-  vpnInterfaces =
-    config:
+  # The jobs that discovery makes.
+  discoveredJobs =
+    settings: methods:
     let
-      tailscale = config.services.tailscale or { };
-      nets = (config.networking.wireguard.interfaces or { }) // (config.networking.wg-quick.interfaces or { });
-      private =
-        net:
-        (net.configFile or null) == null
-        && !(lib.any (peer: lib.any (ip: lib.hasSuffix "/0" ip) (peer.allowedIPs or [ ])) (net.peers or [ ]));
+      on = method: lib.elem method methods;
+      inherit (settings.tailscale) jobs;
     in
-    # In userspace there is no interface: what comes in is from localhost.
-    optional (tailscale.enable or false) (
-      let
-        name = tailscale.interfaceName or "tailscale0";
-      in
-      if name == "userspace-networking" then "lo" else name
+    lib.optionals (on "dns") (lib.attrNames settings.dnsDiscovery)
+    ++ lib.optionals (on "static") (lib.attrNames settings.staticTargets)
+    ++ lib.optionals (on "inventory" || (on "tailscale" && jobs == [ ])) (
+      lib.attrNames vocabulary.ports
     )
-    ++ attrNames (filterAttrs (_: private) nets)
-    ++ optional (config.services.zerotierone.enable or false) "zt+"
-    ++ optional (
-      (config.services.yggdrasil.enable or false)
-      && (config.clan.core.networking.internalListenAddresses or [ ]) != [ ]
-    ) (config.services.yggdrasil.settings.IfName or "ygg");
+    ++ lib.optionals (on "tailscale") (
+      map (j: lib.head (lib.splitString ":" (lib.head (lib.splitString "@" j)))) jobs
+    );
 in
 {
   inherit
+    discoveredJobs
     vocabulary
-    kinds
+    some
     execArg
     plainFlag
     toFlags
     pastedSecrets
-    openPort
-    closedWarnings
-    firewall
-    vpnInterfaces
+    secretProblem
+    typedSections
+    sections
     ;
-
-  exporter = import ./exporter.nix {
-    inherit
-      lib
-      vocabulary
-      kinds
-      plainFlag
-      toFlags
-      pastedSecrets
-      interfaceProblems
-      ;
-  };
-
-  server = import ./server.nix {
-    inherit
-      lib
-      vocabulary
-      kinds
-      pastedSecrets
-      interfaceProblems
-      ;
-  };
 }

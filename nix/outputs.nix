@@ -1,10 +1,6 @@
-# The outputs of the flake.
-{
-  self,
-  nixpkgs,
-  clan-core,
-  ...
-}:
+# The outputs of the flake. Its checks that need clan-core are in nix/tests/flake.nix,
+# so that nobody else has to fetch that.
+{ self, nixpkgs, ... }:
 let
   inherit (nixpkgs) lib;
   eachSystem =
@@ -13,10 +9,12 @@ let
       "x86_64-linux"
       "aarch64-linux"
     ] (system: f nixpkgs.legacyPackages.${system});
+  date = self.lastModifiedDate or "19700101";
+  part = builtins.substring;
   package =
     pkgs:
     pkgs.callPackage ./package.nix {
-      buildVersion = "unstable-${builtins.substring 0 8 (self.lastModifiedDate or "19700101")}";
+      buildVersion = "0-unstable-${part 0 4 date}-${part 4 2 date}-${part 6 2 date}";
       buildCommit = self.shortRev or self.dirtyShortRev or "";
     };
 in
@@ -27,38 +25,41 @@ in
     default = clanmon;
   });
 
-  overlays.default = _final: prev: { clanmon = package prev; };
-
-  apps = eachSystem (pkgs: {
-    default = {
-      type = "app";
-      program = "${package pkgs}/bin/clanmon";
-      meta.description = "clanmon's roles: server, exporter, check, …";
-    };
-  });
+  overlays.default = final: _prev: { clanmon = package final; };
 
   nixosModules = {
     server = ./nixos/server.nix;
     exporter = ./nixos/exporter.nix;
-    default = {
-      imports = [
-        ./nixos/server.nix
-        ./nixos/exporter.nix
-      ];
-    };
+    default.imports = [
+      ./nixos/server.nix
+      ./nixos/exporter.nix
+    ];
   };
 
   clan.modules = {
     clanmon = ./service/clanmon.nix;
     prometheus = ./service/prometheus.nix;
   };
+  # The second name is for inventories of an older service. Nobody should choose it.
+  clan.deprecatedModules = [ "prometheus" ];
 
   checks = eachSystem (
     pkgs:
-    import ./tests/checks.nix {
-      inherit self pkgs clan-core;
+    let
+      packages = self.packages.${pkgs.stdenv.hostPlatform.system};
+    in
+    {
+      package = packages.clanmon;
+      package-slim = packages.clanmon-slim;
+      inherit (packages.clanmon.tests) nixos;
+      formatting = pkgs.runCommand "clanmon-formatting" { nativeBuildInputs = [ pkgs.nixfmt ]; } ''
+        find ${self} -name '*.nix' -exec nixfmt --check {} +
+        touch $out
+      '';
     }
   );
+
+  formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
 
   devShells = eachSystem (pkgs: {
     default = pkgs.mkShell {

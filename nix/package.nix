@@ -1,36 +1,28 @@
-# clanmon: bin/clanmon, the same program under the names prometheus and promtool,
-# which is what services.prometheus.package asks for. bin/clanmon-exporter, the role
-# exporter alone, is an output of its own, so that a machine without a server gets
-# nothing but that. What belongs on somebody's PATH is `passthru.command`, which has
-# bin/clanmon alone.
+# bin/clanmon, and in the output `exporter` bin/clanmon-exporter alone, so that a
+# machine without a server gets nothing but that. The names prometheus and promtool,
+# which services.prometheus.package needs, are in `passthru.prometheus`, so that they
+# collide with nothing on anybody's PATH.
 {
   lib,
-  go ? {
-    version = "1.26";
-  },
+  # go.mod needs Go 1.26.7, which nixpkgs has since 26.05.
   buildGoModule,
-  # go.mod asks for Go 1.26.7; where nixpkgs' default is older, this is not. The
-  # toolchain line of go.mod means nothing here: Nix has GOTOOLCHAIN=local.
-  buildGo126Module ? buildGoModule,
-  runCommand,
+  runCommandLocal,
+  testers,
   # No name of a package of nixpkgs, such as version or commit: callPackage would
-  # hand that over.
-  buildVersion ? "unstable",
+  # pass that.
+  buildVersion ? "0-unstable-1970-01-01",
   buildCommit ? "",
-  # Without the service discoveries of cloud providers: 66 MB in place of 116.
+  # Without the service discoveries of cloud providers: 66 MB instead of 116.
   withoutClouds ? false,
 }:
-let
-  build = if lib.versionAtLeast go.version "1.26" then buildGoModule else buildGo126Module;
-in
-build (finalAttrs: {
+buildGoModule (finalAttrs: {
   pname = if withoutClouds then "clanmon-slim" else "clanmon";
   version = buildVersion;
 
   src = import ./source.nix { inherit lib; };
 
   # `make nix` rewrites this line; `make test` says when that is due.
-  vendorHash = "sha256-5F/bCTRXvpKU58AGg0YbsjCF20LbAKMtjJ85ol1UJ/k=";
+  vendorHash = "sha256-NY95EUyojWr1XlF84W3de81rcFi9EvUUn5NcMGBc0h4=";
 
   outputs = [
     "out"
@@ -48,42 +40,57 @@ build (finalAttrs: {
   ldflags = [
     "-s"
     "-w"
-    "-X github.com/clanmon/clanmon/cmd/internal/cli.BuildVersion=${buildVersion}"
+    "-X github.com/clanmon/clanmon/cmd/internal/cli.BuildVersion=${finalAttrs.version}"
     "-X github.com/clanmon/clanmon/cmd/internal/cli.BuildCommit=${buildCommit}"
   ];
 
-  # The tests want root, a systemd and upstream's programs; CI runs them.
+  # The tests need root, a systemd and upstream's programs; CI runs them.
   doCheck = false;
 
   postInstall = ''
-    ln -s clanmon $out/bin/prometheus
-    ln -s clanmon $out/bin/promtool
     moveToOutput bin/clanmon-exporter "$exporter"
     install -Dm444 -t $out/share/doc/clanmon LICENSE NOTICE
   '';
 
   doInstallCheck = true;
   installCheckPhase = ''
-    $out/bin/clanmon version
+    runHook preInstallCheck
+    $out/bin/clanmon version | grep -F ${finalAttrs.version}
     $exporter/bin/clanmon-exporter version
     $out/bin/clanmon rules > rules.yml
-    $out/bin/promtool check rules rules.yml
-    $out/bin/prometheus --help > /dev/null
+    $out/bin/clanmon check rules rules.yml
+    runHook postInstallCheck
   '';
 
   passthru = {
-    # nixpkgs' prometheus has promtool in an output of this name.
-    cli = finalAttrs.finalPackage;
-    command = runCommand "clanmon-command" { } ''
-      mkdir -p $out/bin
-      ln -s ${finalAttrs.finalPackage}/bin/clanmon $out/bin/clanmon
-    '';
+    # For services.prometheus.package. nixpkgs' prometheus has promtool in an output
+    # `cli`.
+    prometheus = lib.fix (
+      wrapper:
+      runCommandLocal "${finalAttrs.pname}-prometheus-${finalAttrs.version}"
+        {
+          passthru.cli = wrapper;
+          meta = finalAttrs.meta // {
+            mainProgram = "prometheus";
+          };
+        }
+        ''
+          mkdir -p $out/bin
+          ln -s ${finalAttrs.finalPackage}/bin/clanmon $out/bin/prometheus
+          ln -s ${finalAttrs.finalPackage}/bin/clanmon $out/bin/promtool
+        ''
+    );
+    tests.nixos = testers.runNixOSTest ./tests/nixos-vm.nix;
   };
 
   meta = {
     description = "Monitoring for a fleet of machines: a drop-in for Prometheus, and its exporters, in one program";
+    homepage = "https://github.com/clanmon/clanmon";
+    changelog = "https://github.com/clanmon/clanmon/blob/main/CHANGELOG.md";
     license = lib.licenses.asl20;
+    # Nobody yet: it is for whoever brings it into nixpkgs.
+    maintainers = [ ];
     platforms = lib.platforms.linux;
-    mainProgram = "prometheus";
+    mainProgram = "clanmon";
   };
 })

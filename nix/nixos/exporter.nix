@@ -8,256 +8,383 @@
 let
   inherit (lib) mkIf mkOption types;
   clanmon = import ../lib.nix { inherit lib; };
+  shared = (import ../options.nix { inherit lib; }).exporter;
+  units = import ./units.nix { inherit lib; };
   cfg = config.services.clanmon.exporter;
   user = "clanmon-exporter";
+  looker = "clanmon-look";
+  program = "${lib.getOutput "exporter" cfg.package}/bin/clanmon-exporter";
+  where =
+    if cfg.setBy == [ ] then
+      "services.clanmon.exporter"
+    else
+      lib.concatStringsSep " and " (lib.unique cfg.setBy);
 
-  found = clanmon.exporter.sections {
-    where = "services.clanmon.exporter";
-    settings = removeAttrs cfg [
-      "enable"
-      "package"
-      "allowedAddresses"
-      "checked"
-      "extraFlags"
-      "tls"
-    ];
-  };
+  kinds = lib.mapAttrs (
+    kind: s: s // { port = if s.port == null then clanmon.vocabulary.ports.${kind} else s.port; }
+  ) (lib.filterAttrs (_: s: s != null && s.enable) cfg.exporters);
 
-  # Services of this machine, where nothing else is said.
-  nginx = config.services.nginx.enable or false;
-  postgresql = config.services.postgresql.enable or false;
-  redisServers = lib.filterAttrs (_: s: s.enable or false) (config.services.redis.servers or { });
+  # Services of this machine, for exporters that name no address of their own.
+  nginx = config.services.nginx.enable && kinds.nginx.scrapeUri == null;
+  postgresql =
+    config.services.postgresql.enable
+    && kinds.postgres.dataSourceName == null
+    && kinds.postgres.dsnFile == null
+    && kinds.postgres.environmentFile == null;
+  postgresPort = config.services.postgresql.settings.port or 5432;
+  redisServers = lib.filterAttrs (_: s: s.enable) config.services.redis.servers;
+  redisNames = lib.attrNames redisServers;
   redis =
     let
-      names = lib.attrNames redisServers;
-      listening = lib.filter (n: (redisServers.${n}.port or 0) != 0) names;
-      s = redisServers.${lib.head (listening ++ names)};
-      bound = if (s.bind or null) == null then "127.0.0.1" else lib.head (lib.splitString " " s.bind);
-      host = if lib.elem bound [ "0.0.0.0" "*" "::" ] then "127.0.0.1" else bound;
+      listening = lib.filter (n: redisServers.${n}.port != 0) redisNames;
+      s = redisServers.${lib.head (listening ++ redisNames)};
+      bound = if s.bind == null then "127.0.0.1" else lib.head (lib.splitString " " s.bind);
+      host =
+        if
+          lib.elem bound [
+            "0.0.0.0"
+            "*"
+            "::"
+          ]
+        then
+          "127.0.0.1"
+        else
+          bound;
     in
-    lib.optionalAttrs (names != [ ]) (
-      if listening != [ ] then
-        { addr = "redis://${host}:${toString s.port}"; }
-      else if (s.unixSocket or null) != null then
-        {
-          addr = "unix://${s.unixSocket}";
-          groups = [ s.group or s.user ];
-        }
-      else
-        { }
-    )
-    // lib.optionalAttrs (names != [ ] && (s.requirePassFile or null) != null) {
-      passwordFile = toString s.requirePassFile;
-    };
-  postgresPort = config.services.postgresql.settings.port or 5432;
-  wire =
-    kind: section:
-    if kind == "redis" && !(section ? addr) then
-      removeAttrs redis [ "groups" ] // section
-    else if kind == "nginx" && nginx && !(section ? scrapeUri) then
-      # NixOS' status page is that of the host "localhost" only.
-      let
-        port = config.services.nginx.defaultHTTPListenPort or 80;
-      in
-      {
-        scrapeUri = "http://localhost${lib.optionalString (port != 80) ":${toString port}"}/nginx_status";
-      }
-      // section
-    else if kind == "postgres" && localPostgres && postgresPort != 5432 then
-      {
-        dataSourceName = "host=/run/postgresql port=${toString postgresPort} user=${user} dbname=postgres sslmode=disable";
-      }
-      // section
-    else
-      section;
-  kinds = lib.mapAttrs wire found.kinds;
-  process = clanmon.exporter.process kinds;
-  localPostgres =
-    postgresql
-    && found.kinds ? postgres
-    && !(
-      found.kinds.postgres ? dataSourceName
-      || found.kinds.postgres ? dsnFile
-      || found.kinds.postgres ? environmentFile
-    );
-
-  opened = lib.mapAttrsToList (
-    kind: s:
-    clanmon.openPort {
-      inherit (s) where port;
-      openings = s.openings or [ { inherit (s) openFirewall interfaces; } ];
-      what = "exporter ${kind}";
-      vpnInterfaces = clanmon.vpnInterfaces config;
-    }
-  ) kinds;
-  foreign = lib.filterAttrs (_: s: s.enable or false) (
-    lib.genAttrs clanmon.kinds (k: config.services.prometheus.exporters.${k} or { })
-  );
-
-  webConfig = builtins.toJSON (
     {
-      tls_server_config = {
-        cert_file = "/run/credentials/clanmon-exporter.service/tls-cert";
-        key_file = "/run/credentials/clanmon-exporter.service/tls-key";
-        client_ca_file = "/run/credentials/clanmon-exporter.service/tls-ca";
-        client_auth_type = "RequireAndVerifyClientCert";
-      }
-      // lib.optionalAttrs (cfg.tls.allowedNames != [ ]) { client_allowed_sans = cfg.tls.allowedNames; };
-    }
+      addr = if listening != [ ] then "redis://${host}:${toString s.port}" else "unix://${s.unixSocket}";
+      groups = lib.optional (listening == [ ]) (s.group or s.user);
+      passwordFile = if s.requirePassFile == null then null else toString s.requirePassFile;
+    };
+  localRedis = kinds.redis.addr == null && redisNames != [ ];
+  redisAddr = if localRedis then redis.addr else kinds.redis.addr;
+  redisPassword =
+    if kinds.redis.passwordFile == null && localRedis then
+      redis.passwordFile
+    else
+      kinds.redis.passwordFile;
+
+  words = lib.concatMap (
+    w: if lib.elem w clanmon.vocabulary.collectors then [ w ] else clanmon.vocabulary.words.${w}
   );
-  args =
-    process.flags
-    ++ lib.optional (cfg.tls != null) "--web.config.file=/etc/clanmon/exporter-web.json"
-    ++ cfg.extraFlags;
+  optionalFlag = name: v: lib.optional (v != null) "--${name}=${toString v}";
+  special = {
+    node =
+      s:
+      map (c: "--collector.${c}") (lib.unique (words s.enabledCollectors))
+      ++ map (c: "--no-collector.${c}") (lib.unique (words s.disabledCollectors));
+    systemd = _: [ ];
+    nginx =
+      s:
+      let
+        port = config.services.nginx.defaultHTTPListenPort;
+        # NixOS' status page is that of the host "localhost" only.
+        local = "http://localhost${lib.optionalString (port != 80) ":${toString port}"}/nginx_status";
+      in
+      optionalFlag "nginx.scrape-uri" (if nginx then local else s.scrapeUri)
+      ++ lib.optional (s.sslVerify == true) "--nginx.ssl-verify"
+      ++ map (l: "--prometheus.const-label=${l}") s.constLabels;
+    postgres = s: lib.optional (s.dsnFile != null) "--postgres.dsn-file=%d/postgres-dsn";
+    redis =
+      _:
+      optionalFlag "redis.addr" redisAddr
+      ++ lib.optional (redisPassword != null) "--redis.password-file=%d/redis-password";
+    blackbox =
+      s: optionalFlag "blackbox.config.file" s.configFile ++ map (t: "--blackbox.allow=${t}") s.allow;
+  };
+  flagsOf =
+    kind: s:
+    let
+      bracketed =
+        if s.listenAddress == null then
+          ""
+        else if lib.hasInfix ":" s.listenAddress && !(lib.hasPrefix "[" s.listenAddress) then
+          "[${s.listenAddress}]"
+        else
+          s.listenAddress;
+    in
+    [ "--${kind}.listen-address=${bracketed}:${toString s.port}" ]
+    ++ special.${kind} s
+    ++ clanmon.toFlags s.settings
+    ++ map clanmon.plainFlag s.extraFlags;
+  order = lib.filter (k: kinds ? ${k}) [
+    "node"
+    "systemd"
+    "nginx"
+    "postgres"
+    "redis"
+    "blackbox"
+  ];
+  # The small program lacks this exporter, whose packages are larger than those of all others.
+  probes = kinds ? blackbox;
+  args = [
+    "--exporter=${lib.concatStringsSep "," order}"
+  ]
+  ++ lib.concatMap (k: flagsOf k kinds.${k}) order
+  ++ lib.optional cfg.tls.enable "--web.config.file=/etc/clanmon/exporter-web.json"
+  ++ lib.optionals cfg.look.enable (
+    [ "--look" ] ++ map (n: "--look.from=${n}") cfg.look.from ++ lookUnits
+  )
+  ++ lib.optionals keepsHistory (
+    [
+      "--history=${if cfg.history.keep == null then "24h" else cfg.history.keep}"
+      "--history.path=/var/lib/clanmon-exporter/history"
+    ]
+    ++ lib.optional (cfg.history.maxBytes != null) "--history.max-bytes=${cfg.history.maxBytes}"
+  )
+  ++ cfg.extraFlags;
+  keepsHistory = cfg.history.enable == true;
+  lookUnits = map (u: "--look.units=${u}") cfg.look.units;
+
+  # What is said of a deploy. Machines that are deployed together say the same, and are one change.
+  notes = cfg.noteDeploys;
+  revision = config.system.configurationRevision or null;
+  short =
+    builtins.substring 0 7 revision
+    + lib.optionalString (lib.hasSuffix "-dirty" revision) "-dirty";
+  deployed =
+    "NixOS ${config.system.nixos.label} deployed"
+    + lib.optionalString (revision != null) ", rev ${short}";
+
+  dataSourceName =
+    if postgresql && postgresPort != 5432 then
+      "host=/run/postgresql port=${toString postgresPort} user=${user} dbname=postgres sslmode=disable"
+    else
+      kinds.postgres.dataSourceName;
+  credential = name: "/run/credentials/clanmon-exporter.service/${name}";
+  when = kind: v: lib.optionals (kinds ? ${kind}) v;
+
+  secrets =
+    lib.concatLists (lib.mapAttrsToList (kind: s: clanmon.pastedSecrets "exporters.${kind}" s) kinds)
+    ++ lib.optional (
+      kinds ? postgres
+      && kinds.postgres.dataSourceName != null
+      && builtins.match ".*password=.+" kinds.postgres.dataSourceName != null
+    ) "exporters.postgres.dataSourceName";
+  # NixOS' own exporters on the same ports.
+  foreign = lib.filterAttrs (
+    k: s:
+    let
+      own = config.services.prometheus.exporters.${k};
+    in
+    own.enable && own.port == s.port
+  ) kinds;
+
+  file =
+    description:
+    mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      inherit description;
+    };
 in
 {
   imports = [ ./common.nix ];
 
-  options.services.clanmon.exporter = mkOption {
-    default = { };
-    description = "The exporters of clanmon.";
-    type = types.submodule {
-      imports = [ (import ../options.nix { inherit lib; }).exporter ];
-      options = {
-        enable = mkOption {
-          type = types.bool;
-          default = false;
-          description = "Whether to run `clanmon exporter`.";
-        };
-        package = mkOption {
-          type = types.package;
-          default = config.services.clanmon.package;
-          defaultText = lib.literalExpression "config.services.clanmon.package";
-          description = "The package whose output `exporter` to run. Of the slim one it is the same.";
-        };
-        allowedAddresses = mkOption {
-          type = types.listOf types.str;
-          default = [
-            "0.0.0.0/0"
-            "::/0"
-          ];
-          example = [
-            "localhost"
-            "100.64.0.0/10"
-          ];
-          description = ''
-            Addresses that the unit may exchange packets with, whatever the firewall says. By
-            default the firewall alone decides.
-          '';
-        };
-        extraFlags = mkOption {
-          type = types.listOf types.str;
-          default = [ ];
-          description = "Flags of `clanmon exporter` beside those that follow from the other options.";
-        };
-        tls = mkOption {
-          default = null;
-          description = "Answer by HTTPS, and only those who have a certificate of this authority.";
-          type = types.nullOr (
-            types.submodule {
-              options = {
-                caFile = mkOption {
-                  type = types.str;
-                  description = "Certificates of the authority whose certificates a scraper needs.";
-                };
-                certFile = mkOption {
-                  type = types.str;
-                  description = "Certificate of this machine.";
-                };
-                keyFile = mkOption {
-                  type = types.str;
-                  description = "Key of this machine; root has to be able to read it, nobody else.";
-                };
-                allowedNames = mkOption {
-                  type = types.listOf types.str;
-                  default = [ ];
-                  description = "Names of which a scraper's certificate has to have one; any if empty.";
-                };
-              };
-            }
-          );
-        };
-        # Set by the clan service, which has said what is wrong by instance and role.
-        checked = mkOption {
-          type = types.bool;
-          default = false;
-          internal = true;
-          visible = false;
-          description = "Whether the settings were checked already.";
-        };
+  options.services.clanmon.exporter = shared // {
+    enable = lib.mkEnableOption "clanmon's exporters";
+    package = mkOption {
+      type = types.package;
+      default = config.services.clanmon.package;
+      defaultText = lib.literalExpression "config.services.clanmon.package";
+      description = "The package whose output `exporter` runs.";
+    };
+    allowedAddresses = mkOption {
+      type = types.listOf types.str;
+      default = [
+        "0.0.0.0/0"
+        "::/0"
+      ];
+      example = [
+        "localhost"
+        "100.64.0.0/10"
+      ];
+      description = "Addresses that the unit may exchange packets with. By default the firewall alone decides.";
+    };
+    extraFlags = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "Extra command line flags of `clanmon exporter`.";
+    };
+    tls = {
+      enable = lib.mkEnableOption "HTTPS, with responses only to clients that have a certificate of this authority";
+      caFile = file "Certificates of the authorities whose client certificates are accepted.";
+      certFile = file "Certificate of this machine.";
+      keyFile = file "Private key of this machine; only root has to be able to read it.";
+      allowedNames = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        description = "Names of which a client's certificate needs one; empty is any.";
       };
+    };
+    machineName = mkOption {
+      type = types.str;
+      default = config.networking.hostName;
+      internal = true;
+      description = "Name of this machine in metrics.";
+    };
+    setBy = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      internal = true;
+      description = "Clan instances that set these options, for messages. They open the ports themselves.";
     };
   };
 
   config = mkIf cfg.enable {
-    assertions = map (message: {
-      assertion = false;
-      inherit message;
-    }) (
-      lib.optionals (!cfg.checked) found.problems
-      ++ clanmon.exporter.portProblems (
-        lib.mapAttrsToList (kind: s: {
-          inherit (s) where port;
-          what = "the exporter ${kind}";
-        }) kinds
-      )
-      ++ lib.optionals (!cfg.checked) (
-        map (
-          t: "services.clanmon.exporter.exporters.${t}: clanmon has no such exporter; use services.prometheus.exporters.${t}"
-        ) (lib.attrNames found.foreign)
-      )
-      ++ lib.mapAttrsToList (
-        k: s:
-        "${kinds.${k}.where}: exporters.${k}: services.prometheus.exporters.${k}.enable runs another exporter on port ${toString s.port}; set it to false, or give one of them another port"
-      ) (lib.filterAttrs (k: s: kinds ? ${k} && (s.port or null) == kinds.${k}.port) foreign)
+    services.clanmon.exporter.exporters = lib.mkMerge [
+      # What exporterType and the options beside it say.
+      (lib.genAttrs (lib.attrNames clanmon.vocabulary.ports) (
+        kind:
+        mkIf (cfg.setBy == [ ] && kind == (if cfg.exporterType == null then "node" else cfg.exporterType)) (
+          clanmon.some { inherit (cfg) port enabledCollectors disabledCollectors; }
+        )
+      ))
+      { systemd = mkIf (cfg.exporters.node.enable or false) (lib.mkDefault { }); }
+    ];
+
+    services.clanmon.ports = lib.optionals (cfg.setBy == [ ]) (
+      lib.mapAttrsToList (kind: s: {
+        inherit where;
+        what = "the exporter ${kind}";
+        inherit (s) port;
+        openFirewall = if s.openFirewall == null then cfg.openFirewall else s.openFirewall;
+        interfaces = if s.interfaces == [ ] then cfg.interfaces else s.interfaces;
+      }) kinds
     );
-    warnings =
-      clanmon.closedWarnings config opened
-      ++ lib.optionals (kinds ? redis && lib.length (lib.attrNames redisServers) > 1 && !(found.kinds.redis ? addr)) [
-        "${kinds.redis.where}: exporters.redis.addr: this machine has several Redis servers (${lib.concatStringsSep ", " (lib.attrNames redisServers)}); only ${kinds.redis.addr} is watched"
+
+    assertions =
+      lib.mapAttrsToList (k: s: {
+        assertion = false;
+        message = "${where}: exporters.${k}: services.prometheus.exporters.${k}.enable runs another exporter on port ${toString s.port}; set it to false, or give one of them another port";
+      }) foreign
+      ++ map (p: {
+        assertion = false;
+        message = clanmon.secretProblem where p "use a file (dsnFile, passwordFile, environmentFile)";
+      }) secrets
+      ++ [
+        {
+          # Clan's files do not exist before `clan vars generate`.
+          assertion =
+            !cfg.tls.enable
+            || cfg.setBy != [ ]
+            || (cfg.tls.caFile != null && cfg.tls.certFile != null && cfg.tls.keyFile != null);
+          message = "${where}: tls.enable needs tls.caFile, tls.certFile and tls.keyFile";
+        }
+        {
+          assertion = !notes.enable || notes.server != null;
+          message = "${where}: noteDeploys.enable needs noteDeploys.server: the URL of the server, such as http://hub:9090";
+        }
+        {
+          assertion =
+            !cfg.look.enable || cfg.look.from != [ ] || (cfg.tls.enable && cfg.tls.allowedNames != [ ]);
+          message = "${where}: look.enable: servers have to prove who they are: set tls.enable on the server (without clan: tls.enable and tls.allowedNames here), or name nodes of the tailnet in look.from";
+        }
       ];
-
-    users.users.${user} = {
-      isSystemUser = true;
-      group = user;
-      description = "clanmon exporter";
-    };
-    users.groups.${user} = { };
-
-    environment.etc."clanmon/exporter-web.json" = mkIf (cfg.tls != null) { text = webConfig; };
-
-    systemd.services.clanmon-exporter =
-      (import ./units.nix { inherit lib; }).exporter {
-        program = "${lib.getOutput "exporter" cfg.package}/bin/clanmon-exporter";
-        inherit user args;
-        inherit (process) environment environmentFiles;
-        inherit (cfg) allowedAddresses;
-        # node asks logind and systemd for these two, tailscaled for its facts.
-        needsBus =
-          kinds ? systemd || lib.elem "--collector.systemd" args || lib.elem "--collector.logind" args;
-        needsTailscale = kinds ? node;
-        credentials =
-          process.credentials
-          ++ lib.optionals (cfg.tls != null) [
-            "tls-ca:${cfg.tls.caFile}"
-            "tls-cert:${cfg.tls.certFile}"
-            "tls-key:${cfg.tls.keyFile}"
-          ];
-        groups = lib.optionals (kinds ? redis && !(found.kinds.redis ? addr)) (redis.groups or [ ]);
-        after =
-          lib.optional (kinds ? nginx && nginx) "nginx.service"
-          ++ lib.optional localPostgres "clanmon-exporter-postgresql.service"
-          ++ lib.optionals (kinds ? redis) (
-            map (n: if n == "" then "redis.service" else "redis-${n}.service") (lib.attrNames redisServers)
-          );
-      };
-
-    services.nginx.statusPage = mkIf (kinds ? nginx && nginx && !(found.kinds.nginx ? scrapeUri)) (
-      lib.mkDefault true
+    warnings = lib.optional (kinds ? redis && localRedis && lib.length redisNames > 1) (
+      "${where}: exporters.redis.addr: this machine has several Redis servers (${lib.concatStringsSep ", " redisNames}); only ${redis.addr} is watched"
     );
+
+    users.users = {
+      ${user} = {
+        isSystemUser = true;
+        group = user;
+        description = "clanmon exporter";
+      };
+    }
+    // lib.optionalAttrs cfg.look.enable {
+      ${looker} = {
+        isSystemUser = true;
+        group = looker;
+        description = "clanmon look";
+      };
+    };
+    users.groups = {
+      ${user} = { };
+    }
+    // lib.optionalAttrs cfg.look.enable { ${looker} = { }; };
+
+    environment.etc."clanmon/exporter-web.json" = mkIf cfg.tls.enable {
+      text = builtins.toJSON {
+        tls_server_config = {
+          cert_file = credential "tls-cert";
+          key_file = credential "tls-key";
+          client_ca_file = credential "tls-ca";
+          client_auth_type = "RequireAndVerifyClientCert";
+        }
+        // clanmon.some { client_allowed_sans = cfg.tls.allowedNames; };
+      };
+    };
+
+    systemd.services.clanmon-exporter = units.exporter {
+      program = if probes then lib.getExe cfg.package else program;
+      args = lib.optional probes "exporter" ++ args;
+      inherit user;
+      stateDirectory = lib.optionalString keepsHistory "clanmon-exporter";
+      # It probes what it is allowed to, wherever that is.
+      allowedAddresses = if probes then "any" else cfg.allowedAddresses;
+      environment = lib.optionalAttrs (kinds ? postgres && dataSourceName != null) {
+        DATA_SOURCE_NAME = dataSourceName;
+      };
+      environmentFiles = when "postgres" (
+        lib.optional (kinds.postgres.environmentFile != null) kinds.postgres.environmentFile
+      );
+      # node asks logind and systemd for these two, tailscaled for its facts.
+      needsBus =
+        kinds ? systemd || lib.elem "--collector.systemd" args || lib.elem "--collector.logind" args;
+      needsTailscale = kinds ? node || cfg.look.from != [ ];
+      credentials =
+        when "postgres" (
+          lib.optional (kinds.postgres.dsnFile != null) "postgres-dsn:${kinds.postgres.dsnFile}"
+        )
+        ++ when "redis" (lib.optional (redisPassword != null) "redis-password:${redisPassword}")
+        ++ lib.optionals cfg.tls.enable [
+          "tls-ca:${cfg.tls.caFile}"
+          "tls-cert:${cfg.tls.certFile}"
+          "tls-key:${cfg.tls.keyFile}"
+        ];
+      groups = when "redis" (lib.optionals localRedis redis.groups);
+      after =
+        when "nginx" (lib.optional nginx "nginx.service")
+        ++ when "postgres" (lib.optional postgresql "clanmon-exporter-postgresql.service")
+        ++ when "redis" (map (n: if n == "" then "redis.service" else "redis-${n}.service") redisNames);
+    };
+
+    systemd.sockets.clanmon-look = mkIf cfg.look.enable {
+      description = "Requests for the journal and processes, from clanmon exporter";
+      documentation = [ "https://github.com/clanmon/clanmon" ];
+      wantedBy = [ "sockets.target" ];
+      socketConfig = {
+        ListenStream = "/run/clanmon-look.sock";
+        SocketMode = "0660";
+        SocketGroup = user;
+      };
+    };
+    systemd.services.clanmon-look = mkIf cfg.look.enable (
+      units.look {
+        inherit program;
+        user = looker;
+        args = lookUnits;
+      }
+    );
+
+    systemd.services.clanmon-note-deploy = mkIf (notes.enable && notes.server != null) (
+      units.noteDeploy {
+        inherit program deployed;
+        inherit (notes) server;
+        machine = cfg.machineName;
+        credentials =
+          lib.optionalAttrs (notes.httpConfigFile != null) { "http.config.file" = notes.httpConfigFile; }
+          // lib.optionalAttrs (
+            notes.httpConfigFile == null && cfg.tls.enable && lib.hasPrefix "https:" notes.server
+          ) { ca-file = cfg.tls.caFile; };
+      }
+    );
+
+    services.nginx.statusPage = mkIf (kinds ? nginx && nginx) (lib.mkDefault true);
 
     # The exporter's user may read PostgreSQL's statistics, and nothing else.
-    systemd.services.clanmon-exporter-postgresql = mkIf localPostgres {
+    systemd.services.clanmon-exporter-postgresql = mkIf (kinds ? postgres && postgresql) {
       description = "PostgreSQL role of clanmon's exporter";
       wantedBy = [ "multi-user.target" ];
       requires = [ "postgresql.service" ];
@@ -265,7 +392,7 @@ in
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;
-        User = config.services.postgresql.superUser or "postgres";
+        User = config.services.postgresql.superUser;
         Environment = "PGPORT=${toString postgresPort}";
       };
       path = [ (config.services.postgresql.finalPackage or config.services.postgresql.package) ];
@@ -275,19 +402,15 @@ in
       '';
     };
 
-    networking.firewall = clanmon.firewall {
-      nftables = config.networking.nftables.enable or false;
-      inherit opened;
-    };
-
-    # A flag that does not exist fails the build, not the machine.
-    system.checks = [
-      (pkgs.runCommand "clanmon-exporter-checked" { } ''
-        ${cfg.package}/bin/clanmon check flags exporter -- ${
-          lib.escapeShellArgs (lib.filter (a: !(lib.hasInfix "%d/" a || lib.hasPrefix "--web.config.file" a)) args)
+    system.checks = lib.optional config.services.clanmon.checkConfig (
+      pkgs.runCommand "clanmon-exporter-checked" { } ''
+        ${lib.getExe cfg.package} check flags exporter -- ${
+          lib.escapeShellArgs (
+            lib.filter (a: !(lib.hasInfix "%d/" a || lib.hasPrefix "--web.config.file" a)) args
+          )
         }
         touch $out
-      '')
-    ];
+      ''
+    );
   };
 }

@@ -1,6 +1,5 @@
-# services.clanmon.server: clanmon's server in a hardened unit of its own. Those who
-# have services.prometheus already can set its package instead; the clan service
-# does that.
+# services.clanmon.server: services.prometheus with clanmon as its program, and with
+# what clanmon adds: discovery, notifications, TLS, the firewall, checks.
 {
   config,
   lib,
@@ -8,273 +7,622 @@
   ...
 }:
 let
-  inherit (lib) mkIf mkOption types;
+  inherit (lib)
+    attrNames
+    concatLists
+    concatMap
+    concatStringsSep
+    elem
+    filter
+    filterAttrs
+    mapAttrs
+    mapAttrsToList
+    mkIf
+    mkOption
+    optional
+    optionals
+    types
+    ;
   clanmon = import ../lib.nix { inherit lib; };
+  inherit (clanmon) vocabulary some;
+  shared = (import ../options.nix { inherit lib; }).server;
   cfg = config.services.clanmon.server;
-  where = "services.clanmon.server";
-  user = "clanmon";
-  credential = name: "/run/credentials/clanmon-server.service/${name}";
-
-  methods = clanmon.server.methods cfg (cfg.inventoryFile != null);
-  judged = clanmon.server.problems {
-    inherit where methods;
-    settings = cfg;
-    hasExporters = cfg.inventoryFile != null;
-    otherJobs = lib.concatMap (c: lib.optional (c ? job_name) c.job_name) cfg.scrapeConfigs;
-    has.tailscale = config.services.tailscale.enable or false;
-  };
-  settings = clanmon.server.settingsFile {
-    settings = cfg;
-    inherit methods;
-    inherit (cfg) inventoryFile;
-    tls =
-      if cfg.tls.enable then
-        {
-          caFile = credential "tls-ca";
-          certFile = credential "tls-cert";
-          keyFile = credential "tls-key";
-        }
-        // lib.optionalAttrs (cfg.tls.serverName != null) { inherit (cfg.tls) serverName; }
-      else
-        null;
-  };
-
-  some = lib.filterAttrs (_: v: v != { } && v != [ ]);
-  ruleFiles =
-    cfg.ruleFiles
-    ++ lib.optional (cfg.rules != [ ]) (
-      pkgs.writeText "clanmon.rules" (lib.concatStringsSep "\n" cfg.rules)
-    );
-  configuration = some {
-    global = cfg.globalConfig;
-    rule_files = map toString ruleFiles;
-    scrape_configs = cfg.scrapeConfigs;
-    remote_write = cfg.remoteWrite;
-    remote_read = cfg.remoteRead;
-    alerting = some { alertmanagers = cfg.alertmanagers; };
-  };
+  prometheus = config.services.prometheus;
+  where =
+    if cfg.setBy == [ ] then
+      "services.clanmon.server"
+    else
+      concatStringsSep " and " (lib.unique cfg.setBy);
+  list = concatStringsSep ", ";
   json = name: v: pkgs.writeText name (builtins.toJSON v);
-  # JSON is YAML.
-  configFile = json "prometheus.yml" configuration;
-  alertmanagerFile = json "alertmanager.yml" cfg.alertmanagerConfig;
+  credential = name: "/run/credentials/prometheus.service/${name}";
 
-  opened = clanmon.openPort {
-    inherit where;
-    inherit (cfg) openFirewall interfaces port;
-    what = "pages and API";
-    vpnInterfaces = clanmon.vpnInterfaces config;
+  # What is discovered.
+  inventoryFile = if cfg.inventory != { } then "/etc/clanmon/inventory.json" else cfg.inventoryFile;
+  inventory.machines = mapAttrs (
+    _: m:
+    m
+    // {
+      addresses = lib.unique m.addresses;
+      tags = lib.unique m.tags;
+    }
+  ) cfg.inventory;
+  methods =
+    if !cfg.enableAutoDiscovery then
+      [ ]
+    else if cfg.discoveryMethod == null then
+      optional (inventoryFile != null) "inventory"
+    else
+      filter (m: m != "none") (lib.toList cfg.discoveryMethod);
+  on = method: elem method methods;
+  knownPort = job: vocabulary.ports ? ${job};
+
+  # The server's own metrics, where its pages are. The flag is for proxies that take
+  # the path of the URL away.
+  prefix =
+    let
+      path = builtins.match "[a-z]+://[^/]*(/.*)" (toString prometheus.webExternalUrl);
+      flag = concatMap (
+        f:
+        let
+          m = builtins.match "--web[.]route-prefix=(.*)" (clanmon.plainFlag f);
+        in
+        optionals (m != null) m
+      ) prometheus.extraFlags;
+      chosen = if flag != [ ] then [ (lib.last flag) ] else optionals (path != null) path;
+    in
+    lib.concatMapStrings (p: "/${p}") (filter (p: p != "") (concatMap (lib.splitString "/") chosen));
+  selfJob = {
+    job_name = "clanmon";
+    metrics_path = "${prefix}/metrics";
+    static_configs = [
+      {
+        targets = [ "localhost:${toString prometheus.port}" ];
+        labels = {
+          machine = cfg.machineName;
+          instance = "${cfg.machineName}:${toString prometheus.port}";
+        };
+      }
+    ];
+  }
+  // lib.optionalAttrs cfg.tls.pages {
+    scheme = "https";
+    tls_config = {
+      ca_file = credential "tls-ca";
+      server_name = cfg.tls.pagesName;
+    };
   };
-  bracketed = if lib.hasInfix ":" cfg.listenAddress then "[${cfg.listenAddress}]" else cfg.listenAddress;
+  jobs = configs: concatMap (c: optional (c ? job_name) c.job_name) configs;
+  ownJobs = jobs (cfg.additionalScrapeConfigs ++ prometheus.scrapeConfigs);
+  scrapesItself =
+    cfg.scrapeSelf
+    && (if cfg.tls.pages then cfg.tls.pagesName != null else prometheus.webConfigFile == null)
+    # It has no token.
+    && (cfg.identity.viewers == [ ] || elem "*" cfg.identity.viewers)
+    && elem prometheus.listenAddress [
+      "0.0.0.0"
+      "::"
+      "[::]"
+      "127.0.0.1"
+      "localhost"
+    ]
+    && !(elem "clanmon" ownJobs);
+  discoveredJobs = clanmon.discoveredJobs cfg methods;
 
-  webConfig = builtins.toJSON {
-    tls_server_config = {
-      cert_file = credential "tls-cert";
-      key_file = credential "tls-key";
+  # The file of --clan.settings.
+  settings = {
+    discoveryMethod = if methods == [ ] then "none" else methods;
+  }
+  // lib.optionalAttrs (on "dns") { dnsDiscovery = mapAttrs (_: some) cfg.dnsDiscovery; }
+  // lib.optionalAttrs (on "static") { inherit (cfg) staticTargets; }
+  // lib.optionalAttrs (on "inventory") { inherit inventoryFile; }
+  // lib.optionalAttrs (on "tailscale") (some {
+    tailscale = some cfg.tailscale;
+  })
+  // some {
+    checks = mapAttrs (_: c: some (c // { expect = some c.expect; })) cfg.checks;
+    notifications = some cfg.notifications;
+    boards = map (b: "${b}") cfg.boards;
+    additionalScrapeConfigs = cfg.additionalScrapeConfigs ++ optional scrapesItself selfJob;
+  }
+  // lib.optionalAttrs (cfg.tls.enable && methods != [ ]) {
+    tls = some {
+      inherit (cfg.tls) methods serverName;
+      caFile = credential "tls-ca";
+      certFile = credential "tls-cert";
+      keyFile = credential "tls-key";
     };
   };
 
-  # What can be checked without the machine's secrets.
-  flags =
-    lib.optional (cfg.retentionTime != null) "--storage.tsdb.retention.time=${cfg.retentionTime}"
-    ++ lib.optional (cfg.webExternalUrl != null) "--web.external-url=${cfg.webExternalUrl}"
-    ++ clanmon.server.flags {
-      settings = cfg;
-      inherit credential;
+  # Boards as Grafana reads them.
+  dashboards = pkgs.runCommand "clanmon-dashboards" { } ''
+    mkdir "$out"
+    ${lib.concatMapStrings (b: ''
+      ${lib.getExe cfg.package} board export ${lib.escapeShellArg b} > "$out/$(basename ${lib.escapeShellArg b})"
+    '') (map (b: "${b}") cfg.boards)}
+  '';
+
+  # Receivers, with the files that hold their secrets.
+  secretParameter =
+    url:
+    {
+      mailto = "password_file";
+      discord = "url_file";
+      msteams = "url_file";
+      slack = "url_file";
+      webhook = "url_file";
     }
-    ++ cfg.extraFlags;
-  list = what: mkOption {
-    type = types.listOf types.anything;
-    default = [ ];
-    description = "Entries of `${what}` in Prometheus' configuration file.";
+    .${lib.head (lib.splitString ":" url)} or "token_file";
+  withSecret =
+    name: n:
+    if n.secretFile == null then
+      n.url
+    else
+      "${n.url}${
+        if lib.hasInfix "?" n.url then "&" else "?"
+      }${secretParameter n.url}=${credential "notify-${name}"}";
+  receiverSecrets =
+    concatLists (
+      mapAttrsToList (
+        name: n:
+        optional (n.secretFile != null) {
+          name = "notify-${name}";
+          file = n.secretFile;
+        }
+      ) cfg.notify
+    )
+    ++ optional (cfg.heartbeat.secretFile != null) {
+      name = "heartbeat";
+      file = cfg.heartbeat.secretFile;
+    };
+
+  # Who asks. Secrets are passed as credentials.
+  identityFlags =
+    let
+      i = cfg.identity;
+      given = flag: value: optional (value != null) "--web.${flag}=${value}";
+      all = flag: map (v: "--web.${flag}=${v}");
+    in
+    all "operator" i.operators
+    ++ all "viewer" i.viewers
+    ++ given "identity.header" i.header
+    ++ given "identity.groups-header" i.groupsHeader
+    ++ all "trusted-proxy" i.trustedProxies
+    ++ optional (i.tokenFile != null) "--web.token-file=${toString i.tokenFile}"
+    ++ given "oidc.issuer" i.oidc.issuer
+    ++ given "oidc.client-id" i.oidc.clientId
+    ++ optional (
+      i.oidc.clientSecretFile != null
+    ) "--web.oidc.client-secret-file=${credential "oidc-client-secret"}"
+    ++ all "oidc.scope" i.oidc.scopes
+    ++ given "oidc.name-claim" i.oidc.nameClaim;
+  identitySecrets = optional (
+    cfg.identity.oidc.clientSecretFile != null
+  ) "oidc-client-secret:${toString cfg.identity.oidc.clientSecretFile}";
+
+  checkedFlags =
+    map (n: "--web.allowed-host=${n}") cfg.allowedHosts
+    ++ optional cfg.look.enable "--look"
+    ++ optional (
+      cfg.backfill.enable != null
+    ) "--backfill=${if cfg.backfill.enable then "on" else "off"}"
+    ++ optional (cfg.backfill.maxAge != null) "--backfill.max-age=${cfg.backfill.maxAge}"
+    ++ optional cfg.push.enable "--push"
+    ++ optional (
+      cfg.push.enable && cfg.push.availability != null
+    ) "--push.availability=${cfg.push.availability}"
+    ++ identityFlags
+    ++ map (u: "--jobs.backup-units=${u}") cfg.backupUnits
+    ++ mapAttrsToList (name: n: "--notify=${withSecret name n}") cfg.notify
+    ++ optional (
+      cfg.heartbeat.secretFile != null
+    ) "--notify.heartbeat-url-file=${credential "heartbeat"}"
+    ++
+      optional (cfg.builtinRules.enable != null)
+        "--rules.builtin=${if cfg.builtinRules.enable then "on" else "off"}"
+    ++ map (r: "--rules.disable=${r}") cfg.builtinRules.disable
+    ++ concatLists (
+      mapAttrsToList (
+        rule:
+        mapAttrsToList (
+          # toString writes 0.05 as 0.050000.
+          name: v:
+          "--rules.set=${rule}.${name}=${if builtins.isFloat v then builtins.toJSON v else toString v}"
+        )
+      ) cfg.builtinRules.set
+    )
+    # NixOS 25.05 and older pass a feature flag that Prometheus 3 does not know.
+    ++ optional (prometheus.enableAgentMode && lib.versionOlder lib.trivial.release "25.11") "--agent";
+  alertmanagerFile = json "alertmanager.yml" cfg.alertmanagerConfig;
+  pingFile = json "pings.json" {
+    pings = mapAttrs (name: p: some p // { tokenFile = credential "ping-${name}"; }) cfg.pings;
   };
+  flags = [
+    "--clan.settings=/etc/clanmon/settings.json"
+  ]
+  ++ optional (cfg.alertmanagerConfig != null) "--alertmanager.config.file=${alertmanagerFile}"
+  ++ optional (cfg.pings != { }) "--ping.file=${pingFile}"
+  ++ checkedFlags;
+  execFlags = map clanmon.execArg flags;
+
+  secrets =
+    cfg.pastedSecrets
+    ++ clanmon.pastedSecrets "alertmanagerConfig" cfg.alertmanagerConfig
+    ++ clanmon.pastedSecrets "additionalScrapeConfigs" cfg.additionalScrapeConfigs
+    ++ concatLists (
+      mapAttrsToList (
+        name: n:
+        optional (
+          builtins.match ".*[?&](token|password)=.*" n.url != null
+          || builtins.match "[a-z+]*://[^/]*@.*" n.url != null
+          || builtins.match ".*hooks[.]slack[.]com/services/.*" n.url != null
+          || builtins.match "(discord|msteams|pushover|telegram)://[^?]*/.+" n.url != null
+        ) "notify.${name}.url"
+      ) cfg.notify
+    );
+  secretProblem =
+    p:
+    clanmon.secretProblem where p (
+      if lib.hasPrefix "notify." p then
+        "leave it out and name its file by `secretFile`, or set `secret = true`, so that clan prompts for it"
+      else
+        "name a file by the key that ends in _file"
+    );
+  noTailscale = on "tailscale" && !config.services.tailscale.enable;
+
+  problems =
+    optional (noTailscale && !cfg.lenient)
+      "discoveryMethod: \"tailscale\" needs tailscaled on this machine: set services.tailscale.enable = true, or choose another method"
+    ++
+      optional (on "inventory" && inventoryFile == null)
+        "discoveryMethod: \"inventory\" needs machines with the role exporter (without clan: `inventory` or `inventoryFile`), and there are none"
+    ++ map (
+      name: "pings.${name}: tokenFile is missing: the path of a file with a token (openssl rand -hex 16)"
+    ) (attrNames (filterAttrs (_: p: p.tokenFile == null) cfg.pings))
+    ++ optional (
+      on "dns" && cfg.dnsDiscovery == { }
+    ) "discoveryMethod: \"dns\" needs names: dnsDiscovery.node.names = [ \"*.example.org\" ]"
+    ++ optional (
+      on "static" && cfg.staticTargets == { }
+    ) "discoveryMethod: \"static\" needs machines: staticTargets.node = [ \"10.0.0.1\" ]"
+    ++ concatLists (
+      mapAttrsToList (
+        job: targets:
+        map
+          (
+            t:
+            "staticTargets.${job}: the target \"${t}\" has no port, and the job \"${job}\" has no usual one: write \"${t}:PORT\", or use one of the jobs ${list (attrNames vocabulary.ports)}"
+          )
+          (
+            filter (t: !(knownPort job) && builtins.match ".*[^:]:[0-9]+" t == null) (
+              optionals (on "static") targets
+            )
+          )
+      ) cfg.staticTargets
+    )
+    ++ concatLists (
+      mapAttrsToList (
+        job: d:
+        optional (d.names == [ ]) "dnsDiscovery.${job}.names: name at least one DNS name"
+        ++
+          optional (d.port == null && !(knownPort job) && d.type != "SRV")
+            "dnsDiscovery.${job}.port: the job \"${job}\" has no usual port: set it, or use one of the jobs ${list (attrNames vocabulary.ports)}"
+      ) (lib.optionalAttrs (on "dns") cfg.dnsDiscovery)
+    )
+    ++ concatLists (
+      lib.imap0 (
+        i: c: optional (!(c ? job_name)) "additionalScrapeConfigs[${toString i}]: job_name is missing"
+      ) cfg.additionalScrapeConfigs
+    )
+    ++ map (
+      j: "additionalScrapeConfigs, scrapeConfigs: there are two jobs \"${j}\"; give each another job_name"
+    ) (lib.unique (filter (j: lib.count (x: x == j) ownJobs > 1) ownJobs))
+    ++ map (
+      j:
+      "additionalScrapeConfigs, scrapeConfigs: the discovery method ${list methods} makes a job \"${j}\" already; give yours another job_name"
+    ) (filter (j: elem j discoveredJobs) (lib.unique ownJobs))
+    ++ concatLists (
+      mapAttrsToList (
+        rule: changes:
+        if !(vocabulary.rules ? ${rule}) then
+          [
+            "builtinRules.set: there is no rule \"${rule}\"; known are ${list (attrNames vocabulary.rules)}"
+          ]
+        else
+          map (
+            name:
+            "builtinRules.set.${rule}.${name}: there is no such setting; known are ${list vocabulary.rules.${rule}}"
+          ) (lib.subtractLists vocabulary.rules.${rule} (attrNames changes))
+      ) cfg.builtinRules.set
+    )
+    ++ concatMap (
+      name:
+      optional (
+        builtins.match "[A-Za-z0-9_-]+" name == null
+      ) "notify.${name}: the name becomes that of a file; use letters, digits, '_' and '-' only"
+      ++ optional (
+        cfg.notify.${name}.secret && cfg.notify.${name}.secretFile == null
+      ) "notify.${name}.secret: only clan can prompt for a secret; name its file by secretFile"
+    ) (attrNames cfg.notify)
+    ++
+      optional (cfg.notifications.quiet != [ ] && cfg.alertmanagerConfig != null)
+        "notifications.quiet: write time_intervals in alertmanagerConfig, and mute_time_intervals in its routes"
+    ++ optional (
+      cfg.heartbeat.secret && cfg.heartbeat.secretFile == null
+    ) "heartbeat.secret: only clan can prompt for a secret; name its file by secretFile"
+    ++ optional (
+      prometheus.configText != null && methods != [ ] && !cfg.lenient
+    ) "configText: it replaces the whole configuration; write what you need as scrapeConfigs and so on"
+    ++
+      optional
+        (
+          cfg.tls.enable
+          && methods != [ ]
+          &&
+            lib.intersectLists methods (if cfg.tls.methods == [ ] then [ "inventory" ] else cfg.tls.methods)
+            == [ ]
+        )
+        "tls.enable: no target of the method ${list methods} has certificates, so exporters that have them would be down: list the method in tls.methods, or add \"inventory\" to discoveryMethod"
+    ++ optional (cfg.tls.pages && !cfg.tls.enable) "tls.pages needs tls.enable"
+    ++ optional (
+      # Clan's files do not exist before `clan vars generate`.
+      cfg.tls.enable
+      && cfg.setBy == [ ]
+      && (cfg.tls.caFile == null || cfg.tls.certFile == null || cfg.tls.keyFile == null)
+    ) "tls.enable needs tls.caFile, tls.certFile and tls.keyFile"
+    ++
+      optional (lib.length (lib.unique cfg.setBy) > 1)
+        "there is one services.prometheus on a machine; give the role to another machine in one of them, or merge the instances";
+
+  file =
+    description:
+    mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      inherit description;
+    };
+  internal =
+    type: default: description:
+    mkOption {
+      inherit type default description;
+      internal = true;
+    };
+  strings =
+    description:
+    mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      inherit description;
+    };
 in
 {
-  imports = [ ./common.nix ];
+  imports = [
+    ./common.nix
+  ]
+  # Options of this module while it had a unit of its own.
+  ++
+    map
+      (
+        name:
+        lib.mkRenamedOptionModule [ "services" "clanmon" "server" name ] [ "services" "prometheus" name ]
+      )
+      [
+        "alertmanagers"
+        "extraFlags"
+        "globalConfig"
+        "listenAddress"
+        "port"
+        "remoteRead"
+        "remoteWrite"
+        "retentionTime"
+        "ruleFiles"
+        "rules"
+        "scrapeConfigs"
+        "stateDir"
+        "webExternalUrl"
+      ];
 
-  options.services.clanmon.server = mkOption {
-    default = { };
-    description = "The server of clanmon.";
-    type = types.submodule {
-      # Not free-form: here nobody would take what is not declared.
-      options = (import ../options.nix { inherit lib; }).server.options // {
-        enable = mkOption {
-          type = types.bool;
-          default = false;
-          description = "Whether to run `clanmon server`.";
-        };
-        package = mkOption {
-          type = types.package;
-          default = config.services.clanmon.package;
-          defaultText = lib.literalExpression "config.services.clanmon.package";
-          description = "The package to run.";
-        };
-        port = mkOption {
-          type = types.port;
-          default = 9090;
-          description = "Port of pages and API.";
-        };
-        listenAddress = mkOption {
-          type = types.str;
-          default = "0.0.0.0";
-          description = "Address of pages and API.";
-        };
-        stateDir = mkOption {
-          type = types.str;
-          default = "clanmon";
-          description = "Directory below /var/lib.";
-        };
-        retentionTime = mkOption {
-          type = types.nullOr types.str;
-          default = null;
-          example = "30d";
-          description = "How long samples are kept; 15d if `null`.";
-        };
-        webExternalUrl = mkOption {
-          type = types.nullOr types.str;
-          default = null;
-          description = "URL under which people reach the server, for links.";
-        };
-        extraFlags = mkOption {
-          type = types.listOf types.str;
-          default = [ ];
-          description = "Flags of `clanmon server` beside those that follow from the other options.";
-        };
-        globalConfig = mkOption {
-          type = types.attrsOf types.anything;
-          default = { };
-          description = "`global` in Prometheus' configuration file.";
-        };
-        scrapeConfigs = list "scrape_configs";
-        remoteWrite = list "remote_write";
-        remoteRead = list "remote_read";
-        alertmanagers = list "alerting.alertmanagers";
-        rules = mkOption {
-          type = types.listOf types.str;
-          default = [ ];
-          description = "Rule files as text.";
-        };
-        ruleFiles = mkOption {
-          type = types.listOf types.path;
-          default = [ ];
-          description = "Rule files.";
-        };
-        inventoryFile = mkOption {
-          type = types.nullOr types.str;
-          default = null;
-          description = "Machines in a file, for the method `inventory`; docs/discovery.md has its format.";
-        };
-        tls = {
-          inherit ((import ../options.nix { inherit lib; }).server.options.tls) enable pages;
-        }
-        // lib.mapAttrs
-          (
-            _: description:
-            mkOption {
-              type = types.nullOr types.str;
-              default = null;
-              inherit description;
-            }
-          )
-          {
-            caFile = "Certificates of the authority that made those of the exporters.";
-            certFile = "Certificate that the server shows to exporters.";
-            keyFile = "Its key; root has to be able to read it, nobody else.";
-            serverName = "Name to which the exporters' certificates are made out, if not to their addresses.";
-          };
-      };
+  options.services.clanmon.server = shared // {
+    enable = lib.mkEnableOption "clanmon's server, as the program of services.prometheus";
+    package = mkOption {
+      type = types.package;
+      default = config.services.clanmon.package;
+      defaultText = lib.literalExpression "config.services.clanmon.package";
+      description = "The package to run.";
     };
+    inventory = mkOption {
+      default = { };
+      description = "Machines of the method `inventory`. In a clan these are the machines with the role exporter.";
+      type = types.attrsOf (
+        types.submodule {
+          options = {
+            addresses = strings "Names or addresses of the machine. The first one that responds is scraped.";
+            tags = strings "Tags of the machine in pages and alerts.";
+            availability = mkOption {
+              type = types.enum [
+                "always"
+                "intermittent"
+              ];
+              default = "always";
+              description = "Whether the machine is always on.";
+            };
+            exporters = mkOption {
+              type = types.attrsOf (types.nullOr types.port);
+              default = { };
+              example = {
+                node = 9100;
+              };
+              description = "Exporters of the machine with their ports; `null` is the usual one.";
+            };
+          };
+        }
+      );
+    };
+    inventoryFile = file "File with such machines, instead of `inventory`; docs/discovery.md has its format.";
+    allowedHosts = strings "Names under which browsers may reach the pages, in addition to addresses and this machine's name; see docs/security.md.";
+    scrapeSelf = mkOption {
+      type = types.bool;
+      default = true;
+      description = "Whether to scrape the server's own metrics, as the job `clanmon`.";
+    };
+    tls = shared.tls // {
+      caFile = file "Certificates of the authorities that issued those of the exporters.";
+      certFile = file "Certificate that the server shows to exporters.";
+      keyFile = file "Its private key; only root has to be able to read it.";
+      serverName = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        description = "Name in the exporters' certificates, if that is not their address.";
+      };
+      pagesName = internal (types.nullOr types.str) null "Name in the server's own certificate.";
+    };
+    machineName = internal types.str config.networking.hostName "Name of this machine in metrics.";
+    setBy =
+      internal (types.listOf types.str) [ ]
+        "Clan instances that set these options, for messages.";
+    pastedSecrets =
+      internal (types.listOf types.str) [ ]
+        "Settings for services.prometheus that hold a secret in clear text.";
+    lenient =
+      internal types.bool false
+        "Whether pasted secrets, and Tailscale discovery without Tailscale, are warnings only.";
   };
 
   config = mkIf cfg.enable {
     assertions = map (message: {
       assertion = false;
       inherit message;
-    }) (
-      judged.problems
-      ++ lib.optional (cfg.tls.enable && (cfg.tls.caFile == null || cfg.tls.certFile == null || cfg.tls.keyFile == null)) (
-        "${where}: tls.enable needs tls.caFile, tls.certFile and tls.keyFile"
-      )
-      ++ lib.optional (cfg.tls.pages && !cfg.tls.enable) "${where}: tls.pages needs tls.enable"
-      ++ lib.mapAttrsToList (
-        name: _: "${where}: notify.${name}.secret: only clan can ask for a secret; name its file by secretFile"
-      ) (lib.filterAttrs (_: n: n.secret && n.secretFile == null) cfg.notify)
-      ++ lib.optional (cfg.heartbeat.secret && cfg.heartbeat.secretFile == null) (
-        "${where}: heartbeat.secret: only clan can ask for a secret; name its file by secretFile"
-      )
-      ++ lib.optional ((config.services.prometheus.enable or false) && config.services.prometheus.port == cfg.port) (
-        "${where}: port: services.prometheus has port ${toString cfg.port} as well; give one of them another port"
-      )
-    );
-    warnings = judged.warnings ++ clanmon.closedWarnings config [ opened ];
-
-    users.users.${user} = {
-      isSystemUser = true;
-      group = user;
-      description = "clanmon server";
-    };
-    users.groups.${user} = { };
-    environment.systemPackages = [ cfg.package.command ];
-    environment.etc = {
-      "clanmon/server/settings.json".text = builtins.toJSON settings;
-      "clanmon/server/prometheus.yml".source = configFile;
-    }
-    // lib.optionalAttrs cfg.tls.pages { "clanmon/server/web.json".text = webConfig; }
-    // lib.optionalAttrs (cfg.alertmanagerConfig != null) {
-      "clanmon/server/alertmanager.yml".source = alertmanagerFile;
-    };
-
-    systemd.services.clanmon-server =
-      (import ./units.nix { inherit lib; }).server {
-        program = "${cfg.package}/bin/clanmon";
-        inherit user;
-        inherit (cfg) stateDir;
-        lowPort = cfg.port < 1024;
-        needsTailscale = lib.elem "tailscale" methods;
-        after = lib.optional (lib.elem "tailscale" methods) "tailscaled.service";
-        args = [
-          "--config.file=/etc/clanmon/server/prometheus.yml"
-          "--clan.settings=/etc/clanmon/server/settings.json"
-          "--web.listen-address=${bracketed}:${toString cfg.port}"
-          "--storage.tsdb.path=/var/lib/${cfg.stateDir}"
-        ]
-        ++ lib.optional cfg.tls.pages "--web.config.file=/etc/clanmon/server/web.json"
-        ++ lib.optional (cfg.alertmanagerConfig != null) "--alertmanager.config.file=/etc/clanmon/server/alertmanager.yml"
-        ++ flags;
-        credentials =
-          clanmon.server.credentials {
-            settings = cfg;
-            generated = name: throw "${where}: ${name}";
-          }
-          ++ lib.optionals cfg.tls.enable [
-            "tls-ca:${cfg.tls.caFile}"
-            "tls-cert:${cfg.tls.certFile}"
-            "tls-key:${cfg.tls.keyFile}"
+    }) (map (p: "${where}: ${p}") problems ++ optionals (!cfg.lenient) (map secretProblem secrets));
+    warnings =
+      optionals cfg.lenient (map secretProblem secrets)
+      ++
+        optional (noTailscale && cfg.lenient)
+          "${where}: discoveryMethod: \"tailscale\" needs tailscaled on this machine, so nothing is found: set services.tailscale.enable = true"
+      ++
+        concatMap
+          (
+            s:
+            optional (
+              s.given && cfg.enableAutoDiscovery && !(on s.method)
+            ) "${where}: ${s.option} has no effect while discoveryMethod does not contain \"${s.method}\""
+          )
+          [
+            {
+              option = "dnsDiscovery";
+              method = "dns";
+              given = cfg.dnsDiscovery != { };
+            }
+            {
+              option = "staticTargets";
+              method = "static";
+              given = cfg.staticTargets != { };
+            }
+            {
+              option = "tailscale";
+              method = "tailscale";
+              given = some cfg.tailscale != { };
+            }
           ];
-      }
-      // {
-        reloadTriggers = [
-          (builtins.toJSON settings)
-          configFile
-          (builtins.toJSON cfg.alertmanagerConfig)
-        ];
-      };
 
-    networking.firewall = clanmon.firewall {
-      nftables = config.networking.nftables.enable or false;
-      opened = [ opened ];
+    services.clanmon.ports = [
+      {
+        inherit where;
+        what = "pages and API";
+        inherit (prometheus) port;
+        inherit (cfg) openFirewall interfaces;
+      }
+    ];
+
+    services.prometheus = {
+      enable = true;
+      package = cfg.package.prometheus;
+      extraFlags = execFlags;
+      webConfigFile = mkIf cfg.tls.pages "/etc/clanmon/server-web.json";
+      checkConfig = mkIf (!config.services.clanmon.checkConfig) (lib.mkDefault false);
+    };
+    services.grafana.provision = mkIf cfg.grafana.enable {
+      enable = true;
+      datasources.settings.datasources = [
+        {
+          name = "clanmon";
+          uid = "clanmon";
+          type = "prometheus";
+          url = "${if cfg.tls.pages then "https" else "http"}://localhost:${toString prometheus.port}${prefix}";
+          jsonData.timeInterval = "15s";
+        }
+      ];
+      dashboards.settings.providers = optional (cfg.boards != [ ]) {
+        name = "clanmon";
+        options.path = "${dashboards}";
+      };
+    };
+    environment.systemPackages = [ cfg.package ];
+    environment.etc = {
+      "clanmon/settings.json".text = builtins.toJSON settings;
+      "clanmon/inventory.json" = mkIf (cfg.inventory != { } && on "inventory") {
+        text = builtins.toJSON inventory;
+      };
+      "clanmon/server-web.json" = mkIf cfg.tls.pages {
+        text = builtins.toJSON {
+          tls_server_config = {
+            cert_file = credential "tls-cert";
+            key_file = credential "tls-key";
+          };
+        };
+      };
     };
 
-    system.checks = [
-      (import ./check.nix {
-        inherit lib pkgs flags;
-        inherit (cfg) package;
-        settings = removeAttrs settings [ "inventoryFile" ] // {
-          discoveryMethod = lib.filter (m: m != "inventory") methods;
-        };
-        inventory = null;
-        configFile = configFile;
-        alertmanagerFile = if cfg.alertmanagerConfig == null then null else alertmanagerFile;
-      })
-    ];
+    systemd.services.prometheus = {
+      documentation = [ "https://github.com/clanmon/clanmon" ];
+      after = optional (on "tailscale") "tailscaled.service";
+      # The server notices a new inventory by itself.
+      reloadTriggers = [ (builtins.toJSON settings) ];
+      serviceConfig = lib.mkMerge [
+        ((import ./units.nix { inherit lib; }).server {
+          # tailscaled says who asks, too.
+          needsTailscale = on "tailscale" || config.services.tailscale.enable;
+        })
+        {
+          # Evaluation cannot see the disk.
+          ExecStartPre = [ "+${pkgs.runtimeShell} ${./check-history.sh} ${prometheus.stateDir}" ];
+          ExecReload = mkIf (!prometheus.enableReload) "${lib.getExe' pkgs.coreutils "kill"} -HUP $MAINPID";
+          LoadCredential =
+            map (s: "${s.name}:${s.file}") receiverSecrets
+            ++ identitySecrets
+            ++ mapAttrsToList (name: p: "ping-${name}:${toString p.tokenFile}") cfg.pings
+            ++ optionals cfg.tls.enable [
+              "tls-ca:${cfg.tls.caFile}"
+              "tls-cert:${cfg.tls.certFile}"
+              "tls-key:${cfg.tls.keyFile}"
+            ];
+          # Without the file of a receiver the server starts nevertheless, with an empty
+          # secret, and says so; without its certificates it does not.
+          SetCredential = map (s: "${s.name}:\\n") receiverSecrets;
+        }
+        (mkIf (prometheus.port < 1024) { PrivateUsers = lib.mkForce false; })
+      ];
+    };
+
+    system.checks = optional config.services.clanmon.checkConfig (
+      let
+        checkedSettings = json "clanmon-settings.json" (
+          settings
+          // lib.optionalAttrs (settings ? inventoryFile && cfg.inventory != { }) {
+            inventoryFile = "${json "clanmon-inventory.json" inventory}";
+          }
+        );
+        given = map clanmon.plainFlag (lib.subtractLists execFlags prometheus.extraFlags);
+      in
+      pkgs.runCommand "clanmon-server-checked" { } ''
+        check() { ${lib.getExe cfg.package} check "$@"; }
+        check settings --syntax-only ${checkedSettings}
+        ${lib.optionalString (cfg.boards != [ ]) "check boards ${lib.escapeShellArgs (map (b: "${b}") cfg.boards)}"}
+        check flags server -- ${lib.escapeShellArgs (checkedFlags ++ given)}
+        ${lib.optionalString (
+          cfg.alertmanagerConfig != null
+        ) "check alertmanager --syntax-only ${alertmanagerFile}"}
+        touch $out
+      ''
+    );
   };
 }

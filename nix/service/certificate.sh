@@ -8,4 +8,4 @@ extendedKeyUsage=serverAuth,clientAuth
 subjectAltName=$names
 END
 openssl x509 -req -sha256 -days 3650 -in request.pem -extfile extensions.cnf -set_serial "0x00$(openssl rand -hex 16)" \
-  -CA "$in/clanmon-ca/ca.pem" -CAkey "$in/clanmon-ca/ca.key" -out "$out/cert.pem"
+  -CA "$ca/ca.pem" -CAkey "$ca/ca.key" -out "$out/cert.pem"

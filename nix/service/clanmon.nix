@@ -1,2 +1,2 @@
 # The clan service "clanmon".
-import ./service.nix { older = false; }
+import ./service.nix { name = "clanmon"; }

@@ -1,10 +1,29 @@
-# The clan service: roles server and exporter. What they decide is in perMachine,
-# because two instances on one machine share one exporter process, and because there
-# is one services.prometheus.
-{ older }:
+# The clan service: it maps the settings of its roles to services.clanmon.server,
+# services.clanmon.exporter and services.prometheus. What the settings mean, and what
+# is wrong with them, is those modules' business.
+{
+  name,
+  # What another name of the service changes: modules of the interfaces, and per role
+  # a function from where and settings to the settings and a NixOS module.
+  interfaces ? {
+    server = { };
+    exporter = { };
+  },
+  translate ? lib: {
+    server = _where: settings: {
+      inherit settings;
+      nixosModule = { };
+    };
+    exporter = _where: settings: {
+      inherit settings;
+      nixosModule = { };
+    };
+  },
+}:
 {
   lib,
   config,
+  clanLib,
   ...
 }:
 let
@@ -17,16 +36,126 @@ let
     filterAttrs
     mapAttrs
     mapAttrsToList
+    mkDefault
+    mkIf
+    mkOption
     optional
     optionals
+    types
     ;
   clanmon = import ../lib.nix { inherit lib; };
-  interfaces = import ../options.nix { inherit lib older; };
+  shared = import ../options.nix { inherit lib; };
+  own = import ./options.nix { inherit lib; };
+  translated = translate lib;
 
-  # Names in certificates beside those of machines. Servers ask for the one, because
-  # discovery may know a machine by any address; exporters let in the other.
+  # Names in certificates in addition to those of machines. Servers ask for the first,
+  # because discovery may know a machine by any address; exporters admit the second.
   exporterName = "exporter.clanmon.internal";
   serverName = "server.clanmon.internal";
+
+  where =
+    instance: role: machine:
+    "clan instance '${instance}', role '${role}', machine '${machine}'";
+  # A definition that is reported under this name where something is wrong with it.
+  definition = from: config: {
+    _file = from;
+    inherit config;
+  };
+
+  # The name of the pages, for networks and certificates that give names.
+  endpoint =
+    instance: servers: machine: domain:
+    if attrNames servers == [ machine ] then
+      "${instance}.${domain}"
+    else
+      "${instance}-${machine}.${domain}";
+
+  # Where the pages of an instance are; null if it has several servers, or none.
+  serverURL =
+    domain: servers:
+    let
+      name = lib.head (attrNames servers);
+      s = servers.${name};
+    in
+    if lib.length (attrNames servers) == 1 then
+      "${if s.tls.pages then "https" else "http"}://${name}.${domain}:${toString (s.port or 9090)}"
+    else
+      null;
+
+  # Settings of all instances, also of those that this machine has no part in.
+  everyone = mapAttrs (
+    _: instance:
+    mapAttrs (_: role: mapAttrs (_: m: m.finalSettings.config) (role.machines or { })) instance.roles
+  ) config.instances;
+  serversOf = instance: everyone.${instance}.server or { };
+  exportersOf = instance: everyone.${instance}.exporter or { };
+  # Instances that have exporters only: the servers of all others watch them.
+  headless = filter (i: serversOf i == { }) (attrNames everyone);
+  # The servers that scrape the exporters of an instance, with their settings.
+  scrapers =
+    instance:
+    concatMap (
+      i:
+      mapAttrsToList (machine: settings: {
+        where = where i "server" machine;
+        inherit (settings) tls;
+        pings = mapAttrs (name: p: p // { generator = "clanmon-${i}-ping-${name}"; }) (
+          settings.pings or { }
+        );
+      }) (serversOf i)
+    ) (if serversOf instance == { } then attrNames everyone else [ instance ]);
+
+  # The token of a ping, on the servers and on the machine that pings.
+  tokenGenerator = pkgs: {
+    share = true;
+    files.token.secret = true;
+    runtimeInputs = [ pkgs.openssl ];
+    script = ''
+      openssl rand -hex 16 | tr -d '\n' > "$out/token"
+    '';
+  };
+
+  # What a role has in addition to its own options.
+  freeOf = options: settings: removeAttrs settings (attrNames options ++ [ "_module" ]);
+  freeExporter = freeOf (shared.exporter // own.exporter);
+  sections = settings: clanmon.sections settings (freeExporter settings);
+  exporterSettings =
+    instance: machine: settings:
+    (translated.exporter (where instance "exporter" machine) settings).settings;
+
+  # What the clan's networks call a machine, the preferred network first. Left out are
+  # networks that need a proxy of their own, and values that do not exist before `clan
+  # vars generate`. Addresses in the internet come last: ports are open on VPNs.
+  peersIn =
+    exports:
+    let
+      byMachine = lib.groupBy (s: s.machineName) (
+        mapAttrsToList (key: e: clanLib.parseScope key // { export = e; }) exports
+      );
+      networkOf =
+        s:
+        lib.foldl' (a: n: if n.export.networking or null == null then a else n.export.networking) { } (
+          filter (n: n.serviceName == s.serviceName && n.instanceName == s.instanceName) (byMachine."" or [ ])
+        );
+      proxied = s: builtins.match ".*[.](tor|.*iroh)" (networkOf s).module or "" != null;
+      rank = s: if lib.hasSuffix "internet" s.serviceName then 0 else (networkOf s).priority or 1000;
+      hosts =
+        s:
+        concatMap (
+          h:
+          let
+            plain = builtins.tryEval (h.plain or null);
+            value = if plain.success && plain.value != null then lib.trim plain.value else "";
+          in
+          optional (value != "") value
+        ) (s.export.peer.hosts or [ ]);
+    in
+    machine:
+    concatMap hosts (
+      lib.sort (a: b: rank a > rank b) (
+        filter (s: s.export.peer or null != null && !(proxied s)) (byMachine.${machine} or [ ])
+      )
+    );
 
   ca = {
     share = true;
@@ -37,50 +166,12 @@ let
     files."ca.pem".secret = false;
     script = builtins.readFile ./ca.sh;
   };
-
-  where = instance: role: machine: "clan instance '${instance}', role '${role}', machine '${machine}'";
-
-  # The name of the pages, for transports and certificates that give names.
-  endpoint =
-    instance: servers: machine: domain:
-    if attrNames servers == [ machine ] then "${instance}.${domain}" else "${instance}-${machine}.${domain}";
-
-  # Settings of all instances, also of those that this machine has no part in.
-  everyone = mapAttrs (
-    _: instance:
-    mapAttrs (_: role: mapAttrs (_: m: m.finalSettings.config) (role.machines or { })) instance.roles
-  ) config.instances;
-  serversOf = name: everyone.${name}.server or { };
-  exportersOf = name: everyone.${name}.exporter or { };
-  # Instances that have exporters only: their targets are for the servers of the others.
-  headless = filter (name: serversOf name == { }) (attrNames everyone);
-
-  # Whether the exporters of an instance speak TLS: its servers say.
-  tlsOf =
-    name:
-    let
-      said = concatMap (i: map (s: s.tls.enable) (attrValues (serversOf i))) (
-        if serversOf name == { } then attrNames everyone else [ name ]
-      );
-    in
-    {
-      on = lib.any (v: v) said;
-      mixed = lib.any (v: v) said && lib.any (v: !v) said;
-    };
-
-  sections =
-    instance: machine: settings:
-    clanmon.exporter.sections {
-      where = where instance "exporter" machine;
-      inherit settings;
-      lenient = older;
-    };
 in
 {
   _class = "clan.service";
 
   manifest = {
-    name = if older then "prometheus" else "clanmon";
+    inherit name;
     description = "Monitoring: metrics of all machines, pages, alerts; a drop-in for Prometheus";
     readme = builtins.readFile ../README.md;
     categories = [
@@ -88,497 +179,467 @@ in
       "Utility"
     ];
     exports.out = [ "endpoints" ];
-    constraints.roles.exporter.minMachines = null;
+    exports.inputs = [
+      "networking"
+      "peer"
+    ];
   };
 
   roles.server = {
-    description = "Finds the machines, stores their metrics, evaluates rules, tells people; its pages are on port 9090.";
-    interface = interfaces.server;
+    description = "Discovers the machines, stores their metrics, evaluates rules, sends alerts. Pages are on port 9090.";
+    interface = {
+      imports = [ interfaces.server ];
+      freeformType = types.attrsOf types.anything;
+      options =
+        shared.server
+        // own.server
+        // {
+          tls = shared.server.tls // own.server.tls;
+        };
+    };
     perInstance =
       {
         instanceName,
         machine,
         roles,
         meta,
+        settings,
+        exports,
         mkExports,
         ...
       }:
+      let
+        here = where instanceName "server" machine.name;
+        t = translated.server here settings;
+        s = t.settings;
+        pages = endpoint instanceName (roles.server.machines or { }) machine.name meta.domain;
+        free = freeOf (shared.server // own.server) s;
+        peers = peersIn exports;
+
+        # The exporters that this server scrapes.
+        entries = filter (e: e.kinds != { }) (
+          concatMap (
+            i:
+            mapAttrsToList (
+              m: given:
+              let
+                e = exporterSettings i m given;
+                kinds = sections e;
+                # Where they listen, if not everywhere.
+                addresses = lib.unique (
+                  mapAttrsToList (
+                    _: k: lib.removePrefix "[" (lib.removeSuffix "]" (toString (k.listenAddress or "")))
+                  ) kinds
+                );
+                bound = filter (
+                  a:
+                  !(lib.elem a [
+                    ""
+                    "0.0.0.0"
+                    "::"
+                  ])
+                ) addresses;
+                remote = filter (
+                  a:
+                  !(
+                    lib.elem a [
+                      "localhost"
+                      "::1"
+                    ]
+                    || lib.hasPrefix "127." a
+                  )
+                ) bound;
+              in
+              {
+                machine = m;
+                where = where i "exporter" m;
+                inherit kinds;
+                definition.${m} = {
+                  inherit (e) tags;
+                  availability = mkIf (e.availability == "intermittent") "intermittent";
+                  exporters = mapAttrs (
+                    kind: k: if k ? port then k.port else mkDefault clanmon.vocabulary.ports.${kind}
+                  ) kinds;
+                  addresses =
+                    if e.host != null then
+                      [ e.host ]
+                    else if m == machine.name && remote == [ ] then
+                      [ "localhost" ]
+                    else if lib.length remote == 1 && lib.length bound == 1 then
+                      remote
+                    else
+                      peers m ++ [ "${m}.${meta.domain}" ];
+                };
+              }
+            ) (exportersOf i)
+          ) (lib.unique ([ instanceName ] ++ headless))
+        );
+      in
       {
-        exports = mkExports {
-          endpoints.hosts = [ (endpoint instanceName (roles.server.machines or { }) machine.name meta.domain) ];
-        };
+        exports = mkExports { endpoints.hosts = [ pages ]; };
+
+        nixosModule =
+          { config, pkgs, ... }:
+          let
+            generators = config.clan.core.vars.generators;
+            secretOf = g: generators."clanmon-${instanceName}-${g}".files.secret.path;
+            made = filterAttrs (_: p: p.tokenFile == null) s.pings;
+            tokenOf = n: generators."clanmon-${instanceName}-ping-${n}".files.token.path;
+            prompted = n: n.secret && n.secretFile == null;
+            withFile = g: n: n // lib.optionalAttrs (prompted n) { secretFile = secretOf g; };
+
+            dir = "/var/lib/${config.services.prometheus.stateDir}";
+            snapshot = "${dir}/backup";
+          in
+          {
+            imports = [
+              ../nixos/server.nix
+              t.nixosModule
+              (definition here {
+                services.prometheus = free // lib.getAttrs own.lists s;
+                services.clanmon.server =
+                  clanmon.some (
+                    lib.getAttrs (lib.subtractLists [
+                      "builtinRules"
+                      "heartbeat"
+                      "notifications"
+                      "identity"
+                      "notify"
+                      "pings"
+                      "tailscale"
+                      "tls"
+                    ] (attrNames shared.server)) s
+                  )
+                  // {
+                    builtinRules = clanmon.some s.builtinRules;
+                    notifications = clanmon.some s.notifications;
+                    identity = clanmon.some (s.identity // { oidc = clanmon.some s.identity.oidc; });
+                    tailscale = clanmon.some s.tailscale;
+                    tls = lib.getAttrs (attrNames shared.server.tls) s.tls;
+                    notify = mapAttrs (n: v: clanmon.some (withFile "notify-${n}" v)) s.notify;
+                    heartbeat = clanmon.some (withFile "heartbeat" s.heartbeat);
+                    pings = mapAttrs (
+                      n: p: clanmon.some (p // lib.optionalAttrs (p.tokenFile == null) { tokenFile = tokenOf n; })
+                    ) s.pings;
+                  };
+              })
+            ]
+            ++ map (e: definition e.where { services.clanmon.server.inventory = e.definition; }) entries;
+            config = {
+              services.clanmon.server = {
+                enable = true;
+                setBy = [ here ];
+                machineName = machine.name;
+                pastedSecrets = concatLists (
+                  mapAttrsToList clanmon.pastedSecrets (free // lib.getAttrs own.lists s)
+                );
+                allowedHosts = lib.unique (
+                  [
+                    machine.name
+                    "${machine.name}.${meta.domain}"
+                    pages
+                  ]
+                  ++ peers machine.name
+                  ++ concatMap (
+                    e:
+                    optionals (e.machine == machine.name) (
+                      filter (a: a != "localhost") e.definition.${e.machine}.addresses
+                    )
+                  ) entries
+                );
+              };
+
+              environment.etc = lib.mapAttrs' (n: _: {
+                name = "clanmon/ping/${n}";
+                value.source = tokenOf n;
+              }) (filterAttrs (_: p: p.machine == machine.name) made);
+
+              clan.core.vars.generators =
+                lib.mapAttrs' (n: _: {
+                  name = "clanmon-${instanceName}-ping-${n}";
+                  value = lib.recursiveUpdate (tokenGenerator pkgs) {
+                    files.token.restartUnits = [ "prometheus.service" ];
+                  };
+                }) made
+                // lib.listToAttrs (
+                  map
+                    (g: {
+                      name = "clanmon-${instanceName}-${g.name}";
+                      value = {
+                        # Several servers have the same receivers.
+                        share = true;
+                        files.secret = {
+                          secret = true;
+                          # systemd reads it when the unit starts.
+                          restartUnits = [ "prometheus.service" ];
+                        };
+                        prompts.secret = {
+                          inherit (g) description;
+                          type = "hidden";
+                        };
+                        script = ''
+                          ${g.check or ""}tr -d '\n' < "$prompts/secret" > "$out/secret"
+                        '';
+                      };
+                    })
+                    (
+                      mapAttrsToList (n: v: {
+                        name = "notify-${n}";
+                        description = "Secret of ${v.url}, for clanmon's alerts";
+                      }) (filterAttrs (_: prompted) s.notify)
+                      ++ optional (prompted s.heartbeat) {
+                        name = "heartbeat";
+                        description = "URL of the dead man's switch, for clanmon's heartbeat";
+                        check = ''
+                          grep -q '^https\?://[^/]' "$prompts/secret" || { echo 'the heartbeat needs a URL, https://…' >&2; exit 1; }
+                        '';
+                      }
+                    )
+                );
+
+              clan.core.state = mkIf (s.backup != "none") {
+                clanmon = {
+                  folders = [ snapshot ];
+                  preBackupScript = ''
+                    rm -rf ${snapshot}
+                    ${lib.getExe config.services.clanmon.server.package} snapshot --storage.tsdb.path=${dir}/data ${
+                      lib.optionalString (s.backup == "state") "--only-state "
+                    }${snapshot}
+                  '';
+                  postBackupScript = "rm -rf ${snapshot}";
+                  preRestoreScript = "systemctl stop prometheus.service";
+                  # A backup without metrics leaves those of the machine.
+                  postRestoreScript = ''
+                    if [ -d ${snapshot} ]; then
+                      mkdir -p ${dir}/data
+                      set -- ${snapshot}/*/meta.json ${snapshot}/wal
+                      if [ -e "$1" ] || [ -e "$2" ]; then
+                        rm -rf ${dir}/data-before-restore
+                        mv ${dir}/data ${dir}/data-before-restore
+                        mv ${snapshot} ${dir}/data
+                      else
+                        cp -a ${snapshot}/. ${dir}/data/
+                        rm -rf ${snapshot}
+                      fi
+                      chown -R prometheus:prometheus ${dir}
+                    fi
+                    systemctl start prometheus.service
+                  '';
+                };
+              };
+            };
+          };
       };
   };
 
   roles.exporter = {
     description = "Exposes the metrics of a machine: the machine itself and its systemd units, nginx, PostgreSQL, Redis.";
-    interface = interfaces.exporter;
-    perInstance = _: { };
+    interface = {
+      imports = [ interfaces.exporter ];
+      freeformType = types.attrsOf types.anything;
+      options = shared.exporter // own.exporter;
+    };
+    perInstance =
+      {
+        instanceName,
+        machine,
+        meta,
+        settings,
+        ...
+      }:
+      let
+        here = where instanceName "exporter" machine.name;
+        t = translated.exporter here settings;
+        s = t.settings;
+        kinds = sections s;
+        # Tokens of the jobs of this machine, unless it is the server and has them already.
+        pings = builtins.foldl' (
+          all: server:
+          all // filterAttrs (_: p: p.machine == machine.name && p.tokenFile == null) server.pings
+        ) { } (optionals (!builtins.hasAttr machine.name (serversOf instanceName)) (scrapers instanceName));
+        onlyOn = filterAttrs (kind: _: kinds ? ${kind});
+      in
+      {
+        nixosModule =
+          { config, pkgs, ... }:
+          let
+            exporters = config.services.clanmon.exporter.exporters;
+          in
+          {
+            imports = [
+              ../nixos/exporter.nix
+              t.nixosModule
+            ]
+            ++ optionals (kinds != { }) (
+              map (d: definition here { services.clanmon.exporter.exporters = d; }) (
+                map onlyOn (clanmon.typedSections s (freeExporter s))
+                ++ [
+                  (onlyOn (mapAttrs (_: clanmon.some) (clanmon.some s.exporters)))
+                  (mapAttrs (_: _: { enable = true; }) kinds)
+                ]
+              )
+              # One process has one protocol: whoever contradicts is named.
+              ++ map (
+                server: definition server.where { services.clanmon.exporter.tls.enable = server.tls.enable; }
+              ) (scrapers instanceName)
+            );
+            config = mkIf (kinds != { }) {
+              environment.etc = lib.mapAttrs' (n: p: {
+                name = "clanmon/ping/${n}";
+                value.source = config.clan.core.vars.generators.${p.generator}.files.token.path;
+              }) pings;
+              clan.core.vars.generators = lib.mapAttrs' (_: p: {
+                name = p.generator;
+                value = tokenGenerator pkgs;
+              }) pings;
+              services.clanmon.exporter = {
+                enable = true;
+                setBy = [ here ];
+                exporters.node.enable = mkDefault false;
+                look = mkIf s.look.enable (clanmon.some s.look);
+                history = {
+                  enable = mkDefault true;
+                }
+                // clanmon.some s.history;
+                machineName = machine.name;
+                noteDeploys = mkIf s.noteDeploys.enable (
+                  { server = mkDefault (serverURL meta.domain (serversOf instanceName)); }
+                  // clanmon.some s.noteDeploys
+                );
+              };
+              # Each instance opens what it wants; a port is open wherever one of them wants it.
+              services.clanmon.ports = mapAttrsToList (kind: k: {
+                where = here;
+                what = "the exporter ${kind}";
+                port =
+                  if exporters.${kind}.port == null then clanmon.vocabulary.ports.${kind} else exporters.${kind}.port;
+                openFirewall = if k.openFirewall or null == null then s.openFirewall else k.openFirewall;
+                interfaces = if k.interfaces or [ ] == [ ] then s.interfaces else k.interfaces;
+              }) kinds;
+              warnings = optional (scrapers instanceName == [ ]) (
+                "${here}: no instance has a machine with the role server, so nobody scrapes this machine"
+              );
+            };
+          };
+        darwinModule.warnings = optional (kinds != { }) (
+          "${here}: macOS has no exporter, so servers see this machine as down. Give the role to the tag \"nixos\" instead of \"all\", or set `exporters.node.enable = false;` for this machine."
+        );
+      };
   };
 
+  # Certificates are per machine, whatever instances and roles it has.
   perMachine =
     { machine, meta, ... }:
     let
-      name = machine.name;
-      mine = role: filterAttrs (_: s: s != null) (mapAttrs (_: roles: roles.${role}.${name} or null) everyone);
+      mine =
+        role:
+        filterAttrs (_: s: s != null) (mapAttrs (_: roles: roles.${role}.${machine.name} or null) everyone);
+      servers = filterAttrs (_: s: s.tls.enable) (mine "server");
+      exporters = filterAttrs (i: _: lib.any (s: s.tls.enable) (scrapers i)) (mine "exporter");
+      authorities = lib.unique (
+        map (s: s.tls.authorities) (attrValues servers ++ concatMap scrapers (attrNames exporters))
+      );
+      trusted = lib.head authorities;
+      issuer = "clanmon-${lib.head trusted}";
 
-      exporters = mapAttrs (i: sections i name) (mine "exporter");
-      merged = clanmon.exporter.merge (mapAttrsToList (_: s: s.kinds) exporters);
-      hasExporter = merged.kinds != { };
-      exporterService = ''${lib.concatStringsSep " and " (map (i: where i "exporter" name) (attrNames exporters))} (module.name "${
-        if older then "prometheus" else "clanmon"
-      }")'';
-      foreign = lib.foldl' (a: s: a // s.foreignFirewall) { } (attrValues exporters);
-      foreignConfig = lib.foldl' lib.recursiveUpdate { } (mapAttrsToList (_: s: s.foreign) exporters);
-      exporterTLS = mapAttrs (i: _: (tlsOf i).on) exporters;
-      useTLS = lib.any (v: v) (attrValues exporterTLS);
-
-      servers = mine "server";
-      serverInstances = attrNames servers;
-      hasServer = servers != { };
-      instance = lib.head serverInstances;
-      settings =
-        let
-          s = servers.${instance};
-          # The older service scraped staticTargets whatever the method was.
-          static = s // {
-            enableAutoDiscovery = true;
-            discoveryMethod = lib.unique (
-              [ "static" ]
-              ++ optionals (s.enableAutoDiscovery && s.discoveryMethod != null) (lib.toList s.discoveryMethod)
-            );
-          };
-          t = if s.staticTargets != { } then static else s;
-          # Its discovery had jobs of other names, so that those of ours were free.
-          taken = clanmon.server.foundJobs {
-            settings = t;
-            methods = clanmon.server.methods t true;
-          };
-          rename =
-            c:
-            if lib.elem (c.job_name or null) taken then
-              c
-              // {
-                job_name = "${c.job_name}-configured";
-                relabel_configs = (c.relabel_configs or [ ]) ++ [
-                  {
-                    target_label = "job";
-                    replacement = c.job_name;
-                  }
-                ];
-              }
-            else
-              c;
-        in
-        if older then
-          t
-          // {
-            additionalScrapeConfigs = map rename t.additionalScrapeConfigs;
-          }
-          // lib.optionalAttrs (t ? scrapeConfigs) { scrapeConfigs = map rename t.scrapeConfigs; }
-        else
-          s;
-      here = where instance "server" name;
-
-      # The exporters that this machine's server asks.
-      entries = concatMap (
-        i:
+      # Names of the pages.
+      pageNames = concatLists (
         mapAttrsToList (
-          m: s:
-          let
-            inherit (sections i m s) kinds;
-            # Where they listen, if not everywhere.
-            addresses = filter (a: !(lib.elem a [ "" "0.0.0.0" "::" ])) (
-              lib.unique (
-                mapAttrsToList (_: k: lib.removePrefix "[" (lib.removeSuffix "]" (k.listenAddress or ""))) kinds
-              )
-            );
-            remote = filter (a: !(lib.elem a [ "localhost" "::1" ] || lib.hasPrefix "127." a)) addresses;
-          in
-          {
-            machine = m;
-            inherit kinds;
-            inherit (s) tags availability;
-            host =
-              if s.host != null then
-                s.host
-              else if m == name && remote == [ ] then
-                "localhost"
-              else if lib.length remote == 1 && lib.length addresses == 1 then
-                lib.head remote
-              else
-                "${m}.${meta.domain}";
-          }
-        ) (exportersOf i)
-      ) (lib.unique ([ instance ] ++ headless));
-      hasExporters = entries != [ ];
-      inventory = clanmon.server.inventory entries;
-      methods = clanmon.server.methods settings hasExporters;
-
-      nixosModule =
-        {
-          config,
-          pkgs,
-          ...
-        }:
-        let
-          vpnInterfaces = clanmon.vpnInterfaces config;
-          nftables = config.networking.nftables.enable or false;
-          generators = config.clan.core.vars.generators;
-          prometheus = config.services.prometheus;
-          secret = g: generators."clanmon-${instance}-${g}".files.secret.path;
-          credential = c: "/run/credentials/prometheus.service/${c}";
-
-          judged = clanmon.server.problems {
-            where = here;
-            inherit settings methods hasExporters;
-            otherJobs = map (c: c.job_name) prometheus.scrapeConfigs;
-            has.tailscale = config.services.tailscale.enable or false;
-            lenient = older;
-          };
-          free = removeAttrs settings clanmon.server.own;
-          # Where the pages are on this machine; the flag is for proxies that take the
-          # path of the URL away.
-          prefix =
-            let
-              url = prometheus.webExternalUrl;
-              path = builtins.match "[a-z]+://[^/]*(/.*)" (if url == null then "" else url);
-              flag = lib.concatMap (
-                f:
+          i: s:
+          optionals s.tls.pages (
+            [ (endpoint i (serversOf i) machine.name meta.domain) ]
+            ++ concatLists (
+              optional (s.webExternalUrl or null != null) (
                 let
-                  m = builtins.match "--web[.]route-prefix=(.*)" (clanmon.plainFlag f);
+                  host = builtins.match "[a-z]+://\\[?([^]/:]*|[0-9a-fA-F:]*)]?(:[0-9]+)?(/.*)?" s.webExternalUrl;
                 in
-                if m == null then [ ] else m
-              ) prometheus.extraFlags;
-            in
-            lib.concatMapStringsSep "" (p: "/${p}") (
-              filter (p: p != "") (
-                lib.splitString "/" (
-                  if flag != [ ] then
-                    lib.last flag
-                  else if path != null then
-                    lib.head path
-                  else
-                    ""
-                )
+                optional (host != null) (lib.head host)
               )
-            );
-          selfJob = {
-            job_name = "clanmon";
-            metrics_path = "${prefix}/metrics";
-            static_configs = [
-              {
-                targets = [ "localhost:${toString prometheus.port}" ];
-                labels = {
-                  machine = name;
-                  instance = "${name}:${toString prometheus.port}";
-                };
-              }
-            ];
-          }
-          // lib.optionalAttrs settings.tls.pages {
-            scheme = "https";
-            tls_config = {
-              ca_file = credential "tls-ca";
-              server_name = serverName;
-            };
-          };
-          scrapesItself =
-            !older
-            && (settings.tls.pages || prometheus.webConfigFile == null)
-            && lib.elem prometheus.listenAddress [ "0.0.0.0" "::" "[::]" "127.0.0.1" "localhost" ]
-            && !(lib.any (c: c.job_name or null == "clanmon") (
-              settings.additionalScrapeConfigs ++ prometheus.scrapeConfigs
-            ));
-          settingsFile = clanmon.server.settingsFile {
-            settings = settings // {
-              additionalScrapeConfigs = settings.additionalScrapeConfigs ++ optional scrapesItself selfJob;
-            };
-            inherit methods;
-            inventoryFile = "/etc/clanmon/inventory.json";
-            tls =
-              if settings.tls.enable then
-                {
-                  caFile = credential "tls-ca";
-                  certFile = credential "tls-cert";
-                  keyFile = credential "tls-key";
-                  serverName = exporterName;
-                }
+            )
+          )
+        ) servers
+      );
+      isAddress = n: builtins.match "[0-9.]+|.*:.*" n != null;
+      names = map (n: "${if isAddress n then "IP" else "DNS"}:${n}") (
+        lib.unique (
+          [
+            machine.name
+            "${machine.name}.${meta.domain}"
+          ]
+          ++ optional (exporters != { }) exporterName
+          ++ optional (servers != { }) serverName
+          ++ pageNames
+        )
+      );
+    in
+    {
+      nixosModule =
+        { config, pkgs, ... }:
+        let
+          generators = config.clan.core.vars.generators;
+          caFiles = map (a: generators."clanmon-${a}".files."ca.pem".path) trusted;
+          files = {
+            caFile =
+              if lib.length trusted == 1 then
+                lib.head caFiles
               else
-                null;
-          };
-          # Browsers may ask for these names, see docs/security.md.
-          names = lib.unique (
-            [
-              name
-              "${name}.${meta.domain}"
-              (endpoint instance (serversOf instance) name meta.domain)
-            ]
-            ++ concatMap (e: optional (e.machine == name && e.host != "localhost") e.host) entries
-          );
-          flags =
-            map (n: "--web.allowed-host=${n}") names
-            ++ clanmon.server.flags { inherit settings credential; };
-          credentials =
-            clanmon.server.credentials {
-              inherit settings;
-              generated = secret;
-            }
-            ++ optionals settings.tls.enable [
-              "tls-ca:${toString generators.clanmon-ca.files."ca.pem".path}"
-              "tls-cert:${toString generators.clanmon-tls.files."cert.pem".path}"
-              "tls-key:${toString generators.clanmon-tls.files."key.pem".path}"
-            ];
-          alertmanagerFile = pkgs.writeText "alertmanager.yml" (builtins.toJSON settings.alertmanagerConfig);
-
-          opened = clanmon.openPort {
-            where = here;
-            inherit (settings) openFirewall interfaces;
-            inherit vpnInterfaces;
-            port = prometheus.port;
-            what = "pages and API";
-          };
-          openedForeign = mapAttrsToList (
-            type: s:
-            clanmon.openPort {
-              inherit (s) where openFirewall interfaces;
-              inherit vpnInterfaces;
-              port = prometheus.exporters.${type}.port;
-              what = "exporter ${type}";
-            }
-          ) foreign;
-
-          others =
-            optional hasServer {
-              where = here;
-              inherit (prometheus) port;
-              what = "pages and API";
-            }
-            ++ mapAttrsToList (type: s: {
-              inherit (s) where;
-              inherit (prometheus.exporters.${type}) port;
-              what = "the exporter ${type}";
-            }) foreign;
-
-          serverFails = m: {
-            assertion = false;
-            message = m;
+                "${pkgs.concatText "clanmon-authorities.pem" caFiles}";
+            certFile = generators.clanmon-tls.files."cert.pem".path;
+            keyFile = generators.clanmon-tls.files."key.pem".path;
           };
         in
         {
-          imports = [
-            ../nixos/common.nix
-            ../nixos/exporter.nix
-          ]
-          # What passes through says whose it is when NixOS does not know it.
-          ++ optional hasServer {
-            _file = here;
-            config.services.prometheus = free;
-          }
-          ++ optional (foreign != { }) {
-            _file = "machine '${name}', role 'exporter' of ${lib.concatStringsSep ", " (lib.unique (mapAttrsToList (_: s: s.where) foreign))}";
-            config.services.prometheus.exporters = mapAttrs (_: s: { enable = true; } // s) foreignConfig;
-          };
-
-          # None of these conditions depends on the machine's configuration.
-          config = lib.mkMerge (
-            [
+          imports =
+            optional (mine "server" != { }) ../nixos/server.nix
+            ++ optional (mine "exporter" != { }) ../nixos/exporter.nix;
+          config = mkIf (authorities != [ ]) (
             {
-              assertions = map serverFails (
-                merged.problems
-                ++ concatMap (s: s.problems) (attrValues exporters)
-                # Those of our own exporters among themselves are told by their module.
-                ++ clanmon.exporter.portProblems (
-                  others
-                  ++ mapAttrsToList (kind: s: {
-                    inherit (s) where port;
-                    what = "the exporter ${kind}";
-                  }) (filterAttrs (_: s: lib.elem s.port (map (o: o.port) others)) merged.kinds)
-                )
-                ++ concatMap (
-                  i:
-                  optional (tlsOf i).mixed "clan instance '${i}', role 'server': tls.enable: it is true for some servers and false for others (${
-                    lib.concatStringsSep ", " (
-                      lib.unique (concatMap (s: attrNames (serversOf s)) (if serversOf i == { } then attrNames everyone else [ i ]))
-                    )
-                  }); an exporter speaks one of the two"
-                ) (lib.unique (attrNames exporters ++ serverInstances))
-                ++ optional (hasExporter && useTLS && lib.any (v: !v) (attrValues exporterTLS)) (
-                  "machine '${name}', role 'exporter': tls.enable: the servers of some of the instances ${lib.concatStringsSep ", " (attrNames exporters)} have it and others do not; the machine has one exporter process, so set it for all or for none"
-                )
-              );
-              warnings = concatMap (s: s.warnings) (attrValues exporters);
-              services.clanmon.serverInstances = map (i: where i "server" name) serverInstances;
-            }
-            ]
-            ++ optional hasExporter {
-              services.clanmon.exporterServices = [ exporterService ];
-              # The same service under its other name has its own; nixos/common.nix says so.
-              services.clanmon.exporter = lib.mkIf (lib.head config.services.clanmon.exporterServices == exporterService) {
-                enable = true;
-                checked = true;
-                # Without a word about node it would run.
-                exporters = lib.genAttrs [ "node" "systemd" ] (_: { enable = false; }) // merged.kinds;
-                tls = lib.mkIf useTLS {
-                  caFile = toString generators.clanmon-ca.files."ca.pem".path;
-                  certFile = toString generators.clanmon-tls.files."cert.pem".path;
-                  keyFile = toString generators.clanmon-tls.files."key.pem".path;
-                  allowedNames = [ serverName ];
-                };
-              };
-            }
-            ++ optional (foreign != { }) {
-              networking.firewall = clanmon.firewall {
-                inherit nftables;
-                opened = openedForeign;
-              };
-              warnings = clanmon.closedWarnings config openedForeign;
-            }
-            ++ optional ((hasExporter && useTLS) || (hasServer && settings.tls.enable)) (
-              let
-                names = map (n: "DNS:${n}") (
-                  [
-                    name
-                    "${name}.${meta.domain}"
-                  ]
-                  ++ optional hasExporter exporterName
-                  ++ optional hasServer serverName
-                  ++ optional (hasServer && settings.tls.pages) (
-                    endpoint instance (serversOf instance) name meta.domain
-                  )
-                );
-              in
-              {
-                clan.core.vars.generators.clanmon-ca = ca // {
-                  runtimeInputs = [ pkgs.openssl ];
-                };
-                clan.core.vars.generators.clanmon-tls = {
-                  dependencies = [ "clanmon-ca" ];
+              assertions = [
+                {
+                  assertion = lib.length authorities == 1;
+                  message = "${name}: tls.authorities differs between the servers that scrape machine '${machine.name}'; set it on the role and not on machines";
+                }
+              ];
+              clan.core.vars.generators = {
+                clanmon-tls = {
+                  dependencies = [ issuer ];
                   files."key.pem".secret = true;
                   files."cert.pem".secret = false;
                   runtimeInputs = [ pkgs.openssl ];
-                  # Other names are another certificate.
+                  # Other names, or another authority, are another certificate.
                   validation.names = lib.concatStringsSep "," names;
+                  validation.issuer = issuer;
                   script = ''
                     names=${lib.concatStringsSep "," names}
+                    ca=$in/${issuer}
                     ${builtins.readFile ./certificate.sh}
                   '';
                 };
               }
-            )
-            ++ optional hasServer {
-              assertions = map serverFails (
-                judged.problems
-                ++ optional (settings.tls.pages && !settings.tls.enable) "${here}: tls.pages needs tls.enable"
+              // lib.listToAttrs (
+                map (a: {
+                  name = "clanmon-${a}";
+                  value = ca // {
+                    runtimeInputs = [ pkgs.openssl ];
+                  };
+                }) trusted
               );
-              warnings =
-                judged.warnings
-                ++ clanmon.closedWarnings config [ opened ]
-                ++ optional (older && settings.openFirewall == true && settings.interfaces == [ ]) (
-                  "${here}: port ${toString prometheus.port} is open on all interfaces, as the older service had it, and so are those of the exporters. "
-                  + ''Set `interfaces = [ "tailscale0" ];` (or openFirewall = null for the VPN only) in both roles, or change module.name to "clanmon", which does the latter by itself and watches the clan's machines without more settings.''
-                );
-
-              services.prometheus = {
-                enable = true;
-                package = config.services.clanmon.package;
-                webConfigFile = lib.mkIf settings.tls.pages "/etc/clanmon/server-web.json";
-                extraFlags = map clanmon.execArg (
-                  [ "--clan.settings=/etc/clanmon/settings.json" ]
-                  ++ optional (settings.alertmanagerConfig != null) "--alertmanager.config.file=${alertmanagerFile}"
-                  ++ flags
-                );
-              };
-
-              environment.etc."clanmon/server-web.json" = lib.mkIf settings.tls.pages {
-                text = builtins.toJSON {
-                  tls_server_config = {
-                    cert_file = credential "tls-cert";
-                    key_file = credential "tls-key";
+            }
+            // {
+              services.clanmon =
+                lib.optionalAttrs (servers != { }) {
+                  server.tls = files // {
+                    serverName = exporterName;
+                    pagesName = serverName;
+                  };
+                }
+                // lib.optionalAttrs (exporters != { }) {
+                  exporter.tls = files // {
+                    allowedNames = [ serverName ];
                   };
                 };
-              };
-              environment.etc."clanmon/settings.json".text = builtins.toJSON settingsFile;
-              environment.etc."clanmon/inventory.json" = lib.mkIf (lib.elem "inventory" methods) {
-                text = builtins.toJSON inventory;
-              };
-              environment.systemPackages = [ config.services.clanmon.package.command ];
-
-              systemd.services.prometheus = {
-                after = optional (lib.elem "tailscale" methods) "tailscaled.service";
-                # The inventory is not among them: the server reads it again by itself,
-                # but for new jobs.
-                restartTriggers = [
-                  (builtins.toJSON settingsFile)
-                  (lib.concatStringsSep " " credentials)
-                  (builtins.toJSON (lib.unique (concatMap (m: attrNames m.exporters) (attrValues inventory.machines))))
-                ];
-                serviceConfig = lib.optionalAttrs (credentials != [ ]) { LoadCredential = credentials; };
-              };
-
-              networking.firewall = clanmon.firewall {
-                inherit nftables;
-                opened = [ opened ];
-              };
-
-              clan.core.vars.generators = lib.listToAttrs (
-                map
-                  (s: {
-                    name = "clanmon-${instance}-${s.name}";
-                    value = {
-                      # Several servers tell the same people.
-                      share = true;
-                      files.secret = {
-                        secret = true;
-                        # systemd hands it over when the unit starts.
-                        restartUnits = [ "prometheus.service" ];
-                      };
-                      prompts.secret = {
-                        inherit (s) description;
-                        type = "hidden";
-                      };
-                      script = ''tr -d '\n' < "$prompts/secret" > "$out/secret"'';
-                    };
-                  })
-                  (
-                    mapAttrsToList (n: v: {
-                      name = "notify-${n}";
-                      description = "Secret of ${v.url} (${clanmon.server.secretParameter v.url}), for clanmon's alerts";
-                    }) (filterAttrs (_: n: n.secret && n.secretFile == null) settings.notify)
-                    ++ optional (settings.heartbeat.secret && settings.heartbeat.secretFile == null) {
-                      name = "heartbeat";
-                      description = "Address of the dead man's switch, for clanmon's heartbeat";
-                    }
-                  )
-              );
-
-              clan.core.state.clanmon = {
-                folders = [ "/var/lib/${prometheus.stateDir}" ];
-                preRestoreScript = "systemctl stop prometheus.service";
-                postRestoreScript = "systemctl start prometheus.service";
-              };
-
-              system.checks = [
-                (import ../nixos/check.nix {
-                  inherit lib pkgs;
-                  flags =
-                    flags ++ map clanmon.plainFlag (free.extraFlags or [ ]) ++ optional (prometheus.enableAgentMode or false) "--agent";
-                  package = config.services.clanmon.package;
-                  settings = settingsFile;
-                  inventory = if lib.elem "inventory" methods then inventory else null;
-                  alertmanagerFile = if settings.alertmanagerConfig == null then null else alertmanagerFile;
-                })
-              ];
             }
           );
         };
-    in
-    {
-      inherit nixosModule;
-      darwinModule = {
-        warnings = [
-          "clanmon: machine '${name}' runs macOS, where neither role runs; servers see it as down. Give the role to the tag \"nixos\" in place of \"all\"."
-        ];
-      };
     };
 }

@@ -19,7 +19,7 @@ func TestLocalServicesOnARealSystemd(t *testing.T) {
   machines.srv = {
     services.nginx.enable = true;
     services.postgresql.enable = true;
-    services.redis.servers.app = { enable = true; port = 0; unixSocket = "/run/redis-app/redis.sock"; user = "redis-app"; requirePassFile = "/run/secrets/redis"; };
+    services.redis.servers.app = { enable = true; port = 0; unixSocket = "/run/redis-app/redis.sock"; group = "redis-app"; requirePassFile = "/run/secrets/redis"; };
   };`)
 	sh := func(script string) {
 		t.Helper()

@@ -18,8 +18,9 @@ const smallClan = `clan = { machines = { srv = [ ]; web = [ ]; }; instances.mon 
 }; };
 machines = { srv = { %s }; web = { %s }; };`
 
-// A mistake is an assertion that names instance, role, machine and option, or an
-// error of the evaluation that names the option; never a unit that fails.
+// A mistake is an assertion or an error of the evaluation that names the option, with
+// instance, role and machine unless clan-core names the settings itself; never a unit
+// that fails.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	const server, exporter, onServer, onExporter = 0, 1, 2, 3
@@ -45,6 +46,8 @@ func TestBadInput(t *testing.T) {
 		{server, `alertmanagerConfig.global.slack_api_url = "https://hooks.slack.com/services/hunter2";`, []string{"alertmanagerConfig.global.slack_api_url", "_file"}},
 		{server, `notify.ops.url = "ntfy://me:hunter2@ntfy.sh/x";`, []string{"notify.ops.url", "secretFile"}},
 		{server, `notify.ops.url = "gotify://g?token=hunter2";`, []string{"notify.ops.url", "secretFile"}},
+		{server, `notify.ops.url = "discord://1234/hunter2";`, []string{"notify.ops.url", "secretFile"}},
+		{server, `notifications.quiet = [ "22:00-07:00" ]; alertmanagerConfig.route.receiver = "x";`, []string{"notifications.quiet", "mute_time_intervals"}},
 		{server, `notify."a b".url = "ntfy://ntfy.sh/x";`, []string{`notify.a b`}},
 		{server, `builtinRules.disable = [ "NoSuchRule" ];`, []string{"builtinRules", `"NoSuchRule"`, "FilesystemFull"}},
 		{server, `builtinRules.set.FilesystemFull.treshold = 1;`, []string{"builtinRules.set.FilesystemFull.treshold", "threshold"}},
@@ -52,21 +55,26 @@ func TestBadInput(t *testing.T) {
 		{server, `port = "9090";`, []string{"services.prometheus.port", "port"}},
 		{exporter, `exporterType = "nodes";`, []string{"settings.exporterType", `"nodes"`}},
 		{exporter, `enabledCollectors = [ "memroy" ];`, []string{"enabledCollectors", `"memroy"`, "memory", "meminfo"}},
-		{exporter, `exporterType = "nginx"; enabledCollectors = [ "cpu" ];`, []string{"enabledCollectors", "nginx"}},
-		{exporter, `enabledColectors = [ "cpu" ];`, []string{"exporters.node.enabledColectors", "enabledCollectors"}},
-		{exporter, `exporters.foo = { };`, []string{"exporters.foo", "postgres"}},
-		{exporter, `exporters.redis.adress = "x";`, []string{"exporters.redis.adress", "addr"}},
+		{exporter, `exporterType = "nginx"; enabledCollectors = [ "cpu" ];`, []string{"services.clanmon.exporter.exporters.nginx.enabledCollectors", "does not exist"}},
+		{exporter, `enabledColectors = [ "cpu" ];`, []string{"services.clanmon.exporter.exporters.node.enabledColectors", "does not exist"}},
+		{exporter, `exporters.foo = { };`, []string{"settings.exporters.foo", "does not exist"}},
+		{exporter, `exporters.redis.adress = "x";`, []string{"settings.exporters.redis.adress", "does not exist"}},
 		{exporter, `exporters.node.port = 99999;`, []string{"exporters.node.port"}},
 		{exporter, `exporters.nginx.port = 9100;`, []string{"port 9100", "exporter nginx", "exporter node"}},
 		{exporter, `exporters.postgres.dataSourceName = "host=x password=hunter2";`, []string{"exporters.postgres.dataSourceName", "dsnFile"}},
 		{exporter, `exporters.redis.addr = "redis://:hunter2@localhost";`, []string{"exporters.redis.addr", "passwordFile"}},
-		{exporter, `firewallFilter = "-i tailscale0 -p tcp --dport 9100";`, []string{"exporters.node.firewallFilter", "interfaces"}},
-		{exporter, `extraFlags = "--collector.wifi";`, []string{"exporters.node.extraFlags", `"--collector.wifi"`, "list of strings"}},
-		{exporter, `exporters.nginx.settings = [ "--nginx.timeout=1s" ];`, []string{"exporters.nginx.settings", "flags by their names"}},
-		{exporter, `exporterType = "nginx"; port = 9113; exporters.nginx.port = 9114;`, []string{"exporters.nginx.port", "9114", "9113"}},
-		{exporter, `exporterType = "blackbox"; port = 9100; exporters.node = { };`, []string{"port 9100", "exporter blackbox", "exporter node"}},
+		{exporter, `firewallFilter = "-i tailscale0 -p tcp --dport 9100";`, []string{"services.clanmon.exporter.exporters.node.firewallFilter", "does not exist"}},
+		{exporter, `extraFlags = "--collector.wifi";`, []string{"services.clanmon.exporter.exporters.node.extraFlags", `"--collector.wifi"`, "list of string"}},
+		{exporter, `exporters.nginx.settings = [ "--nginx.timeout=1s" ];`, []string{"settings.exporters.nginx.settings", "attribute set"}},
+		{exporter, `exporterType = "nginx"; port = 9113; exporters.nginx.port = 9114;`, []string{"services.clanmon.exporter.exporters.nginx.port", "conflicting", "9114", "9113"}},
+		{exporter, `exporterType = "blackboxes";`, []string{"settings.exporterType", "nginx"}},
+		{exporter, `exporterType = "blackbox"; allow = "*";`, []string{"exporters.blackbox.allow", "list of string"}},
+		{exporter, `exporterType = "nginx"; sslVerify = "yes";`, []string{"services.clanmon.exporter.exporters.nginx.sslVerify", `"yes"`, "boolean"}},
 		{exporter, `interfaces = [ "a-name-of-an-interface" ];`, []string{"interfaces", `"a-name-of-an-interface"`, "15 characters"}},
 		{exporter, `exporters.nginx.interfaces = [ "eth1 eth2" ];`, []string{"exporters.nginx.interfaces", `"eth1 eth2"`}},
+		{server, `tls.enable = true; discoveryMethod = "static"; staticTargets.node = [ "a" ];`, []string{"tls.enable", "static", "tls.methods"}},
+		{server, `backup = "metrics";`, []string{"settings.backup", `"metrics"`, "state"}},
+		{server, `tls = { enable = true; authorities = [ ]; };`, []string{"settings.tls.authorities", "[]"}},
 		{server, `interfaces = [ "eth1/24" ];`, []string{"interfaces", `"eth1/24"`}},
 		{exporter, `availability = "sometimes";`, []string{"settings.availability", "intermittent"}},
 		{onExporter, `services.prometheus.exporters.node.enable = true;`, []string{"exporters.node", "services.prometheus.exporters.node.enable"}},
@@ -76,18 +84,22 @@ func TestBadInput(t *testing.T) {
 			given := []any{"", "", "", ""}
 			given[tc.where] = tc.input
 			all, err := evaluate(t, fmt.Sprintf(smallClan, given...))
-			if err != nil {
-				for _, w := range tc.want {
-					require.ErrorContains(t, err, w)
-				}
-				return
-			}
 			role, name, other := "server", "srv", "web"
 			if tc.where == exporter || tc.where == onExporter {
 				role, name, other = "exporter", "web", "srv"
 			}
+			where := "clan instance 'mon', role '" + role + "', machine '" + name + "'"
+			if err != nil {
+				for _, w := range tc.want {
+					require.ErrorContains(t, err, w)
+				}
+				if strings.HasPrefix(tc.want[0], "services.") {
+					require.ErrorContains(t, err, where)
+				}
+				return
+			}
 			require.Len(t, all[name].Problems, 1)
-			for _, w := range append(tc.want, "clan instance 'mon', role '"+role+"', machine '"+name+"'") {
+			for _, w := range append(tc.want, where) {
 				require.Contains(t, all[name].Problems[0], w)
 			}
 			require.Empty(t, all[other].Problems)
@@ -131,10 +143,10 @@ func TestOlderServiceIsTakenAsItStands(t *testing.T) {
   roles.exporter.machines.srv.settings = { exporterType = "redis"; firewallFilter = "-i eth0"; user = "me";
     extraFlags = [ "-redis.addr redis://x:1" "-include-config-metrics" "--check-keys='a*'" ]; };
 }; }; machines.srv = { };`)
-	require.Equal(t, []string{"--exporter=redis", "--redis.listen-address=:9121", "--redis.addr=redis://x:1", "--include-config-metrics", "--check-keys=a*"}, m.exporter(t))
+	require.Equal(t, []string{"--exporter=redis", "--redis.listen-address=:9121", "--redis.addr=redis://x:1", "--include-config-metrics", "--check-keys=a*", "--history=24h", "--history.path=/var/lib/clanmon-exporter/history"}, m.exporter(t))
 	text := strings.Join(m.Warnings, "\n")
-	require.Contains(t, text, "exporters.redis.firewallFilter has no effect: use `interfaces`")
-	require.Contains(t, text, "exporters.redis.user has no effect")
+	require.Contains(t, text, "clan instance 'mon', role 'exporter', machine 'srv': firewallFilter has no effect: use `interfaces`")
+	require.Contains(t, text, "user has no effect")
 	require.JSONEq(t, `{"discoveryMethod": ["static"], "staticTargets": {"node": ["192.168.1.10:9100"]},
 		"additionalScrapeConfigs": [{"job_name": "redis", "static_configs": [{"targets": ["b:1"]}]}]}`, m.Etc["clanmon/settings.json"])
 	// Its own job had this name, and its series keep it.
@@ -183,16 +195,23 @@ func TestServerScrapesItself(t *testing.T) {
 // A package contains itself. Wherever settings may hold one, nothing walks into it.
 func TestPackagesInSettings(t *testing.T) {
 	t.Parallel()
-	const let = `clan = let p = name: let self = { type = "derivation"; inherit name; outPath = "/nix/store/${name}"; out = self; all = [ self ]; }; in self; in { machines.srv = [ ]; instances = {
-    a = { module = { name = "clanmon"; input = "self"; };
+	const settings = `clan = let p = name: let self = { type = "derivation"; inherit name; outPath = "/nix/store/${name}"; out = self; all = [ self ]; }; in self; in { machines.srv = [ ]; instances = {
+    a = { module = { name = "%s"; input = "self"; };
       roles.server.machines.srv.settings = { ruleFiles = [ (p "r.yml") ]; scrapeConfigs = [ { job_name = "x"; tls_config.ca_file = p "ca.pem"; } ]; };
-      roles.exporter.machines.srv.settings = { exporters.blackbox = { enable = true; configFile = p "b.yml"; }; }; };
-    b = { module = { name = "clanmon"; input = "self"; };
-      roles.exporter.machines.srv.settings.exporters.blackbox.configFile = p "b.yml"; };
+      roles.exporter.machines.srv.settings = { %s }; };
   }; }; machines.srv = { };`
-	all, err := evaluate(t, let)
-	require.NoError(t, err)
-	require.NotEmpty(t, all["srv"].Services)
+	for name, exporter := range map[string]string{
+		"clanmon":    `exporters.redis.passwordFile = p "password";`,
+		"prometheus": `exporters.json = { enable = true; configFile = p "b.yml"; };`,
+	} {
+		all, err := evaluate(t, fmt.Sprintf(settings, name, exporter))
+		require.NoError(t, err)
+		require.NotEmpty(t, all["srv"].Services)
+	}
+	// The packages of the modules are cyclic too.
+	m := one(t, "srv", `machines.srv = { imports = [ ../nixos/server.nix ../nixos/exporter.nix ]; services.clanmon = { server.enable = true; exporter.enable = true; }; };`)
+	require.Equal(t, "/nix/store/clanmon/bin/prometheus", strings.Fields(m.Services["prometheus"].ServiceConfig["ExecStart"].(string))[0])
+	require.Equal(t, []string{"--exporter=node,systemd", "--node.listen-address=:9100", "--systemd.listen-address=:9558"}, m.exporter(t))
 }
 
 func TestTwoInstancesOnOneMachine(t *testing.T) {
@@ -203,7 +222,7 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
   }; }; machines.srv = { };`
 	// Two that agree are one process with both; the firewall is open for both.
 	m := one(t, "srv", fmt.Sprintf(instances, `exporterType = "nginx";`, "", `enabledCollectors = [ "systemd" ];`, ""))
-	require.Equal(t, []string{"--exporter=node,systemd,nginx", "--node.listen-address=:9100", "--collector.systemd", "--systemd.listen-address=:9558", "--nginx.listen-address=:9113"}, m.exporter(t))
+	require.Equal(t, []string{"--exporter=node,systemd,nginx", "--node.listen-address=:9100", "--collector.systemd", "--systemd.listen-address=:9558", "--nginx.listen-address=:9113", "--history=24h", "--history.path=/var/lib/clanmon-exporter/history"}, m.exporter(t))
 	require.Equal(t, map[string][]int{"eth1": {9100, 9558}}, m.Firewall.Interfaces)
 
 	// Open wherever one of them wants it, whatever the other says.
@@ -219,31 +238,35 @@ func TestTwoInstancesOnOneMachine(t *testing.T) {
 		require.Equal(t, want, fmt.Sprintf("all %v, %s", m.Firewall.All, strings.Join(slices.Sorted(maps.Keys(m.Firewall.Interfaces)), " ")), said)
 	}
 
+	// What contradicts is an error that names both.
 	for input, want := range map[[4]string]string{
-		{`port = 9101;`, "", `port = 9102;`, ""}: "exporters.node.port: 9101, 9102",
+		{`port = 9101;`, "", `port = 9102;`, ""}: "services.clanmon.exporter.exporters.node.port",
 		{"", "roles.server.machines.srv.settings.openFirewall = false;", "", "roles.server.machines.srv.settings.openFirewall = false;"}: "there is one services.prometheus on a machine",
+		{"", "roles.server.machines.srv.settings.tls.enable = true;", "", "roles.server.machines.other.settings.tls.enable = false;"}:    "services.clanmon.exporter.tls.enable",
 	} {
-		all, err := evaluate(t, fmt.Sprintf(instances, input[0], input[1], input[2], input[3]))
-		require.NoError(t, err)
-		require.Len(t, all["srv"].Problems, 1)
-		require.Contains(t, all["srv"].Problems[0], want)
-		require.Contains(t, all["srv"].Problems[0], "clan instance 'a'")
-		require.Contains(t, all["srv"].Problems[0], "clan instance 'b'")
+		all, err := evaluate(t, fmt.Sprintf(strings.Replace(instances, "machines.srv = [ ];", "machines = { srv = [ ]; other = [ ]; };", 1), input[0], input[1], input[2], input[3]))
+		var text string
+		if err != nil {
+			text = err.Error()
+		} else {
+			require.Len(t, all["srv"].Problems, 1)
+			text = all["srv"].Problems[0]
+		}
+		require.Contains(t, text, want)
+		require.Contains(t, text, "clan instance 'a'")
+		require.Contains(t, text, "clan instance 'b'")
 	}
 }
 
-// Under both names on one machine there would be two processes on one port.
+// Under both names of the service on one machine there is one process, too.
 func TestBothNamesOnOneMachine(t *testing.T) {
 	t.Parallel()
-	all, err := evaluate(t, `clan = { machines.srv = [ ]; instances = {
+	m := one(t, "srv", `clan = { machines.srv = [ ]; instances = {
     a = { module = { name = "clanmon"; input = "self"; }; roles.exporter.machines.srv = { }; };
-    b = { module = { name = "prometheus"; input = "self"; }; roles.exporter.machines.srv.settings.exporterType = "node"; };
+    b = { module = { name = "prometheus"; input = "self"; }; roles.exporter.machines.srv.settings.exporterType = "redis"; };
   }; }; machines.srv = { };`)
-	require.NoError(t, err)
-	require.Len(t, all["srv"].Problems, 1)
-	for _, want := range []string{"clan instance 'a'", "clan instance 'b'", "machine 'srv'", `module.name "prometheus"`, "the same module.name"} {
-		require.Contains(t, all["srv"].Problems[0], want)
-	}
+	require.Equal(t, "--exporter=node,systemd,redis", m.exporter(t)[0])
+	require.Equal(t, []int{9121}, m.Firewall.All)
 }
 
 // Names of interfaces are written as the firewall of the machine wants them, and
@@ -280,7 +303,7 @@ func TestFirewall(t *testing.T) {
 		}
 		require.ElementsMatch(t, tc.interfaces, names, "%s %s", tc.settings, tc.machine)
 		require.ElementsMatch(t, tc.all, m.Firewall.All, "%s %s", tc.settings, tc.machine)
-		require.Equal(t, tc.warns, len(m.Warnings) == 1, "%s %s: %q", tc.settings, tc.machine, m.Warnings)
+		require.Equal(t, tc.warns, strings.Contains(strings.Join(m.Warnings, ""), "closed"), "%s %s: %q", tc.settings, tc.machine, m.Warnings)
 	}
 }
 
@@ -297,8 +320,185 @@ func TestLocalServices(t *testing.T) {
 	require.Contains(t, m.Services["clanmon-exporter-postgresql"].Script, `GRANT pg_monitor TO "clanmon-exporter"`)
 	require.Empty(t, m.Services["clanmon-exporter"].Environment)
 
-	m = one(t, "srv", fmt.Sprintf(exporters, 5433, `app = { enable = true; port = 0; unixSocket = "/run/redis-app/redis.sock"; user = "redis-app"; };`))
+	m = one(t, "srv", fmt.Sprintf(exporters, 5433, `app = { enable = true; port = 0; unixSocket = "/run/redis-app/redis.sock"; group = "redis-app"; };`))
 	require.Contains(t, m.exporter(t), "--redis.addr=unix:///run/redis-app/redis.sock")
 	require.Equal(t, []any{"redis-app"}, m.Services["clanmon-exporter"].ServiceConfig["SupplementaryGroups"])
 	require.Contains(t, m.Services["clanmon-exporter"].Environment["DATA_SOURCE_NAME"], "port=5433")
+}
+
+// Lists of a role and of its machines add up.
+func TestListsAddUp(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `clan = { machines.srv = [ ]; instances.a = { module = { name = "clanmon"; input = "self"; };
+  roles.server.settings = { openFirewall = false; rules = [ "groups: []" ]; ruleFiles = [ "/a.yml" ]; extraFlags = [ "--one" ]; scrapeConfigs = [ { job_name = "a"; } ]; remoteWrite = [ { url = "http://a"; } ]; alertmanagers = [ { scheme = "http"; } ]; };
+  roles.server.machines.srv.settings = { rules = [ "groups: [] # mine" ]; ruleFiles = [ "/b.yml" ]; extraFlags = [ "--two" ]; scrapeConfigs = [ { job_name = "b"; } ]; remoteWrite = [ { url = "http://b"; } ]; alertmanagers = [ { scheme = "https"; } ]; }; }; };
+  machines.srv = { };`)
+	require.ElementsMatch(t, []string{"groups: []", "groups: [] # mine"}, m.Prometheus.Rules)
+	require.Len(t, m.Prometheus.RuleFiles, 2)
+	require.Subset(t, m.Prometheus.ExtraFlags, []string{"--one", "--two"})
+	require.Len(t, m.Prometheus.RemoteWrite, 2)
+	require.Len(t, m.Prometheus.Alertmanagers, 2)
+	require.Contains(t, m.Etc["prometheus.yml"], `[{"job_name":"a"},{"job_name":"b"}]`)
+}
+
+// The networks of a clan know how machines are reached. What needs a proxy is no
+// address, and what does not exist yet is none.
+func TestAddressesOfNetworks(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `clan = {
+  exports = {
+    "core/zerotier:zt::" = { networking = { priority = 900; module = "clan_lib.network.zerotier"; }; peer = null; };
+    "core/zerotier:zt::web".peer.hosts = [ { plain = "fd80::1\n"; } ];
+    "core/zerotier:zt::new".peer.hosts = [ { plain = throw "run clan vars generate"; } ];
+    "core/zerotier:zt::srv".peer.hosts = [ { plain = "fd80::2"; } ];
+    "core/wireguard:wg:peer:web" = { peer.hosts = [ { plain = "web.wg"; } ]; networking = null; };
+    "core/tor:tor::".networking = { priority = 10; module = "clan_lib.network.tor"; };
+    "core/tor:tor:server:web".peer.hosts = [ { plain = "web.onion"; } { var.file = "hostname"; } ];
+    "core/internet:i:default:web".peer.hosts = [ { plain = "web.example.org"; } ];
+    "clanmon:a:server:srv".endpoints.hosts = [ "a.clan" ];
+  };
+  machines = { srv = [ ]; web = [ ]; new = [ ]; named = [ ]; };
+  instances.a = { module = { name = "clanmon"; input = "self"; };
+    roles.server.machines.srv.settings.openFirewall = false;
+    roles.exporter = { tags.all.settings.openFirewall = false; machines.named.settings.host = "10.0.0.7"; }; };
+}; machines.srv = { };`)
+	require.Equal(t, map[string][]string{
+		"srv":   {"localhost"},
+		"web":   {"web.wg", "fd80::1", "web.example.org", "web.clan"},
+		"new":   {"new.clan"},
+		"named": {"10.0.0.7"},
+	}, m.addresses(t))
+	require.Contains(t, m.Prometheus.ExtraFlags, "--web.allowed-host=fd80::2", "browsers use it too")
+}
+
+// Exporters that nobody scrapes are a mistake.
+func TestNoServer(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `clan = { machines.srv = [ ]; instances.a = { module = { name = "clanmon"; input = "self"; };
+  roles.exporter.machines.srv.settings.openFirewall = false; }; }; machines.srv = { };`)
+	require.Len(t, m.Warnings, 1)
+	require.Contains(t, m.Warnings[0], "clan instance 'a', role 'exporter', machine 'srv': no instance has a machine with the role server")
+}
+
+// What a backup has is chosen.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	for backup, want := range map[string]string{
+		``:                  "--only-state /var/lib/prometheus2/backup",
+		`backup = "state";`: "--only-state /var/lib/prometheus2/backup",
+		`backup = "all";`:   "--storage.tsdb.path=/var/lib/prometheus2/data /var/lib/prometheus2/backup",
+		`backup = "none";`:  "",
+	} {
+		m := one(t, "srv", fmt.Sprintf(`clan = { machines.srv = [ ]; instances.a = { module = { name = "clanmon"; input = "self"; };
+  roles.server.machines.srv.settings = { openFirewall = false; %s }; }; }; machines.srv = { };`, backup))
+		require.Equal(t, want != "", len(m.State) > 0, backup)
+		require.Contains(t, m.State["clanmon"].PreBackupScript, want)
+	}
+}
+
+// New settings are a reload, in NixOS' own way where that is on.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	for enable, want := range map[string]any{"false": "/usr/bin/kill -HUP $MAINPID", "true": nil} {
+		m := one(t, "srv", fmt.Sprintf(`machines.srv = { imports = [ ../nixos/server.nix ]; services.clanmon.server = { enable = true; openFirewall = false; }; services.prometheus.enableReload = %s; };`, enable))
+		unit := m.Services["prometheus"]
+		require.Equal(t, want, unit.ServiceConfig["ExecReload"])
+		require.Equal(t, []string{m.Etc["clanmon/settings.json"]}, unit.ReloadTriggers)
+	}
+}
+
+// A machine that cannot run the package builds without the checks.
+func TestCrossBuild(t *testing.T) {
+	t.Parallel()
+	const machine = `canExecute = %s; machines.srv = { imports = [ ../nixos/server.nix ../nixos/exporter.nix ]; services.clanmon = { server.enable = true; exporter.enable = true; %s }; };`
+	m := one(t, "srv", fmt.Sprintf(machine, "true", ""))
+	require.Len(t, m.Checks, 2)
+	require.Equal(t, true, m.Prometheus.CheckConfig)
+	for _, arguments := range [][]any{{"false", ""}, {"true", "checkConfig = false;"}} {
+		m = one(t, "srv", fmt.Sprintf(machine, arguments...))
+		require.Empty(t, m.Checks)
+		require.Equal(t, false, m.Prometheus.CheckConfig)
+	}
+}
+
+// The options that the server had while it was a unit of its own.
+func TestRenamedOptions(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `machines.srv = { imports = [ ../nixos/server.nix ]; services.clanmon.server = { enable = true; openFirewall = false; port = 9091; retentionTime = "90d"; stateDir = "clanmon"; extraFlags = [ "--one" ]; }; };`)
+	require.Equal(t, 9091, m.Prometheus.Port)
+	require.Equal(t, "90d", m.Prometheus.RetentionTime)
+	require.Contains(t, m.Prometheus.ExtraFlags, "--one")
+	require.Equal(t, "clanmon", m.Services["prometheus"].ServiceConfig["StateDirectory"])
+	require.Len(t, m.Warnings, 4)
+	require.Contains(t, m.Warnings[0], "services.prometheus.")
+}
+
+// Machines that are off for a week trust the old authority and the new one until all
+// have changed.
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	at := func(authorities string) machine {
+		return one(t, "srv", fmt.Sprintf(`clan = { machines = { srv = [ ]; web = [ ]; }; instances.a = { module = { name = "clanmon"; input = "self"; };
+    roles.server = { machines.srv.settings = { openFirewall = false; }; settings.tls = { enable = true; authorities = [ %s ]; }; };
+    roles.exporter.tags.all.settings.openFirewall = false; }; }; machines.srv = { };`, authorities))
+	}
+	trusts := func(m machine) string {
+		credentials := fmt.Sprint(m.Services["clanmon-exporter"].ServiceConfig["LoadCredential"])
+		require.Equal(t, strings.Fields(credentials)[0], "["+strings.Fields(strings.Trim(fmt.Sprint(m.Services["prometheus"].ServiceConfig["LoadCredential"]), "[]"))[0])
+		return strings.TrimPrefix(strings.Fields(credentials)[0], "[tls-ca:")
+	}
+	issued := func(m machine, issuer string) {
+		t.Helper()
+		tls := m.Generators["clanmon-tls"]
+		require.Equal(t, []string{issuer}, tls.Dependencies)
+		require.Equal(t, issuer, tls.Validation["issuer"], "clan makes a new certificate when this changes")
+		require.Contains(t, tls.Script, "ca=$in/"+issuer+"\n")
+	}
+	m := at(`"ca"`)
+	require.Equal(t, "/run/secrets/vars/clanmon-ca/ca.pem", trusts(m))
+	issued(m, "clanmon-ca")
+	m = at(`"ca" "ca2"`)
+	require.Equal(t, "/nix/store/clanmon-authorities.pem?/run/secrets/vars/clanmon-ca/ca.pem,/run/secrets/vars/clanmon-ca2/ca.pem", trusts(m))
+	issued(m, "clanmon-ca")
+	m = at(`"ca2" "ca"`)
+	require.Contains(t, trusts(m), "clanmon-ca/ca.pem")
+	issued(m, "clanmon-ca2")
+	require.False(t, m.Generators["clanmon-ca2"].Files["ca.key"].Deploy)
+	m = at(`"ca2"`)
+	require.Equal(t, "/run/secrets/vars/clanmon-ca2/ca.pem", trusts(m))
+	require.NotContains(t, m.Generators, "clanmon-ca")
+}
+
+// The pages have a certificate for the name that people use.
+func TestCertificateOfThePages(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		`null`:                          "DNS:a.clan\n",
+		`"https://m.example.org/prom/"`: "DNS:a.clan,DNS:m.example.org\n",
+		`"https://m.example.org:9090"`:  "DNS:a.clan,DNS:m.example.org\n",
+		`"https://10.0.0.1:9090"`:       "DNS:a.clan,IP:10.0.0.1\n",
+		`"https://[fd80::1]:9090/"`:     "DNS:a.clan,IP:fd80::1\n",
+	} {
+		m := one(t, "srv", fmt.Sprintf(`clan = { machines.srv = [ ]; instances.a = { module = { name = "clanmon"; input = "self"; };
+  roles.server.machines.srv.settings = { openFirewall = false; tls = { enable = true; pages = true; }; webExternalUrl = %s; }; }; }; machines.srv = { };`, url))
+		require.Contains(t, m.Generators["clanmon-tls"].Script, "names=DNS:srv,DNS:srv.clan,DNS:server.clanmon.internal,"+want)
+	}
+}
+
+// NixOS up to 25.05 asks for agent mode by a flag that Prometheus 3 does not have.
+func TestAgentMode(t *testing.T) {
+	t.Parallel()
+	for release, agent := range map[string]bool{"25.05": true, "25.11": false} {
+		m := one(t, "srv", fmt.Sprintf(`lib = let lib = import ./standin.nix; in lib // { trivial.release = "%s"; }; machines.srv = { imports = [ ../nixos/server.nix ]; services.prometheus.enableAgentMode = true; services.clanmon.server = { enable = true; openFirewall = false; }; };`, release))
+		require.Equal(t, agent, slices.Contains(m.Prometheus.ExtraFlags, "--agent"))
+	}
+}
+
+// A machine without an exporter, such as a Mac of the tag "all", is no target.
+func TestMachineWithoutAnExporter(t *testing.T) {
+	t.Parallel()
+	m := one(t, "srv", `clan = { machines = { srv = [ ]; mac = [ ]; }; instances.a = { module = { name = "clanmon"; input = "self"; };
+  roles.server.machines.srv.settings.openFirewall = false;
+  roles.exporter = { tags.all.settings.openFirewall = false; machines.mac.settings.exporters.node.enable = false; }; }; }; machines.srv = { };`)
+	require.Equal(t, map[string][]string{"srv": {"localhost"}}, m.addresses(t))
 }

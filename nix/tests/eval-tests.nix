@@ -31,7 +31,11 @@ let
       };
     };
   config = c: name: c.config.nixosConfigurations.${name}.config;
-  failed = c: map (a: a.message) (lib.filter (a: !a.assertion && lib.hasInfix "clan instance" a.message) c.assertions);
+  failed =
+    c:
+    map (a: a.message) (
+      lib.filter (a: !a.assertion && lib.hasInfix "clan instance" a.message) c.assertions
+    );
   etc = c: name: builtins.fromJSON c.environment.etc."clanmon/${name}.json".text;
 
   simple = clan {
@@ -40,7 +44,8 @@ let
       module.input = "self";
       roles.server.machines.hub.settings.retentionTime = "30d";
       roles.exporter.tags.all = { };
-      roles.exporter.tags.web.settings.tags = [ "web" ];
+      # Not tags.web.settings, which clan-core has since July 2026 only.
+      roles.exporter.machines.web.settings.tags = [ "web" ];
     };
   };
   # Word for word what the older service documents.
@@ -84,7 +89,8 @@ in
   test_server_is_prometheus_with_our_package = {
     expr = {
       inherit ((config simple "hub").services.prometheus) enable retentionTime;
-      program = lib.hasInfix "/bin/prometheus" (config simple "hub").systemd.services.prometheus.serviceConfig.ExecStart;
+      program = lib.hasInfix "/bin/prometheus" (config simple "hub")
+      .systemd.services.prometheus.serviceConfig.ExecStart;
     };
     expected = {
       enable = true;

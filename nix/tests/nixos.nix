@@ -1,5 +1,6 @@
 # A machine without NixOS: the options that our modules read or set, as far as they
-# need them. Everything else "does not exist", as it would there.
+# need them, with types as strict as NixOS'. Everything else "does not exist", as it
+# would there.
 { lib, pkgs }:
 { config, ... }:
 let
@@ -14,51 +15,85 @@ let
   list = option (types.listOf types.raw) [ ];
   off = option types.bool false;
   some = option (types.attrsOf types.anything) { };
-  ports = option (types.listOf types.port) [ ];
+  nullOrString = option (types.nullOr types.str) null;
+  ports = option (types.listOf types.port) [ ] // {
+    apply = ports: lib.sort (a: b: a < b) (lib.unique ports);
+  };
+  section = options: types.submodule { inherit options; };
   exporter = port: {
     enable = off;
     port = option types.port port;
-    configFile = option (types.nullOr types.str) null;
+    configFile = option (types.nullOr types.path) null;
   };
+  # What a unit says: lists add up, everything else may be said once.
+  unitValue = lib.mkOptionType {
+    name = "unit option";
+    merge =
+      path: defs:
+      if lib.any (d: lib.isList d.value) defs then
+        lib.concatMap (d: lib.toList d.value) defs
+      else
+        types.raw.merge path defs;
+  };
+  # Closed, as NixOS' own.
+  scrapeConfig = section {
+    job_name = option types.str null;
+    basic_auth = some;
+    metrics_path = nullOrString;
+    relabel_configs = list;
+    scheme = nullOrString;
+    scrape_interval = nullOrString;
+    static_configs = list;
+    tls_config = some;
+  };
+  written = lib.filterAttrs (_: v: v != null && v != [ ] && v != { });
 in
 {
   options = {
     assertions = list;
     warnings = strings;
     system.checks = list;
+    system.nixos.label = option types.str "26.05.20261128.9c1f2a3";
+    system.configurationRevision = nullOrString;
     environment = {
       systemPackages = list;
-      etc = option (types.attrsOf (
-        types.submodule {
-          options = {
-            text = option (types.nullOr types.lines) null;
-            source = option types.raw null;
-          };
-        }
-      )) { };
+      etc = option (types.attrsOf (section {
+        text = option (types.nullOr types.lines) null;
+        source = option (types.nullOr types.path) null;
+      })) { };
     };
-    systemd.services = option (types.attrsOf (
-      types.submodule {
-        freeformType = types.attrsOf types.anything;
-        options = {
-          after = strings;
-          documentation = strings;
-          path = list;
-          reloadTriggers = list;
-          requires = strings;
-          restartTriggers = list;
-          wantedBy = strings;
-          wants = strings;
-        };
-      }
-    )) { };
+    systemd.services = option (types.attrsOf (section {
+      after = strings;
+      description = option types.str "";
+      documentation = strings;
+      environment = option (types.attrsOf (types.nullOr types.str)) { };
+      partOf = strings;
+      path = list;
+      reloadTriggers = list;
+      requires = strings;
+      restartTriggers = list;
+      script = option types.lines "";
+      serviceConfig = option (types.attrsOf unitValue) { };
+      unitConfig = option (types.attrsOf unitValue) { };
+      wantedBy = strings;
+      wants = strings;
+    })) { };
+    systemd.sockets = option (types.attrsOf (section {
+      description = option types.str "";
+      documentation = strings;
+      socketConfig = option (types.attrsOf unitValue) { };
+      wantedBy = strings;
+    })) { };
     users.users = some;
     users.groups = some;
     networking = {
+      hostName = option types.str "srv";
       firewall = {
         enable = option types.bool true;
         allowedTCPPorts = ports;
-        interfaces = option (types.attrsOf (types.submodule { options.allowedTCPPorts = ports; })) { };
+        interfaces = option (types.attrsOf (section {
+          allowedTCPPorts = ports;
+        })) { };
       };
       nftables.enable = off;
       wireguard.interfaces = some;
@@ -70,15 +105,29 @@ in
       zerotierone.enable = off;
       yggdrasil.enable = off;
       yggdrasil.settings = some;
+      grafana.provision = {
+        enable = off;
+        datasources.settings.datasources = list;
+        dashboards.settings.providers = list;
+      };
       nginx.enable = off;
       nginx.statusPage = off;
+      nginx.defaultHTTPListenPort = option types.port 80;
       postgresql = {
         enable = off;
-        package = option types.raw pkgs.postgresql;
+        package = option types.package pkgs.postgresql;
         superUser = option types.str "postgres";
         settings = some;
       };
-      redis.servers = some;
+      redis.servers = option (types.attrsOf (section {
+        enable = off;
+        port = option types.port 0;
+        bind = option (types.nullOr types.str) "127.0.0.1";
+        unixSocket = option (types.nullOr types.path) null;
+        user = option types.str "redis";
+        group = option types.str "redis";
+        requirePassFile = option (types.nullOr types.path) null;
+      })) { };
       prometheus = {
         enable = off;
         package = option types.package pkgs.prometheus;
@@ -88,16 +137,18 @@ in
         extraFlags = strings;
         rules = strings;
         ruleFiles = option (types.listOf types.path) [ ];
-        retentionTime = option (types.nullOr types.str) null;
-        webExternalUrl = option (types.nullOr types.str) null;
+        retentionTime = nullOrString;
+        webExternalUrl = nullOrString;
         webConfigFile = option (types.nullOr types.path) null;
-        globalConfig = some;
-        scrapeConfigs = list;
-        alertmanagers = list;
-        remoteWrite = list;
-        remoteRead = list;
-        checkConfig = option types.raw true;
+        configText = option (types.nullOr types.lines) null;
+        globalConfig = option (section { scrape_interval = nullOrString; }) { };
+        scrapeConfigs = option (types.listOf scrapeConfig) [ ];
+        alertmanagers = option (types.listOf types.attrs) [ ];
+        remoteWrite = option (types.listOf types.attrs) [ ];
+        remoteRead = option (types.listOf types.attrs) [ ];
+        checkConfig = option (types.either types.bool (types.enum [ "syntax-only" ])) true;
         enableReload = off;
+        enableAgentMode = off;
         exporters = {
           node = exporter 9100;
           systemd = exporter 9558;
@@ -145,14 +196,14 @@ in
   # the program do.
   config = lib.mkIf prometheus.enable {
     environment.etc."prometheus.yml".text = builtins.toJSON {
-      global = prometheus.globalConfig;
-      scrape_configs = prometheus.scrapeConfigs;
+      global = written prometheus.globalConfig;
+      scrape_configs = map written prometheus.scrapeConfigs;
     };
     systemd.services.prometheus = {
       after = [ "network.target" ];
       serviceConfig = {
         ExecStart = lib.concatStringsSep " " (
-          [ "${prometheus.package.outPath}/bin/prometheus" ]
+          [ (lib.getExe prometheus.package) ]
           ++ prometheus.extraFlags
           ++ [
             "--config.file=/etc/prometheus.yml"
@@ -160,7 +211,9 @@ in
             "--alertmanager.notification-queue-capacity=10000"
             "--storage.tsdb.path=/var/lib/${prometheus.stateDir}/data/"
           ]
-          ++ lib.optionals (prometheus.webConfigFile != null) [ "--web.config.file=${prometheus.webConfigFile}" ]
+          ++ lib.optionals (prometheus.webConfigFile != null) [
+            "--web.config.file=${prometheus.webConfigFile}"
+          ]
         );
         User = "prometheus";
         Restart = "always";
@@ -169,7 +222,7 @@ in
         WorkingDirectory = "/var/lib/${prometheus.stateDir}";
         StateDirectory = prometheus.stateDir;
         StateDirectoryMode = "0700";
-        CapabilityBoundingSet = "";
+        CapabilityBoundingSet = [ "" ];
         DeviceAllow = [ "/dev/null rw" ];
         DevicePolicy = "strict";
         LockPersonality = true;

@@ -52,34 +52,23 @@ func exposure(t *testing.T, name string, s service) float64 {
 	return score
 }
 
-const plainServer = `services.clanmon.server = {
-  enable = true;
-  port = 9091;
-  openFirewall = false;
-  discoveryMethod = "static";
-  staticTargets.node = [ "127.0.0.1" ];
-  globalConfig.scrape_interval = "1s";
-  tls = { enable = true; caFile = "/run/secrets/vars/clanmon-ca/ca.pem"; certFile = "/run/secrets/vars/clanmon-tls/cert.pem"; keyFile = "/run/secrets/vars/clanmon-tls/key.pem"; serverName = "exporter.clanmon.internal"; };
-  retentionTime = "30d";
-};`
-
 func TestUnitsAreHardened(t *testing.T) {
 	t.Parallel()
-	m := one(t, "srv", `machines.srv = { imports = [ ../nixos/exporter.nix ../nixos/server.nix ]; config = { services.clanmon.exporter = { enable = true; openFirewall = false; }; `+plainServer+` }; };`)
+	m := one(t, "srv", `machines.srv = { imports = [ ../nixos/exporter.nix ../nixos/server.nix ]; services.clanmon = { exporter = { enable = true; openFirewall = false; }; server = { enable = true; openFirewall = false; }; }; };`)
 	require.LessOrEqual(t, exposure(t, "clanmon-exporter.service", m.Services["clanmon-exporter"]), 1.6)
-	require.LessOrEqual(t, exposure(t, "clanmon-server.service", m.Services["clanmon-server"]), 1.2)
+	require.LessOrEqual(t, exposure(t, "prometheus.service", m.Services["prometheus"]), 1.2)
 
 	// A socket that a unit does not need is out of its reach.
 	hidden := func(name string) any { return m.Services[name].ServiceConfig["InaccessiblePaths"] }
 	require.Nil(t, hidden("clanmon-exporter"))
-	require.Equal(t, []any{"-/run/dbus", "-/run/tailscale"}, hidden("clanmon-server"))
+	require.Equal(t, []any{"-/run/dbus", "-/run/tailscale"}, hidden("prometheus"))
 	m = one(t, "srv", `machines.srv = { imports = [ ../nixos/exporter.nix ../nixos/server.nix ]; config = {
 		services.tailscale.enable = true;
 		services.clanmon.exporter = { enable = true; exporterType = "redis"; };
 		services.clanmon.server = { enable = true; discoveryMethod = "tailscale"; };
 	}; };`)
 	require.Equal(t, []any{"-/run/dbus", "-/run/tailscale"}, hidden("clanmon-exporter"))
-	require.Equal(t, []any{"-/run/dbus"}, hidden("clanmon-server"))
+	require.Equal(t, []any{"-/run/dbus"}, hidden("prometheus"))
 }
 
 // certificates runs the scripts of vars generators, as clan does.
@@ -105,18 +94,57 @@ func certificates(t *testing.T, ca string, m machine) (dir string) {
 	return dir
 }
 
+// box is a machine with what Nix evaluated.
+type box struct {
+	*harness.Box
+	t *testing.T
+}
+
+func newBox(t *testing.T, m machine, users ...string) box {
+	b := box{harness.NewBox(t), t}
+	b.Exec("sh", "-ec", "mkdir -p /opt/nix/bin; for n in clanmon clanmon-exporter; do ln -s /opt/clanmon/$n /opt/nix/bin/$n; done; ln -s clanmon /opt/nix/bin/prometheus")
+	for _, user := range users {
+		b.Exec("sh", "-ec", `getent passwd "$1" >/dev/null || useradd --system --user-group --no-create-home "$1"`, "sh", user)
+	}
+	history, err := os.ReadFile("../nixos/check-history.sh")
+	require.NoError(t, err)
+	b.write("/opt/nix/check-history.sh", string(history), "0644")
+	b.install(m)
+	return b
+}
+
+func (b box) write(path, text, mode string) {
+	b.t.Helper()
+	b.Exec("sh", "-ec", `mkdir -p "$(dirname "$1")"; printf %s "$2" > "$1"; chmod "$3" "$1"`, "sh", path, text, mode)
+}
+
+// install writes units and files of a machine.
+func (b box) install(m machine) {
+	b.t.Helper()
+	for path, text := range m.Etc {
+		b.write("/etc/"+path, text, "0644")
+	}
+	// The file in Nix' store is not there.
+	stored := regexp.MustCompile(`\S+-check-history\.sh`)
+	for name, s := range m.Services {
+		b.write("/etc/systemd/system/"+name+".service", stored.ReplaceAllString(s.unitFile(), "/opt/nix/check-history.sh"), "0644")
+	}
+	b.Exec("systemctl", "daemon-reload")
+}
+
 // Both roles of one machine, as Nix makes them, on a real systemd: everything
 // works that works without hardening, the server scrapes by mutual TLS, and nobody
 // gets in who has no certificate of a server of this clan.
 func TestUnitsOnARealSystemd(t *testing.T) {
 	t.Parallel()
-	b := harness.NewBox(t)
 	const arguments = `program = "/opt/nix"; clan = { machines = { srv = [ ]; web = [ ]; }; instances.monitoring = {
     module = { name = "clanmon"; input = "self"; };
-    roles.server.machines.srv.settings = { tls = { enable = true; pages = true; }; globalConfig.scrape_interval = "1s"; };
+    roles.server.machines.srv.settings = { tls = { enable = true; pages = true; }; globalConfig.scrape_interval = "1s";
+      discoveryMethod = [ "inventory" "static" ]; staticTargets.plain = [ "127.0.0.1:9200" ];
+      notify.ops = { url = "ntfy://127.0.0.1:1/ops"; secretFile = "/run/secrets/not-there"; }; };
     roles.exporter.tags.all = { };
   }; };
-  machines = { web.services.tailscale.enable = true; srv = { imports = [ ../nixos/server.nix ]; config = { services.tailscale.enable = true; ` + plainServer + ` }; }; };`
+  machines = { web.services.tailscale.enable = true; srv.services.tailscale.enable = true; };`
 	all, err := evaluate(t, arguments)
 	require.NoError(t, err)
 	srv, web := all["srv"], all["web"]
@@ -129,33 +157,24 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 	require.False(t, srv.Generators["clanmon-ca"].Files["ca.key"].Deploy)
 	require.True(t, srv.Generators["clanmon-ca"].Share)
 
-	write := func(path, text, mode string) {
-		t.Helper()
-		b.Exec("sh", "-ec", `mkdir -p "$(dirname "$1")"; printf %s "$2" > "$1"; chmod "$3" "$1"`, "sh", path, text, mode)
-	}
+	b := newBox(t, srv, "clanmon-exporter", "prometheus")
 	copyTo := func(dir, to string) {
 		t.Helper()
 		for _, f := range []string{"clanmon-ca/ca.pem", "clanmon-tls/cert.pem", "clanmon-tls/key.pem"} {
 			text, err := os.ReadFile(filepath.Join(dir, f))
 			require.NoError(t, err)
-			write(filepath.Join(to, f), string(text), "0400")
+			b.write(filepath.Join(to, f), string(text), "0400")
 		}
 	}
+	// A missing protection keeps the server from starting; the missing secret of a receiver
+	// does not, later.
+	_, err = b.Try("systemctl", "start", "prometheus.service")
+	require.Error(t, err)
+	b.Exec("systemctl", "stop", "prometheus.service")
 	copyTo(ours, "/run/secrets/vars")
 	copyTo(neighbour, "/root/neighbour")
 	copyTo(stranger, "/root/stranger")
-	for path, text := range srv.Etc {
-		write("/etc/"+path, text, "0644")
-	}
-	b.Exec("sh", "-ec", "mkdir -p /opt/nix/bin; ln -s /opt/clanmon/clanmon /opt/nix/bin/clanmon; ln -s clanmon /opt/nix/bin/prometheus; ln -s /opt/clanmon/clanmon-exporter /opt/nix/bin/clanmon-exporter")
-	for _, user := range []string{"clanmon-exporter", "prometheus", "clanmon"} {
-		b.Exec("sh", "-ec", `getent passwd "$1" >/dev/null || useradd --system --user-group --no-create-home "$1"`, "sh", user)
-	}
-	for name, s := range srv.Services {
-		write("/etc/systemd/system/"+name+".service", s.unitFile(), "0644")
-	}
-	b.Exec("systemctl", "daemon-reload")
-	units := []string{"clanmon-exporter.service", "prometheus.service", "clanmon-server.service"}
+	units := []string{"clanmon-exporter.service", "prometheus.service"}
 	b.Exec(append([]string{"systemctl", "start"}, units...)...)
 
 	// Who gets in.
@@ -183,23 +202,6 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 		require.Error(t, err, "somebody %s gets in", who)
 	}
 
-	// Both servers scrape.
-	up := func(url, series string) {
-		t.Helper()
-		harness.Eventually(t, harness.Patience, func() error {
-			answer, err := b.Get("-G", url+"/api/v1/query", "--data-urlencode", "query="+series+" == 1",
-				"--cacert", "/run/secrets/vars/clanmon-ca/ca.pem", "--connect-to", "srv.clan::127.0.0.1:")
-			if err == nil && !strings.Contains(answer, `"__name__":"up"`) {
-				err = fmt.Errorf("%s is not 1: %s", series, answer)
-			}
-			return err
-		})
-	}
-	up("https://srv.clan:9090", `up{job="node",machine="srv",instance="srv:9100"}`)
-	up("https://srv.clan:9090", `up{job="systemd",machine="srv"}`)
-	up("https://srv.clan:9090", `up{job="clanmon",machine="srv",instance="srv:9090"}`)
-	up("http://127.0.0.1:9091", `up{job="node",instance="127.0.0.1:9100"}`)
-
 	// What is lost by hardening: nothing. The same program as root says what there is.
 	b.Exec("systemd-run", "--unit=free", "--property=Type=notify", "/opt/nix/bin/clanmon", "exporter", "--node.listen-address=127.0.0.1:9200", "--systemd.listen-address=127.0.0.1:9201")
 	free, err := b.Get("127.0.0.1:9200/metrics")
@@ -219,8 +221,26 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 		return err
 	})
 
+	// The server scrapes its clan by TLS, a machine outside of it without, and itself.
+	for _, up := range []string{
+		`up{job="node",machine="srv",instance="srv:9100"}`,
+		`up{job="systemd",machine="srv"}`,
+		`up{job="plain"}`,
+		`up{job="clanmon",machine="srv",instance="srv:9090"}`,
+		`clanmon_notifications_missing_files`,
+	} {
+		harness.Eventually(t, harness.Patience, func() error {
+			answer, err := b.Get("-G", "https://srv.clan:9090/api/v1/query", "--data-urlencode", "query="+up+" == 1",
+				"--cacert", "/run/secrets/vars/clanmon-ca/ca.pem", "--connect-to", "srv.clan::127.0.0.1:")
+			if err == nil && !strings.Contains(answer, `"__name__"`) {
+				err = fmt.Errorf("%s is not 1: %s", up, answer)
+			}
+			return err
+		})
+	}
+
 	// A reload keeps the process; nothing was restarted, and all end well.
-	b.Exec("systemctl", "reload", "clanmon-server.service")
+	b.Exec("systemctl", "reload", "prometheus.service")
 	for _, unit := range units {
 		show := func(property string) string {
 			return strings.TrimSpace(b.Exec("systemctl", "show", "--value", "-p", property, unit))
@@ -230,6 +250,85 @@ func TestUnitsOnARealSystemd(t *testing.T) {
 		b.Exec("systemctl", "stop", unit)
 		require.Equal(t, "success", show("Result"), unit)
 	}
+}
+
+// What an earlier version of the module left behind is not forgotten, and what a backup
+// has comes back.
+func TestHistoryAndBackup(t *testing.T) {
+	t.Parallel()
+	all, err := evaluate(t, `program = "/opt/nix"; clan = { machines = { all = [ ]; state = [ ]; }; instances = let instance = name: {
+    module = { name = "clanmon"; input = "self"; };
+    roles.server.machines.${name}.settings = { openFirewall = false; backup = name; globalConfig.scrape_interval = "1s"; };
+  }; in { a = instance "all"; b = instance "state"; }; }; machines = { all = { }; state = { }; };`)
+	require.NoError(t, err)
+	b := newBox(t, all["all"], "prometheus", "clanmon")
+	metrics := func(query string) error {
+		answer, err := b.Get("-G", "127.0.0.1:9090/api/v1/query", "--data-urlencode", "query="+query)
+		if err == nil && !strings.Contains(answer, `"__name__"`) {
+			err = fmt.Errorf("%s finds nothing: %s", query, answer)
+		}
+		return err
+	}
+
+	// Metrics where the module had them.
+	b.Exec("systemctl", "start", "prometheus.service")
+	harness.Eventually(t, harness.Patience, func() error { return metrics(`up{job="clanmon"} == 1`) })
+	b.Exec("systemctl", "stop", "prometheus.service")
+	b.Exec("sh", "-ec", "rm -rf /var/lib/clanmon; mv /var/lib/prometheus2/data /var/lib/clanmon; chown -R clanmon:clanmon /var/lib/clanmon; chmod 0700 /var/lib/clanmon")
+	_, err = b.Try("systemctl", "start", "prometheus.service")
+	require.Error(t, err)
+	b.Exec("systemctl", "stop", "prometheus.service")
+	log := b.Exec("journalctl", "--no-pager", "-o", "cat", "-u", "prometheus.service")
+	require.Contains(t, log, "/var/lib/prometheus2/data is empty")
+	_, commands, _ := strings.Cut(log, "Move them as root:\n")
+	commands, _, _ = strings.Cut(commands, "To start without them")
+	b.Exec("sh", "-ec", commands)
+	was := `last_over_time(up{job="clanmon"}[1h] offset 5s)`
+	harness.Eventually(t, harness.Patience, func() error { return metrics(was) })
+
+	// The running server is backed up, and restored to what it was then.
+	silence := func() string {
+		t.Helper()
+		out, err := b.Get("-H", "Content-Type: application/json", "127.0.0.1:9090/api/v2/silences", "-d",
+			`{"matchers": [{"name": "a", "value": "b", "isRegex": false, "isEqual": true}], "startsAt": "2026-01-01T00:00:00Z", "endsAt": "2099-01-01T00:00:00Z", "createdBy": "me", "comment": "test"}`)
+		require.NoError(t, err)
+		return regexp.MustCompile(`"silenceID":"([^"]+)"`).FindStringSubmatch(out)[1]
+	}
+	active := func(id string) error {
+		out, err := b.Get("127.0.0.1:9090/api/v2/silence/" + id)
+		if err == nil && !strings.Contains(out, `"state":"active"`) {
+			err = fmt.Errorf("silence %s is not active: %s", id, out)
+		}
+		return err
+	}
+	script := func(text string) { b.Exec("bash", "-euo", "pipefail", "-c", text) }
+	restoreAfter := func(m machine, loss func()) {
+		t.Helper()
+		state := m.State["clanmon"]
+		require.Equal(t, []string{"/var/lib/prometheus2/backup"}, state.Folders)
+		script(state.PreBackupScript)
+		b.Exec("sh", "-ec", "rm -rf /root/borg; cp -a "+state.Folders[0]+" /root/borg")
+		script(state.PostBackupScript)
+		b.Exec("test", "!", "-e", state.Folders[0])
+		loss()
+		script(state.PreRestoreScript)
+		b.Exec("cp", "-a", "/root/borg", state.Folders[0])
+		script(state.PostRestoreScript)
+	}
+	harness.Eventually(t, harness.Patience, func() error { return metrics(was) })
+	id := silence()
+	lost := func() { b.Exec("curl", "-sSf", "-X", "DELETE", "127.0.0.1:9090/api/v2/silence/"+id) }
+	restoreAfter(all["state"], lost)
+	harness.Eventually(t, harness.Patience, func() error { return active(id) })
+	harness.Eventually(t, harness.Patience, func() error { return metrics(was) })
+	b.Exec("test", "!", "-e", "/var/lib/prometheus2/data-before-restore")
+	restoreAfter(all["all"], func() {
+		b.Exec("systemctl", "stop", "prometheus.service")
+		b.Exec("sh", "-ec", "rm -rf /var/lib/prometheus2/data/*; echo > /var/lib/prometheus2/data/note")
+	})
+	harness.Eventually(t, harness.Patience, func() error { return active(id) })
+	harness.Eventually(t, harness.Patience, func() error { return metrics(was) })
+	b.Exec("test", "-e", "/var/lib/prometheus2/data-before-restore/note")
 }
 
 // One option of the server role is enough, for the exporters of all instances that
@@ -255,8 +354,8 @@ func TestMutualTLS(t *testing.T) {
 	require.Contains(t, all["srv"].Etc["clanmon/inventory.json"], `"web"`)
 
 	// An exporter speaks one of the two.
-	all, err = evaluate(t, fmt.Sprintf(instances, "two.settings.openFirewall = false;"))
-	require.NoError(t, err)
-	require.Len(t, all["srv"].Problems, 1)
-	require.Contains(t, all["srv"].Problems[0], "clan instance 'a', role 'server': tls.enable")
+	_, err = evaluate(t, fmt.Sprintf(instances, "two.settings.openFirewall = false;"))
+	for _, want := range []string{"services.clanmon.exporter.tls.enable", "clan instance 'a', role 'server', machine 'srv'': true", "machine 'two'': false"} {
+		require.ErrorContains(t, err, want)
+	}
 }

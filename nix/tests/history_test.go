@@ -1,0 +1,48 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// With clan, machines keep a history unless they are told not to, and the server fills gaps
+// because it discovers.
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	all, err := evaluate(t, `clan = {
+  machines = { srv = [ ]; web = [ ]; off = [ ]; };
+  instances.monitoring = {
+    module = { name = "clanmon"; input = "self"; };
+    roles.server.machines.srv.settings.backfill.maxAge = "48h";
+    roles.exporter.tags.all = { };
+    roles.exporter.machines.web.settings.history = { keep = "48h"; maxBytes = "1GiB"; };
+    roles.exporter.machines.off.settings.history.enable = false;
+  };
+};
+machines = { srv = { }; web = { }; off = { }; plain = {
+  imports = [ ../nixos/exporter.nix ];
+  services.clanmon.exporter = { enable = true; openFirewall = false; };
+}; };`)
+	require.NoError(t, err)
+	for name, want := range map[string]string{
+		"srv":   "--history=24h --history.path=/var/lib/clanmon-exporter/history",
+		"web":   "--history=48h --history.path=/var/lib/clanmon-exporter/history --history.max-bytes=1GiB",
+		"off":   "",
+		"plain": "",
+	} {
+		m := all[name]
+		require.Empty(t, m.Problems, name)
+		unit := m.Services["clanmon-exporter"].ServiceConfig
+		if want == "" {
+			require.NotContains(t, strings.Join(m.exporter(t), " "), "--history", name)
+			require.NotContains(t, unit, "StateDirectory", name)
+			continue
+		}
+		require.Subset(t, m.exporter(t), strings.Fields(want), name)
+		require.Equal(t, "clanmon-exporter", unit["StateDirectory"], name)
+		require.Equal(t, "0700", unit["StateDirectoryMode"], name)
+	}
+	require.Contains(t, all["srv"].Prometheus.ExtraFlags, "--backfill.max-age=48h")
+}
