@@ -1,6 +1,6 @@
 // Package events says what happened in a fleet: reboots, new generations of NixOS, kernels and
-// exporters, alerts and failed units with their ends, machines that are new or gone, restarts
-// and reloads of servers, silences.
+// exporters, alerts, failed units and failing checks with their ends, filesystems and machines
+// that are new or gone, restarts and reloads of servers, silences.
 //
 // It keeps only notes that people write. Other events are found in series that are stored anyway,
 // so that they reach back as far as the data, also to the time before this program could find
@@ -27,15 +27,18 @@ const (
 	KindSystem   = "system" // another generation of NixOS, or another kernel
 	KindExporter = "exporter"
 	KindAlert    = "alert"
-	KindUnit     = "unit" // a unit or job failed, until it recovered
+	KindUnit     = "unit"  // a unit or job failed, until it recovered
+	KindCheck    = "check" // a check failed, until it recovered
 	KindMachine  = "machine"
 	KindServer   = "server" // restarted, or its configuration was reloaded
 	KindSilence  = "silence"
 	KindNote     = "note" // written by somebody
+
+	KindFilesystem = "filesystem" // appeared or vanished
 )
 
 // Kinds are all kinds.
-var Kinds = []string{KindReboot, KindSystem, KindExporter, KindAlert, KindUnit, KindMachine, KindServer, KindSilence, KindNote}
+var Kinds = []string{KindReboot, KindSystem, KindExporter, KindAlert, KindUnit, KindCheck, KindFilesystem, KindMachine, KindServer, KindSilence, KindNote}
 
 // Event is something that happened. Times are Unix seconds.
 type Event struct {
@@ -198,7 +201,8 @@ func (e *Events) read(ctx context.Context, q Question) ([]Event, error) {
 		{[]string{KindSystem}, r.generations},
 		{[]string{KindSystem}, r.kernels},
 		{[]string{KindExporter}, r.exporters},
-		{[]string{KindAlert, KindUnit}, r.alerts},
+		{[]string{KindAlert, KindUnit, KindCheck}, r.alerts},
+		{[]string{KindFilesystem}, r.filesystems},
 		{[]string{KindMachine}, r.newMachines},
 		{[]string{KindMachine}, r.goneMachines},
 		{[]string{KindServer}, r.servers},

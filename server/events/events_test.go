@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -252,7 +253,7 @@ func TestAlerts(t *testing.T) {
 		"+300.0 alert a: TooHot",
 		"+400.0 alert a: Paused until +440.0",
 		"+470.0 alert a: Paused until +480.0",
-		"+550.0 alert : CheckFailing cloud until +560.0",
+		"+550.0 check : check cloud failed until +560.0",
 	}, texts(found))
 	overlapping := texts(d.find(Question{From: at(20), To: at(600), Overlapping: true}))
 	assert.Subset(t, overlapping, []string{"+0.0 alert a: Early until +50.0", "+0.0 unit a: x.service failed until +60.0", "+0.0 alert a: Long"})
@@ -331,6 +332,87 @@ func TestManyAtOnceAreOne(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 3, a.LeftOut)
 	assert.Equal(t, sec(199), a.Events[0].Time)
+}
+
+func TestFilesystems(t *testing.T) {
+	d := newData(t)
+	mounts := func(machine, point, device, fstype string) labels.Labels {
+		return labels.FromStrings("__name__", mounted, "job", "node", "machine", machine, "instance", machine+":9100", "mountpoint", point, "device", device, "fstype", fstype, "device_error", "")
+	}
+	mount := func(machine, point string, when func(int) float64) {
+		d.t.Helper()
+		d.series(mounts(machine, point, "/dev/"+machine+strings.ReplaceAll(point, "/", "-"), "ext4"), 600, when)
+	}
+	either := func(all ...func(int) float64) func(int) float64 {
+		return func(i int) float64 {
+			for _, f := range all {
+				if v := f(i); v != gap {
+					return v
+				}
+			}
+			return gap
+		}
+	}
+	// A disk that is added, one that is removed, and one that is lost and found.
+	mount("a", "/", always(0))
+	mount("a", "/srv", during(200, 900, 0))
+	mount("a", "/old", during(0, 300, 0))
+	mount("a", "/lost", either(during(0, 100, 0), during(400, 900, 0)))
+	// What comes and goes is none: an automounter, a short mount, a pause of the exporter.
+	mount("a", "/auto", either(during(60, 90, 0), during(160, 190, 0), during(260, 290, 0)))
+	mount("a", "/short", during(250, 255, 0))
+	mount("a", "/pause", either(during(0, 100, 0), during(108, 900, 0)))
+	// Nor is what programs mount.
+	d.series(mounts("a", "/run/user/1000", "tmpfs", "tmpfs"), 600, during(200, 900, 0))
+	d.series(mounts("a", "/var/lib/docker/overlay2/x", "/dev/x", "ext4"), 600, during(200, 900, 0))
+	d.series(mounts("a", "/merged", "overlay", "overlay"), 600, during(200, 900, 0))
+	d.series(mounts("a", "/media/ada/STICK", "/dev/sdz1", "vfat"), 600, during(200, 900, 0))
+	d.series(mounts("a", "/tank/.zfs/snapshot/x", "tank@x", "zfs"), 600, during(200, 900, 0))
+	// Seen for the first time, with a mount that takes its time.
+	mount("new", "/", during(300, 900, 0))
+	mount("new", "/home", during(305, 900, 0))
+	// Off for hours, as a whole; it returns without one of its disks, and with another device.
+	d.series(mounts("off", "/", "/dev/sda1", "ext4"), 600, during(0, 150, 0))
+	d.series(mounts("off", "/", "/dev/sdb1", "ext4"), 600, during(450, 900, 0))
+	mount("off", "/data", during(0, 150, 0))
+	// The exporter is of another version and says what a mount is like by another label.
+	d.series(mounts("b", "/", "/dev/sda1", "ext4"), 600, during(0, 350, 0))
+	d.series(mounts("b", "/", "/dev/sda1", "btrfs"), 600, during(350, 900, 0))
+	// A pool with many datasets.
+	mount("nas", "/", always(0))
+	for n := range 12 {
+		mount("nas", fmt.Sprintf("/tank/%02d", n), during(500, 900, 0))
+	}
+	found := d.find(Question{From: at(20), To: at(599)})
+	assert.ElementsMatch(t, []string{
+		"+100.0 filesystem a: filesystem /lost no longer mounted",
+		"+200.0 filesystem a: filesystem /srv mounted",
+		"+300.0 filesystem a: filesystem /old no longer mounted",
+		"+400.0 filesystem a: filesystem /lost mounted",
+		"+450.0 filesystem off: filesystem /data no longer mounted",
+		"+500.0 filesystem nas: 12 filesystems mounted",
+	}, texts(found))
+	assert.Equal(t, "ext4, /dev/a-srv", found[slices.IndexFunc(found, func(e Event) bool { return e.Text == "filesystem /srv mounted" })].Detail)
+	assert.Contains(t, found[0].Detail, "/tank/00, /tank/01")
+	// A moment after a mount, and of one machine.
+	assert.Equal(t, []string{"+200.0 filesystem a: filesystem /srv mounted"}, texts(d.find(Question{From: at(192), To: at(202), Machine: "a"})))
+}
+
+// A server that serves a share to many is one event, and so is a network that all checks need.
+func TestManyMountsAndChecksAreOne(t *testing.T) {
+	d := newData(t)
+	for n := range 7 {
+		m := fmt.Sprintf("m%d", n)
+		for point, from := range map[string]int{"/": 0, "/share": 100 + n} {
+			d.series(labels.FromStrings("__name__", mounted, "job", "node", "machine", m, "mountpoint", point, "device", point, "fstype", "nfs4"), 300, during(from, 900, 0))
+		}
+		d.series(labels.FromStrings("__name__", "ALERTS", "alertname", "CheckFailing", "alertstate", "firing", "severity", "warning", "check", fmt.Sprintf("site%d", n), "from", "hub"), 300, during(200, 220+n, 1))
+	}
+	found := d.find(Question{From: at(10), To: at(299)})
+	require.Equal(t, []string{"+100.0 filesystem : filesystem /share mounted: 7 machines", "+200.0 check : 7 checks failed until +226.0"}, texts(found))
+	assert.Equal(t, 7, found[0].Count)
+	assert.Contains(t, found[0].Detail, "site6")
+	assert.Equal(t, []string{"+226.0 check : check site6 recovered"}, texts(d.find(Question{From: at(226), To: at(299), Kinds: []string{KindCheck}})))
 }
 
 func TestSilences(t *testing.T) {

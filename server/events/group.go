@@ -3,7 +3,9 @@ package events
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 )
 
 const (
@@ -43,7 +45,7 @@ func grouped(all []Event) []Event {
 		}
 		g.last = e.Time
 		g.events = append(g.events, e)
-		g.machines[e.Machine] = true
+		g.machines[subjectOf(e)] = true
 	}
 	for _, g := range groups {
 		if len(g.machines) < together {
@@ -59,8 +61,10 @@ func grouped(all []Event) []Event {
 func one(events []Event) Event {
 	e := Event{Time: events[0].Time, Kind: events[0].Kind, Alert: events[0].Alert, Severity: events[0].Severity}
 	ended, end := true, 0.0
+	seen := make(map[string]bool)
 	for _, x := range events {
-		if !slices.Contains(e.Machines, x.Machine) && len(e.Machines) < named {
+		seen[subjectOf(x)] = true
+		if x.Machine != "" && !slices.Contains(e.Machines, x.Machine) && len(e.Machines) < named {
 			e.Machines = append(e.Machines, x.Machine)
 		}
 		if x.End == nil {
@@ -75,13 +79,22 @@ func one(events []Event) Event {
 	if ended {
 		e.End = &end
 	}
-	seen := make(map[string]bool)
-	for _, x := range events {
-		seen[x.Machine] = true
-	}
 	e.Count = len(seen)
+	if e.Kind == KindCheck {
+		texts := slices.Sorted(maps.Keys(seen))
+		e.Text, e.Detail, e.Machines = fmt.Sprintf("%d %s", e.Count, events[0].like), strings.Join(texts[:min(named, len(texts))], ", "), nil
+		return e
+	}
 	e.Text = fmt.Sprintf("%s: %d machines", events[0].like, e.Count)
 	return e
+}
+
+// subjectOf is what a group counts: machines, or checks.
+func subjectOf(e Event) string {
+	if e.Kind == KindCheck {
+		return e.Text
+	}
+	return e.Machine
 }
 
 func rank(severity string) int {

@@ -460,6 +460,12 @@ func (r *reader) alert(ls labels.Labels, begin, end int64, ended bool) {
 	if name == "UnitFailed" || name == "JobFailed" && strings.HasSuffix(unit, ".service") { // and no ping
 		e.Kind, e.Text, e.like = KindUnit, unit+" failed", unit+" failed"
 	}
+	if name == "CheckFailing" {
+		e.Kind, e.Text, e.like = KindCheck, "check"+about+" failed", "checks failed"
+		if from := ls.Get("from"); from != "" {
+			e.Detail = "from " + from
+		}
+	}
 	if ended {
 		t := float64(end) / 1e3
 		e.End = &t
@@ -471,12 +477,17 @@ func (r *reader) alert(ls labels.Labels, begin, end int64, ended bool) {
 			return
 		}
 		e.Time, e.End, e.lasts = *e.End, nil, false
-		if e.Kind == KindUnit {
+		switch e.Kind {
+		case KindUnit:
 			e.Text = ls.Get("name") + " recovered"
-		} else {
+		case KindCheck:
+			e.Text, e.like = "check"+about+" recovered", "checks recovered"
+		default:
 			e.Text += " resolved"
 		}
-		e.like = e.Text
+		if e.Kind != KindCheck {
+			e.like = e.Text
+		}
 	}
 	r.add(e)
 }

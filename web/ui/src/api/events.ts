@@ -5,7 +5,7 @@ import type { EventKind, Events, MovedAnswer, NewNote } from './types/events';
 export const events = (
   from: number,
   to: number,
-  of: { machine?: string | undefined; overlapping?: boolean; kinds?: EventKind[] },
+  of: { machine?: string | undefined; overlapping?: boolean; kinds?: EventKind[] | undefined },
   signal?: AbortSignal,
 ) =>
   request<Events>('/api/clanmon/v1/events', {

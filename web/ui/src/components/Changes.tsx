@@ -13,6 +13,7 @@ import { isUTC } from '../state/prefs';
 import { AddNote } from './AddNote';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Overlay, stale, Time } from './bits';
 import { Icon } from './icons';
+import { NoMatch } from './NoMatch';
 import { States } from './States';
 import { Table, type Column } from './Table';
 import { ChangeButton } from './Who';
@@ -105,16 +106,12 @@ export function Changes({ machine, head }: { machine?: string; head?: preact.Com
           cardHeight={68}
           empty={
             all.length ? (
-              <Empty icon="filter" title="No changes match the filter">
-                <button type="button" class="btn" onClick={() => setParams({ q: null, kind: null, tag: null })}>
-                  Show all {all.length}
-                </button>
-              </Empty>
+              <NoMatch what="changes" params={['q', 'kind', 'tag']} of={all.length} />
             ) : (
               <Empty
                 icon="ok"
                 title="No changes in this range"
-                why="Reboots, new systems and exporters, alerts, failed units, silences and notes are listed here."
+                why="Reboots, new systems and exporters, alerts, failed units and checks, filesystems, silences and notes are listed here."
               >
                 <span class="row">
                   {longer.map((r) => (

@@ -15,6 +15,7 @@ import { atText, Plot } from './chart/Plot';
 import { saveCSV, savePNG } from './chart/save';
 import { useBands, useLines, type Asking } from './chart/useLines';
 import { ChartMenu, slug } from './ChartMenu';
+import { useMarks } from './Marks';
 
 export interface ChartProps extends Asking {
   id?: string; // in the URL where it is large; made of the title by default
@@ -27,7 +28,7 @@ export interface ChartProps extends Asking {
   min?: number;
   max?: number; // of the axis, at least
   height?: number;
-  marks?: Mark[];
+  marks?: Mark[]; // in place of those of the page
   live?: boolean; // samples are expected up to now: say so when they end
   tools?: (lines: Line[]) => ComponentChildren;
   empty?: { title: string; why?: string };
@@ -63,6 +64,8 @@ function One(p: ChartProps & { full?: boolean }) {
   const hidden = useHidden();
   const [cursor, setCursor] = useState<number | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
+  const around = useMarks(data?.lines);
+  const marks = p.marks ?? around;
   const empty = !!data && !data.lines.length;
   const last = data ? lastIndex(data.lines, data.times.length) : null;
   const old = useOld(data?.time);
@@ -151,6 +154,7 @@ function One(p: ChartProps & { full?: boolean }) {
         <>
           <Plot
             {...p}
+            marks={marks}
             height={height}
             data={data}
             bands={band.bands}

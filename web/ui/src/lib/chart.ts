@@ -46,6 +46,7 @@ export interface Mark {
   time: number;
   end?: number;
   text: string;
+  who?: string; // the machine, in a chart of several
   level?: 'crit' | 'warn' | 'info' | 'off';
 }
 

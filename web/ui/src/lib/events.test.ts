@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { FleetEvent } from '../api/types/events';
-import { around, eventFits, inWords, lasts, level, marksOf, whom } from './events';
+import { around, eventFits, inWords, lasts, level, machinesOf, marksFor, marksOf, whom } from './events';
 
 const event = (more: Partial<FleetEvent> = {}): FleetEvent => ({
   time: 1000,
@@ -73,4 +73,47 @@ test('an alert is a span; one from before has no begin in the range, one that is
   expect(inWords([...marks, marks[1]!].slice(1))).toBe('1 alert, rebooted 2 times, NixOS generation 1 → 2');
   const many = ['a', 'b', 'c', 'd', 'e', 'f'].map((text) => ({ time: 1, text }));
   expect(inWords(many)).toBe('a, b, c, d, 2 more');
+});
+
+test('a chart shows what concerns its machines, and says whose it is if there are several', () => {
+  const events = [
+    event({ time: 1100, machine: 'a', kind: 'reboot', text: 'rebooted', severity: '' }),
+    event({ time: 1200, machine: 'b', kind: 'reboot', text: 'rebooted', severity: '' }),
+    event({ time: 1300, machine: undefined as unknown as string, kind: 'note', text: 'all new', severity: '' }),
+    event({ time: 1400, machine: undefined as unknown as string, machines: ['c'], count: 1, kind: 'note', text: 'c' }),
+    event({
+      time: 1500,
+      machine: undefined as unknown as string,
+      machines: ['c'],
+      count: 200,
+      kind: 'reboot',
+      text: 'rebooted: 200 machines',
+    }),
+  ];
+  const h = { events, from: 1000, to: 2000 };
+  const texts = (machines: string[] | undefined, page = h) =>
+    marksFor(page, machines && new Set(machines)).map((m) => (m.who ? `${m.who} ${m.text}` : m.text));
+  expect(texts(['a'])).toEqual(['rebooted', 'all new', 'rebooted: 200 machines']);
+  expect(texts(['a', 'b'])).toEqual(['a rebooted', 'b rebooted', 'all new', 'rebooted: 200 machines']);
+  expect(texts(undefined)).toHaveLength(5);
+  expect(texts(undefined, { ...h, machines: new Set(['b']) } as typeof h)).toEqual([
+    'b rebooted',
+    'all new',
+    'rebooted: 200 machines',
+  ]);
+  expect(machinesOf([{ labels: { machine: 'a' } }, { labels: { instance: 'b:9100' } }])).toEqual(new Set(['a', 'b']));
+  expect(machinesOf([{ labels: { machine: 'a' } }, { labels: { job: 'x' } }])).toBeUndefined();
+});
+
+test('of too many marks the bad ones and the newest are drawn', () => {
+  const many = Array.from({ length: 500 }, (_, i) =>
+    event({ time: 1000 + i, kind: 'reboot', text: `rebooted ${i}`, severity: '' }),
+  );
+  const marks = marksFor(
+    { events: [...many, event({ time: 1001, text: 'DiskFull' })], from: 1000, to: 2000 },
+    undefined,
+  );
+  expect(marks).toHaveLength(60);
+  expect(marks.map((m) => m.text)).toContain('DiskFull');
+  expect(marks.at(-1)?.text).toBe('rebooted 499');
 });

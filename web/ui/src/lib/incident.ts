@@ -2,6 +2,7 @@
 // moved on its machine.
 import type { FleetEvent, Moved } from '../api/types/events';
 import type { Labels } from '../api/types/query';
+import { isAlert } from './events';
 import type { Unit } from './format';
 import { type Node, text } from './promql';
 
@@ -80,7 +81,7 @@ export function othersOf(
   alert: { name: string; machine: string; text?: string },
   tagged: { tag: string; machines: ReadonlySet<string> }[],
 ): Others {
-  const alerts = all.filter((e) => e.kind === 'alert' || e.kind === 'unit');
+  const alerts = all.filter(isAlert);
   const names = (e: FleetEvent) => (e.machine ? [e.machine] : (e.machines ?? []));
   const here = alerts.filter((e) => names(e).includes(alert.machine) && e.alert !== alert.name);
   const rule = alerts.filter((e) => e.alert === alert.name && names(e).some((m) => m !== alert.machine));

@@ -23,6 +23,7 @@ import {
   stale,
 } from '../components/bits';
 import { Icon } from '../components/icons';
+import { NoMatch } from '../components/NoMatch';
 import { Status, severityLevel } from '../components/Status';
 import { Table } from '../components/Table';
 import { useCurrentInView } from '../components/Tabs';
@@ -568,18 +569,12 @@ function MutedBy({
   return <span class="dim">–</span>;
 }
 
+const FILTER = ['q', 'search', 'severity', 'tag'];
+
 function Filtered() {
   return (
     <div class="panel">
-      <Empty icon="filter" title="No alerts match the filter">
-        <button
-          type="button"
-          class="btn"
-          onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}
-        >
-          Show all
-        </button>
-      </Empty>
+      <NoMatch what="alerts" params={FILTER} />
     </div>
   );
 }
@@ -843,23 +838,17 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
             </span>
           )}
           empty={
-            <Empty
-              icon="alerts"
-              title={fired.length ? 'No alerts match the filter' : 'Nothing fired in this range'}
-              why={fired.length ? undefined : (kept ?? 'While the server is stopped, nothing is recorded.')}
-            >
-              {fired.length ? (
-                <button
-                  type="button"
-                  class="btn"
-                  onClick={() => setParams({ q: null, search: null, severity: null, tag: null }, false)}
-                >
-                  Show all
-                </button>
-              ) : (
-                wider
-              )}
-            </Empty>
+            fired.length ? (
+              <NoMatch what="alerts" params={FILTER} />
+            ) : (
+              <Empty
+                icon="alerts"
+                title="Nothing fired in this range"
+                why={kept ?? 'While the server is stopped, nothing is recorded.'}
+              >
+                {wider}
+              </Empty>
+            )
           }
         />
       </div>

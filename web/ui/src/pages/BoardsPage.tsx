@@ -1,5 +1,5 @@
 // Boards: what people put together of charts and other panels, one board or all.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useMemo, useState } from 'preact/hooks';
 import {
   deleteBoard,
   fileOf,
@@ -12,12 +12,13 @@ import {
 import { ApiError } from '../api/client';
 import { Empty, ErrorNote, Loading, Menu, Overlay } from '../components/bits';
 import { Icon } from '../components/icons';
+import { Marks } from '../components/Marks';
 import { Table, type Column } from '../components/Table';
 import { ChangeButton, NoChanges } from '../components/Who';
 import type { BoardSummary } from '../api/boards';
-import { arranged, free, slugOf, type Board, type Tile } from '../lib/boards';
+import { ALL, arranged, free, slugOf, type Board, type Tile } from '../lib/boards';
 import type { PageProps } from '../routes';
-import { useBoards, useVariables } from '../state/boards';
+import { type Resolved, useBoards, useVariables } from '../state/boards';
 import { refresh } from '../state/clock';
 import { useData } from '../state/data';
 import { go, href, param, setParams } from '../state/location';
@@ -126,41 +127,68 @@ function Title({ b }: { b: BoardSummary }) {
   return <a href={href(pathOf(b.name))}>{b.title}</a>;
 }
 
-function NewBoard({ taken, onClose, of }: { taken: string[]; onClose: () => void; of?: Board }) {
-  const [title, setTitle] = useState(of ? `${of.title} copy` : '');
+// TitleForm asks for the title of a board. save returns once it is stored, or throws.
+function TitleForm(p: {
+  heading: string;
+  button: string;
+  title: string;
+  note?: string;
+  save: (title: string) => Promise<unknown>;
+  onClose: () => void;
+}) {
+  const [title, setTitle] = useState(p.title);
   const [error, setError] = useState<Error>();
-  const save = async (e: Event) => {
-    e.preventDefault();
-    const name = slugOf(title, taken);
-    try {
-      await putBoard(name, { ...(of ?? { version: 1, panels: [] }), title: title.trim() });
-      go(href(pathOf(name)));
-      refresh();
-    } catch (x) {
-      setError(x as Error);
-    }
-  };
   return (
-    <Overlay kind="dialog" title={of ? 'Duplicate board' : 'New board'} onClose={onClose}>
-      <form class="stack" onSubmit={(e) => void save(e)}>
+    <Overlay kind="dialog" title={p.heading} onClose={p.onClose}>
+      <form
+        class="stack"
+        onSubmit={(e) => {
+          e.preventDefault();
+          p.save(title.trim()).catch((x) => setError(x as Error));
+        }}
+      >
         <NoChanges />
-        <label class="line">
-          Title
-          <input
-            class="field"
-            data-autofocus
-            required
-            maxLength={200}
-            value={title}
-            onInput={(e) => setTitle(e.currentTarget.value)}
-          />
-        </label>
+        <TitleField title={title} change={setTitle} />
+        {p.note && <p class="dim">{p.note}</p>}
         <ErrorNote error={error} />
         <span class="row">
-          <ChangeButton class="btn primary">Create board</ChangeButton>
+          <ChangeButton class="btn primary">{p.button}</ChangeButton>
         </span>
       </form>
     </Overlay>
+  );
+}
+
+function TitleField({ title, change }: { title: string; change: (title: string) => void }) {
+  return (
+    <label class="line">
+      Title
+      <input
+        class="field"
+        data-autofocus
+        required
+        maxLength={200}
+        value={title}
+        onInput={(e) => change(e.currentTarget.value)}
+      />
+    </label>
+  );
+}
+
+function NewBoard({ taken, onClose, of }: { taken: string[]; onClose: () => void; of?: Board }) {
+  return (
+    <TitleForm
+      heading={of ? 'Duplicate board' : 'New board'}
+      button="Create board"
+      title={of ? `${of.title} copy` : ''}
+      onClose={onClose}
+      save={async (title) => {
+        const name = slugOf(title, taken);
+        await putBoard(name, { ...(of ?? { version: 1, panels: [] }), title });
+        go(href(pathOf(name)));
+        refresh();
+      }}
+    />
   );
 }
 
@@ -234,16 +262,7 @@ function Import({ taken, onClose }: { taken: string[]; onClose: () => void }) {
                 ))}
               </ul>
             )}
-            <label class="line">
-              Title
-              <input
-                class="field"
-                required
-                maxLength={200}
-                value={title}
-                onInput={(e) => setTitle(e.currentTarget.value)}
-              />
-            </label>
+            <TitleField title={title} change={setTitle} />
             <span class="row">
               <ChangeButton class="btn primary">Import board</ChangeButton>
             </span>
@@ -315,6 +334,7 @@ function Shown({ entry, error }: { entry: BoardEntry & { board: Board }; error: 
   const all = useBoards(dialog === 'duplicate');
   const board = draft ?? now.board;
   const variables = useVariables(board);
+  const own = useMemo(() => chosenMachines(board, variables.data), [board, variables.data]);
   const arrange = () => {
     const begun = { ...now.board, panels: arranged(now.board.panels) };
     setBase(now.etag);
@@ -323,22 +343,17 @@ function Shown({ entry, error }: { entry: BoardEntry & { board: Board }; error: 
   };
   const change = (panels: Tile[]) => setDraft({ ...(draft ?? now.board), panels });
 
-  const save = async (b: Board, etag: string) => {
-    try {
-      // In the file, panels are in the order in which they are read.
-      const panels = [...b.panels].sort((x, y) => x.y - y.y || x.x - y.x);
-      const got = await putBoard(name, { ...b, panels }, etag);
-      setStored(got as BoardEntry & { board: Board });
-      setDraft(undefined);
-      setFailed(undefined);
-      toast('Board saved');
-      refresh();
-      return true;
-    } catch (x) {
-      setFailed(x as Error);
-      return false;
-    }
+  const store = async (b: Board, etag: string) => {
+    // In the file, panels are in the order in which they are read.
+    const panels = [...b.panels].sort((x, y) => x.y - y.y || x.x - y.x);
+    const got = await putBoard(name, { ...b, panels }, etag);
+    setStored(got as BoardEntry & { board: Board });
+    setDraft(undefined);
+    setFailed(undefined);
+    toast('Board saved');
+    refresh();
   };
+  const save = (b: Board, etag: string) => store(b, etag).catch((x) => setFailed(x as Error));
   const add = () => {
     const begun = draft ?? arrange();
     const tile: Tile = { type: 'chart', ...free(begun.panels, 12, 8), queries: [{ expr: '' }] };
@@ -453,21 +468,23 @@ function Shown({ entry, error }: { entry: BoardEntry & { board: Board }; error: 
       )}
       {!variables.data && !variables.error && <Loading />}
       {variables.data && board.panels.length > 0 && (
-        <Grid
-          tiles={board.panels}
-          values={variables.data}
-          arranging={
-            draft && {
-              change,
-              edit: setEditing,
-              duplicate: (i) => {
-                const t = board.panels[i]!;
-                change([...board.panels, { ...t, ...free(board.panels, t.w, t.h) }]);
-              },
-              remove: (i) => change(arranged(board.panels.filter((_, k) => k !== i))),
+        <Marks machines={own} wanted={board.panels.some((t) => t.type === 'chart')}>
+          <Grid
+            tiles={board.panels}
+            values={variables.data}
+            arranging={
+              draft && {
+                change,
+                edit: setEditing,
+                duplicate: (i) => {
+                  const t = board.panels[i]!;
+                  change([...board.panels, { ...t, ...free(board.panels, t.w, t.h) }]);
+                },
+                remove: (i) => change(arranged(board.panels.filter((_, k) => k !== i))),
+              }
             }
-          }
-        />
+          />
+        </Marks>
       )}
       {editing !== undefined && draft?.panels[editing] && (
         <EditTile
@@ -484,11 +501,16 @@ function Shown({ entry, error }: { entry: BoardEntry & { board: Board }; error: 
         />
       )}
       {dialog === 'rename' && (
-        <Rename
+        <TitleForm
+          heading="Rename board"
+          button="Rename"
           title={board.title}
+          note="Its address stays the same."
           onClose={() => setDialog('')}
-          save={(title) => save({ ...now.board, title }, now.etag)}
-          error={failed}
+          save={async (title) => {
+            await store({ ...now.board, title }, now.etag);
+            setDialog('');
+          }}
         />
       )}
       {dialog === 'duplicate' && all.data && (
@@ -499,41 +521,11 @@ function Shown({ entry, error }: { entry: BoardEntry & { board: Board }; error: 
   );
 }
 
-function Rename(p: {
-  title: string;
-  save: (t: string) => Promise<boolean>;
-  onClose: () => void;
-  error: Error | undefined;
-}) {
-  const [title, setTitle] = useState(p.title);
-  return (
-    <Overlay kind="dialog" title="Rename board" onClose={p.onClose}>
-      <form
-        class="stack"
-        onSubmit={(e) => {
-          e.preventDefault();
-          void p.save(title.trim()).then((done) => done && p.onClose());
-        }}
-      >
-        <label class="line">
-          Title
-          <input
-            class="field"
-            data-autofocus
-            required
-            maxLength={200}
-            value={title}
-            onInput={(e) => setTitle(e.currentTarget.value)}
-          />
-        </label>
-        <p class="dim">Its address stays the same.</p>
-        <ErrorNote error={p.error} />
-        <span class="row">
-          <ChangeButton class="btn primary">Rename</ChangeButton>
-        </span>
-      </form>
-    </Overlay>
-  );
+// chosenMachines are those that a variable of the board selects; undefined for all.
+function chosenMachines(board: Board, values: Resolved | undefined): ReadonlySet<string> | undefined {
+  const name = board.variables?.find((v) => v.kind === 'machine')?.name;
+  const choice = name ? values?.choices[name] : undefined;
+  return choice && !choice.chosen.includes(ALL) ? new Set(choice.chosen) : undefined;
 }
 
 function Delete({ name, title, etag, onClose }: { name: string; title: string; etag: string; onClose: () => void }) {

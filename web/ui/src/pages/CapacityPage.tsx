@@ -5,6 +5,7 @@ import type { CapacityRow } from '../api/types/capacity';
 import { Empty, ErrorNote, LastAnswer, Loading, stale } from '../components/bits';
 import { Icon } from '../components/icons';
 import { Meter } from '../components/Meter';
+import { NoMatch } from '../components/NoMatch';
 import { Status } from '../components/Status';
 import { States } from '../components/States';
 import { Table, type Column } from '../components/Table';
@@ -119,15 +120,7 @@ export default function CapacityPage() {
           card={(r) => <Card r={r} at={at} />}
           empty={
             all.length ? (
-              <Empty icon="filter" title="Nothing matches the filter">
-                <button
-                  type="button"
-                  class="btn"
-                  onClick={() => setParams({ q: null, kind: null, show: null, tag: null })}
-                >
-                  Show all {all.length}
-                </button>
-              </Empty>
+              <NoMatch what="entries" params={['q', 'kind', 'show', 'tag']} of={all.length} />
             ) : (
               <Empty
                 title="No data yet"

@@ -8,6 +8,7 @@ import { Chart } from '../components/Chart';
 import { Severity } from '../components/alerts/Severity';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Overlay, safeLink, Snippet, stale } from '../components/bits';
 import { Icon } from '../components/icons';
+import { NoMatch } from '../components/NoMatch';
 import { Spark } from '../components/Spark';
 import { Status, type Level } from '../components/Status';
 import { States } from '../components/States';
@@ -112,11 +113,7 @@ export default function ChecksPage() {
           card={(c) => <Card c={c} days={past.days.get(c.name)} />}
           empty={
             all.length ? (
-              <Empty icon="filter" title="No checks match the filter">
-                <button type="button" class="btn" onClick={() => setParams({ q: null, state: null })}>
-                  Show all {all.length}
-                </button>
-              </Empty>
+              <NoMatch what="checks" params={['q', 'state']} of={all.length} />
             ) : (
               <Empty
                 title="No checks yet"

@@ -6,6 +6,7 @@ import { Ago, Empty, ErrorNote, Loading } from '../components/bits';
 import { Chart } from '../components/Chart';
 import { Icon } from '../components/icons';
 import { MachineState } from '../components/MachineState';
+import { Marks } from '../components/Marks';
 import { Meter } from '../components/Meter';
 import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
@@ -38,6 +39,7 @@ export default function ComparePage() {
   );
   const way = tag ? wayOf(param('by'), machines.length) : 'each';
   const colours = useMemo(() => new Map(machines.map((m, i) => [m.name, `var(--series-${(i % 8) + 1})`])), [machines]);
+  const own = useMemo(() => new Set(machines.map((m) => m.name)), [machines.map((m) => m.name).join('\n')]);
   if (!fleet.rows && !fleet.error) return <Loading lines={5} />;
   return (
     <>
@@ -67,15 +69,17 @@ export default function ComparePage() {
       ) : (
         <>
           {way === 'each' && <Facts machines={machines} colours={colours} />}
-          <div class="mgrid">
-            {PANELS.map((p) =>
-              way === 'worst' ? (
-                <Worst key={p.title} panel={p} machines={machines} />
-              ) : (
-                <One key={p.title} panel={p} machines={machines} way={way} tag={tag} colours={colours} />
-              ),
-            )}
-          </div>
+          <Marks machines={own}>
+            <div class="mgrid">
+              {PANELS.map((p) =>
+                way === 'worst' ? (
+                  <Worst key={p.title} panel={p} machines={machines} />
+                ) : (
+                  <One key={p.title} panel={p} machines={machines} way={way} tag={tag} colours={colours} />
+                ),
+              )}
+            </div>
+          </Marks>
         </>
       )}
     </>

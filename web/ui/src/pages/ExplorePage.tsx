@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Icon } from '../components/icons';
+import { Marks } from '../components/Marks';
 import { arrival, newQuery, readQueries, remembered, writeQueries, type Query } from '../lib/explore';
 import { refresh } from '../state/clock';
 import { location, setParams } from '../state/location';
@@ -47,35 +48,37 @@ export default function ExplorePage() {
       <div class="pagehead">
         <h1>Explore</h1>
       </div>
-      {queries.map((q, i) => (
-        <QueryPanel
-          key={ids.current[i]}
-          q={q}
-          i={i}
-          alone={queries.length === 1}
-          history={history}
-          autofocus={!q.expr && (i > 0 || queries.length === 1)}
-          change={(part, replace) => change(i, part, replace)}
-          run={(expr) => {
-            ran(expr);
-            change(i, { expr, without: [], hidden: false }, false);
-          }}
-          again={() => {
-            ran(q.expr);
-            refresh();
-          }}
-          add={(expr) => {
-            ran(expr);
-            insertAt(i + 1, { ...newQuery(expr) });
-          }}
-          duplicate={() => insertAt(i + 1, { ...q })}
-          remove={() => {
-            if (queries.length === 1) return write([newQuery()]);
-            ids.current.splice(i, 1);
-            write(queries.filter((_, k) => k !== i));
-          }}
-        />
-      ))}
+      <Marks wanted={queries.some((q) => q.expr && !q.hidden)}>
+        {queries.map((q, i) => (
+          <QueryPanel
+            key={ids.current[i]}
+            q={q}
+            i={i}
+            alone={queries.length === 1}
+            history={history}
+            autofocus={!q.expr && (i > 0 || queries.length === 1)}
+            change={(part, replace) => change(i, part, replace)}
+            run={(expr) => {
+              ran(expr);
+              change(i, { expr, without: [], hidden: false }, false);
+            }}
+            again={() => {
+              ran(q.expr);
+              refresh();
+            }}
+            add={(expr) => {
+              ran(expr);
+              insertAt(i + 1, { ...newQuery(expr) });
+            }}
+            duplicate={() => insertAt(i + 1, { ...q })}
+            remove={() => {
+              if (queries.length === 1) return write([newQuery()]);
+              ids.current.splice(i, 1);
+              write(queries.filter((_, k) => k !== i));
+            }}
+          />
+        ))}
+      </Marks>
       {queries.length < MOST && (
         <div class="addquery">
           <button type="button" class="btn" onClick={() => insertAt(queries.length, newQuery())}>

@@ -7,6 +7,7 @@ import { AddJob } from '../components/AddJob';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Overlay, Snippet, stale, Time } from '../components/bits';
 import { Icon } from '../components/icons';
 import { JOB_LOOK, JobState } from '../components/JobState';
+import { NoMatch } from '../components/NoMatch';
 import { NextRun } from '../components/services/look';
 import { Status } from '../components/Status';
 import { States } from '../components/States';
@@ -132,15 +133,7 @@ export default function JobsPage() {
           cardHeight={94}
           empty={
             all.length ? (
-              <Empty icon="filter" title="No jobs match the filter">
-                <button
-                  type="button"
-                  class="btn"
-                  onClick={() => setParams({ q: null, state: null, only: null, tag: null })}
-                >
-                  Show all {all.length}
-                </button>
-              </Empty>
+              <NoMatch what="jobs" params={['q', 'state', 'only', 'tag']} of={all.length} />
             ) : (
               <Empty
                 title="No jobs yet"

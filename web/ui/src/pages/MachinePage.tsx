@@ -15,12 +15,11 @@ import { Filling } from '../components/Filling';
 import { ForgetMachine } from '../components/Forget';
 import { Icon } from '../components/icons';
 import { MachineState } from '../components/MachineState';
+import { Marks } from '../components/Marks';
 import { SilenceTrace } from '../components/SilenceTrace';
 import { severityLevel, Status } from '../components/Status';
 import { useCurrentInView } from '../components/Tabs';
-import type { Mark } from '../lib/chart';
 import { lookUp } from '../lib/discovery';
-import { inWords, marksOf } from '../lib/events';
 import { shortError } from '../lib/errors';
 import { hasTag, whyOf } from '../lib/fleet';
 import { ago } from '../lib/format';
@@ -31,16 +30,15 @@ import { score } from '../lib/search';
 import { machineFinder, selectorOf } from '../lib/selector';
 import { clock, date } from '../lib/time';
 import { MACHINE, NOT_SCRAPED, REBOOT } from '../lib/words';
-import { at, frozen, now, range, second, serverNow, setAbsolute, setRelative } from '../state/clock';
+import { at, frozen, now, range, second, setAbsolute, setRelative } from '../state/clock';
 import { useData } from '../state/data';
-import { useEvents } from '../state/events';
 import { allAlerts } from '../state/firing';
 import { useFleet, useImpatience } from '../state/fleet';
 import { useKeys } from '../state/keys';
 import { go, href, machinePath, param, tagFilter } from '../state/location';
 import { phone } from '../state/media';
 import { compareHref } from '../state/picked';
-import { isUTC, recall, remember } from '../state/prefs';
+import { isUTC } from '../state/prefs';
 import { useSwipe } from '../state/swipe';
 import type { PageProps } from '../routes';
 import { AboutContext, type About } from './machine/context';
@@ -119,12 +117,6 @@ function One({ name }: { name: string }) {
     (s) => fetchJobs({ machine: name, backups: true }, s),
     60,
   );
-  const marks = useMarks(name);
-  const [marked, setMarked] = useState<boolean>(() => recall('machine.marks', true));
-  const mark = (on: boolean) => {
-    setMarked(on);
-    remember('machine.marks', on);
-  };
   useImpatience(!gone);
   const alerts = useMemo(() => {
     const of = machineFinder(row ? [row] : []);
@@ -161,7 +153,6 @@ function One({ name }: { name: string }) {
     when,
     machine,
     metrics,
-    marks: marked ? marks : [],
     scrape: Math.max(15, ...targets.map((t) => t.interval ?? 0)),
     jobs,
     away,
@@ -331,14 +322,15 @@ function One({ name }: { name: string }) {
           </a>
         ))}
       </PartTabs>
-      {current.id !== 'changes' && <Events marks={marks} drawn={marked} onDraw={mark} />}
-      {metrics ? (
-        <C key={current.id} />
-      ) : labelled.error ? (
-        <ErrorNote error={labelled.error} what="The metrics could not be loaded" />
-      ) : (
-        <Loading lines={5} />
-      )}
+      <Marks machine={name} wanted={current.id !== 'changes'}>
+        {metrics ? (
+          <C key={current.id} />
+        ) : labelled.error ? (
+          <ErrorNote error={labelled.error} what="The metrics could not be loaded" />
+        ) : (
+          <Loading lines={5} />
+        )}
+      </Marks>
     </AboutContext.Provider>
   );
 }
@@ -361,12 +353,6 @@ function useNames(match: string | null) {
     (s) => metricNames(`{${match}}`, range.peek().from, range.peek().to, s),
     120,
   );
-}
-
-// What happened in the range, drawn into all charts unless somebody hides it.
-function useMarks(machine: string): Mark[] {
-  const got = useEvents({ machine, overlapping: true });
-  return useMemo(() => (got.data ? marksOf(got.data.events, got.data.from, got.data.to) : []), [got.data]);
 }
 
 // Said is what the server says of the machine, where no alert in the list says it.
@@ -584,58 +570,6 @@ function Age({ of: { time, restarted } }: { of: Since }) {
       for <Ago time={time} />
       {restarted && ' or more'}
     </span>
-  );
-}
-
-// Events says in words what the marks in the charts mean.
-function Events({ marks, drawn, onDraw }: { marks: Mark[]; drawn: boolean; onDraw: (on: boolean) => void }) {
-  const [open, setOpen] = useState(false);
-  if (!marks.length) return null;
-  return (
-    <div class="events">
-      <div class="row">
-        <button type="button" class="btn plain" aria-expanded={open} onClick={() => setOpen(!open)}>
-          <Icon name={open ? 'down_' : 'right'} />
-          In this range: {inWords(marks)}
-        </button>
-        <button type="button" class="btn plain" onClick={() => onDraw(!drawn)}>
-          {drawn ? 'Hide in charts' : 'Show in charts'}
-        </button>
-      </div>
-      {open && (
-        <ol>
-          {marks
-            .slice(-40)
-            .reverse()
-            .map((m) => (
-              <li key={`${m.time} ${m.text}`}>
-                <Status
-                  level={m.level ?? 'info'}
-                  icon={m.end === undefined ? 'refresh' : m.level === 'off' ? 'info' : (m.level ?? 'info')}
-                >
-                  {m.text}
-                </Status>
-                <span class="dim num nowrap">
-                  {m.end === undefined || m.time >= range.value.from ? <Time time={m.time} /> : 'before'}
-                  {m.end !== undefined &&
-                    (m.end >= range.value.to - 60 && !frozen.value
-                      ? ', still firing'
-                      : `, for ${ago(m.end - Math.max(m.time, range.value.from))}`)}
-                </span>
-                <button
-                  type="button"
-                  class="btn plain"
-                  onClick={() =>
-                    setAbsolute(m.time - 900, Math.min(serverNow(), Math.max(m.time + 900, (m.end ?? 0) + 300)))
-                  }
-                >
-                  Zoom in
-                </button>
-              </li>
-            ))}
-        </ol>
-      )}
-    </div>
   );
 }
 

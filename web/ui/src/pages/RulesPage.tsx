@@ -14,6 +14,7 @@ import {
   stale,
 } from '../components/bits';
 import { Icon } from '../components/icons';
+import { NoMatch } from '../components/NoMatch';
 import { Status, type Level } from '../components/Status';
 import { Table, type Column } from '../components/Table';
 import { format, seconds } from '../lib/format';
@@ -152,17 +153,7 @@ export default function RulesPage() {
           rowClass={(r) => (['disabled', 'replaced', 'off'].includes(r.state) ? 'old' : '')}
           empty={
             rows.length ? (
-              <Empty icon="filter" title="No rules match the filter">
-                <button
-                  type="button"
-                  class="btn"
-                  onClick={() =>
-                    setParams({ q: null, search: null, state: null, health: null, type: null, from: null })
-                  }
-                >
-                  Show all {rows.length}
-                </button>
-              </Empty>
+              <NoMatch what="rules" params={['q', 'search', 'state', 'health', 'type', 'from']} of={rows.length} />
             ) : (
               <Empty icon="list" title="No rules" why="rule_files is empty, and the built-in rules are off.">
                 <Snippet text="clanmon server --rules.builtin=on" />

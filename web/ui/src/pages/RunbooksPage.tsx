@@ -3,6 +3,7 @@ import text from '../../../../docs/runbooks.md?raw';
 import { Empty, Panel } from '../components/bits';
 import { Icon } from '../components/icons';
 import { Blocks } from '../components/Markdown';
+import { NoMatch } from '../components/NoMatch';
 import { about, parse, type Runbook } from '../lib/runbooks';
 import { agent } from '../state/config';
 import { href, param, setParams } from '../state/location';
@@ -49,11 +50,7 @@ function List() {
       ))}
       {!shown.length && (
         <div class="panel">
-          <Empty icon="filter" title="No runbooks match the filter">
-            <button type="button" class="btn" onClick={() => setParams({ q: null })}>
-              Show all
-            </button>
-          </Empty>
+          <NoMatch what="runbooks" params={['q']} />
         </div>
       )}
     </>

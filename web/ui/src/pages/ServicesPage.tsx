@@ -4,6 +4,7 @@ import { vector } from '../api/prom';
 import { useAlertRules } from '../components/alerts/useAlerts';
 import { Ago, Empty, ErrorNote, Loading, Menu, stale } from '../components/bits';
 import { Icon } from '../components/icons';
+import { NoMatch } from '../components/NoMatch';
 import { figureColumns, NoUnits, ServicesOf, UnitCard } from '../components/services/ServicesOf';
 import { UnitSheet, unitParams } from '../components/services/UnitSheet';
 import { UnitWhy, WHY, whyText } from '../components/services/look';
@@ -268,17 +269,7 @@ function Problems({ problems, tags, fleet, find, time }: More) {
           onVisible={want}
           href={(u) => hereWith(unitParams(u.name, u.where))}
           card={(u) => <UnitCard u={u} host why={<UnitWhy u={u} />} />}
-          empty={
-            <Empty icon="services" title="No units match the filter">
-              <button
-                type="button"
-                class="btn"
-                onClick={() => setParams({ q: null, why: null, type: null, tag: null })}
-              >
-                Show all {problems.length}
-              </button>
-            </Empty>
-          }
+          empty={<NoMatch what="units" params={['q', 'why', 'type', 'tag']} of={problems.length} />}
         />
       </div>
       {rules === false && <RulesOff />}

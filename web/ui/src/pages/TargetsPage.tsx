@@ -21,6 +21,7 @@ import {
 } from '../components/bits';
 import { Filling } from '../components/Filling';
 import { ForgetTarget } from '../components/Forget';
+import { NoMatch } from '../components/NoMatch';
 import { Status } from '../components/Status';
 import { Table, type Column } from '../components/Table';
 import { Tabs } from '../components/Tabs';
@@ -340,17 +341,7 @@ function TargetList({ all, young }: { all: Target[]; young: boolean }) {
           )}
           empty={
             all.length ? (
-              <Empty icon="filter" title="No targets match the filter">
-                <button
-                  type="button"
-                  class="btn"
-                  onClick={() =>
-                    setParams({ q: null, search: null, pool: null, scrapePool: null, health: null, tag: null })
-                  }
-                >
-                  Show all {all.length}
-                </button>
-              </Empty>
+              <NoMatch what="targets" params={['q', 'search', 'pool', 'scrapePool', 'health', 'tag']} of={all.length} />
             ) : young ? (
               <Empty icon="wait" title="The server has just started" why="Targets appear within a few seconds." />
             ) : (

@@ -1,5 +1,16 @@
 // What /api/clanmon/v1/events answers. Times are Unix seconds.
-export type EventKind = 'reboot' | 'system' | 'exporter' | 'alert' | 'unit' | 'machine' | 'server' | 'silence' | 'note';
+export type EventKind =
+  | 'reboot'
+  | 'system'
+  | 'exporter'
+  | 'alert'
+  | 'unit'
+  | 'check'
+  | 'filesystem'
+  | 'machine'
+  | 'server'
+  | 'silence'
+  | 'note';
 
 export interface FleetEvent {
   time: number;

@@ -7,7 +7,7 @@ import type { FleetEvent } from '../../api/types/events';
 import type { Labels } from '../../api/types/query';
 import type { AlertRow } from '../../lib/alerts';
 import { type Mark, seriesName } from '../../lib/chart';
-import { EVENT, level, whom } from '../../lib/events';
+import { ALERTS, EVENT, level, whom } from '../../lib/events';
 import { ago, format } from '../../lib/format';
 import { conditionOf, narrowed, ofAlert, othersOf, siteTags, titleOf, unitOfMetric } from '../../lib/incident';
 import { type Node, text } from '../../lib/promql';
@@ -150,7 +150,7 @@ function Happened({ e, at, who }: { e: FleetEvent; at: number; who?: boolean }) 
 function Others({ r, fired, began }: About) {
   const [from, to] = [Math.floor(began - AROUND), Math.ceil(Math.min(serverNow(), fired + AROUND))];
   const got = useData(`incident around ${from} ${Math.floor(to / 60)}`, (s) =>
-    events(from, to, { overlapping: true, kinds: ['alert', 'unit'] }, s),
+    events(from, to, { overlapping: true, kinds: ALERTS }, s),
   );
   const { rows: fleet } = useFleet();
   const tagged = useMemo(() => siteTags(r.machine, fleet ?? []), [r.machine, fleet]);

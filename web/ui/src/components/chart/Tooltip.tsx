@@ -71,7 +71,10 @@ export function tipAt(
     const a = u.valToPos(m.time, 'x');
     const inBand = m.end !== undefined && top < 12 && left >= a && left <= u.valToPos(m.end, 'x');
     if (Math.abs(a - left) <= 5 || inBand)
-      list.push({ text: `${clock(m.time, isUTC(), false)} ${m.text}`, colour: markColour(m) });
+      list.push({
+        text: `${clock(m.time, isUTC(), false)} ${m.who ? `${m.who}: ` : ''}${m.text}`,
+        colour: markColour(m),
+      });
   }
   list.splice(MOST);
   const values = shown.map((l) => ({ l, v: l.values[idx] })).filter((x): x is { l: Line; v: number } => x.v != null);

@@ -9,6 +9,7 @@ import { atText, Plot } from '../../components/chart/Plot';
 import { saveCSV, savePNG } from '../../components/chart/save';
 import { ChartMenu, slug } from '../../components/ChartMenu';
 import { Empty, Time } from '../../components/bits';
+import { useMarks } from '../../components/Marks';
 import { Table } from '../../components/Table';
 import { colour, lastIndex, seriesName, type Dot, type Line } from '../../lib/chart';
 import { guessedUnit, POINTS, type Density, type Mode, type Query } from '../../lib/explore';
@@ -386,6 +387,7 @@ function Lines({
   const [cursor, setCursor] = useState<number | null>(null);
   const [focus, setFocus] = useState<string | null>(null);
   const { step } = a.grid;
+  const marks = useMarks(lines);
   const data = useMemo(
     () => ({ times, lines, hiddenSeries: 0, time: 0, from: a.from, to: a.to, step, begun: a.begun }),
     [a, lines],
@@ -451,6 +453,7 @@ function Lines({
         stale={stale}
         stack={stack}
         height={320}
+        marks={marks}
         {...(dots && { dots })}
         {...(q.min !== undefined && { min: q.min })}
       />

@@ -4,7 +4,6 @@ import { useContext } from 'preact/hooks';
 import type { Machine } from '../../api/types/machines';
 import { Chart as Plain, type ChartProps } from '../../components/Chart';
 import { Empty, Snippet } from '../../components/bits';
-import type { Mark } from '../../lib/chart';
 import { shortError } from '../../lib/errors';
 import { joined } from '../../lib/machine';
 import { inProcess } from '../../lib/place';
@@ -17,7 +16,6 @@ export interface About {
   when: number | undefined; // of which time tables are: the end of a fixed range, or when it was last seen
   machine: Machine | undefined; // undefined: nothing knows it any more
   metrics: ReadonlySet<string> | undefined; // names that it had in the range
-  marks: Mark[];
   scrape: number; // seconds
   jobs: string[];
   away: boolean; // nothing of it answers now
@@ -38,7 +36,7 @@ export function has(a: About, ...names: string[]): boolean {
 export function Chart(p: ChartProps) {
   const a = useAbout();
   const queries = a.earlier ? p.queries.map((q) => ({ ...q, expr: joined(q.expr, a.m, a.earlier) })) : p.queries;
-  return <Plain live marks={a.marks} scrape={a.scrape} {...p} queries={queries} />;
+  return <Plain live scrape={a.scrape} {...p} queries={queries} />;
 }
 
 // NoKind says why a tab has nothing to show, and what to do about it.
