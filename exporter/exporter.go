@@ -25,6 +25,7 @@ import (
 	"github.com/clanmon/clanmon/exporter/internal/flagbound"
 	"github.com/clanmon/clanmon/exporter/look"
 	"github.com/clanmon/clanmon/exporter/node"
+	"github.com/clanmon/clanmon/exporter/push"
 	"github.com/clanmon/clanmon/exporter/systemd"
 )
 
@@ -61,6 +62,9 @@ type Options struct {
 
 	// History says what is kept of what was gathered.
 	History HistoryOptions
+
+	// Push says where what was gathered is sent.
+	Push PushOptions
 
 	// Web has settings of one kind, by its name, that come before those of all.
 	Web map[string]WebSettings
@@ -111,6 +115,8 @@ type Exporter struct {
 	opts    Options
 	servers []*kindServer
 	history *history.Spool // nil if none is kept
+	kept    int64          // time of its newest gather, math.MinInt64 if there is none
+	senders []*push.Sender
 }
 
 type kindServer struct {
@@ -137,6 +143,9 @@ func New(o Options) (*Exporter, error) {
 		}
 	}
 	if err := e.listen(); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	if err := e.addSenders(); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
@@ -185,7 +194,7 @@ func prepare(o Options) (*Exporter, error) {
 		}
 		e.servers = append(e.servers, &kindServer{kind: k})
 	}
-	if err := errors.Join(o.Blackbox.Check(), o.History.check()); err != nil {
+	if err := errors.Join(o.Blackbox.Check(), cmp.Or(o.Push.check(&o), o.History.check())); err != nil {
 		return nil, err
 	}
 
@@ -289,16 +298,19 @@ const drainLimit = 3 * time.Second
 // scrapes under way.
 func (e *Exporter) Run(ctx context.Context) error {
 	failed := make(chan error, len(e.servers))
-	servers := make([]*http.Server, len(e.servers))
+	var servers []*http.Server
 	var serving sync.WaitGroup
-	for i, s := range e.servers {
+	for _, s := range e.servers {
+		if len(s.listeners) == 0 {
+			continue
+		}
 		log := e.opts.Logger.With("kind", s.kind.Name)
 		srv := &http.Server{
 			Handler:           s.page,
 			ReadHeaderTimeout: 10 * time.Second,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelError),
 		}
-		servers[i] = srv
+		servers = append(servers, srv)
 		serving.Go(func() {
 			file := e.opts.web(s.kind.Name).ConfigFile
 			err := toolkit.ServeMultiple(s.listeners, srv, &toolkit.FlagConfig{WebConfigFile: &file}, log)
@@ -310,6 +322,9 @@ func (e *Exporter) Run(ctx context.Context) error {
 	keeping, stopKeeping := context.WithCancel(ctx)
 	defer stopKeeping()
 	serving.Go(func() { e.keepHistory(keeping) })
+	for _, s := range e.senders {
+		serving.Go(func() { s.Run(keeping) })
+	}
 	call(e.opts.Started)
 	var errs []error
 	select {

@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/clanmon/clanmon/exporter/history"
+	"github.com/clanmon/clanmon/exporter/push"
 	wire "github.com/clanmon/clanmon/internal/history"
 )
 
@@ -57,12 +58,13 @@ func (e *Exporter) withHistory(s *kindServer, pages map[string]http.Handler) (ma
 	if e.history == nil {
 		spool, err := history.Open(o.Dir, history.Options{
 			Gathers: int(o.Keep / o.Interval), PerSegment: max(1, int(historySegment/o.Interval)), MaxBytes: o.MaxBytes,
-			Registerer: s.gather.own, Logger: e.opts.Logger.With("component", "history"),
+			Dropping: e.dropping, Registerer: s.gather.own, Logger: e.opts.Logger.With("component", "history"),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("--history.path %q: %w", o.Dir, err)
 		}
 		e.history = spool
+		_, e.kept = spool.Span()
 	}
 	all := map[string]http.Handler{wire.Path: history.NewHandler(e.history, s.kind.Name, path)}
 	maps.Copy(all, pages)
@@ -106,10 +108,21 @@ func (e *Exporter) gatherOnce(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // what was gathered may be incomplete
 	}
-	// An error was logged, and the next gather may be kept.
-	_ = e.history.Append(began.UnixMilli(), func(add func(key []byte, v float64)) {
+	g := &push.Gather{Time: began.UnixMilli(), Before: e.kept}
+	var each func(key string, bits uint64)
+	for _, s := range e.senders {
+		s.Expect(g.Time)
+		each = func(key string, bits uint64) { g.Values = append(g.Values, push.Value{Key: key, Bits: bits}) }
+	}
+	err := e.history.Append(g.Time, func(add func(key []byte, v float64)) {
 		for i, s := range e.servers {
 			history.Families(s.kind.Name, found[i], add)
 		}
-	})
+	}, each)
+	if err == nil { // else it was logged, and the next gather may be kept
+		e.kept = g.Time
+	}
+	for _, s := range e.senders {
+		s.Offer(g)
+	}
 }

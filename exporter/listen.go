@@ -16,6 +16,10 @@ import (
 // listen binds the listeners of all kinds. An optional kind that cannot listen is
 // left out: a machine with another systemd_exporter keeps its node metrics.
 func (e *Exporter) listen() error {
+	if !e.opts.Listens() {
+		e.servers = slices.DeleteFunc(e.servers, e.useless)
+		return nil
+	}
 	if e.opts.SystemdSocket {
 		if err := e.takeSockets(); err != nil {
 			return err
@@ -38,6 +42,25 @@ func (e *Exporter) listen() error {
 	}
 	e.servers = served
 	return nil
+}
+
+// Listens reports whether ports are opened. An exporter that pushes needs none, and opens those
+// that it is asked for.
+func (o *Options) Listens() bool {
+	if len(o.Push.URLs) == 0 || o.SystemdSocket {
+		return true
+	}
+	for _, addresses := range o.Listen {
+		if len(addresses) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// useless reports whether nobody asked for a kind, and this machine has nothing that it could read.
+func (e *Exporter) useless(s *kindServer) bool {
+	return slices.Contains(e.opts.Optional, s.kind.Name) && s.kind.Present != nil && !s.kind.Present()
 }
 
 // bindAll binds the addresses of a kind, unless it has a socket of systemd.

@@ -28,7 +28,7 @@ import (
 	wire "github.com/clanmon/clanmon/internal/history"
 )
 
-// Options for Open. All fields but Registerer are required.
+// Options for Open. All fields but Dropping and Registerer are required.
 type Options struct {
 	// Gathers is how many are kept. Of a machine that sleeps, these reach further back.
 	Gathers int
@@ -36,6 +36,9 @@ type Options struct {
 	MaxBytes int64
 	// PerSegment is how many gathers a file has.
 	PerSegment int
+	// Dropping is called before the gathers from one time to another are dropped; nil for
+	// nobody.
+	Dropping   func(from, to int64)
 	Registerer prometheus.Registerer // nil for none
 	Logger     *slog.Logger
 }
@@ -248,9 +251,14 @@ func (s *Spool) note(g *segment, t int64, bytes int) {
 // Append keeps a gather of time t, in Unix milliseconds: fill is to call add for each
 // series (see AppendString of internal/history for its key). Series of the gather before
 // that are missing in this one are ended. If the disk is full, the oldest gathers give way.
-func (s *Spool) Append(t int64, fill func(add func(key []byte, v float64))) error {
+// each is called with what the gather has, also with the ends of series and if it cannot be
+// kept; nil for nobody.
+func (s *Spool) Append(t int64, fill func(add func(key []byte, v float64)), each func(key string, bits uint64)) error {
 	s.writer.Begin(t)
 	fill(s.writer.Add)
+	if each != nil {
+		s.writer.Each(each)
+	}
 	err := s.write(t)
 	for errors.Is(err, syscall.ENOSPC) && s.dropOldest("disk") {
 		err = s.write(t)
@@ -434,6 +442,11 @@ func (s *Spool) dropOldest(reason string) bool {
 
 func (s *Spool) drop() {
 	s.mu.Lock()
+	if oldest := s.segments[0]; s.opts.Dropping != nil && oldest.max >= oldest.min {
+		s.mu.Unlock()
+		s.opts.Dropping(oldest.min, oldest.max)
+		s.mu.Lock()
+	}
 	defer s.mu.Unlock()
 	if err := os.Remove(s.path(s.segments[0].number)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.opts.Logger.Warn("A file of the history could not be removed", "err", err)
@@ -460,6 +473,31 @@ func (g Gather) Each(kind string, use func(key string, v float64)) {
 			use(key, math.Float64frombits(v.Bits))
 		}
 	}
+}
+
+// Len is how many series it has.
+func (g Gather) Len() int { return len(g.values) }
+
+// All calls use with the key and value of each series.
+func (g Gather) All(use func(key string, bits uint64) error) error {
+	for _, v := range g.values {
+		if err := use(g.reader.Key(v.Series), v.Bits); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Span is the times of the oldest and the newest gather, math.MaxInt64 and math.MinInt64 if there
+// is none.
+func (s *Spool) Span() (oldest, newest int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	oldest, newest = math.MaxInt64, math.MinInt64
+	for _, g := range s.segments {
+		oldest, newest = min(oldest, g.min), max(newest, g.max)
+	}
+	return oldest, newest
 }
 
 // Read sends the gathers whose time is after after and before before, in Unix milliseconds,

@@ -62,7 +62,7 @@ func (f *fixture) keep(at int64, values map[string]float64) error {
 		for name, v := range values {
 			add(wire.AppendString(wire.AppendString(wire.AppendString(nil, "node"), "__name__"), name), v)
 		}
-	})
+	}, nil)
 }
 
 // mustKeep keeps a gather at each of the times, of one counter whose value is the time.
@@ -425,7 +425,7 @@ func TestServing(t *testing.T) {
 		for _, kind := range []string{"node", "systemd"} {
 			add(wire.AppendString(wire.AppendString(wire.AppendString(nil, kind), "__name__"), "counter"), 26)
 		}
-	}))
+	}, nil))
 	srv := httptest.NewServer(NewHandler(f.Spool, "node", "/metrics"))
 	defer srv.Close()
 	get := func(query string) (*http.Response, string) {
@@ -512,7 +512,7 @@ func TestADayTakesLittle(t *testing.T) {
 			for i, v := range values {
 				add(keys[i], v)
 			}
-		}))
+		}, nil))
 	}
 	var bytes int64
 	for _, g := range f.segments {

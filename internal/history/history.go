@@ -46,6 +46,9 @@ const (
 	ContentType = "application/vnd.clanmon.history"
 	// TimeHeader has the time of the machine's clock, in Unix milliseconds.
 	TimeHeader = "X-Clanmon-Time"
+	// NewestHeader is of a server that a machine pushes to, and has the time of the newest
+	// sample that the server had of it before, in the same unit; 0 if it had none.
+	NewestHeader = "X-Clanmon-Push-Newest"
 )
 
 // Types of records.
@@ -212,6 +215,15 @@ func (s *series) value() (v uint64, some bool) {
 		return StaleNaN, true
 	}
 	return 0, false
+}
+
+// Each calls use with what the next record has, until Commit.
+func (w *Writer) Each(use func(key string, bits uint64)) {
+	for i := range w.all {
+		if v, some := w.all[i].value(); some {
+			use(w.all[i].key, v)
+		}
+	}
 }
 
 func appendChange(b []byte, from, to uint64) []byte {

@@ -33,6 +33,7 @@ type batch struct {
 // sent is what a batch has of a feed.
 type sent struct {
 	newest  int64
+	before  int64 // the newest sample that was stored before the batch
 	scraped bool
 }
 
@@ -94,7 +95,12 @@ func (b *batch) drop(reason string) { b.push.dropped.WithLabelValues(b.machine, 
 func (a *appender) next(ls labels.Labels) error {
 	b := a.batch
 	a.known, a.from, a.reason, a.feed = true, ls.Copy(), "", nil
-	if claimed := ls.Get(contract.MachineLabel); claimed != "" && claimed != b.machine {
+	claimed := ls.Get(contract.MachineLabel)
+	architecture := ""
+	if ls.Get(model.MetricNameLabel) == "node_uname_info" { // the one metric with such a label of its own
+		claimed, architecture = "", claimed
+	}
+	if claimed != "" && claimed != b.machine {
 		return b.refuse("a series is labelled machine=%q, but this is %s: leave the label out", claimed, b.machine)
 	}
 	job := ls.Get(model.JobLabel)
@@ -107,7 +113,7 @@ func (a *appender) next(ls labels.Labels) error {
 	of := feed{Target{b.machine, job}, instance(b.machine, ls.Get(model.InstanceLabel))}
 	a.feed = b.feeds[of]
 	if a.feed == nil {
-		a.feed = &sent{scraped: b.push.scrapes(of.Target, b.now)}
+		a.feed = &sent{scraped: b.push.scrapes(of.Target, b.now), before: b.push.newest(of)}
 		b.feeds[of] = a.feed
 	}
 	switch {
@@ -124,6 +130,9 @@ func (a *appender) next(ls labels.Labels) error {
 	}
 	build := labels.NewBuilder(ls)
 	build.Set(contract.MachineLabel, b.machine)
+	if architecture != "" && architecture != b.machine {
+		build.Set(model.ExportedLabelPrefix+contract.MachineLabel, architecture)
+	}
 	build.Set(model.JobLabel, job)
 	build.Set(model.InstanceLabel, of.instance)
 	build.Set(contract.AvailabilityLabel, b.push.opts.Availability)

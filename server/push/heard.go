@@ -43,6 +43,8 @@ type hearing struct {
 	Last   time.Time     `json:"last"`   // when a batch came
 	Newest int64         `json:"newest"` // sample, in milliseconds
 	Gap    time.Duration `json:"gap"`    // between batches
+
+	recalled bool // from the file, which may be some minutes old
 }
 
 // up reports whether the machine sends. Nobody knows that in the first moments of a server.
@@ -71,9 +73,35 @@ func (p *Push) hear(b *batch) {
 		if h.Newest > 0 && s.newest > h.Newest { // not of the backlog
 			h.Gap = time.Duration(s.newest-h.Newest) * time.Millisecond
 		}
-		h.Last, h.Newest = b.now, max(h.Newest, s.newest)
+		h.Last, h.Newest, h.recalled = b.now, max(h.Newest, s.newest), false
 	}
 	p.changed = true
+}
+
+// newest is the time of the newest sample of a feed that is stored, 0 if there is none.
+func (p *Push) newest(f feed) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.heard[f]
+	if h == nil {
+		return 0
+	}
+	if h.recalled {
+		h.recalled, h.Newest = false, max(h.Newest, p.storedAfter(f, h.Newest))
+	}
+	return h.Newest
+}
+
+// had is the time of the newest sample that was stored of a machine before a batch. ok is false if
+// that says nothing about what it sends next time: some of it is left out.
+func (b *batch) had() (newest int64, ok bool) {
+	for _, s := range b.feeds {
+		if s.scraped {
+			return 0, false
+		}
+		newest = max(newest, s.before)
+	}
+	return newest, len(b.feeds) > 0
 }
 
 // count is how many machines send.
@@ -181,6 +209,7 @@ func (p *Push) recall() {
 		p.opts.Logger.Error("Machines that sent their samples before are known again when they send", "err", err)
 	}
 	for _, s := range all {
+		s.recalled = true
 		p.heard[feed{Target{s.Machine, s.Job}, s.Instance}] = &s.hearing
 	}
 }

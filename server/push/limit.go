@@ -2,16 +2,22 @@ package push
 
 import (
 	"context"
+	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/clanmon/clanmon/discovery/contract"
 )
 
 // countBack is how far back series count against the limit.
 const countBack = time.Hour
+
+// enough series of a feed say when the newest sample came.
+const enough = 20
 
 // recountAfter is when a machine that had too many series is counted again.
 const recountAfter = time.Minute
@@ -61,4 +67,27 @@ func (p *Push) stored(machine string, now time.Time, limit int) int {
 		n++
 	}
 	return n
+}
+
+// storedAfter is the time of the newest sample of a feed after time t, 0 if there is none.
+func (p *Push) storedAfter(f feed, t int64) (newest int64) {
+	q, err := p.opts.Store.Querier(t+1, math.MaxInt64)
+	if err != nil {
+		return 0
+	}
+	defer q.Close()
+	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, contract.MachineLabel, f.Machine),
+		labels.MustNewMatcher(labels.MatchEqual, model.JobLabel, f.Job), labels.MustNewMatcher(labels.MatchEqual, model.InstanceLabel, f.instance),
+		labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, "up")) // this server writes it
+	var it chunkenc.Iterator
+	for range enough {
+		if !set.Next() {
+			break
+		}
+		it = set.At().Iterator(it)
+		for it.Next() != chunkenc.ValNone {
+			newest = max(newest, it.AtT())
+		}
+	}
+	return newest
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/prometheus/storage"
 	upstream "github.com/prometheus/prometheus/storage/remote"
+
+	"github.com/clanmon/clanmon/internal/history"
 )
 
 // Options for New. All but SetAside are required.
@@ -181,6 +184,9 @@ func (a *answer) WriteHeader(code int) {
 	}
 	if code >= 400 && code < 500 {
 		a.batch.push.refused.WithLabelValues(reasonRefused).Inc()
+	}
+	if newest, ok := a.batch.had(); ok && code/100 == 2 {
+		a.Header().Set(history.NewestHeader, strconv.FormatInt(newest, 10))
 	}
 	a.code = code
 	a.ResponseWriter.WriteHeader(code)

@@ -29,6 +29,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clanmon/clanmon/internal/history"
 	"github.com/clanmon/clanmon/server/internal/caller"
 )
 
@@ -372,3 +373,37 @@ func TestMachineOfACertificate(t *testing.T) {
 
 // count is the value of a counter.
 func count(c prometheus.Counter) float64 { return testutil.ToFloat64(c) }
+
+// A machine learns how much of it is stored, also from a server that was killed, so that it can send
+// again what a backup lacks.
+func TestWhatIsStoredIsSaid(t *testing.T) {
+	f := newFixture(t, 0)
+	now := time.Now().Truncate(time.Millisecond)
+	newest := func(machine string, at time.Time) string {
+		t.Helper()
+		w := f.send(2, machine, series{[]string{"__name__", "x", "job", "node"}, at, 1})
+		require.Equal(t, http.StatusNoContent, w.Code, w.Body)
+		return w.Header().Get(history.NewestHeader)
+	}
+	ms := func(at time.Time) string { return fmt.Sprint(at.UnixMilli()) }
+	require.Equal(t, "0", newest("m1", now))
+	require.Equal(t, ms(now), newest("m1", now.Add(time.Minute)))
+	require.Equal(t, ms(now.Add(time.Minute)), newest("m1", now.Add(-time.Minute)), "of the backlog")
+	require.Equal(t, "0", newest("m2", now))
+	f.save()
+	newest("m1", now.Add(2*time.Minute))
+	f.restart(0) // with a file that is older than the store
+	require.Equal(t, ms(now.Add(2*time.Minute)), newest("m1", now.Add(3*time.Minute)))
+	require.Equal(t, ms(now.Add(3*time.Minute)), newest("m1", now.Add(4*time.Minute)))
+	f.targets = map[Target]bool{{"m1", "node"}: true}
+	f.scrapedTill = time.Time{}
+	require.Empty(t, newest("m1", now.Add(5*time.Minute)), "what is left out is not missing")
+}
+
+// node_uname_info has a label that says nothing about who sends it.
+func TestArchitecture(t *testing.T) {
+	f := newFixture(t, 0)
+	w := f.send(1, "m1", series{[]string{"__name__", "node_uname_info", "job", "node", "machine", "x86_64"}, time.Now(), 1})
+	require.Equal(t, http.StatusNoContent, w.Code, w.Body)
+	require.Equal(t, map[string][]float64{`{__name__="node_uname_info", availability="intermittent", exported_machine="x86_64", instance="m1", job="node", machine="m1"}`: {1}}, f.stored("node_uname_info"))
+}

@@ -50,10 +50,15 @@ type ExporterCommand struct {
 	historyLimit  units.Base2Bytes
 
 	history, historyInterval model.Duration
+	historySet               bool
 
 	maxProcs       int
 	listCollectors bool
 }
+
+// pushHistory is how much is kept for a receiver that cannot be reached. A server accepts a little
+// more (see docs/push.md).
+const pushHistory = model.Duration(48 * time.Hour)
 
 // NewExporterCommand returns the exporter role. name is how a user calls it.
 func NewExporterCommand(e Env, name string) *ExporterCommand {
@@ -91,10 +96,13 @@ func NewExporterCommand(e Env, name string) *ExporterCommand {
 	a.Flag("look.tailscale-socket", "Path to the socket of the local tailscaled, for --look.from.").Default(tailscaled.DefaultSocket).StringVar(&o.Look.TailscaleSocket)
 	a.Flag("look.socket", "Path to the socket of clanmon-look.socket.").Default(look.DefaultSocket).StringVar(&o.Look.Socket)
 	unitsFlag(a, &c.units)
-	a.Flag("history", "Keep what is gathered for this long on disk, so that a server with --backfill can fill gaps. 0 disables it.").Default("0s").SetValue(&c.history)
+	a.Flag("history", "Keep what is gathered for this long on disk, so that a server with --backfill can fill gaps. 0 disables it, and is the default without --push; with it, the default is 48h.").Default("0s").IsSetByUser(&c.historySet).SetValue(&c.history)
 	a.Flag("history.interval", "Time between two gathers of the history.").Default("15s").SetValue(&c.historyInterval)
 	a.Flag("history.max-bytes", "Maximum size of the history on disk. The oldest gathers are dropped.").Default("256MiB").BytesVar(&c.historyLimit)
 	a.Flag("history.path", "Directory of the history. Defaults to history in the StateDirectory= of the systemd unit.").PlaceHolder("DIR").StringVar(&o.History.Dir)
+	a.Flag("push", "Send what is gathered to this clanmon server, such as https://hub:9090, or to this URL of any receiver of remote write. No port is open then, unless a listen address is given. Repeatable.").PlaceHolder("URL").URLListVar(&o.Push.URLs)
+	a.Flag("push.token-file", "Path to a file with the token by which this machine proves its name. It is read at each request. The variable CLANMON_PUSH_TOKEN may have the token instead.").PlaceHolder("FILE").StringVar(&o.Push.TokenFile)
+	a.Flag("push.config.file", "HTTP client configuration file for --push, such as with a client certificate, see details at https://prometheus.io/docs/prometheus/latest/configuration/configuration/#http_config").PlaceHolder("FILE").StringVar(&o.Push.ConfigFile)
 	a.Flag("runtime.gomaxprocs", "The target number of CPUs Go will run on (GOMAXPROCS)").Envar("GOMAXPROCS").Default("1").IntVar(&c.maxProcs)
 	promslogflag.AddFlags(a, &c.log)
 	c.environment = o.Config.Flags(a)
@@ -116,7 +124,7 @@ func exporterSections() []Section {
 		{"Addresses and HTTP", []string{"web."}},
 		{"Systemd exporter", []string{"systemd."}},
 		{"Journal and processes", []string{"look", "look."}},
-		{"History", []string{"history", "history."}},
+		{"History and push", []string{"history", "history.", "push", "push."}},
 	}
 	for _, k := range exporter.Kinds() {
 		all[1].Flags = append(all[1].Flags, k.Name+".listen-address", k.Name+".probe-target")
@@ -219,6 +227,12 @@ func (c *ExporterCommand) Parse(args []string) error {
 		return UsageError("%w", err)
 	}
 	o.Look.Units = c.units
+	if len(o.Push.URLs) > 0 {
+		o.Push.Token = os.Getenv("CLANMON_PUSH_TOKEN")
+		if !c.historySet {
+			c.history = pushHistory
+		}
+	}
 	o.History.Keep, o.History.Interval, o.History.MaxBytes = time.Duration(c.history), time.Duration(c.historyInterval), int64(c.historyLimit)
 	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" && o.History.Dir == "" {
 		o.History.Dir = filepath.Join(dir, "history")

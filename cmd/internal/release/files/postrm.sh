@@ -23,4 +23,6 @@ if [ "$delete" = true ]; then
 else
 	echo "clanmon: /var/lib/clanmon was kept: it has all that was stored. To delete it: rm -r /var/lib/clanmon"
 fi
+{{- else}}
+rm -rf /var/lib/{{.Name}} || true # what a server may have missed; a mount point stays, empty
 {{- end}}

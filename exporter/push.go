@@ -1,0 +1,134 @@
+package exporter
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/common/config"
+
+	"github.com/clanmon/clanmon/exporter/blackbox"
+	"github.com/clanmon/clanmon/exporter/push"
+	wire "github.com/clanmon/clanmon/internal/history"
+)
+
+// PushPath is where a server takes what is pushed.
+const PushPath = "/api/v1/push"
+
+// PushOptions say where what was gathered is sent, and how this machine proves who it is.
+type PushOptions struct {
+	// URLs of receivers of remote write; none for no push. One without a path is that of a
+	// clanmon server.
+	URLs []*url.URL
+	// ConfigFile is a client configuration, in the format of http_client_config.
+	ConfigFile string
+	// TokenFile has a token, which is read at each request; Token is one.
+	TokenFile, Token string
+}
+
+func (o PushOptions) check(all *Options) error {
+	switch {
+	case len(o.URLs) == 0 && (o.ConfigFile != "" || o.TokenFile != ""):
+		return errors.New("--push.config.file and --push.token-file need --push: the URL of a server")
+	case len(o.URLs) > 0 && all.History.Keep == 0:
+		return errors.New("--push sends from the history: --history must not be 0")
+	case len(o.URLs) > 0 && all.History.Dir == "":
+		return errors.New("--push needs a directory for what is not sent yet: set --history.path, or StateDirectory= in the systemd unit")
+	case o.ConfigFile != "" && (o.TokenFile != "" || o.Token != ""):
+		return errors.New("--push.config.file cannot be combined with --push.token-file or CLANMON_PUSH_TOKEN: set authorization in the file")
+	case o.TokenFile != "" && o.Token != "":
+		return errors.New("--push.token-file and CLANMON_PUSH_TOKEN both set the token; remove one")
+	case all.Look.Enabled && !all.Listens():
+		return errors.New("--look needs a port, and with --push none is open by default: set --web.listen-address")
+	}
+	for i, u := range o.URLs {
+		switch {
+		case u.User != nil:
+			return fmt.Errorf("--push %s: a password on the command line can be read by every user of this machine: use --push.token-file or --push.config.file", u.Redacted())
+		case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			return fmt.Errorf("--push %q: it must be a URL such as https://hub:9090", u)
+		case slices.ContainsFunc(o.URLs[:i], func(other *url.URL) bool { return *other == *u }):
+			return fmt.Errorf("--push %s is set twice", u)
+		}
+	}
+	return nil
+}
+
+// addSenders makes what sends to each receiver.
+func (e *Exporter) addSenders() error {
+	o := e.opts.Push
+	if len(o.URLs) == 0 {
+		return nil
+	}
+	if e.history == nil {
+		return fmt.Errorf("--web.telemetry-path %s is where the history is, which --push needs: use another path", wire.Path)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("--push: name of this machine: %w", err)
+	}
+	conf := config.DefaultHTTPClientConfig
+	switch {
+	case o.ConfigFile != "":
+		file, _, err := config.LoadHTTPConfigFile(o.ConfigFile)
+		if err != nil {
+			return fmt.Errorf("--push.config.file %q: %w", o.ConfigFile, err)
+		}
+		conf = *file
+	case o.TokenFile != "":
+		if _, err := os.ReadFile(o.TokenFile); err != nil {
+			return fmt.Errorf("--push.token-file: %w", err)
+		}
+		conf.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: o.TokenFile}
+	case o.Token != "":
+		conf.Authorization = &config.Authorization{Type: "Bearer", Credentials: config.Secret(o.Token)}
+	}
+	conf.FollowRedirects = false // it would make a POST a GET
+	instances := make(map[string]string)
+	for _, s := range e.servers {
+		if s.kind.Name != blackbox.Name { // a server has its own job of that name
+			instances[s.kind.Name] = net.JoinHostPort(host, strconv.Itoa(s.kind.Port))
+		}
+	}
+	for _, u := range o.URLs {
+		to := *u
+		if to.Path == "" || to.Path == "/" {
+			to.Path = PushPath
+		}
+		client, err := config.NewClientFromConfig(conf, "push")
+		if err != nil {
+			return fmt.Errorf("--push %s: %w", &to, err)
+		}
+		log := e.opts.Logger.With("component", "push")
+		if ip := net.ParseIP(to.Hostname()); to.Scheme == "http" && conf.Authorization != nil && to.Hostname() != "localhost" && !ip.IsLoopback() {
+			log.Warn("The token is sent without encryption, unless the network encrypts: use https", "receiver", to.String())
+		}
+		e.senders = append(e.senders, push.New(push.Options{
+			URL: &to, Client: client, Dir: e.opts.History.Dir, Interval: e.opts.History.Interval, Instances: instances,
+			Read: e.history.Read, Oldest: func() int64 { oldest, _ := e.history.Span(); return oldest }, Last: e.kept,
+			Secret: o.secret, UserAgent: "clanmon/" + e.opts.Version, Registerer: e.servers[0].gather.own, Logger: log,
+		}))
+	}
+	return nil
+}
+
+// secret is the token as it is now.
+func (o PushOptions) secret() string {
+	if o.TokenFile == "" {
+		return o.Token
+	}
+	content, _ := os.ReadFile(o.TokenFile) // if it cannot be read, requests fail before they are answered
+	return strings.TrimSpace(string(content))
+}
+
+// dropping is called before gathers are dropped.
+func (e *Exporter) dropping(from, to int64) {
+	for _, s := range e.senders {
+		s.Dropping(from, to)
+	}
+}

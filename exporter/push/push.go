@@ -1,0 +1,493 @@
+// Package push sends what an exporter gathers to a receiver of remote write: what is new
+// first, and then, from the history on disk, what the receiver missed.
+//
+// What it has acknowledged is written down after each response. Whatever that leaves in doubt
+// is sent again, which changes nothing for a receiver that has it.
+package push
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clanmon/clanmon/exporter/history"
+	wire "github.com/clanmon/clanmon/internal/history"
+)
+
+// Options for New. All but Registerer and Secret are required.
+type Options struct {
+	URL    *url.URL
+	Client *http.Client // which proves who this machine is
+	// Dir is where the cursor is.
+	Dir string
+	// Interval is the time between two gathers.
+	Interval time.Duration
+	// Instances has the label instance of the kinds that are sent.
+	Instances map[string]string
+	// Read reads gathers of the history, and Oldest is the time of the first one.
+	Read   func(ctx context.Context, after, before int64, send func(history.Gather) error) error
+	Oldest func() int64
+	// Last is the time of the newest gather of the history, math.MinInt64 if there is none.
+	Last int64
+	// Secret is what must not be in the log although a receiver may repeat it; nil for nothing.
+	Secret     func() string
+	UserAgent  string
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+}
+
+const (
+	// maxSamples is how many a request has; a gather that has more is one request. It is
+	// halved while requests take too long.
+	maxSamples, minSamples = 10_000, 500
+	minTimeout, maxTimeout = 10 * time.Second, 30 * time.Second
+	firstDelay             = time.Second
+	// maxRetryAfter bounds what a receiver may ask for.
+	maxRetryAfter = 10 * time.Minute
+	// tolerated is how far a clock may be off before the log says so.
+	tolerated = time.Minute
+	// maxWords is how much of a response is read for the log.
+	maxWords = 300
+)
+
+// Gather is what was gathered at one time.
+type Gather struct {
+	Time   int64 // Unix milliseconds
+	Before int64 // time of the gather before
+	Values []Value
+}
+
+// A Value is that of a series.
+type Value struct {
+	Key  string // see internal/history
+	Bits uint64
+}
+
+// Sender sends to one receiver. Its Run has to run.
+type Sender struct {
+	opts    Options
+	name    string // of the receiver
+	file    string
+	timeout time.Duration
+	log     *slog.Logger
+	wake    chan struct{}
+	metrics metrics
+
+	// Of Run.
+	version    int  // of remote write
+	negotiated bool // the receiver has acknowledged something in version 2
+	limit      int  // of samples in a request
+
+	mu        sync.Mutex
+	cursor    cursor
+	live      *Gather // the newest one, until it is sent
+	succeeded time.Time
+	said      map[string]string // by what it is about: the last error in the log
+}
+
+// New returns a Sender that knows what was acknowledged before.
+func New(o Options) *Sender {
+	s := &Sender{
+		opts: o, name: o.URL.Redacted(), timeout: min(max(o.Interval, minTimeout), maxTimeout),
+		file: cursorFile(o.Dir, o.URL.String()), wake: make(chan struct{}, 1), version: 2, limit: maxSamples,
+		said: make(map[string]string),
+	}
+	s.log = o.Logger.With("receiver", s.name)
+	var known bool
+	var err error
+	if s.cursor, known, err = loadCursor(s.file, s.name); err != nil {
+		s.log.Warn("It is not known what was pushed before: what the receiver lacks is sent if it says so", "err", err)
+	}
+	if !known {
+		s.cursor.Newest = o.Last
+	}
+	s.metrics = newMetrics(s, o.Registerer)
+	return s
+}
+
+// Expect says that a gather of time t is about to be kept. Where the clock was set back, what was
+// sent with later times is not what was gathered then.
+func (s *Sender) Expect(t int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cursor.void(t - 1) {
+		s.save()
+	}
+}
+
+// Offer hands over a gather, which must not be changed after that.
+func (s *Sender) Offer(g *Gather) {
+	s.mu.Lock()
+	s.live = g
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Dropping says that the history is about to drop the gathers from one time to another.
+func (s *Sender) Dropping(from, to int64) {
+	s.mu.Lock()
+	pending := to > s.cursor.Newest
+	for _, g := range s.cursor.Missing {
+		pending = pending || from < g[1] && to > g[0]
+	}
+	s.mu.Unlock()
+	if !pending {
+		return
+	}
+	lost := 0
+	_ = s.opts.Read(context.Background(), from-1, to+1, func(g history.Gather) error { // what is damaged is lost already
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.cursor.pending(g.Time) {
+			lost++
+		}
+		return nil
+	})
+	if lost > 0 {
+		s.metrics.lost.Add(float64(lost))
+		s.say("lost", slog.LevelError, "Gathers are lost that the receiver does not have yet", errors.New("the history is full: raise --history and --history.max-bytes"))
+	}
+}
+
+// save writes the cursor down. Without that, a restart sends some gathers again.
+func (s *Sender) save() {
+	s.sayLocked("cursor", slog.LevelWarn, "Could not write down what was pushed: after a restart it is sent again", s.cursor.save(s.file))
+}
+
+// say logs an error about something unless it is that of the last time. No error ends it.
+func (s *Sender) say(about string, level slog.Level, what string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sayLocked(about, level, what, err)
+}
+
+func (s *Sender) sayLocked(about string, level slog.Level, what string, err error) {
+	if err == nil {
+		delete(s.said, about)
+		return
+	}
+	if s.said[about] != err.Error() {
+		s.log.Log(context.Background(), level, what, "err", err)
+	}
+	s.said[about] = err.Error()
+}
+
+// Run sends until ctx ends.
+func (s *Sender) Run(ctx context.Context) {
+	failures := 0
+	for {
+		err := s.send(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wake, delay := s.wake, time.Duration(0)
+		if err != nil {
+			failures++
+			s.metrics.failures.Inc()
+			s.opts.Client.CloseIdleConnections() // the network may have changed
+			s.say("send", slog.LevelWarn, "Could not push: the history keeps what is missing until it is sent", err)
+			wake, delay = nil, s.delay(failures, err)
+		} else if failures > 0 {
+			failures = 0
+			s.say("send", slog.LevelInfo, "", nil)
+			s.log.Info("Pushes again")
+		}
+		var again <-chan time.Time
+		if delay > 0 {
+			again = time.After(delay)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+		case <-again:
+		}
+	}
+}
+
+// delay is how long to wait after so many failures in a row. It is at most an interval, so that
+// what is new arrives one interval after the receiver is back.
+func (s *Sender) delay(failures int, err error) time.Duration {
+	if later, ok := errors.AsType[*laterError](err); ok && later.after > 0 {
+		return later.after + rand.N(s.opts.Interval/2+1)
+	}
+	d := min(firstDelay<<min(failures-1, 10), max(s.opts.Interval, firstDelay))
+	return d/2 + rand.N(d/2+1)
+}
+
+// errChanged says that a gap is not missing any more, or more than it.
+var errChanged = errors.New("the cursor has moved")
+
+// send sends all that there is to send.
+func (s *Sender) send(ctx context.Context) error {
+	if err := s.sendLive(ctx); err != nil {
+		return err
+	}
+	for {
+		s.mu.Lock()
+		missing := s.cursor.Missing
+		var g gap
+		if len(missing) > 0 {
+			g = missing[0]
+		}
+		s.mu.Unlock()
+		if len(missing) == 0 {
+			return nil
+		}
+		if err := s.sendGap(ctx, g); err != nil && !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+}
+
+// sendLive sends the newest gather, if that was not done yet.
+func (s *Sender) sendLive(ctx context.Context) error {
+	s.mu.Lock()
+	g := s.live
+	s.mu.Unlock()
+	if g == nil {
+		return nil
+	}
+	b := newBatch(s.opts.Instances)
+	for _, v := range g.Values {
+		if err := b.add(g.Time, v.Key, v.Bits); err != nil {
+			return err
+		}
+	}
+	return s.post(ctx, b, func() {
+		s.cursor.sent(g.Time, g.Before)
+		if s.live == g {
+			s.live = nil
+		}
+	})
+}
+
+// sendGap sends what a gap has, and what is new in between.
+func (s *Sender) sendGap(ctx context.Context, g gap) error {
+	b, last := newBatch(s.opts.Instances), g[0]
+	flush := func(till int64) error {
+		var changed bool
+		note := func() {
+			changed = !s.cursor.filled(g, till)
+			g[0] = till
+		}
+		if err := s.post(ctx, b, note); err != nil {
+			return err
+		}
+		if changed {
+			return errChanged
+		}
+		b = newBatch(s.opts.Instances)
+		return s.sendLive(ctx)
+	}
+	err := s.opts.Read(ctx, g[0], g[1], func(x history.Gather) error {
+		if b.samples > 0 && b.samples+x.Len() > s.limit {
+			if err := flush(last); err != nil {
+				return err
+			}
+		}
+		last = x.Time
+		return x.All(func(key string, bits uint64) error { return b.add(x.Time, key, bits) })
+	})
+	if err != nil {
+		return err
+	}
+	return flush(g[1])
+}
+
+// laterError is a failure after which the receiver wants to be left alone.
+type laterError struct {
+	error
+	after time.Duration
+}
+
+// post sends a batch, if it has something, and calls note, under the lock, when that is done with.
+// An error says that it has to be sent again.
+func (s *Sender) post(ctx context.Context, b *batch, note func()) error {
+	newest := int64(-1)
+	if b.samples > 0 {
+		for {
+			res, err := s.request(ctx, b)
+			if errors.Is(err, errOlder) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			newest = res
+			break
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if newest >= 0 && s.cursor.void(newest) {
+		s.log.Warn("The receiver does not have all that it acknowledged: it is sent again", "from", time.UnixMilli(newest).UTC().Format(time.RFC3339))
+	}
+	note()
+	s.save()
+	return nil
+}
+
+// errOlder says that the receiver wants version 1.
+var errOlder = errors.New("remote write 1.0")
+
+// request sends a batch once. An error says that it has to be sent again; newest is the time
+// of the newest sample that the receiver says it had before, -1 if it does not.
+func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error) {
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(limited, http.MethodPost, s.opts.URL.String(), bytes.NewReader(b.encode(s.version)))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Encoding", "snappy")
+	req.Header.Set("User-Agent", s.opts.UserAgent)
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	if s.version == 2 {
+		req.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
+		req.Header.Set("X-Prometheus-Remote-Write-Version", "2.0.0")
+	}
+	began := time.Now()
+	res, err := s.opts.Client.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // without the URL
+	}
+	if err != nil {
+		if limited.Err() != nil && ctx.Err() == nil {
+			s.limit = max(s.limit/2, minSamples)
+			err = fmt.Errorf("no response in %s", s.timeout)
+		}
+		return 0, err
+	}
+	defer res.Body.Close()
+	words, _ := io.ReadAll(io.LimitReader(res.Body, maxWords)) // a part is enough
+	skew := s.skew(res.Header, began)
+	written, acknowledges := count(res.Header)
+	s.negotiated = s.negotiated || s.version == 2 && acknowledges
+	ok := res.StatusCode/100 == 2
+	unknown := ok && !acknowledges || res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusUnsupportedMediaType
+	if s.version == 2 && !s.negotiated && unknown {
+		s.version = 1
+		return 0, errOlder
+	}
+	switch {
+	case ok && s.version == 2 && !acknowledges:
+		return 0, errors.New("the response does not say how many samples were stored, as remote write 2.0 demands")
+	case ok && s.version == 2 && written == 0:
+		return 0, errors.New("the receiver acknowledges none of the samples")
+	case ok:
+		lost := 0
+		if s.version == 2 && written < b.samples {
+			lost = b.samples - written
+			s.metrics.dropped.WithLabelValues(reasonUnacknowledged).Add(float64(lost))
+			err = errors.New("fewer samples were stored than sent")
+		}
+		s.metrics.samples.Add(float64(b.samples - lost))
+		s.say("unacknowledged", slog.LevelError, "Samples are lost", err)
+		s.limit = min(2*s.limit, maxSamples)
+		s.mu.Lock()
+		s.succeeded = time.Now()
+		s.mu.Unlock()
+		return had(res.Header), nil
+	}
+	err = errors.New(s.clean(res.Status + ": " + string(words)))
+	if skew.Abs() > tolerated {
+		err = fmt.Errorf("%w; %s", err, off(skew))
+	}
+	if final(res.StatusCode) {
+		s.metrics.dropped.WithLabelValues(reasonRefused).Add(float64(b.samples))
+		s.say("refused", slog.LevelError, "The receiver refuses samples: they are lost", err)
+		return -1, nil
+	}
+	return 0, &laterError{err, retryAfter(res.Header.Get("Retry-After"), time.Now())}
+}
+
+// final reports whether a status says that these samples are never going to be accepted. Others
+// are about the receiver, or about who may send to it where.
+func final(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return status/100 == 4
+}
+
+// count is how many samples a response says were stored.
+func count(h http.Header) (n int, ok bool) {
+	n, err := strconv.Atoi(h.Get("X-Prometheus-Remote-Write-Samples-Written"))
+	return n, err == nil && n >= 0
+}
+
+// had is the time of the newest sample that the receiver had before, -1 if it does not say.
+func had(h http.Header) int64 {
+	t, err := strconv.ParseInt(h.Get(wire.NewestHeader), 10, 64)
+	if err != nil || t < 0 {
+		return -1
+	}
+	return t
+}
+
+// retryAfter reads the header of that name: seconds, or a time.
+func retryAfter(text string, now time.Time) time.Duration {
+	var d time.Duration
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		d = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		d = at.Sub(now)
+	}
+	return min(max(d, 0), maxRetryAfter)
+}
+
+// skew is how far the clock of this machine is ahead of the receiver's.
+func (s *Sender) skew(h http.Header, began time.Time) time.Duration {
+	theirs, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	ours := began.Add(time.Since(began) / 2)
+	skew := ours.Sub(theirs.Add(500 * time.Millisecond)).Round(time.Second) // the header has no fractions
+	s.metrics.skew.Set(skew.Seconds())
+	var wrong error
+	if skew.Abs() > tolerated {
+		wrong = errors.New(off(skew.Round(time.Minute)))
+	}
+	s.say("clock", slog.LevelWarn, "Samples are stored with wrong times, or refused", wrong)
+	return skew
+}
+
+// off says how far the clock is off.
+func off(skew time.Duration) string {
+	if skew < 0 {
+		return fmt.Sprintf("the clock of this machine is %s behind the receiver's", -skew)
+	}
+	return fmt.Sprintf("the clock of this machine is %s ahead of the receiver's", skew)
+}
+
+// clean makes what a receiver says fit for the log.
+func (s *Sender) clean(text string) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	if s.opts.Secret != nil {
+		if secret := s.opts.Secret(); secret != "" {
+			text = strings.ReplaceAll(text, secret, "<secret>")
+		}
+	}
+	return cmp.Or(strings.TrimSuffix(text, ":"), "no reason")
+}
