@@ -105,17 +105,17 @@ func newSpooled(t testing.TB) *spooled {
 	s := &spooled{t: t, dir: t.TempDir()}
 	s.exporter = harness.StartExporter(t, "--history=1h", "--history.interval=1s", "--history.path="+s.dir)
 	s.link = newLink(t, s.exporter.Node)
-	s.options = harness.ServerOptions{
-		Listen: harness.Address(t), Data: t.TempDir(), Args: []string{"--backfill=on", "--query.lookback-delta=2500ms"},
-		Config: fmt.Sprintf(`
-global: {scrape_interval: 1s}
+	jobs := harness.WriteFile(t, t.TempDir(), "jobs.yml", fmt.Sprintf(`
 scrape_configs:
 - job_name: node
   static_configs: [{targets: [%q], labels: {machine: m1, device: of-the-target}}]
   metric_relabel_configs:
   - {source_labels: [__name__], regex: "go_gc_.*", action: drop}
   - {source_labels: [exported_device], target_label: dev}
-`, s.link.address),
+`, s.link.address))
+	s.options = harness.ServerOptions{
+		Listen: harness.Address(t), Data: t.TempDir(), Args: []string{"--backfill=on", "--query.lookback-delta=2500ms"},
+		Config: fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_config_files: [%q]\n", jobs),
 	}
 	s.server = harness.StartServer(t, s.options)
 	return s

@@ -170,22 +170,21 @@ func (f *Fleet) Changed() <-chan struct{} { return f.gate.changed }
 // ApplyConfig learns what discovery's jobs make of a target, and which methods
 // find targets for which jobs.
 func (f *Fleet) ApplyConfig(cfg *config.Config) error {
+	scrapes, err := cfg.GetScrapeConfigs() // with those of scrape_config_files
+	if err != nil {
+		return err
+	}
 	jobs := make(map[string]*config.ScrapeConfig)
-	for _, s := range cfg.ScrapeConfigs {
+	honoring := make(map[string]bool)
+	for _, s := range scrapes {
+		honoring[s.JobName] = s.HonorLabels
 		if f.opts.Discovered(s.JobName) {
 			jobs[s.JobName] = s
 		}
 	}
-	methods, err := f.methodsOf(cfg)
-	if err != nil {
-		return err
-	}
+	methods := f.methodsOf(scrapes)
 	if err := f.gate.applyConfig(jobs); err != nil {
 		return err
-	}
-	honoring := make(map[string]bool)
-	for _, s := range cfg.ScrapeConfigs {
-		honoring[s.JobName] = s.HonorLabels
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

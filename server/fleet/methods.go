@@ -73,11 +73,7 @@ func (f *Fleet) Methods() []contract.Status {
 }
 
 // methodsOf are the methods that a configuration names, with their jobs.
-func (f *Fleet) methodsOf(cfg *config.Config) ([]contract.Status, error) {
-	scrapes, err := cfg.GetScrapeConfigs()
-	if err != nil {
-		return nil, err
-	}
+func (f *Fleet) methodsOf(scrapes []*config.ScrapeConfig) []contract.Status {
 	all := []contract.Status{}
 	add := func(method, from, job string, asks bool) {
 		i := slices.IndexFunc(all, func(m contract.Status) bool { return m.Method == method && m.From == from })
@@ -115,7 +111,7 @@ func (f *Fleet) methodsOf(cfg *config.Config) ([]contract.Status, error) {
 	slices.SortStableFunc(all, func(a, b contract.Status) int {
 		return cmp.Or(cmp.Compare(f.rank(a.Method), f.rank(b.Method)), strings.Compare(a.From, b.From))
 	})
-	return all, nil
+	return all
 }
 
 // written is where a job that discovery did not make is written down.

@@ -77,8 +77,12 @@ func New(o Options) *Look {
 
 // ApplyConfig learns with which credentials jobs are scraped.
 func (l *Look) ApplyConfig(cfg *config.Config) error {
-	jobs := make(map[string]commonconfig.HTTPClientConfig, len(cfg.ScrapeConfigs))
-	for _, s := range cfg.ScrapeConfigs {
+	scrapes, err := cfg.GetScrapeConfigs() // with those of scrape_config_files
+	if err != nil {
+		return err
+	}
+	jobs := make(map[string]commonconfig.HTTPClientConfig, len(scrapes))
+	for _, s := range scrapes {
 		jobs[s.JobName] = s.HTTPClientConfig
 	}
 	l.mu.Lock()

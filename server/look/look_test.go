@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +72,11 @@ func (m *machine) server() *httptest.Server {
 		Dial: new(net.Dialer).DialContext, Logger: slog.New(slog.NewTextHandler(&m.log, nil)),
 	})
 	l.recheck = m.recheck
-	require.NoError(m.t, l.ApplyConfig(&config.Config{ScrapeConfigs: []*config.ScrapeConfig{{JobName: "node"}}}))
+	jobs := filepath.Join(m.t.TempDir(), "jobs.yml")
+	require.NoError(m.t, os.WriteFile(jobs, []byte("scrape_configs: [{job_name: node}]\n"), 0o600))
+	cfg, err := config.Load(fmt.Sprintf("scrape_config_files: [%q]\n", jobs), slog.New(slog.DiscardHandler))
+	require.NoError(m.t, err)
+	require.NoError(m.t, l.ApplyConfig(cfg))
 	mux := http.NewServeMux()
 	mux.Handle("/journal", http.StripPrefix("/journal", l.JournalHandler()))
 	mux.Handle("/processes", http.StripPrefix("/processes", l.ProcessesHandler()))

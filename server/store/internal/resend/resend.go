@@ -232,7 +232,11 @@ func withLive(cfg *config.Config, all []*receiver) *config.Config {
 // lateness is how long after its time a sample of a scrape may be stored.
 func lateness(cfg *config.Config) time.Duration {
 	longest := time.Duration(cfg.GlobalConfig.ScrapeTimeout)
-	for _, s := range cfg.ScrapeConfigs {
+	scrapes, err := cfg.GetScrapeConfigs() // with those of scrape_config_files
+	if err != nil {                        // the scrape manager says so
+		scrapes = cfg.ScrapeConfigs
+	}
+	for _, s := range scrapes {
 		longest = max(longest, time.Duration(s.ScrapeTimeout))
 	}
 	return min(longest, 5*time.Minute) + time.Second
