@@ -43,7 +43,7 @@ func (s *Server) machineQuery() func(context.Context, string, time.Time) (promql
 		return nil
 	}
 	return func(ctx context.Context, expr string, t time.Time) (promql.Vector, error) {
-		q, err := s.engine.NewInstantQuery(ctx, s.store.Local(), nil, expr, t)
+		q, err := s.own.NewInstantQuery(ctx, s.store.Local(), nil, expr, t)
 		if err != nil {
 			return nil, err
 		}

@@ -21,7 +21,9 @@ type queryDefaults struct {
 	ruleQueryOffset atomic.Int64 // nanoseconds; rule_query_offset
 }
 
-// newEngine makes the engine for rules, and for queries that are not cached.
+// newEngine makes the engine for rules, and for queries that are not cached. It also makes
+// the one for queries of this server itself, which neither the query log nor metrics show:
+// users read there what they and their rules cost.
 func (s *Server) newEngine(p parser.Parser, registry features.Collector) (*promql.Engine, error) {
 	o := &s.opts
 	s.subqueryStep.Store(time.Duration(upstreamconfig.DefaultGlobalConfig.EvaluationInterval).Milliseconds())
@@ -29,10 +31,9 @@ func (s *Server) newEngine(p parser.Parser, registry features.Collector) (*promq
 	if err != nil {
 		return nil, fmt.Errorf("active query log in %q: %w", o.Dir, err)
 	}
-	return promql.NewEngine(promql.EngineOpts{
-		Logger: o.Logger.With("component", "query engine"), Reg: o.Registerer,
+	opts := promql.EngineOpts{
+		Logger:     o.Logger.With("component", "query engine"),
 		MaxSamples: o.Query.MaxSamples, Timeout: o.Query.Timeout, LookbackDelta: o.Query.Lookback,
-		ActiveQueryTracker:       tracker,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return s.subqueryStep.Load() },
 		EnableAtModifier:         true,
 		EnableNegativeOffset:     true,
@@ -41,9 +42,11 @@ func (s *Server) newEngine(p parser.Parser, registry features.Collector) (*promq
 		EnableTypeAndUnitLabels:  o.Scrape.EnableTypeAndUnitLabels,
 		UseStartTimestamps:       o.Query.useStartTimestamps,
 		EnableQueryCost:          o.Query.cost,
-		FeatureRegistry:          registry,
 		Parser:                   p,
-	}), nil
+	}
+	s.own = promql.NewEngine(opts)
+	opts.Reg, opts.ActiveQueryTracker, opts.FeatureRegistry = o.Registerer, tracker, registry
+	return promql.NewEngine(opts), nil
 }
 
 // ruleOptions are the settings of the rule manager. What it works with is missing.

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clanmon/clanmon/server"
@@ -189,4 +190,26 @@ func TestQueryLogHasEveryQuery(t *testing.T) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, 6, strings.Count(string(text), `"query":"a"`), "%s", text)
+}
+
+// The query log has what users and rules ask, and not what this server asks itself.
+func TestOwnQueriesAreNotInTheQueryLog(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "queries.log")
+	s := servertest.Start(t, fmt.Sprintf("global: {scrape_interval: 1s, query_log_file: %q}\nscrape_configs: [{job_name: node, static_configs: [{targets: [%q], labels: {machine: m}}]}]\n", file, newExporter(t, "node_uname_info 1\n").address),
+		func(o *server.Options) { o.Rules.Builtin = "off" })
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, text := s.Get("/api/clanmon/v1/machines")
+		assert.Contains(c, text, `"health":"up"`)
+	}, waitFor, tick)
+	for _, path := range []string{"fleet", "capacity", "capacity?machine=m", "jobs", "checks"} {
+		code, text := s.Get("/api/clanmon/v1/" + path)
+		require.Equal(t, http.StatusOK, code, text)
+	}
+	code, _ := s.Get("/api/v1/query?query=" + url.QueryEscape(`vector(42)`))
+	require.Equal(t, http.StatusOK, code)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, 1, bytes.Count(text, []byte("\n")), "%s", text)
+	require.Contains(t, string(text), "vector(42)")
 }

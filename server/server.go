@@ -54,6 +54,7 @@ type Server struct {
 	fleet    *fleet.Fleet
 	ingest   *ingest.Ingest
 	engine   *promql.Engine     // nil in agent mode
+	own      *promql.Engine     // the same for queries of the rooms
 	results  *resultcache.Cache // nil for none
 	ruler    *ruler.Ruler       // nil in agent mode
 	capacity *capacity.Capacity // nil in agent mode
