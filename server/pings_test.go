@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clanmon/clanmon/server"
@@ -28,4 +30,22 @@ func TestPingsSwitchOnTheBuiltInRules(t *testing.T) {
 			require.Contains(t, text, "JobFailed")
 		}
 	}
+}
+
+// With --config.auto-reload, a change of --ping.file needs no signal.
+func TestAChangedPingFileIsReloaded(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "pings.yml")
+	write := func(name string) {
+		require.NoError(t, os.WriteFile(file, []byte("pings: {"+name+": {token: 0123456789abcdef0123456789abcdef}}"), 0o600))
+	}
+	write("photos")
+	s := servertest.Start(t, "global: {scrape_interval: 1m}\n", func(o *server.Options) {
+		o.PingFile, o.AutoReload, o.AutoReloadInterval = file, true, 100*time.Millisecond
+	})
+	write("music")
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, text := s.Get("/api/clanmon/v1/jobs")
+		assert.Contains(c, text, "music")
+	}, waitFor, tick)
 }

@@ -168,7 +168,10 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 // from any that can, so that its return is noticed.
 func (s *Server) checksum() string {
 	sum, err := s.loader.Checksum()
-	if file := s.opts.Delivery.ConfigFile; file != "" {
+	for _, file := range []string{s.opts.Delivery.ConfigFile, s.opts.PingFile} {
+		if file == "" {
+			continue
+		}
 		text, fileErr := os.ReadFile(file)
 		err = errors.Join(err, fileErr)
 		sum += fmt.Sprintf("%x", sha256.Sum256(text))
