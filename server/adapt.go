@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -213,6 +214,16 @@ func (s *Server) peers() []fleet.Peer {
 		all = append(all, fleet.Peer{Differs: d.Text, Detail: d.Detail})
 	}
 	return all
+}
+
+// about is what this server says of itself to the others of its cluster.
+func (s *Server) about() delivery.About {
+	a := delivery.About{
+		Name: cmp.Or(s.opts.Delivery.Replica, s.opts.Web.ExternalURL.Host),
+		URL:  strings.TrimSuffix(s.opts.Web.ExternalURL.String(), "/"), Version: s.opts.ClanmonVersion,
+	}
+	a.Named(s.fleet.States())
+	return a
 }
 
 // quiet is the schedule of delivery in the words of fleet.

@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,4 +89,71 @@ func TestAPairSaysWhatDiffers(t *testing.T) {
 		_, body := pair[i].Get("/api/v1/status/config")
 		require.Contains(t, body, fmt.Sprintf("replica: r%d", i))
 	}
+}
+
+// Each server of a pair says how it is called, where its pages are, and what the other one says
+// of the machines; and that the other is gone.
+func TestAPairKnowsEachOther(t *testing.T) {
+	t.Parallel()
+	addresses := []string{freePort(t), freePort(t)}
+	pair := make([]*servertest.Server, 2)
+	for i := range pair {
+		pair[i] = servertest.Start(t, "global: {scrape_interval: 1s}\nscrape_configs: [{job_name: node, static_configs: [{targets: ['127.0.0.1:1'], labels: {machine: m}}]}]\n", func(o *server.Options) {
+			o.Delivery.Cluster.ListenAddress, o.Delivery.Cluster.Peers = addresses[i], []string{addresses[1-i]}
+			o.Delivery.Replica, o.Rules.Builtin = fmt.Sprintf("r%d", i), "on"
+			o.Web.ExternalURL, _ = url.Parse(fmt.Sprintf("https://r%d.example.org/mon/", i))
+		})
+	}
+	type peer struct {
+		Name, URL, Address, Heard string
+		Reachable, SameMachines   bool
+		Machines                  int
+		ClockOffset               *float64
+		States                    map[string]string
+		Differences               []struct{ Text, Detail string }
+	}
+	ask := func(i int) (self peer, peers []peer) {
+		var answer struct {
+			Data struct {
+				Enabled bool
+				Self    peer
+				Peers   []peer
+			}
+		}
+		_, body := pair[i].Get("/api/clanmon/v1/pair")
+		require.NoError(t, json.Unmarshal([]byte(body), &answer))
+		require.True(t, answer.Data.Enabled)
+		return answer.Data.Self, answer.Data.Peers
+	}
+	for i := range pair {
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			self, peers := ask(i)
+			assert.Equal(c, fmt.Sprintf("r%d", i), self.Name)
+			if !assert.Len(c, peers, 1) {
+				return
+			}
+			p := peers[0]
+			assert.Equal(c, fmt.Sprintf("r%d", 1-i), p.Name)
+			assert.Equal(c, fmt.Sprintf("https://r%d.example.org/mon", 1-i), p.URL)
+			assert.Equal(c, addresses[1-i], p.Address)
+			assert.True(c, p.Reachable)
+			assert.True(c, p.SameMachines)
+			assert.Equal(c, 1, p.Machines)
+			assert.Equal(c, self.States, p.States)
+			assert.Contains(c, p.States, "m", "it is not ok: nothing responds there")
+			assert.NotNil(c, p.ClockOffset)
+			assert.Empty(c, p.Differences)
+		}, waitFor, tick)
+	}
+	require.NoError(t, pair[1].Stop())
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, peers := ask(0)
+		if !assert.Len(c, peers, 1) {
+			return
+		}
+		assert.False(c, peers[0].Reachable)
+		assert.Equal(c, "r1", peers[0].Name)
+		_, body := pair[0].Get("/api/clanmon/v1/fleet")
+		assert.Contains(c, body, "Peer r1 ("+addresses[1]+") is unreachable")
+	}, waitFor, tick)
 }

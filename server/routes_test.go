@@ -84,6 +84,7 @@ var routes = map[string][]string{
 	"setup /api/clanmon/v1/events":             {"GET /api/clanmon/v1/events viewer", "POST /api/clanmon/v1/events operator"},
 	"setup /api/clanmon/v1/capacity":           {"GET /api/clanmon/v1/capacity viewer"},
 	"setup /api/clanmon/v1/moved":              {"GET /api/clanmon/v1/moved viewer"},
+	"setup /api/clanmon/v1/pair":               {"GET /api/clanmon/v1/pair viewer"},
 	"setup /api/clanmon/v1/digest":             {"GET /api/clanmon/v1/digest viewer"},
 	"delivery GET /schedule":                   {"GET /api/clanmon/v1/receivers/schedule viewer"},
 	"v1 GET /alertmanagers":                    {"GET /api/v1/alertmanagers viewer"},

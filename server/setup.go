@@ -209,6 +209,7 @@ func (b *builder) deliverAlerts() (err error) {
 	d := o.Delivery
 	d.Notifier, d.NameScheme = o.Notifier, b.config.GlobalConfig.MetricNameValidationScheme
 	d.SDMetrics, d.Features, d.Registerer, d.Logger = b.sdMetrics, b.features, o.Registerer, o.Logger
+	d.About = b.about
 	d.Plan, d.Digest = b.loader.Plan, b.writeDigest
 	d.OutsideOnly, d.Dir, d.SetAside, d.ExternalURL = o.Agent, o.Dir, b.store.SetAside, o.Web.ExternalURL
 	if !o.Agent { // which has no rules
@@ -304,6 +305,7 @@ func (s *Server) mounts() map[string]http.Handler {
 		m["/api/v2"] = h
 		m["/api/clanmon/v1/receivers"] = s.delivery.ReceiversHandler()
 		m["/api/clanmon/v1/boards"] = s.boards.Handler()
+		m["/api/clanmon/v1/pair"] = s.delivery.PairHandler()
 		m["/api/clanmon/v1/digest"] = s.delivery.DigestHandler()
 		m["/api/clanmon/v1/notifications"] = s.delivery.NotificationsHandler()
 		m["/api/clanmon/v1/shipped-rules"] = s.ruler.ShippedHandler()

@@ -73,7 +73,10 @@ func (in *inside) spreadState() {
 	if in.peer != nil {
 		spreadLog = in.peer.AddState("nfl", in.nflog, in.opts.Registerer).Broadcast
 		spreadSilence = in.peer.AddState("sil", in.silences, in.opts.Registerer).Broadcast
-		in.pair = &pair{name: in.peer.Name(), members: in.peer.Peers, others: make(map[string]traits), log: in.log.With("part", "cluster")}
+		in.pair = &pair{
+			name: in.peer.Name(), members: in.peer.Peers, configured: in.opts.Cluster.Peers, others: make(map[string]*other),
+			about: in.opts.About, log: in.log.With("part", "cluster"),
+		}
 		in.pair.broadcast = in.peer.AddState(pairKey, in.pair, in.opts.Registerer).Broadcast
 	}
 	in.nflog.SetBroadcast(func(b []byte) { spreadLog(b); in.saveLog.mark() })

@@ -74,6 +74,8 @@ type Options struct {
 	// Replica tells the servers of a pair apart: the value of the external label
 	// ReplicaLabel, which no alert gets. May be empty.
 	Replica string
+	// About is what this server says of itself to the others of its cluster. May be nil.
+	About func() About
 	// Rules are the groups in force, which the servers of a pair have in common. May be
 	// nil.
 	Rules func() []*rules.Group

@@ -199,6 +199,9 @@ func (in *inside) run(ctx context.Context) {
 	in.running = true
 	in.mu.Unlock()
 	saving.Go(func() { in.findMissing(ctx) })
+	if in.pair != nil {
+		saving.Go(func() { in.pair.run(ctx) })
+	}
 	saving.Go(func() { (&digester{in: in}).run(ctx) })
 
 	for done := false; !done; {

@@ -1,12 +1,15 @@
 package delivery
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -18,21 +21,44 @@ import (
 	"github.com/prometheus/prometheus/notifier"
 	"github.com/prometheus/prometheus/rules"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/server/internal/envelope"
 )
 
 // Difference is something in which another server of the cluster differs from this
 // one although both need the same, or both notify, or neither does.
 type Difference struct {
-	Text   string
-	Detail string
+	Text   string `json:"text"`
+	Detail string `json:"detail"`
+
+	key string // what it is, for it to be logged once
 }
 
-// traits are what the servers of a cluster need to have in common.
+// About is what a server says of itself to the others of its cluster.
+type About struct {
+	Name     string `json:"name"`
+	URL      string `json:"url"`
+	Version  string `json:"version"`
+	Machines int    `json:"machines"`
+	// States are those of machines that have a problem; Cut is that there are more.
+	States map[string]string `json:"states,omitempty"`
+	Cut    bool              `json:"cut,omitempty"`
+
+	Hash string `json:"hash"` // of the names of all machines
+	Time int64  `json:"time"` // Unix milliseconds
+}
+
+// traits are what the servers of a cluster need to have in common, and what each says of
+// itself.
 type traits struct {
 	Labels    string `json:"labels"`    // those that every alert gets
 	Rules     string `json:"rules"`     // a hash of the rules
 	Receivers string `json:"receivers"` // a hash of routes and receivers
+	About     *About `json:"about,omitempty"`
 }
+
+// blank is said by a server that has not read its configuration yet.
+func (t traits) blank() bool { return t.Labels == "" && t.Rules == "" && t.Receivers == "" }
 
 // Limits of what is believed of others.
 const (
@@ -40,27 +66,85 @@ const (
 	maxTraitSize = 4 << 10
 )
 
+const (
+	// sayEvery is how often a server says something of itself.
+	sayEvery = 10 * time.Second
+	// maxOffset is how far clocks may differ. Messages may be under way for some seconds
+	// on busy machines.
+	maxOffset = 10 * time.Second
+	// lasting is how long machines differ until that is said: discovery takes its time.
+	lasting = time.Minute
+)
+
 // pair compares this server with the others of the cluster. It is a state that
 // Alertmanager's gossip carries: each sends its own traits.
 type pair struct {
-	name      string // of this server
-	members   func() []cluster.ClusterMember
-	broadcast func([]byte)
-	log       *slog.Logger
+	name       string // of this server
+	members    func() []cluster.ClusterMember
+	configured []string // addresses
+	broadcast  func([]byte)
+	about      func() About
+	log        *slog.Logger
 
 	mu     sync.Mutex
 	own    traits
-	others map[string]traits
-	said   []Difference
+	others map[string]*other
+	said   []string
+}
+
+// other is another server.
+type other struct {
+	traits
+	address   string
+	heard     time.Time
+	offsets   []time.Duration // of its clock, as its last messages say
+	different time.Time       // since when it has other machines
+}
+
+// offset is how far a clock is ahead. A message only makes it smaller, by its own delay.
+func (o *other) offset() time.Duration {
+	if len(o.offsets) == 0 {
+		return 0
+	}
+	return slices.Max(o.offsets)
+}
+
+// label is how pages and logs call a server.
+func (o *other) label() string {
+	if o.About == nil || o.About.Name == "" {
+		return o.address
+	}
+	return fmt.Sprintf("%s (%s)", o.About.Name, o.address)
 }
 
 // pairKey is what the state is called in the cluster's messages.
 const pairKey = "clanmon_traits"
 
+// MarshalBinary is what this server says, as much of it as the others take.
 func (p *pair) MarshalBinary() ([]byte, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return json.Marshal(map[string]traits{p.name: p.own})
+	own := p.own
+	p.mu.Unlock()
+	if p.about != nil {
+		a := p.about()
+		a.Time = time.Now().UnixMilli()
+		own.About = &a
+	}
+	for {
+		b, err := json.Marshal(map[string]traits{p.name: own})
+		if err != nil || len(b) <= maxTraitSize || own.About == nil {
+			return b, err
+		}
+		if len(own.About.States) == 0 {
+			own.About = nil
+			continue
+		}
+		own.About.Cut = true
+		names := slices.Sorted(maps.Keys(own.About.States))
+		for _, name := range names[len(names)/2:] {
+			delete(own.About.States, name)
+		}
+	}
 }
 
 // Merge takes what another server says of itself.
@@ -72,14 +156,28 @@ func (p *pair) Merge(b []byte) error {
 	if err := json.Unmarshal(b, &said); err != nil {
 		return err
 	}
+	now := time.Now()
 	p.mu.Lock()
 	for name, t := range said {
-		if name == p.name || t == (traits{}) { // one that has not read its configuration yet
+		if name == p.name || t.blank() {
 			continue
 		}
-		if _, known := p.others[name]; known || len(p.others) < maxPeers {
-			p.others[name] = t
+		o := p.others[name]
+		if o == nil {
+			if len(p.others) >= maxPeers {
+				continue
+			}
+			o = &other{}
+			p.others[name] = o
 		}
+		if t.About == nil || o.About == nil || t.About.Time != o.About.Time { // or it was heard before
+			o.heard = now
+			if t.About != nil {
+				o.offsets = append(o.offsets, time.UnixMilli(t.About.Time).Sub(now))
+				o.offsets = o.offsets[max(0, len(o.offsets)-4):]
+			}
+		}
+		o.traits = t
 	}
 	p.mu.Unlock()
 	p.tell()
@@ -92,53 +190,162 @@ func (p *pair) set(t traits) {
 	changed := p.own != t
 	p.own = t
 	p.mu.Unlock()
-	if !changed {
-		return
+	if changed {
+		p.say()
 	}
+}
+
+// say sends it to the others.
+func (p *pair) say() {
 	if b, err := p.MarshalBinary(); err == nil && len(b) <= maxTraitSize {
 		p.broadcast(b)
 	}
 	p.tell()
 }
 
-// differences are those to the servers that are in the cluster now.
-func (p *pair) differences() []Difference {
+// run repeats it until ctx ends.
+func (p *pair) run(ctx context.Context) {
+	tick := time.NewTicker(sayEvery)
+	defer tick.Stop()
+	for {
+		p.say()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Peer is another server of the cluster.
+type Peer struct {
+	About
+	Address   string `json:"address"`
+	Reachable bool   `json:"reachable"`
+	// Heard is when it last said something, RFC 3339; "" for never.
+	Heard string `json:"heard,omitempty"`
+	// Offset is how many seconds its clock is ahead, as far as is known.
+	Offset *float64 `json:"clockOffset,omitempty"`
+	// Same is that it has the same machines.
+	Same        bool         `json:"sameMachines"`
+	Differences []Difference `json:"differences"`
+}
+
+// peers are the other servers: those that are there, and those that were or should be.
+func (p *pair) peers() []Peer {
 	here := make(map[string]string)
 	for _, m := range p.members() {
-		here[m.Name()] = m.Address()
+		if m.Name() != p.name {
+			here[m.Name()] = m.Address()
+		}
 	}
+	var mine About
+	if p.about != nil {
+		mine = p.about()
+	}
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.others, func(name string, _ traits) bool { return here[name] == "" })
-	var all []Difference
-	for _, name := range slices.Sorted(maps.Keys(p.others)) {
-		other, address := p.others[name], here[name]
-		if other.Labels != p.own.Labels {
-			all = append(all, Difference{fmt.Sprintf("Peer %s adds different labels to alerts", address),
-				fmt.Sprintf("Here: %s. There: %s. Both servers notify of every alert. Set the same external_labels, and name the server with --replica", p.own.Labels, other.Labels)})
-		}
-		if other.Rules != p.own.Rules {
-			all = append(all, Difference{fmt.Sprintf("Peer %s evaluates different rules", address),
-				"An alert that only one server has is not sent while that server is down. Use the same rule files and --rules flags"})
-		}
-		if other.Receivers != p.own.Receivers {
-			all = append(all, Difference{fmt.Sprintf("Peer %s has different routes or receivers", address),
-				"Some notifications are sent twice or not at all. Use the same --alertmanager.config.file or --notify flags"})
+	addresses := make(map[string]bool)
+	for name, address := range here {
+		addresses[address] = true
+		if o := p.others[name]; o != nil {
+			o.address = address
 		}
 	}
+	// One that was restarted has another name.
+	maps.DeleteFunc(p.others, func(name string, o *other) bool { return here[name] == "" && (o.address == "" || addresses[o.address]) })
+	all := make([]Peer, 0, len(here))
+	for name, o := range p.others {
+		all = append(all, p.peer(o, mine, here[name] != "", now))
+		delete(here, name)
+		addresses[o.address] = true
+	}
+	for _, address := range here {
+		all = append(all, Peer{Address: address, Reachable: true, Differences: []Difference{}})
+	}
+	if len(all) == 0 {
+		for _, address := range p.configured {
+			all = append(all, Peer{Address: address, Differences: []Difference{unreachable(address, "Not heard since the start of this server")}})
+		}
+	}
+	slices.SortFunc(all, func(a, b Peer) int { return strings.Compare(a.Name+" "+a.Address, b.Name+" "+b.Address) })
 	return all
+}
+
+func unreachable(label, since string) Difference {
+	return Difference{
+		fmt.Sprintf("Peer %s is unreachable", label), since + ". While both servers run without reaching each other, both send every notification",
+		"unreachable " + label,
+	}
+}
+
+func (p *pair) peer(o *other, mine About, reachable bool, now time.Time) Peer {
+	x := Peer{Address: o.address, Reachable: reachable, Heard: o.heard.UTC().Format(time.RFC3339), Differences: []Difference{}}
+	add := func(key, text, detail string) {
+		x.Differences = append(x.Differences, Difference{"Peer " + o.label() + " " + text, detail, key + " " + o.address})
+	}
+	if !reachable {
+		x.Differences = append(x.Differences, unreachable(o.label(), "Last heard: "+x.Heard))
+	}
+	if o.Labels != p.own.Labels {
+		add("labels "+o.Labels+p.own.Labels, "adds different labels to alerts",
+			fmt.Sprintf("Here: %s. There: %s. Both servers notify of every alert. Set the same external_labels, and name the server with --replica", p.own.Labels, o.Labels))
+	}
+	if o.Rules != p.own.Rules {
+		add("rules", "evaluates different rules", "An alert that only one server has is not sent while that server is down. Use the same rule files and --rules flags")
+	}
+	if o.Receivers != p.own.Receivers {
+		add("receivers", "has different routes or receivers", "Some notifications are sent twice or not at all. Use the same --alertmanager.config.file or --notify flags")
+	}
+	if o.About == nil {
+		return x
+	}
+	x.About = *o.About
+	if !linkable(x.URL) {
+		x.URL = ""
+	}
+	offset := o.offset()
+	seconds := offset.Seconds()
+	x.Offset = &seconds
+	if offset.Abs() >= maxOffset {
+		ahead := "ahead"
+		if offset < 0 {
+			ahead = "behind"
+		}
+		add("clock", fmt.Sprintf("has a clock that is %s %s", offset.Abs().Round(time.Second), ahead), "Synchronise the clocks of both servers: samples, alerts and silences have wrong times on one of them")
+	}
+	if x.Same = o.About.Hash == mine.Hash; x.Same || !reachable {
+		o.different = time.Time{}
+		return x
+	}
+	if o.different.IsZero() {
+		o.different = now
+	}
+	if now.Sub(o.different) >= lasting {
+		add("machines", "monitors other machines", fmt.Sprintf("Here: %d. There: %d. What only one server monitors is not monitored while that server is down. Use the same discovery flags on both servers", mine.Machines, o.About.Machines))
+	}
+	return x
+}
+
+// linkable reports whether a page may have a link to an address that somebody else said.
+func linkable(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
 }
 
 // tell logs differences that are new.
 func (p *pair) tell() {
-	now := p.differences()
+	all := p.peers()
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	before := p.said
-	p.said = now
-	p.mu.Unlock()
-	for _, d := range now {
-		if !slices.Contains(before, d) {
-			p.log.Warn(d.Text, "detail", d.Detail)
+	p.said = nil
+	for _, x := range all {
+		for _, d := range x.Differences {
+			if p.said = append(p.said, d.key); !slices.Contains(before, d.key) {
+				p.log.Warn(d.Text, "detail", d.Detail)
+			}
 		}
 	}
 }
@@ -146,10 +353,54 @@ func (p *pair) tell() {
 // Differences are those between this server and the others of its cluster. Safe for
 // concurrent use.
 func (d *Delivery) Differences() []Difference {
+	var all []Difference
+	for _, x := range d.Peers() {
+		all = append(all, x.Differences...)
+	}
+	return all
+}
+
+// Peers are the other servers of the cluster. Safe for concurrent use.
+func (d *Delivery) Peers() []Peer {
 	if d.inside == nil || d.inside.pair == nil {
 		return nil
 	}
-	return d.inside.pair.differences()
+	return d.inside.pair.peers()
+}
+
+// PairHandler serves GET /api/clanmon/v1/pair: this server, and the others of its cluster.
+func (d *Delivery) PairHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !envelope.Reads(w, r) {
+			return
+		}
+		answer := struct {
+			Enabled bool   `json:"enabled"`
+			Self    *About `json:"self,omitempty"`
+			Peers   []Peer `json:"peers"`
+		}{d.inside != nil && d.inside.pair != nil, nil, d.Peers()}
+		if answer.Enabled && d.opts.About != nil {
+			self := d.opts.About()
+			answer.Self = &self
+		}
+		if answer.Peers == nil {
+			answer.Peers = []Peer{}
+		}
+		envelope.Success(w, answer)
+	})
+}
+
+// Named says which machines a server has, in what it says About itself.
+func (a *About) Named(states map[string]string) {
+	a.Machines, a.States = len(states), make(map[string]string)
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		fmt.Fprintf(h, "%q", name)
+		if states[name] != "ok" && states[name] != "unjudged" {
+			a.States[name] = states[name]
+		}
+	}
+	a.Hash = hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // compare tells the cluster how this server is configured now.

@@ -255,8 +255,18 @@ var stateDesc = prometheus.NewDesc("clanmon_machine_state",
 	"The state of a machine, as the pages show it: down, critical, warning, waiting, offline, unjudged or ok. Only the present one exists, with the value 1.",
 	[]string{"machine", "state"}, nil)
 
+// States are those of all machines, by name.
+func (f *Fleet) States() map[string]string {
+	machines := f.view.now.Load().machines
+	all := make(map[string]string, len(machines))
+	for name, j := range machines {
+		all[name] = j.state
+	}
+	return all
+}
+
 func (f *Fleet) collectStates(ch chan<- prometheus.Metric) {
-	for name, j := range f.view.now.Load().machines {
-		ch <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, 1, name, j.state)
+	for name, state := range f.States() {
+		ch <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, 1, name, state)
 	}
 }
