@@ -275,7 +275,7 @@ func (p *pair) peers() []Peer {
 
 func unreachable(label, since string) Difference {
 	return Difference{
-		fmt.Sprintf("Peer %s is unreachable", label), since + ". While both servers run without reaching each other, both send every notification",
+		fmt.Sprintf("Peer %s is unreachable", label), since + ". If it runs nevertheless, both servers send every notification",
 		"unreachable " + label,
 	}
 }

@@ -1,6 +1,7 @@
 // clanmon's own endpoints, /api/clanmon/v1, and Alertmanager's, /api/v2.
 import { anyOf } from '../lib/quote';
 import type { Backfill } from '../lib/backfill';
+import type { Pair } from '../lib/pair';
 import type { RemoteWrite } from '../lib/remoteWrite';
 import { request } from './client';
 import type {
@@ -49,6 +50,7 @@ export const remoteWrite = (signal?: AbortSignal) =>
   request<RemoteWrite[]>('/api/clanmon/v1/remote-write', { ...(signal && { signal }) });
 export const backfill = (signal?: AbortSignal) =>
   request<Backfill>('/api/clanmon/v1/backfill', { ...(signal && { signal }) });
+export const pair = (signal?: AbortSignal) => request<Pair>('/api/clanmon/v1/pair', { ...(signal && { signal }) });
 export const storageHealth = (signal?: AbortSignal) =>
   request<StorageHealth>('/api/clanmon/v1/storage', { ...(signal && { signal }) });
 // watchdog fires at all times: where it arrives, rules and delivery work.

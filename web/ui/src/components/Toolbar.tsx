@@ -10,6 +10,7 @@ import { paletteOpen } from './Palette';
 import { copy } from '../state/toast';
 import { Menu } from './bits';
 import { Icon } from './icons';
+import { PairMenu } from './Pair';
 import { Who } from './Who';
 
 export function Toolbar() {
@@ -57,6 +58,7 @@ export function Toolbar() {
           }
         </Menu>
       </span>
+      <PairMenu />
       <Who />
       <Menu icon="more" title="View">
         {(close) => (

@@ -12,6 +12,7 @@ import { metricNames, quote, vector } from '../api/prom';
 import { Backups } from '../components/Backups';
 import { Ago, Empty, ErrorNote, Loading, Snippet, Time } from '../components/bits';
 import { Filling } from '../components/Filling';
+import { PeerSays } from '../components/Pair';
 import { ForgetMachine } from '../components/Forget';
 import { Icon } from '../components/icons';
 import { MachineState } from '../components/MachineState';
@@ -307,6 +308,7 @@ function One({ name }: { name: string }) {
     <AboutContext.Provider value={about}>
       {head}
       {away && lastSample !== undefined && <Away seen={lastSample} gone={gone} machine={machine} />}
+      {row && <PeerSays machine={name} own={row.state} />}
       <Filling machine={name} />
       <Range metrics={metrics} m={own} older={older} />
       <PartTabs name={name} current={current.id}>

@@ -4,6 +4,7 @@ import { vector } from '../api/prom';
 import type { Block, BuildInfo, RuntimeInfo, TSDBStat, TSDBStatus } from '../api/types/status';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Panel, Time, stale } from '../components/bits';
 import { Icon } from '../components/icons';
+import { PairPanel } from '../components/Pair';
 import { RemoteWritePanel } from '../components/RemoteWrite';
 import { Status } from '../components/Status';
 import { StoragePanel } from '../components/StorageHealth';
@@ -242,6 +243,7 @@ function Overview() {
           </Panel>
         )}
       </div>
+      <PairPanel />
       <StoragePanel />
       <RemoteWritePanel />
     </>
