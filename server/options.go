@@ -20,6 +20,7 @@ import (
 	"github.com/clanmon/clanmon/discovery"
 	serverconfig "github.com/clanmon/clanmon/server/config"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/engine"
 	"github.com/clanmon/clanmon/server/identity"
 	"github.com/clanmon/clanmon/server/ingest"
 	"github.com/clanmon/clanmon/server/ruler"
@@ -135,6 +136,8 @@ type QueryOptions struct {
 	// Limits of what clients may ask, before it is parsed; 0 sets none.
 	MaxLength  units.Base2Bytes
 	MaxNesting int
+	// History says where older samples are; nil URL for nowhere.
+	History engine.Settings
 
 	perStepStats       bool
 	delayedNameRemoval bool

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/prometheus/util/features"
 	"github.com/prometheus/prometheus/util/logging"
 
+	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/engine"
 	"github.com/clanmon/clanmon/server/internal/resultcache"
 )
 
@@ -73,6 +75,9 @@ func (s *Server) applyQueries(c *upstreamconfig.Config) error {
 		s.engine.SetQueryLimits(global.QueryMaxSeries, global.QueryMaxSamplesRead, time.Duration(global.QueryMaxDuration))
 	}
 	s.configureCache(c)
+	if s.history != nil {
+		s.history.SetExternalLabels(global.ExternalLabels)
+	}
 	return setQueryLog(s.engine, global.QueryLogFile)
 }
 
@@ -93,6 +98,23 @@ func (s *Server) cachingEngine(p parser.Parser) promql.QueryEngine {
 	})
 	s.store.Watch(s.results)
 	return s.results
+}
+
+// newHistory makes what reads history from another engine; nil without --query.url.
+func (s *Server) newHistory(p parser.Parser) (*engine.Engine, error) {
+	o := &s.opts
+	if o.Query.History.URL == nil {
+		return nil, nil
+	}
+	h, err := engine.New(engine.Options{
+		Settings: o.Query.History, Parser: p, MaxSamples: o.Query.MaxSamples,
+		Oldest: s.store.Local().Oldest, ReplicaLabels: delivery.ReplicaLabels,
+		Registerer: o.Registerer, Logger: o.Logger.With("component", "history"),
+	})
+	if err != nil {
+		return nil, &ConfigError{Err: err}
+	}
+	return h, nil
 }
 
 // configureCache forgets what depends on the configuration. Nobody knows when samples

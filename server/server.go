@@ -30,6 +30,7 @@ import (
 	"github.com/clanmon/clanmon/server/checks"
 	"github.com/clanmon/clanmon/server/config"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/engine"
 	"github.com/clanmon/clanmon/server/events"
 	"github.com/clanmon/clanmon/server/fleet"
 	"github.com/clanmon/clanmon/server/ingest"
@@ -56,6 +57,7 @@ type Server struct {
 	engine   *promql.Engine     // nil in agent mode
 	own      *promql.Engine     // the same for queries of the rooms
 	results  *resultcache.Cache // nil for none
+	history  *engine.Engine     // nil for none
 	ruler    *ruler.Ruler       // nil in agent mode
 	capacity *capacity.Capacity // nil in agent mode
 	tracing  *tracing.Manager

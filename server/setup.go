@@ -259,6 +259,14 @@ func (b *builder) serveHTTP() error {
 	w := o.webOptions(b.config)
 	w.FeatureRegistry, w.Parser = b.features, limits.Parser(b.parser)
 	w.LocalStorage, w.Storage, w.ExemplarStorage = b.store.Local(), b.store, b.store.Local()
+	queries := b.cachingEngine(b.parser)
+	var err error
+	if b.history, err = b.newHistory(b.parser); err != nil {
+		return err
+	}
+	if b.history != nil {
+		queries, w.Storage = b.history.QueryEngine(queries), b.history.Storage(b.store)
+	}
 	w.QueryEngine, w.ScrapeManager, w.Notifier = b.engine, b.ingest.Scrapes(), b.delivery.Notifier()
 	if b.ruler != nil {
 		w.RuleManager = b.ruler.Manager()
@@ -270,7 +278,7 @@ func (b *builder) serveHTTP() error {
 		return err
 	}
 	b.api = api.New(api.Deps{
-		Options: w, Engine: limits.Engine(b.cachingEngine(b.parser)), Appendable: b.arrivals,
+		Options: w, Engine: limits.Engine(queries), Appendable: b.arrivals,
 		UI: ui, UIPaths: uiPaths,
 		AllowedHosts: o.AllowedHosts, KnownHost: b.fleet.Knows, Identity: identified, Writes: o.Writes,
 		Waiting:       func() string { return b.store.Health().Waiting },

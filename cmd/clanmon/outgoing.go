@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/clanmon/clanmon/server/config"
+	"github.com/clanmon/clanmon/server/engine"
 )
 
 // receivers is a repeatable flag of URLs that samples are sent to.
@@ -48,4 +49,19 @@ func (l *externalLabels) Set(text string) error {
 	}
 	*l = append(*l, one)
 	return nil
+}
+
+// engineURL is --query.url.
+type engineURL engine.Settings
+
+func (u *engineURL) String() string {
+	if u.URL == nil {
+		return ""
+	}
+	return u.URL.Redacted()
+}
+
+func (u *engineURL) Set(text string) (err error) {
+	u.URL, err = engine.ParseURL(text)
+	return err
 }

@@ -37,6 +37,7 @@ import (
 	"github.com/clanmon/clanmon/server"
 	"github.com/clanmon/clanmon/server/api"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/engine"
 )
 
 // serverCommand is "clanmon server": every flag of Prometheus 3.16 with the
@@ -249,6 +250,9 @@ func (c *serverCommand) defineFlags() {
 	c.forServer("query.max-concurrency", "Maximum number of queries executed concurrently.").Default("20").IntVar(&o.Query.Concurrency)
 	c.forServer("query.max-samples", "Maximum number of samples a single query can load into memory. Note that queries will fail if they try to load more samples than this into memory, so this also limits the number of samples a query can return.").Default("50000000").IntVar(&o.Query.MaxSamples)
 	c.forServer("query.result-cache-size", "Maximum memory for cached results of range queries. Only new steps of a refreshed query are evaluated. 0 disables the cache.").Default("32MiB").BytesVar(&o.Query.ResultCacheSize)
+	c.forServer("query.url", "URL of a Prometheus, Mimir, Thanos or VictoriaMetrics that has the history of this server, below which /api/v1 is. Queries read from it what is older than the own store.").PlaceHolder("URL").SetValue((*engineURL)(&o.Query.History))
+	c.forServer("query.dialect", "What --query.url is: "+strings.Join(engine.Dialects, ", ")+".").Default(string(engine.Prometheus)).EnumVar((*string)(&o.Query.History.Dialect), engine.Dialects...)
+	c.forServer("query.config-file", "Path to a YAML file for requests to --query.url: timeout, and the HTTP settings that remote_read has, such as basic_auth, tls_config and http_headers.").PlaceHolder("FILE").StringVar(&o.Query.History.ConfigFile)
 	c.forServer("query.max-length", "Maximum size of a query in a request, with repetitions in its regular expressions written out. 0 sets no limit.").Default("1MiB").BytesVar(&o.Query.MaxLength)
 	c.forServer("query.max-nesting", "Maximum number of operators, functions and brackets within each other in a query, and of selectors in a request. 0 sets no limit.").Default("500").IntVar(&o.Query.MaxNesting)
 

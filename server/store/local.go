@@ -129,6 +129,23 @@ func (l *Local) StartTime() (int64, error) {
 	return start + db.startTimeMargin, nil
 }
 
+// Oldest is the time from which the database has samples, in milliseconds. Blocks of samples
+// that came out of order do not count: they are of a few machines only.
+func (l *Local) Oldest() (int64, error) {
+	db, leave, err := l.enterTSDB()
+	if err != nil {
+		return math.MaxInt64, err
+	}
+	defer leave()
+	oldest := db.Head().MinTime()
+	for _, b := range db.Blocks() {
+		if m := b.Meta(); !m.Compaction.FromOutOfOrder() {
+			oldest = min(oldest, m.MinTime)
+		}
+	}
+	return oldest, nil
+}
+
 // Querier implements storage.Queryable.
 func (l *Local) Querier(mint, maxt int64) (storage.Querier, error) {
 	db, leave, err := l.enter(readerPatience)

@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 
 vi.mock('../state/config', () => ({ prefix: '' }));
 
-import { connection, request } from './client';
+import { connection, history, lacksHistory, request } from './client';
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -23,4 +23,20 @@ test('a server that cannot start yet says why, and replaying its WAL does not me
   answers(200, '[]');
   await request('/api/v2/alerts');
   expect(connection.value).toEqual({ state: 'ok' });
+});
+
+test('an answer without the older part says so, and its series too', async () => {
+  const ok = (warning: string) =>
+    answers(
+      200,
+      JSON.stringify({ status: 'success', data: { resultType: 'matrix', result: [] }, warnings: [warning] }),
+    );
+  ok('PromQL warning: x');
+  expect(lacksHistory(await request('/api/v1/query_range'))).toBe('');
+  expect(history.value).toBeUndefined();
+  ok('History not reached: 502 Bad Gateway');
+  const data = await request<{ result: unknown[] }>('/api/v1/query_range');
+  expect(lacksHistory(data)).toBe('History not reached: 502 Bad Gateway');
+  expect(lacksHistory(data.result)).toBe('History not reached: 502 Bad Gateway');
+  expect(history.value?.text).toBe('History not reached: 502 Bad Gateway');
 });

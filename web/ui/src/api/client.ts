@@ -135,14 +135,21 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
   if (envelope && typeof envelope === 'object' && 'status' in envelope && 'data' in envelope) {
     const data = envelope.data as T;
     if (data && typeof data === 'object' && (envelope.warnings || envelope.infos)) {
-      Object.defineProperty(data, notices, {
-        value: { warnings: envelope.warnings ?? [], infos: envelope.infos ?? [] },
-      });
+      const value = { warnings: envelope.warnings ?? [], infos: envelope.infos ?? [] };
+      Object.defineProperty(data, notices, { value });
+      const { result } = data as { result?: unknown };
+      if (Array.isArray(result)) Object.defineProperty(result, notices, { value }); // for who takes only that
+      const lacks = lacksHistory(data);
+      if (lacks) history.value = { text: lacks, at: Date.now() };
     }
     return data;
   }
   return body as T;
 }
+
+// history: what an answer said that lacks the older part, which another engine has
+// (--query.url). The data of a page is not complete then.
+export const history = signal<{ text: string; at: number } | undefined>(undefined);
 
 const notices = Symbol('notices');
 
@@ -151,3 +158,7 @@ export function noticesOf(data: unknown): { warnings: string[]; infos: string[] 
   const n = data && typeof data === 'object' ? (data as Record<symbol, unknown>)[notices] : undefined;
   return (n as { warnings: string[]; infos: string[] }) ?? { warnings: [], infos: [] };
 }
+
+// lacksHistory is the server's warning that an answer lacks what another engine has; "" if it is complete.
+export const lacksHistory = (data: unknown) =>
+  noticesOf(data).warnings.find((w) => /^History (not reached|incomplete): /.test(w)) ?? '';

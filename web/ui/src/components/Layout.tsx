@@ -3,10 +3,10 @@ import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import faviconCrit from '../assets/favicon-crit.svg';
 import faviconWarn from '../assets/favicon-warn.svg';
-import { connection, skew } from '../api/client';
+import { connection, history, skew } from '../api/client';
 import { ago } from '../lib/format';
 import { routes, type Route } from '../routes';
-import { second, refresh, zoomOut, shift } from '../state/clock';
+import { second, refresh, tick, zoomOut, shift } from '../state/clock';
 import { agent, title } from '../state/config';
 import { firing } from '../state/firing';
 import { go, href } from '../state/location';
@@ -63,6 +63,16 @@ export function Layout({
   useEffect(() => {
     document.title = `${n.total ? `(${n.total}) ` : ''}${name} · ${title}`;
   }, [n.total, name]);
+  useEffect(() => {
+    history.value = undefined; // of another page
+  }, [route, name]);
+  useEffect(() => {
+    const begun = Date.now();
+    const late = setTimeout(() => {
+      if (history.value && history.value.at < begun) history.value = undefined; // nobody says so any more
+    }, 20000);
+    return () => clearTimeout(late);
+  }, [tick.value]);
   useEffect(() => setFavicon(n.critical > 0 ? 'crit' : n.total > 0 ? 'warn' : 'ok'), [n.critical > 0, n.total > 0]);
   const current = (r: Route) =>
     r === route ||
@@ -101,7 +111,7 @@ export function Layout({
         </nav>
         <Toolbar />
       </header>
-      <Banners />
+      <Banners explore={route?.path === '/explore'} />
       <main id="main" tabIndex={-1}>
         {connection.value.state === 'starting' ? <Starting /> : children}
       </main>
@@ -133,8 +143,10 @@ export function Layout({
   );
 }
 
-function Banners() {
+// Explore says itself what an answer lacks.
+function Banners({ explore }: { explore: boolean }) {
   const c = connection.value;
+  const lacks = explore ? undefined : history.value;
   return (
     <>
       {c.state === 'unreachable' && (
@@ -152,6 +164,11 @@ function Banners() {
         </p>
       )}
       <StorageBanners />
+      {lacks && (
+        <p class="banner warn" role="status">
+          <Icon name="warn" /> {lacks.text}
+        </p>
+      )}
       {Math.abs(skew.value) > 30 && (
         <p class="banner warn" role="status">
           <Icon name="clock" /> This device's clock is {ago(about(Math.abs(skew.value)))}{' '}

@@ -44,6 +44,11 @@ export class RangeCache {
     return grid;
   }
 
+  // forget has all of an expression asked for again.
+  forget(expr: string, step: number): void {
+    this.entries.delete(`${step} ${expr}`);
+  }
+
   // put adds the answer to asked and returns all that is known within grid.
   put(expr: string, grid: Grid, asked: Grid, answer: MatrixSeries[]): Frame {
     const id = `${grid.step} ${expr}`;

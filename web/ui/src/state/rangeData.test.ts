@@ -11,6 +11,9 @@ vi.mock('../api/prom', () => ({
   },
 }));
 
+let lacks = false;
+vi.mock('../api/client', () => ({ lacksHistory: () => (lacks ? 'History not reached: x' : '') }));
+
 const series = (...values: [number, string][]): MatrixSeries[] => [{ metric: {}, values }];
 const never = new AbortController().signal;
 
@@ -43,4 +46,18 @@ test('who waits for a request that another gave up asks itself', async () => {
   await expect(first).rejects.toThrow();
   expect((await second).series[0]!.values).toEqual([1, null]);
   expect(asked).toHaveLength(2);
+});
+
+test('an answer that lacks history is asked for again, all of it', async () => {
+  const grid = { start: 0, end: 15, step: 15 };
+  lacks = true;
+  await frame('lacking', grid, never);
+  lacks = false;
+  await frame('lacking', { ...grid, end: 30 }, never);
+  await frame('lacking', { ...grid, end: 45 }, never);
+  expect(asked).toEqual([
+    [0, 15],
+    [0, 30],
+    [15, 45],
+  ]);
 });

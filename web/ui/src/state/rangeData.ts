@@ -3,6 +3,7 @@
 // one before; who asks for the same steps meanwhile gets the same frame. lookback is
 // how many seconds a sample counts, the server's default where it is not given. back
 // asks for the same steps so many seconds earlier, and gives them the times of grid.
+import { lacksHistory } from '../api/client';
 import { queryRange } from '../api/prom';
 import type { MatrixSeries } from '../api/types/query';
 import { RangeCache, type Frame, type Grid } from '../lib/rangeCache';
@@ -25,7 +26,10 @@ export async function frame(
     signal.throwIfAborted();
     const asked = cache.missing(question, grid);
     const answer = await queryRange(expr, asked.start - back, asked.end - back, asked.step, signal, lookback);
-    return cache.put(question, grid, asked, back ? answer.map((s) => moved(s, back)) : answer);
+    const known = cache.put(question, grid, asked, back ? answer.map((s) => moved(s, back)) : answer);
+    // What is missing may be there the next time.
+    if (lacksHistory(answer)) cache.forget(question, grid.step);
+    return known;
   };
   const before = last.get(id);
   // The one before may fail because nobody waits for it any more.
