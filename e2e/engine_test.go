@@ -28,8 +28,8 @@ func newMonth() month {
 	return month{from: to - 30*24*3600, young: to - 2*3600, to: to}
 }
 
-// blocks writes the samples from a time on to a data directory.
-func (h month) blocks(t *testing.T, from int64, more string) string {
+// text has the samples from a time on, in OpenMetrics.
+func (h month) text(from int64, more string) string {
 	var text strings.Builder
 	text.WriteString("# TYPE requests counter\n")
 	for n := range 2 {
@@ -40,10 +40,16 @@ func (h month) blocks(t *testing.T, from int64, more string) string {
 		}
 	}
 	text.WriteString("# EOF\n")
+	return text.String()
+}
+
+// blocks writes the samples from a time on to a data directory.
+func (h month) blocks(t *testing.T, from int64, more string) string {
+	t.Helper()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	out, err := exec.Command(oracle.Path(t, "promtool"), "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=60d",
-		harness.WriteFile(t, dir, "om", text.String()), data).CombinedOutput()
+		harness.WriteFile(t, dir, "om", h.text(from, more)), data).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return data
 }

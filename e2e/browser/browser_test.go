@@ -283,6 +283,16 @@ node_memory_MemFree_bytes 4294967296
 node_load1 0.5
 `
 
+func TestHistoryNotReached(t *testing.T) {
+	t.Parallel()
+	s := harness.StartServer(t, harness.ServerOptions{
+		Config: "global: {scrape_interval: 1s}\n",
+		Args:   []string{"--discovery.static=node=box@" + harness.NewTarget(t, plain).Host(), "--query.url=http://" + harness.Address(t)},
+	})
+	s.WaitValue(`count_over_time(node_load1{machine="box"}[1m]) > bool 1`, 1)
+	play(t, s.URL, "history", nil)
+}
+
 // A configuration as Prometheus' users have it: one target with a label machine,
 // one without, and one where nothing listens.
 func TestOwnConfiguration(t *testing.T) {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -164,6 +166,13 @@ func (c *client) send(ctx context.Context, method, path string, form url.Values)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
+		}
+		if e, ok := errors.AsType[*net.OpError](err); ok && e.Addr != nil {
+			cause := e.Err
+			if call, ok := errors.AsType[*os.SyscallError](cause); ok {
+				cause = call.Err
+			}
+			err = fmt.Errorf("%s: %w", e.Addr, cause)
 		}
 		return nil, patience, errors.New(short(err.Error()))
 	}

@@ -83,8 +83,9 @@ func newFake(t testing.TB, answer http.HandlerFunc) *fake {
 		r.Form.Set("path", r.URL.Path)
 		f.mu.Lock()
 		f.requests = append(f.requests, r.Form)
+		answer := f.answer
 		f.mu.Unlock()
-		f.answer(w, r)
+		answer(w, r)
 	}))
 	t.Cleanup(f.Close)
 	return f
@@ -309,6 +310,10 @@ func TestVictoriaMetricsNames(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/query") {
+			if r.Form.Get("query") == "scalar(nothing)" {
+				fmt.Fprint(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+				return
+			}
 			fmt.Fprint(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[6000,"7"]}]}}`)
 			return
 		}
@@ -322,6 +327,10 @@ func TestVictoriaMetricsNames(t *testing.T) {
 	got, warnings := s.ask(s.queries, s.own, `scalar(c{i="1"})`, 0, 100, 0)
 	require.Empty(t, warnings)
 	require.Equal(t, "scalar: 7 @[6000000]", got)
+	s.engine.SetExternalLabels(labels.EmptyLabels())
+	got, warnings = s.ask(s.queries, s.own, `scalar(nothing)`, 0, 100, 0)
+	require.Empty(t, warnings)
+	require.Equal(t, "scalar: NaN @[6000000]", got)
 }
 
 // An engine that this server does not feed leaves no hole: what it does not know is the
@@ -439,7 +448,9 @@ func TestAnEngineThatIsAwayIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, nil)
 	answer := f.answer
+	f.mu.Lock()
 	f.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	f.mu.Unlock()
 	s := newSetup(t, f, nil)
 	for range 3 {
 		_, warnings := s.ask(s.queries, s.own, "c", 0, 360, 1)
@@ -583,6 +594,16 @@ func TestSettings(t *testing.T) {
 	require.Equal(t, "team", got.Get("X-Scope-OrgID"))
 	require.Equal(t, "Basic dTpnZWhlaW0=", got.Get("Authorization"))
 	require.NotContains(t, s.log.String(), "geheim")
+}
+
+// Nothing listens there: the reason is short, and has no names of system calls.
+func TestConnectionRefused(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, nil)
+	f.Close()
+	s := newSetup(t, f, nil)
+	_, warnings := s.ask(s.queries, s.own, "c", 0, 10, 1)
+	require.Equal(t, []string{NotReached + strings.TrimPrefix(f.URL, "http://") + ": connection refused"}, warnings)
 }
 
 func TestPoints(t *testing.T) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -210,8 +211,11 @@ func merge[P any](old, newer []P, at func(P) int64, wanted func(t int64, has boo
 // instant chooses: the engine's, unless it knows nothing of what the own store has in part.
 func (q *query) instant(theirs, own parser.Value) (parser.Value, error) {
 	if s, scalar := own.(promql.Scalar); scalar {
-		if v, vector := theirs.(promql.Vector); vector && len(v) == 1 { // VictoriaMetrics
+		switch v, vector := theirs.(promql.Vector); { // VictoriaMetrics has no scalars
+		case vector && len(v) == 1:
 			return promql.Scalar{T: s.T, V: v[0].F}, nil
+		case vector && len(v) == 0:
+			return promql.Scalar{T: s.T, V: math.NaN()}, nil
 		}
 	}
 	if theirs.Type() != own.Type() {
