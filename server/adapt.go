@@ -33,6 +33,7 @@ import (
 	"github.com/clanmon/clanmon/server/jobs"
 	"github.com/clanmon/clanmon/server/look"
 	"github.com/clanmon/clanmon/server/push"
+	"github.com/clanmon/clanmon/server/uptime"
 )
 
 // What fleet asks of the other rooms, in its own words. Each is asked while the
@@ -185,6 +186,26 @@ func (s *Server) eventSilences(ctx context.Context) []events.Silence {
 			}
 		}
 		all = append(all, e)
+	}
+	return all
+}
+
+// maintenance are the silences that cover the alert MachineDown of machines.
+func (s *Server) maintenance(ctx context.Context) []uptime.Silence {
+	tags := make(map[string]string)
+	for _, m := range s.fleet.Machines() {
+		if len(m.Tags) > 0 {
+			tags[m.Name] = "," + strings.Join(m.Tags, ",") + "," // as alerts have them
+		}
+	}
+	var all []uptime.Silence
+	for _, x := range s.delivery.Silences(ctx) {
+		all = append(all, uptime.Silence{From: x.Starts, To: x.Ends, Covers: func(machine string) bool {
+			return x.Matchers.Matches(model.LabelSet{
+				model.AlertNameLabel: "MachineDown", "severity": "critical",
+				contract.MachineLabel: model.LabelValue(machine), "tags": model.LabelValue(tags[machine]),
+			})
+		}})
 	}
 	return all
 }

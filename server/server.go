@@ -41,6 +41,7 @@ import (
 	"github.com/clanmon/clanmon/server/ruler"
 	"github.com/clanmon/clanmon/server/store"
 	"github.com/clanmon/clanmon/server/store/backup"
+	"github.com/clanmon/clanmon/server/uptime"
 )
 
 // Server is one monitoring server. Several can live in one process.
@@ -70,6 +71,7 @@ type Server struct {
 	push     *push.Push // nil without --push
 	events   *events.Events
 	boards   *boards.Boards
+	uptime   *uptime.Uptime // nil in agent mode
 	api      *api.API
 
 	gogc   int // of the configuration, as GOGC
@@ -139,6 +141,9 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	stages.start("vitals", stopLimit, s.vitals.Run)
 	if s.ruler != nil {
 		stages.start("ruler", stopLimit, s.ruler.Run)
+	}
+	if s.uptime != nil {
+		stages.start("uptime", stopLimit, s.uptime.Run)
 	}
 	stages.start("backup", stopLimit, s.backup.Run)
 	stages.start("reload", stopLimit, s.reloadLoop)

@@ -31,6 +31,7 @@ import (
 	"github.com/clanmon/clanmon/server/ruler"
 	"github.com/clanmon/clanmon/server/store"
 	"github.com/clanmon/clanmon/server/store/backup"
+	"github.com/clanmon/clanmon/server/uptime"
 )
 
 // builder is a Server while New builds it, with what is only needed then.
@@ -180,6 +181,12 @@ func (b *builder) findMachines() (err error) {
 		Store: b.eventStore(), Whose: b.fleet.Whose, Silences: b.eventSilences, Select: b.machineSeries,
 		Dir: o.Dir, Knows: b.isMachine, Logger: o.Logger.With("component", "events"),
 	})
+	if !o.Agent {
+		b.uptime = uptime.New(uptime.Options{
+			Store: b.store.Local(), Oldest: b.store.Local().StartTime, Whose: b.fleet.Whose, Maintenance: b.maintenance,
+			Dir: o.Dir, SetAside: b.store.SetAside, Logger: o.Logger.With("component", "uptime"),
+		})
+	}
 	return nil
 }
 
@@ -318,6 +325,7 @@ func (s *Server) mounts() map[string]http.Handler {
 		m["/api/clanmon/v1/notifications"] = s.delivery.NotificationsHandler()
 		m["/api/clanmon/v1/shipped-rules"] = s.ruler.ShippedHandler()
 		m["/api/clanmon/v1/capacity"] = s.capacity.Handler()
+		m["/api/clanmon/v1/uptime"] = s.uptime.Handler()
 	}
 	return m
 }

@@ -28,7 +28,7 @@ type Options struct {
 // says that it is one.
 var (
 	pages       = []string{"/{$}", "/targets", "/status", "/status/{page}", "/runbooks", "/runbooks/{alert}", "/config", "/flags", "/service-discovery"}
-	serverPages = []string{"/m/{machine}", "/compare", "/services", "/checks", "/jobs", "/alerts", "/changes", "/capacity", "/silences", "/boards", "/boards/{board}", "/explore", "/query", "/rules", "/tsdb-status", "/alertmanager-discovery"}
+	serverPages = []string{"/m/{machine}", "/compare", "/services", "/checks", "/jobs", "/alerts", "/changes", "/capacity", "/uptime", "/silences", "/boards", "/boards/{board}", "/explore", "/query", "/rules", "/tsdb-status", "/alertmanager-discovery"}
 	agentPages  = []string{"/agent"}
 )
 

@@ -134,7 +134,7 @@ func TestMain(m *testing.M) {
 
 // pages are all that the UI has, and those of Prometheus' paths.
 var pages = []string{
-	"/", "/m/box", "/m/gone", "/m/nobody", "/services", "/checks", "/compare?m=box&m=odd", "/compare?tag=none", "/jobs", "/alerts", "/changes", "/silences", "/boards", "/explore", "/query?g0.expr=demo&g0.tab=1",
+	"/", "/m/box", "/m/gone", "/m/nobody", "/services", "/checks", "/compare?m=box&m=odd", "/compare?tag=none", "/jobs", "/alerts", "/changes", "/uptime", "/silences", "/boards", "/explore", "/query?g0.expr=demo&g0.tab=1",
 	"/targets", "/rules", "/status", "/config", "/flags", "/tsdb-status", "/service-discovery", "/alertmanager-discovery", "/runbooks", "/runbooks/UnitFailed",
 }
 

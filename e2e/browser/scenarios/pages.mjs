@@ -33,6 +33,12 @@ export default async function pages(browser, { base }) {
   await page.see('Hostile', 'JobFailed', 'MachineDown');
   page.check(!(await page.text()).includes('KnownTrouble'), 'a silenced alert is among those that fire');
   await page.shoot('alerts');
+  // What fired when: a strip of the day leads to the alert at that time.
+  await page.see('Last 24 hours');
+  await page.p.locator('.dayrow', { hasText: 'Hostile' }).click();
+  await page.p.waitForURL((u) => u.searchParams.get('fired') === 'Hostile');
+  await page.see('Two hours before', 'What else moved');
+  await page.goto('/alerts');
   await page.p.locator('nav.tabs a', { hasText: 'Silenced' }).click();
   await page.see('KnownTrouble', 'by ada');
   await page.p.locator('nav.tabs a', { hasText: 'Pending' }).click();
@@ -50,6 +56,13 @@ export default async function pages(browser, { base }) {
   await page.goto('/capacity?kind=disks&q=box');
   await page.p.locator('main table a').first().click();
   await page.p.waitForURL((u) => u.pathname === '/m/box' && u.searchParams.get('tab') === 'disks');
+
+  // For how long machines were reachable, as soon as it is known.
+  await page.goto('/uptime');
+  await page.see('box', 'odd', /\d %/);
+  await page.p.locator('main table a', { hasText: /^box$/ }).click();
+  await page.p.waitForURL((u) => u.pathname === '/m/box' && u.searchParams.get('tab') === 'changes');
+  await page.see('Uptime by month');
 
   // What changed: alerts and their ends, units, silences with what somebody wrote.
   await page.goto('/changes');
@@ -152,7 +165,7 @@ export default async function pages(browser, { base }) {
   await page.goto('/alerts?state=pending');
   await page.see('NotYet');
   await page.goto('/status');
-  await page.see('3.16.0', /Series in memory/);
+  await page.see('3.16.0', /Series in memory/, /Healthy|\d problem/);
   await page.goto('/tsdb-status');
   await page.see(/Series per metric|metric/i);
   await page.goto('/config');

@@ -26,6 +26,7 @@ export const routes: Route[] = [
   { path: '/alerts', title: 'Alerts', nav: 'a', icon: 'alerts', page: 'AlertsPage' },
   { path: '/changes', title: 'Changes', nav: 'h', icon: 'clock', page: 'ChangesPage' },
   { path: '/capacity', title: 'Capacity', nav: 'p', icon: 'chart', page: 'CapacityPage' },
+  { path: '/uptime', title: 'Uptime', icon: 'clock', page: 'UptimePage' },
   { path: '/silences', title: 'Silences', icon: 'silence', page: 'SilencesPage' },
   {
     path: '/explore',

@@ -3,6 +3,7 @@ import type { Alert, RuleAlert } from '../api/types/alerts';
 import {
   builtinRunbook,
   exprOf,
+  firedRows,
   firesAt,
   grouped,
   hasTag,
@@ -10,6 +11,7 @@ import {
   mergeAlerts,
   passes,
   sections,
+  stripOf,
   type State,
 } from './alerts';
 
@@ -184,4 +186,42 @@ test('a runbook of a built-in alert is a page of this server', () => {
   expect(builtinRunbook({ ...r, generatorURL: 'http://other:9090/graph' }), 'of another server').toBe('');
   expect(builtinRunbook({ ...r, name: 'Mine', generatorURL: 'http://hub:9090/mon/graph' })).toBe('');
   expect(builtinRunbook(r)).toBe('');
+});
+
+test('a day of alerts is a strip for each alert, the worst first', () => {
+  const fired = (alertname: string, severity: string, ...values: [number, string][]) => ({
+    metric: { alertname, severity },
+    values,
+  });
+  const strips = stripOf(
+    [
+      fired('Full', 'warning', [600, '1'], [1200, '3'], [3000, '1']),
+      fired('Down', 'critical', [600, '1']),
+      fired('Hot', 'warning', [600, '1']),
+    ],
+    { start: 0, step: 600 },
+  );
+  expect(strips.map((s) => s.name)).toEqual(['Down', 'Full', 'Hot']);
+  expect(strips[1]).toMatchObject({
+    total: 1800,
+    spans: [
+      { from: 0, to: 1200, most: 3 },
+      { from: 2400, to: 3000, most: 1 },
+    ],
+  });
+});
+
+test('an alert of the past has the time at which it began to fire', () => {
+  const labels = { alertname: 'Full', machine: 'web', severity: 'warning' };
+  const at = (name: string, v: number, more = {}) => ({
+    metric: { __name__: name, ...labels, ...more },
+    value: [5000, String(v)] as [number, string],
+  });
+  const fired = [at('ALERTS', 1, { alertstate: 'firing' }), at('ALERTS', 1, { alertstate: 'firing', machine: 'db' })];
+  const rows = firedRows(fired, [at('ALERTS_FOR_STATE', 4000)], 300, 5000);
+  expect(rows.map((r) => [r.machine, r.since])).toEqual([
+    ['db', 5000],
+    ['web', 4300],
+  ]);
+  expect(rows[1]!.labels).toEqual(labels);
 });

@@ -1,7 +1,7 @@
 // Alerts as one list: what the rules say (pending, firing, value) and what
 // delivery makes of it (silenced, inhibited, told to whom).
 import type { Alert, AlertRule, RuleAlert } from '../api/types/alerts';
-import type { Labels, MatrixSeries } from '../api/types/query';
+import type { Labels, MatrixSeries, VectorSample } from '../api/types/query';
 
 export type State = 'firing' | 'pending' | 'silenced';
 
@@ -252,6 +252,66 @@ function historyRow(labels: Labels, episodes: Episode[], ongoing: boolean): Hist
     total: episodes.reduce((n, e) => n + e.to - e.from, 0),
     last: episodes[episodes.length - 1]?.from ?? 0,
   };
+}
+
+// stripQuery counts, by alert, how many fired at any time within the step before. It has few
+// series however many machines there are.
+export const stripQuery = (step: number) =>
+  `count by (alertname, severity) (max_over_time(ALERTS{alertstate="firing",severity!="none"}[${step}s]))`;
+
+export interface Strip {
+  name: string;
+  severity: string;
+  spans: (Episode & { most: number })[]; // most: how many fired at once
+  total: number; // seconds
+}
+
+// stripOf reads the answer to stripQuery: the worst first, then what fired longest.
+export function stripOf(series: MatrixSeries[], { start, step }: Pick<HistoryGrid, 'start' | 'step'>): Strip[] {
+  return series
+    .map((s) => {
+      const spans: Strip['spans'] = [];
+      for (const [t, v] of s.values ?? []) {
+        const last = spans[spans.length - 1];
+        if (last && t - step - last.to < step / 2) {
+          last.to = t;
+          last.most = Math.max(last.most, Number(v));
+        } else spans.push({ from: Math.max(start, t - step), to: t, most: Number(v) });
+      }
+      return {
+        name: s.metric.alertname ?? '',
+        severity: s.metric.severity ?? '',
+        spans,
+        total: spans.reduce((n, e) => n + e.to - e.from, 0),
+      };
+    })
+    .filter((s) => s.spans.length)
+    .sort(
+      (a, b) => severityRank(a.severity) - severityRank(b.severity) || b.total - a.total || (a.name < b.name ? -1 : 1),
+    );
+}
+
+// firedRows are the alerts that fired at a moment of the past, from ALERTS and from the times
+// at which their conditions began. hold is for how long a condition has to last.
+export function firedRows(fired: VectorSample[], began: VectorSample[], hold: number, moment: number): AlertRow[] {
+  const since = new Map(began.map((s) => [idOf(without(s.metric)), Number(s.value?.[1])]));
+  return fired
+    .map((s) => {
+      const labels = without(s.metric);
+      const start = since.get(idOf(labels));
+      return {
+        ...row(labels, {}),
+        key: hash(idOf(labels)),
+        state: 'firing' as const,
+        since: start === undefined ? moment : Math.min(moment, start + hold),
+      };
+    })
+    .sort(worstFirst);
+}
+
+function without(l: Labels): Labels {
+  const { __name__: _n, alertstate: _s, ...rest } = l;
+  return rest;
 }
 
 // exprOf is the expression of the rule, out of the link that it sent along.

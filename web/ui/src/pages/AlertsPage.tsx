@@ -4,6 +4,7 @@ import { receivers as fetchReceivers, silences as fetchSilences, watchdog as fet
 import { queryRange, vector } from '../api/prom';
 import type { Matcher, Notifications, ReceiverState, Silence } from '../api/types/alerts';
 import type { Labels, MatrixSeries } from '../api/types/query';
+import { DayStrip, FiredSheet, NOT_FIRED } from '../components/alerts/DayStrip';
 import { AlertSheet, chartOf, FiresIn, useNotifications, type AlertActions } from '../components/alerts/AlertSheet';
 import { NotificationsCard } from '../components/alerts/NotificationsCard';
 import { Severity } from '../components/alerts/Severity';
@@ -240,9 +241,20 @@ export default function AlertsPage() {
           )}
         </div>
         <div class="alertside">
+          {tab !== 'history' && <DayStrip />}
           <NotificationsCard />
         </div>
       </div>
+      {!open && !making && param('fired') && (
+        <FiredSheet
+          rows={rows}
+          rules={rules}
+          inhibitors={inhibitors}
+          silences={silences.data}
+          told={told.data}
+          actions={actions}
+        />
+      )}
       {open && !making && (
         <AlertSheet
           r={open}
@@ -257,7 +269,7 @@ export default function AlertsPage() {
         <SilenceForm
           {...making}
           onClose={() => setMaking(undefined)}
-          onDone={() => param('alert') && setParams({ alert: null })}
+          onDone={() => (param('alert') || param('fired')) && setParams({ alert: null, ...NOT_FIRED })}
         />
       )}
     </>

@@ -1,4 +1,5 @@
 import { useState } from 'preact/hooks';
+import { backfill, remoteWrite } from '../api/clanmon';
 import { request } from '../api/client';
 import { vector } from '../api/prom';
 import type { Block, BuildInfo, RuntimeInfo, TSDBStat, TSDBStatus } from '../api/types/status';
@@ -10,12 +11,14 @@ import { Status } from '../components/Status';
 import { StoragePanel } from '../components/StorageHealth';
 import { Table } from '../components/Table';
 import { Tabs } from '../components/Tabs';
+import { checksOf, HEALTH, verdictOf, type Check } from '../lib/health';
 import { daysUntilFull, type StorageFigures } from '../lib/storage';
 import { ago, format } from '../lib/format';
-import { UNKNOWN } from '../lib/words';
+import { second } from '../state/clock';
 import { agent, version } from '../state/config';
 import { useData } from '../state/data';
 import { href, location, machinePath, param, setParams } from '../state/location';
+import { storage } from '../state/storage';
 import { copy } from '../state/toast';
 
 // Prometheus' own paths of what are tabs here.
@@ -90,49 +93,17 @@ const when = (text: string | undefined) => {
 
 const NOT_SCRAPED = 'Unknown: this server does not scrape itself as job “clanmon”.';
 
-// Health: every figure is of this server's own /metrics, scraped by itself. Just after
-// the start, samples fill a minute and not yet 5.
-const HEALTH = [
-  [
-    'samples',
-    'sum(rate(prometheus_tsdb_head_samples_appended_total{job="clanmon"}[1m]) or rate(prometheus_tsdb_head_samples_appended_total{job="clanmon"}[5m]))',
-  ],
-  ['series', 'max(prometheus_tsdb_head_series{job="clanmon"})'],
-  ['memory', 'max(process_resident_memory_bytes{job="clanmon"})'],
-  [
-    'cpu',
-    'sum(rate(process_cpu_seconds_total{job="clanmon"}[1m]) or rate(process_cpu_seconds_total{job="clanmon"}[5m]))',
-  ],
-  ['rules', 'sum(increase(prometheus_rule_evaluation_failures_total{job="clanmon"}[1h]))'],
-  ['notify', 'sum(increase(alertmanager_notifications_failed_total{job="clanmon"}[1h]))'],
-  ['compact', 'sum(increase(prometheus_tsdb_compactions_failed_total{job="clanmon"}[3h]))'],
-  ['wal', 'sum(prometheus_tsdb_wal_corruptions_total{job="clanmon"})'],
-  ['sd', 'sum(increase(prometheus_sd_refresh_failures_total{job="clanmon"}[1h]))'],
-]
-  .map(([n, e]) => `label_replace(${e}, "figure", "${n}", "", "")`)
-  .join(' or ');
-
 function Overview() {
   const runtime = useData('runtime', (s) => request<RuntimeInfo>('/api/v1/status/runtimeinfo', { signal: s }));
   const build = useData('build', (s) => request<BuildInfo>('/api/v1/status/buildinfo', { signal: s }), 3600);
   const own = useData(agent ? null : 'own health', (s) => vector(HEALTH, undefined, s));
+  const sent = useData('remote write', remoteWrite);
+  const gaps = useData(agent ? null : 'backfill', backfill, 30);
   const news = useData('notices', (s) =>
     request<{ text: string; date: string; active: boolean }[]>('/api/v1/notifications', { signal: s }),
   );
   const r = runtime.data;
   const b = build.data;
-  const v = (name: string) => {
-    const x = own.data?.find((o) => o.metric.figure === name)?.value?.[1];
-    return x === undefined ? undefined : Number(x);
-  };
-  // absent is why a server that scrapes itself has no such figure.
-  const check = (name: string, good: string, bad: (n: number) => string, where?: string, absent = UNKNOWN) => {
-    const n = v(name);
-    if (n === undefined) return <Status level="off">{own.data?.length ? absent : UNKNOWN}</Status>;
-    if (!(n > 0)) return <Status level="ok">{good}</Status>;
-    const status = <Status level="warn">{bad(Math.ceil(n))}</Status>;
-    return where ? <a href={where}>{status}</a> : status;
-  };
   if (!r)
     return runtime.error ? <ErrorNote error={runtime.error} what="The status could not be loaded" /> : <Loading />;
   return (
@@ -146,6 +117,21 @@ function Overview() {
             {n.text}
           </p>
         ))}
+      {!agent && (
+        <HealthPanel
+          checks={checksOf({
+            figures: own.data,
+            storage: storage.value,
+            receivers: sent.data,
+            gaps: gaps.data?.gaps,
+            reloaded: r.reloadConfigSuccess,
+            now: second.value,
+          })}
+          loaded={!!own.data?.length && !!storage.value}
+          notScraped={own.data?.length === 0}
+          error={own.error}
+        />
+      )}
       <div class="panels">
         <Panel title="Build">
           <dl class="facts body">
@@ -192,61 +178,69 @@ function Overview() {
             )}
           </dl>
         </Panel>
-        {!agent && (
-          <Panel title="Health">
-            <dl class="facts body">
-              <dt>Ingesting</dt>
-              <dd>{format(v('samples'), 'none')} samples a second</dd>
-              <dt>Series in memory</dt>
-              <dd>{format(v('series'), 'count')}</dd>
-              <dt>Memory</dt>
-              <dd>{format(v('memory'), 'bytes')}</dd>
-              <dt>CPU</dt>
-              <dd>{format(v('cpu'), 'ratio')} of a core</dd>
-              <dt>Rules, last hour</dt>
-              <dd>
-                {check(
-                  'rules',
-                  'none failed',
-                  (n) => `${n} ${n === 1 ? 'evaluation' : 'evaluations'} failed`,
-                  href('/rules', { state: 'failing' }),
-                  'no rules loaded',
-                )}
-              </dd>
-              <dt>Notifications, last hour</dt>
-              <dd>
-                {check('notify', 'none failed', (n) => `${n} failed`, href('/alerts'), 'sent by other Alertmanagers')}
-              </dd>
-              <dt>Discovery, last hour</dt>
-              <dd>
-                {check(
-                  'sd',
-                  'none failed',
-                  (n) => `${n} ${n === 1 ? 'refresh' : 'refreshes'} failed`,
-                  href('/targets', { tab: 'discovery' }),
-                  'no discovery method in use',
-                )}
-              </dd>
-              <dt>Compaction, last 3 h</dt>
-              <dd>{check('compact', 'none failed', (n) => `${n} failed`)}</dd>
-              <dt title="Write-ahead log">WAL</dt>
-              <dd>
-                {check(
-                  'wal',
-                  'no corruption',
-                  (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} repaired since start`,
-                )}
-              </dd>
-            </dl>
-            {own.data?.length === 0 && <p class="body dim">{NOT_SCRAPED}</p>}
-            <ErrorNote error={own.error} />
-          </Panel>
-        )}
       </div>
       <PairPanel />
       <StoragePanel />
       <RemoteWritePanel />
     </>
+  );
+}
+
+const WHERE = {
+  rules: () => href('/rules', { state: 'failing' }),
+  alerts: () => href('/alerts'),
+  targets: () => href('/targets'),
+  discovery: () => href('/targets', { tab: 'discovery' }),
+};
+
+function HealthPanel({
+  checks,
+  loaded,
+  notScraped,
+  error,
+}: {
+  checks: Check[];
+  loaded: boolean;
+  notScraped: boolean;
+  error: Error | undefined;
+}) {
+  const verdict = verdictOf(checks, loaded);
+  const wrong = checks.filter((c) => c.wrong);
+  return (
+    <Panel title="Health">
+      <div class="body stack">
+        <p class="verdict">
+          <Status level={verdict.level} badge>
+            {verdict.text}
+          </Status>
+        </p>
+        <ErrorNote error={error} />
+        {wrong.length > 0 && (
+          <ul class="stack" aria-label="What is wrong">
+            {wrong.map((c) => (
+              <li key={c.name}>
+                <Status level={c.level}>
+                  <span class="wrap">{c.wrong}</span>
+                </Status>{' '}
+                {c.where && <a href={WHERE[c.where]()}>Show</a>}
+              </li>
+            ))}
+          </ul>
+        )}
+        {notScraped && <p class="dim">{NOT_SCRAPED}</p>}
+        <dl class="checks">
+          {checks.map((c) => (
+            <div key={c.name}>
+              <dt>{c.name}</dt>
+              <dd>
+                <Status level={c.level}>{c.value}</Status>
+                {c.limit && <div class="dim">{c.limit}</div>}
+              </dd>
+            </div>
+          ))}
+        </dl>
+      </div>
+    </Panel>
   );
 }
 

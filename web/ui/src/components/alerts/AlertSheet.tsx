@@ -53,6 +53,8 @@ export function FiresIn({ at }: { at: number | undefined }) {
 
 export function AlertSheet({
   r,
+  moment,
+  head,
   inhibitors,
   silences,
   told,
@@ -60,6 +62,8 @@ export function AlertSheet({
   actions,
 }: {
   r: AlertRow;
+  moment?: number; // of the past, of which the alert is shown
+  head?: preact.ComponentChildren;
   inhibitors: ReadonlyMap<string, AlertRow | string>;
   silences: Silence[] | undefined;
   told: Notifications | undefined;
@@ -88,7 +92,11 @@ export function AlertSheet({
     <Overlay kind="sheet" wide title={r.name || 'Alert'} onClose={close}>
       <div class="row">
         <Severity severity={r.severity} badge />
-        {r.state === 'pending' ? (
+        {moment !== undefined ? (
+          <Status level="off" icon="clock" badge>
+            fired
+          </Status>
+        ) : r.state === 'pending' ? (
           <Status level="info" icon="wait" badge>
             pending
           </Status>
@@ -102,7 +110,13 @@ export function AlertSheet({
           </Status>
         )}
         <span class="dim">
-          {r.state === 'pending' ? PENDING : FIRING} for <Ago time={r.since} />, since{' '}
+          {moment !== undefined ? (
+            <>since </>
+          ) : (
+            <>
+              {r.state === 'pending' ? PENDING : FIRING} for <Ago time={r.since} />, since{' '}
+            </>
+          )}
           <Time time={r.since} withSeconds />
           {fires !== undefined && (
             <>
@@ -112,6 +126,7 @@ export function AlertSheet({
           )}
         </span>
       </div>
+      {head}
       {r.annotations.summary && <p class="summary wrap">{r.annotations.summary}</p>}
       {r.annotations.description && <p class="wrap">{r.annotations.description}</p>}
       <div class="row">
@@ -157,7 +172,9 @@ export function AlertSheet({
           class="btn icon"
           title="Copy link"
           aria-label="Copy link"
-          onClick={() => void copy(window.location.origin + hereWith({ alert: r.key }), 'Link copied')}
+          onClick={() =>
+            void copy(window.location.origin + hereWith(moment === undefined ? { alert: r.key } : {}), 'Link copied')
+          }
         >
           <Icon name="copy" />
         </button>
@@ -193,7 +210,7 @@ export function AlertSheet({
             <dd>{r.receivers.join(', ')}</dd>
           </>
         )}
-        {r.state !== 'pending' && (
+        {r.state !== 'pending' && moment === undefined && (
           <>
             <dt>Notified</dt>
             <dd>
@@ -231,7 +248,12 @@ export function AlertSheet({
         <h3>Labels</h3>
         <div class="row labels">
           {Object.entries(r.labels).map(([k, v]) => (
-            <a class="chip" key={k} title="Filter by this label" href={hereWith({ alert: null, q: `${k}=${v}` })}>
+            <a
+              class="chip"
+              key={k}
+              title="Filter by this label"
+              href={hereWith({ alert: null, fired: null, moment: null, which: null, q: `${k}=${v}` })}
+            >
               <span class="wrap">
                 {k}=<b>{v}</b>
               </span>

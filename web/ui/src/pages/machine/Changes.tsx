@@ -1,6 +1,13 @@
 import { Changes as List } from '../../components/Changes';
+import { MachineUptime } from '../../components/Uptime';
 import { useAbout } from './context';
 
 export function Changes() {
-  return <List machine={useAbout().name} />;
+  const { name } = useAbout();
+  return (
+    <>
+      <MachineUptime machine={name} />
+      <List machine={name} />
+    </>
+  );
 }
