@@ -108,6 +108,12 @@ type Panel struct {
 	Text string `json:"text,omitempty"`
 	// Collapsed hides what is below a row until somebody opens it.
 	Collapsed bool `json:"collapsed,omitempty"`
+	// Repeat names a variable: the panel, or a row with what is below it, is shown once for each
+	// value that is selected.
+	Repeat string `json:"repeat,omitempty"`
+	// Down puts repeated panels below each other, else there are PerLine, or 4, side by side.
+	Down    bool `json:"down,omitempty"`
+	PerLine int  `json:"perLine,omitempty"`
 }
 
 // Query is what a panel shows.
@@ -290,7 +296,11 @@ func (b *Board) Check() error {
 	}
 	for i := range b.Panels {
 		p := &b.Panels[i]
-		if err := p.check(); err != nil {
+		err := p.check()
+		if err == nil && p.Repeat != "" && !seen[p.Repeat] {
+			err = fmt.Errorf("repeat %q: the board has no variable of this name", p.Repeat)
+		}
+		if err != nil {
 			where := fmt.Sprintf("panels[%d]", i)
 			if p.Title != "" {
 				where += fmt.Sprintf(" (%.60s)", p.Title)
@@ -344,6 +354,9 @@ func (p *Panel) check() error {
 		return fmt.Errorf("text has %d bytes, the maximum is %d", len(p.Text), maxText)
 	case p.Min != nil && p.Max != nil && *p.Min >= *p.Max:
 		return fmt.Errorf("min %v must be less than max %v", *p.Min, *p.Max)
+	}
+	if p.PerLine < 0 || p.PerLine > columns {
+		return fmt.Errorf("perLine %d must be from 1 to %d, or left out", p.PerLine, columns)
 	}
 	for _, f := range []struct {
 		key, value string

@@ -134,6 +134,18 @@ func grafanaPanelOf(p Panel, id, down int, use object) object {
 	if p.Description != "" {
 		out["description"] = p.Description
 	}
+	if p.Repeat != "" {
+		out["repeat"] = p.Repeat
+		if p.Type != TypeRow {
+			out["repeatDirection"] = "h"
+			if p.Down {
+				out["repeatDirection"] = "v"
+			}
+		}
+		if p.PerLine > 0 {
+			out["maxPerRow"] = p.PerLine
+		}
+	}
 	switch p.Type {
 	case TypeRow:
 		out["collapsed"], out["panels"] = p.Collapsed, []object{}

@@ -111,6 +111,7 @@ type oldRow struct {
 	Collapse  bool              `json:"collapse"`
 	Height    json.RawMessage   `json:"height"` // "250px" or 250
 	Panels    []json.RawMessage `json:"panels"`
+	Repeat    *string           `json:"repeat"`
 }
 
 func builtIn(raw json.RawMessage) bool { return string(raw) == "1" || string(raw) == "true" }
@@ -334,11 +335,16 @@ type grafanaPanel struct {
 	Datasource  json.RawMessage   `json:"datasource"`
 	Targets     []target          `json:"targets"`
 	Repeat      *string           `json:"repeat"`
-	TimeFrom    *string           `json:"timeFrom"`
-	TimeShift   *string           `json:"timeShift"`
-	Library     json.RawMessage   `json:"libraryPanel"`
-	Content     string            `json:"content"` // of old text panels
-	Mode        string            `json:"mode"`
+
+	RepeatDirection string          `json:"repeatDirection"`
+	MaxPerRow       int             `json:"maxPerRow"`
+	RepeatOf        json.RawMessage `json:"repeatPanelId"` // of a copy that Grafana has made
+
+	TimeFrom    *string         `json:"timeFrom"`
+	TimeShift   *string         `json:"timeShift"`
+	Library     json.RawMessage `json:"libraryPanel"`
+	Content     string          `json:"content"` // of old text panels
+	Mode        string          `json:"mode"`
 	FieldConfig struct {
 		Defaults  fieldDefaults `json:"defaults"`
 		Overrides []struct {
@@ -456,6 +462,10 @@ func (im *importer) panels(d *dashboard) {
 				im.problem(p.where, true, "%v", readable(nil, err))
 				continue
 			}
+			if plain(p.g.RepeatOf) != "" && plain(p.g.RepeatOf) != "null" {
+				im.total--
+				continue
+			}
 			p.where = cmp.Or(strings.TrimSpace(p.g.Title), fmt.Sprintf("panel %d (%s)", im.total, p.g.Type))
 			if p.g.GridPos == nil {
 				p.g.GridPos = &gridPos{W: columns / 2, H: 8, Y: 1000 + 8*i}
@@ -493,9 +503,10 @@ func (im *importer) panels(d *dashboard) {
 func (im *importer) oldRows(rows []oldRow) {
 	y := 0
 	for _, r := range rows {
-		if r.Title != "" && (r.ShowTitle == nil || *r.ShowTitle || r.Collapse) {
+		repeated := r.Repeat != nil && *r.Repeat != ""
+		if r.Title != "" && (r.ShowTitle == nil || *r.ShowTitle || r.Collapse) || repeated {
 			im.total++
-			im.panel(&grafanaPanel{Type: "row", Title: r.Title, Collapsed: r.Collapse, GridPos: &gridPos{Y: y, W: columns, H: 1}}, r.Title)
+			im.panel(&grafanaPanel{Type: "row", Title: r.Title, Collapsed: r.Collapse, Repeat: r.Repeat, GridPos: &gridPos{Y: y, W: columns, H: 1}}, r.Title)
 			y++
 		}
 		height := 7
@@ -556,6 +567,7 @@ func (im *importer) panel(g *grafanaPanel, where string) {
 		return
 	case TypeText:
 		im.text(g, &p, note)
+		im.repeat(g, &p, note)
 		im.board.Panels = append(im.board.Panels, p)
 		return
 	}
@@ -745,17 +757,19 @@ func (im *importer) look(g *grafanaPanel, p *Panel, note func(string, ...any)) {
 	p.Title = rewritten(p.Title)
 }
 
-// repeat says what becomes of a panel that Grafana shows once for each value of a variable.
+// repeat takes that a panel or row is shown once for each value of a variable.
 func (im *importer) repeat(g *grafanaPanel, p *Panel, note func(string, ...any)) {
 	if g.Repeat == nil || *g.Repeat == "" {
 		return
 	}
-	equals := regexp.MustCompile(`[^!~]=\s*"\$\{?` + regexp.QuoteMeta(*g.Repeat) + `\}?"`)
-	if slices.ContainsFunc(p.Queries, func(q Query) bool { return equals.MatchString(q.Expr) }) {
-		note("it is repeated for each value of $%s: it is shown once, and because of its matcher = it has data only if one value is selected", *g.Repeat)
+	if im.defined[*g.Repeat] == "" {
+		note("it is repeated for each value of $%s, and no variable of the board has this name: it is shown once", *g.Repeat)
 		return
 	}
-	note("it is repeated for each value of $%s: it is shown once, for all that are selected", *g.Repeat)
+	p.Repeat = *g.Repeat
+	if p.Type != TypeRow {
+		p.Down, p.PerLine = g.RepeatDirection == "v", min(max(g.MaxPerRow, 0), columns)
+	}
 }
 
 // negated finds the queries that are drawn below zero.

@@ -163,16 +163,26 @@ func TestImportPanelByPanel(t *testing.T) {
 			}, "Lost: changed: $gone is used, and no variable",
 		},
 		"repeated": {
-			`{"type":"gauge","title":"$node",` + grid + `,"repeat":"node","targets":[{"refId":"A","expr":"up{instance=~\"$node\"}"}]}`,
+			`{"type":"gauge","title":"$node",` + grid + `,"repeat":"node","repeatDirection":"h","maxPerRow":6,"targets":[{"refId":"A","expr":"up{instance=~\"$node\"}"}]}`,
 			func(p *Panel) {
 				p.Type, p.Title, p.Queries = TypeGauge, "$node", []Query{{Expr: `up{instance=~"$node"}`}}
-			}, "it is repeated for each value of $node",
+				p.Repeat, p.PerLine = "node", 6
+			}, "",
 		},
-		"repeated for one": {
-			`{"type":"graph","title":"R",` + grid + `,"repeat":"node","targets":[{"refId":"A","expr":"up{job=\"a\",instance=\"$node\"}"}]}`,
+		"repeated downwards": {
+			`{"type":"graph","title":"R",` + grid + `,"repeat":"node","repeatDirection":"v","targets":[{"refId":"A","expr":"up{instance=\"$node\"}"}]}`,
 			func(p *Panel) {
-				p.Type, p.Title, p.Queries = TypeChart, "R", []Query{{Expr: `up{job="a",instance="$node"}`}}
-			}, "it has data only if one value is selected",
+				p.Type, p.Title, p.Queries = TypeChart, "R", []Query{{Expr: `up{instance="$node"}`}}
+				p.Repeat, p.Down = "node", true
+			}, "",
+		},
+		"repeated row": {
+			`{"type":"row","title":"$node",` + grid + `,"repeat":"node","panels":[]}`,
+			func(p *Panel) { p.Type, p.Title, p.X, p.W, p.H, p.Repeat = TypeRow, "$node", 0, 24, 1, "node" }, "",
+		},
+		"repeated for nothing": {
+			`{"type":"row","title":"R",` + grid + `,"repeat":"gone","panels":[]}`,
+			func(p *Panel) { p.Type, p.Title, p.X, p.W, p.H = TypeRow, "R", 0, 24, 1 }, "R: changed: it is repeated for each value of $gone, and no variable",
 		},
 		"library": {
 			`{"title":"Shared",` + grid + `,"libraryPanel":{"uid":"x","name":"Shared"}}`, nil, "it is in Grafana's library",

@@ -46,9 +46,10 @@ test('what is below a collapsed row is hidden, and the rest moves up', () => {
     tile('row', 13, 1),
     tile('chart', 14, 8),
   ];
-  const of = (isOpen: (i: number) => boolean | undefined) => b.shown(tiles, isOpen).map((s) => `${s.i} ${s.tile.y}`);
+  const all = b.ones(tiles, { vars: {}, names: {}, each: {} });
+  const of = (isOpen: (key: string) => boolean | undefined) => b.shown(all, isOpen).map((s) => `${s.i} ${s.tile.y}`);
   expect(of(() => undefined)).toEqual(['0 0', '1 4', '3 5', '4 6']);
-  expect(of((i) => i === 1)).toEqual(['0 0', '1 4', '2 5', '3 13']);
+  expect(of((key) => key === '1')).toEqual(['0 0', '1 4', '2 5', '3 13']);
 });
 
 const options = ['a.example:9100', 'b'].map((v) => ({ value: v, text: v }));
@@ -83,6 +84,60 @@ test("variables are filled in as Grafana's Prometheus data source does", () => {
   expect(b.fill('CPU of $node', v)).toBe('CPU of a.b, c');
   expect(b.namesOf({ options, chosen: [b.ALL] })).toBe('all');
   expect(b.fill('$other ${other:csv} ends$', v)).toBe('$other ${other} ends$');
+});
+
+test('a panel is repeated for each value, and what is below makes room', () => {
+  const values: b.Values = {
+    vars: { node: '(a\\.x|b|c|d|e)', disk: '(s|t)' },
+    names: { node: 'all', disk: 'all' },
+    each: { node: ['a.x', 'b', 'c', 'd', 'e'], disk: ['s', 't'] },
+  };
+  const tile = (title: string, y: number, more: Partial<b.Tile> = {}): b.Tile => ({
+    type: 'chart',
+    title,
+    x: 0,
+    y,
+    w: 12,
+    h: 8,
+    queries: [{ expr: 'up{a="$node",b=~"$node"}' }],
+    ...more,
+  });
+  const of = (tiles: b.Tile[], v = values) =>
+    b.repeated(tiles, v).all.map((o) => `${b.fill(o.tile.title!, o.values)} ${o.tile.x},${o.tile.y} ${o.tile.w}`);
+  const tiles = [tile('$node', 0, { repeat: 'node' }), tile('below', 8)];
+  expect(of(tiles)).toEqual(['a.x 0,0 6', 'b 6,0 6', 'c 12,0 6', 'd 18,0 6', 'e 0,8 6', 'below 0,16 12']);
+  expect(of([tile('$node', 0, { repeat: 'node', perLine: 2 })])[1]).toBe('b 12,0 12');
+  expect(of([tile('$disk', 0, { repeat: 'disk', down: true }), tile('below', 8)])).toEqual([
+    's 0,0 12',
+    't 0,8 12',
+    'below 0,16 12',
+  ]);
+  const [first] = b.repeated(tiles, values).all;
+  expect(b.panelOf(first!.tile, first!.values).queries[0]!.expr).toBe('up{a="a.x",b=~"a\\\\.x"}');
+  // A row takes along what is below it, where panels may be repeated too.
+  const rows = [
+    tile('disk $disk', 0, { type: 'row', h: 1, w: 24, repeat: 'disk' }),
+    tile('$disk $node', 1, { repeat: 'node' }),
+    tile('end', 9, { type: 'row', h: 1, w: 24 }),
+  ];
+  const some = { ...values, each: { ...values.each, node: ['b', 'c'] } };
+  expect(of(rows, some)).toEqual([
+    'disk s 0,0 24',
+    's b 0,1 12',
+    's c 12,1 12',
+    'disk t 0,9 24',
+    't b 0,10 12',
+    't c 12,10 12',
+    'end 0,18 24',
+  ]);
+  const keys = b.repeated(rows, some).all.map((o) => o.key);
+  expect(new Set(keys).size).toBe(keys.length);
+  // Without values it is shown once; many are bounded, and the page says so.
+  expect(of(tiles, { ...values, each: {} })).toEqual(['all 0,0 12', 'below 0,8 12']);
+  const many = { ...values, each: { node: Array.from({ length: 57 }, (_, i) => `m${i}`) } };
+  const got = b.repeated([tile('CPU', 0, { repeat: 'node' })], many);
+  expect(got.all).toHaveLength(20);
+  expect(got.notes).toEqual(['CPU: first 20 of 57 values of node. Select fewer to see others.']);
 });
 
 test('queries for values are read as Grafana has them', () => {

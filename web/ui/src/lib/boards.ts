@@ -35,6 +35,9 @@ export interface Tile extends Place {
   mappings?: Mapping[];
   text?: string;
   collapsed?: boolean;
+  repeat?: string; // a variable: shown once for each of its values
+  down?: boolean; // those below each other
+  perLine?: number; // those side by side, 4 by default
 }
 
 export interface Variable {
@@ -141,19 +144,96 @@ export function free(tiles: Place[], w: number, h: number): Place {
   return { x: 0, y: bottom, w, h };
 }
 
+// One is a tile as it is shown: the ith of its board, with the values of one repetition.
+export interface One {
+  tile: Tile;
+  i: number;
+  key: string;
+  values: Values;
+}
+
 // shown are the tiles that are not below a collapsed row. isOpen says of a row by its
-// index whether somebody opened or closed it.
-export function shown(tiles: Tile[], isOpen: (i: number) => boolean | undefined): { tile: Tile; i: number }[] {
-  const rows = tiles.map((tile, i) => ({ tile, i })).sort((a, b) => a.tile.y - b.tile.y || a.tile.x - b.tile.x);
+// key whether somebody opened or closed it.
+export function shown(all: One[], isOpen: (key: string) => boolean | undefined): One[] {
+  const rows = [...all].sort((a, b) => a.tile.y - b.tile.y || a.tile.x - b.tile.x);
   let open = true;
-  const seen = rows.filter(({ tile, i }) => {
+  const seen = rows.filter(({ tile, key }) => {
     if (tile.type !== 'row') return open;
-    open = isOpen(i) ?? !tile.collapsed;
+    open = isOpen(key) ?? !tile.collapsed;
     return true;
   });
   const places = arranged(seen.map((s) => s.tile));
-  return seen.map((s, k) => ({ i: s.i, tile: places[k]! }));
+  return seen.map((s, k) => ({ ...s, tile: places[k]! }));
 }
+
+// ones are the tiles of a board, each once.
+export const ones = (tiles: Tile[], values: Values): One[] =>
+  tiles.map((tile, i) => ({ tile, i, key: String(i), values }));
+
+const MOST_REPEATED = 20; // of one panel or row
+const MOST_SHOWN = 400; // tiles of a board
+
+// repeated shows tiles once for each value of the variable that they name, and rows with what is
+// below them; what follows makes room. notes say what is left out.
+export function repeated(tiles: Tile[], values: Values): { all: One[]; notes: string[] } {
+  const notes: string[] = [];
+  const several = (t: Tile, v: Values): (string | undefined)[] => {
+    const each = t.repeat === undefined ? undefined : v.each[t.repeat];
+    if (!each?.length) return [undefined];
+    if (each.length > MOST_REPEATED) {
+      const note = `${fill(t.title ?? '', values) || t.type}: first ${MOST_REPEATED} of ${each.length} values of ${t.repeat}. Select fewer to see others.`;
+      if (!notes.includes(note)) notes.push(note);
+    }
+    return each.slice(0, MOST_REPEATED);
+  };
+  const sorted = ones(tiles, values).sort((a, b) => a.tile.y - b.tile.y || a.tile.x - b.tile.x);
+  const all: One[] = [];
+  let down = 0;
+  const row = (from: number) => sorted.findIndex((o, k) => k > from && o.tile.type === 'row');
+  for (let k = 0; k < sorted.length; ) {
+    const o = sorted[k]!;
+    const next = o.tile.type === 'row' && o.tile.repeat ? row(k) : k + 1;
+    const part = sorted.slice(k, next < 0 ? undefined : next);
+    k += part.length;
+    const top = o.tile.y;
+    const height = Math.max(...part.map((x) => x.tile.y + x.tile.h)) - top;
+    const ways = o.tile.type === 'row' ? several(o.tile, values) : [undefined];
+    ways.forEach((way, n) => {
+      const own = way === undefined ? values : only(values, o.tile.repeat!, way);
+      if (n > 0) down += height;
+      for (const x of part) {
+        const again = x.tile.type === 'row' ? [undefined] : several(x.tile, own);
+        const line = x.tile.down ? 1 : Math.min(again.length, x.tile.perLine || 4);
+        const w = again.length > 1 && !x.tile.down ? Math.floor(COLUMNS / line) : x.tile.w;
+        again.forEach((value, m) => {
+          all.push({
+            tile: {
+              ...x.tile,
+              ...(again.length > 1 && !x.tile.down && { w, x: (m % line) * w }),
+              y: x.tile.y + down + Math.floor(m / line) * x.tile.h,
+            },
+            i: x.i,
+            key: [x.i, ...(n || m ? [n, m] : [])].join('-'),
+            values: value === undefined ? own : only(own, x.tile.repeat!, value),
+          });
+        });
+        down += (Math.ceil(again.length / line) - 1) * x.tile.h;
+      }
+    });
+  }
+  if (all.length > MOST_SHOWN) {
+    notes.push(`The first ${MOST_SHOWN} of ${all.length} panels are shown.`);
+    all.length = MOST_SHOWN;
+  }
+  return { all, notes };
+}
+
+// only are values of which one variable has this one alone.
+const only = (v: Values, name: string, value: string): Values => ({
+  vars: { ...v.vars, [name]: group([value]) },
+  names: { ...v.names, [name]: value },
+  each: { ...v.each, [name]: [value] },
+});
 
 // ALL is what a variable is set to for all its values, in the URL and in files of Grafana.
 export const ALL = '$__all';
@@ -217,7 +297,16 @@ export function fill(text: string, { vars, names, each }: Values, inExpr = false
     const values = each[name];
     return values ? (FORMATS[format] ?? FORMATS.regex!)(values) : all.replace(/[:.].*\}/, '}');
   });
-  return filled(formatted, inExpr ? vars : { ...vars, ...names }, inExpr);
+  if (!inExpr) return filled(formatted, { ...vars, ...names });
+  // What = compares with is no regular expression.
+  const equal = formatted.replace(
+    /([^=]=\s*")\$(?:\{(\w+)\}|(\w+))"/g,
+    (all, before: string, a?: string, b?: string) => {
+      const one = each[a ?? b!];
+      return one?.length === 1 ? `${before}${JSON.stringify(one[0]).slice(1)}` : all;
+    },
+  );
+  return filled(equal, vars, true);
 }
 
 // rangeVars are Grafana's variables for the range that a page shows.

@@ -489,6 +489,7 @@ function Shown({ entry, error }: { entry: BoardEntry & { board: Board }; error: 
       {editing !== undefined && draft?.panels[editing] && (
         <EditTile
           tile={draft.panels[editing]}
+          variables={draft.variables ?? []}
           onSave={(t) => {
             change(arranged(draft.panels.map((x, k) => (k === editing ? t : x))));
             setEditing(undefined);

@@ -1,7 +1,7 @@
 // The form of a panel.
 import { useState } from 'preact/hooks';
 import { Overlay } from '../../components/bits';
-import type { Tile } from '../../lib/boards';
+import type { Tile, Variable } from '../../lib/boards';
 import { UNITS } from '../../lib/format';
 import { Icon } from '../../components/icons';
 
@@ -18,7 +18,14 @@ const TYPES: [Tile['type'], string][] = [
 const KINDS = { line: 'Lines', area: 'Areas', stacked: 'Stacked' } as const;
 const CALCS = { last: 'Last', mean: 'Mean', min: 'Minimum', max: 'Maximum', sum: 'Sum' } as const;
 
-export function EditTile({ tile, onSave, onClose }: { tile: Tile; onSave: (t: Tile) => void; onClose: () => void }) {
+interface Editing {
+  tile: Tile;
+  variables: Variable[];
+  onSave: (t: Tile) => void;
+  onClose: () => void;
+}
+
+export function EditTile({ tile, variables, onSave, onClose }: Editing) {
   const [t, setT] = useState(tile);
   const set = (change: Partial<Tile>) => setT({ ...t, ...change });
   const queries = t.queries?.length ? t.queries : [{ expr: '' }];
@@ -170,6 +177,26 @@ export function EditTile({ tile, onSave, onClose }: { tile: Tile; onSave: (t: Ti
               {t.type !== 'table' && number('max', 'Maximum')}
             </span>
           </>
+        )}
+        {variables.length > 0 && (
+          <label class="line">
+            Repeat
+            <select
+              class="field"
+              value={t.repeat ?? ''}
+              onChange={(e) => {
+                const { repeat: _, down: __, perLine: ___, ...rest } = t;
+                setT(e.currentTarget.value ? { ...t, repeat: e.currentTarget.value } : rest);
+              }}
+            >
+              <option value="">Once</option>
+              {variables.map((v) => (
+                <option key={v.name} value={v.name}>
+                  For each value of {v.label || v.name}
+                </option>
+              ))}
+            </select>
+          </label>
         )}
         <span class="row">
           <button class="btn primary">Apply</button>

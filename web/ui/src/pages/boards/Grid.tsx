@@ -1,8 +1,21 @@
 // The grid of a board: 24 columns on a desktop, one on a phone. While it is arranged,
 // tiles are dragged and resized by pointer or by keys.
-import { useRef, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
 import { Icon } from '../../components/icons';
-import { COLUMNS, GAP, moved, nudged, ROW, shown, type Place, type Tile, type Values } from '../../lib/boards';
+import {
+  COLUMNS,
+  fill,
+  GAP,
+  moved,
+  nudged,
+  ones,
+  repeated,
+  ROW,
+  shown,
+  type Place,
+  type Tile,
+  type Values,
+} from '../../lib/boards';
 import { dragging } from '../../state/clock';
 import { phone } from '../../state/media';
 import { TileContent } from './Tiles';
@@ -23,10 +36,14 @@ export function Grid({
   values: Values;
   arranging: Arranging | undefined;
 }) {
-  const [open, setOpen] = useState<Record<number, boolean>>({});
+  const [open, setOpen] = useState<Record<string, boolean>>({});
   const [preview, setPreview] = useState<Tile[] | undefined>();
   const box = useRef<HTMLDivElement>(null);
-  const list = shown(preview ?? tiles, (i) => (arranging ? true : open[i]));
+  const { all, notes } = useMemo(
+    () => (arranging ? { all: ones(preview ?? tiles, values), notes: [] } : repeated(tiles, values)),
+    [arranging, preview, tiles, values],
+  );
+  const list = shown(all, (key) => (arranging ? true : open[key]));
   // An element that is moved in the document loses the pointer and the focus.
   if (arranging) list.sort((a, b) => a.i - b.i);
 
@@ -90,91 +107,101 @@ export function Grid({
   };
 
   return (
-    <div class={`boardgrid${arranging ? ' arranging' : ''}`} ref={box}>
-      {list.map(({ tile, i }) => {
-        const title = tile.title || tile.type;
-        return (
-          <div
-            key={i}
-            class={`tile is-${tile.type}`}
-            data-tile={i}
-            style={{
-              gridColumn: `${tile.x + 1} / span ${tile.w}`,
-              gridRow: `${tile.y + 1} / span ${tile.h}`,
-              '--rows': tile.h,
-            }}
-          >
-            {arranging && (
-              <div class="tilebar">
-                {!phone.value && (
+    <>
+      {notes.map((n) => (
+        <p class="note" key={n}>
+          {n}
+        </p>
+      ))}
+      <div class={`boardgrid${arranging ? ' arranging' : ''}`} ref={box}>
+        {list.map(({ tile, i, key: id, values }) => {
+          const title = tile.title || tile.type;
+          return (
+            <div
+              key={id}
+              class={`tile is-${tile.type}`}
+              data-tile={id}
+              style={{
+                gridColumn: `${tile.x + 1} / span ${tile.w}`,
+                gridRow: `${tile.y + 1} / span ${tile.h}`,
+                '--rows': tile.h,
+              }}
+            >
+              {arranging && (
+                <div class="tilebar">
+                  {!phone.value && (
+                    <button
+                      type="button"
+                      class="btn icon plain movehandle"
+                      aria-label={`Move ${title}: arrow keys, with Shift its size`}
+                      title="Drag to move. Arrow keys move, with Shift they resize."
+                      onPointerDown={(e) => start(e, i, false)}
+                      onKeyDown={(e) => key(e, i)}
+                    >
+                      <Icon name="move" />
+                    </button>
+                  )}
+                  <span class="grow ellipsis">
+                    {title}
+                    {tile.repeat && <span class="dim"> for each ${tile.repeat}</span>}
+                  </span>
                   <button
                     type="button"
-                    class="btn icon plain movehandle"
-                    aria-label={`Move ${title}: arrow keys, with Shift its size`}
-                    title="Drag to move. Arrow keys move, with Shift they resize."
-                    onPointerDown={(e) => start(e, i, false)}
-                    onKeyDown={(e) => key(e, i)}
+                    class="btn icon plain"
+                    aria-label={`Edit ${title}`}
+                    title="Edit"
+                    onClick={() => arranging.edit(i)}
                   >
-                    <Icon name="move" />
+                    <Icon name="edit" />
                   </button>
-                )}
-                <span class="grow ellipsis">{title}</span>
+                  <button
+                    type="button"
+                    class="btn icon plain"
+                    aria-label={`Duplicate ${title}`}
+                    title="Duplicate"
+                    onClick={() => arranging.duplicate(i)}
+                  >
+                    <Icon name="copy" />
+                  </button>
+                  <button
+                    type="button"
+                    class="btn icon plain"
+                    aria-label={`Remove ${title}`}
+                    title="Remove"
+                    onClick={() => arranging.remove(i)}
+                  >
+                    <Icon name="close" />
+                  </button>
+                </div>
+              )}
+              {tile.type === 'row' ? (
+                <h2 class="boardrow">
+                  <button
+                    type="button"
+                    aria-expanded={(arranging ? true : open[id]) ?? !tile.collapsed}
+                    onClick={() => setOpen({ ...open, [id]: !(open[id] ?? !tile.collapsed) })}
+                  >
+                    <Icon name={(arranging ? true : (open[id] ?? !tile.collapsed)) ? 'down_' : 'right'} />
+                    {fill(tile.title ?? '', values) || 'Row'}
+                  </button>
+                </h2>
+              ) : (
+                <TileContent tile={tile} id={id} values={values} />
+              )}
+              {arranging && !phone.value && tile.type !== 'row' && (
                 <button
                   type="button"
-                  class="btn icon plain"
-                  aria-label={`Edit ${title}`}
-                  title="Edit"
-                  onClick={() => arranging.edit(i)}
-                >
-                  <Icon name="edit" />
-                </button>
-                <button
-                  type="button"
-                  class="btn icon plain"
-                  aria-label={`Duplicate ${title}`}
-                  title="Duplicate"
-                  onClick={() => arranging.duplicate(i)}
-                >
-                  <Icon name="copy" />
-                </button>
-                <button
-                  type="button"
-                  class="btn icon plain"
-                  aria-label={`Remove ${title}`}
-                  title="Remove"
-                  onClick={() => arranging.remove(i)}
-                >
-                  <Icon name="close" />
-                </button>
-              </div>
-            )}
-            {tile.type === 'row' ? (
-              <h2 class="boardrow">
-                <button
-                  type="button"
-                  aria-expanded={(arranging ? true : open[i]) ?? !tile.collapsed}
-                  onClick={() => setOpen({ ...open, [i]: !(open[i] ?? !tile.collapsed) })}
-                >
-                  <Icon name={(arranging ? true : (open[i] ?? !tile.collapsed)) ? 'down_' : 'right'} />
-                  {tile.title || 'Row'}
-                </button>
-              </h2>
-            ) : (
-              <TileContent tile={tile} i={i} values={values} />
-            )}
-            {arranging && !phone.value && tile.type !== 'row' && (
-              <button
-                type="button"
-                class="resizehandle"
-                tabIndex={-1}
-                aria-hidden="true"
-                title="Drag to resize"
-                onPointerDown={(e) => start(e, i, true)}
-              />
-            )}
-          </div>
-        );
-      })}
-    </div>
+                  class="resizehandle"
+                  tabIndex={-1}
+                  aria-hidden="true"
+                  title="Drag to resize"
+                  onPointerDown={(e) => start(e, i, true)}
+                />
+              )}
+            </div>
+          );
+        })}
+      </div>
+    </>
   );
 }

@@ -30,7 +30,7 @@ import { useData } from '../../state/data';
 
 interface TileProps {
   tile: Tile;
-  i: number;
+  id: string;
   values: Values;
 }
 
@@ -50,10 +50,10 @@ export function TileContent(p: TileProps) {
 
 const pixels = (h: number) => h * ROW + (h - 1) * GAP;
 
-function ChartTile({ tile, i, values }: TileProps) {
+function ChartTile({ tile, id, values }: TileProps) {
   // What is left of the tile's height after the title and one or two lines of the legend.
   const height = Math.max(60, pixels(tile.h) - 36 - (tile.h > 5 ? 60 : 34));
-  return <PanelChart panel={panelOf(tile, values)} id={`panel-${i}`} height={height} live />;
+  return <PanelChart panel={panelOf(tile, values)} id={`panel-${id}`} height={height} live />;
 }
 
 function Framed({ tile, values, children }: TileProps & { children: (seen: boolean) => ComponentChildren }) {
@@ -230,7 +230,7 @@ function Arc({ part, level }: { part: number; level: string }) {
   );
 }
 
-function TableTile({ tile, i, values, seen }: TileProps & { seen: boolean }) {
+function TableTile({ tile, id, values, seen }: TileProps & { seen: boolean }) {
   const got = useSeries(tile, values, seen);
   if (got.error && !got.data) return <ErrorNote error={got.error} />;
   if (!got.data) return <div class="skeleton" />;
@@ -258,7 +258,7 @@ function TableTile({ tile, i, values, seen }: TileProps & { seen: boolean }) {
           rows={rows}
           columns={columns}
           rowKey={(r) => r.key}
-          sortParam={`sort-${i}`}
+          sortParam={`sort-${id}`}
           listKeys={false}
           empty={<p class="dim nothing">No data</p>}
         />
