@@ -31,7 +31,7 @@ node_memory_MemAvailable_bytes 6e9
 		Data:   data,
 		Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\n",
 		Args: []string{
-			"--discovery.static=node=alpha@" + target(units(1)) + ",beta@" + target("") + ",gamma@" + target(""),
+			"--discovery.static=node=alpha@" + target(units(1)) + ",beta@" + target("") + ",gamma@" + target("clanmon_reboot_required 1\n"),
 			"--rules.builtin=on",
 		},
 	})

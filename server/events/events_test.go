@@ -415,6 +415,79 @@ func TestManyMountsAndChecksAreOne(t *testing.T) {
 	assert.Equal(t, []string{"+226.0 check : check site6 recovered"}, texts(d.find(Question{From: at(226), To: at(299), Kinds: []string{KindCheck}})))
 }
 
+// Over days not everything is read, and the same is found as in what is read as a whole.
+func TestDays(t *testing.T) {
+	const days = 4 * 24 * 60
+	origin := begin.AddDate(0, 0, -30)
+	sec := func(minute int) float64 { return unix(origin) + 60*float64(minute) }
+	d := newData(t)
+	type stored struct {
+		labels labels.Labels
+		v      func(int) float64
+	}
+	var all []stored
+	add := func(ls labels.Labels, v func(int) float64) { all = append(all, stored{ls, v}) }
+	at := func(part float64) int { return int(part * days) }
+	for n := range 4 {
+		m := fmt.Sprintf("m%d", n)
+		of := func(name string, more ...string) labels.Labels {
+			return labels.FromStrings(append([]string{"__name__", name, "job", "node", "machine", m}, more...)...)
+		}
+		first := at(0.2 * float64(n+1))
+		away := func(v func(int) float64) func(int) float64 { // one is off for hours, twice
+			return func(i int) float64 {
+				if n == 2 && (i > first-700 && i < first || i > days-900 && i < days-200) {
+					return gap
+				}
+				return v(i)
+			}
+		}
+		step := func(at int, old, now float64) func(int) float64 {
+			return away(func(i int) float64 {
+				if i < at {
+					return old
+				}
+				return now
+			})
+		}
+		add(of("node_boot_time_seconds"), away(func(i int) float64 {
+			switch {
+			case i < first:
+				return sec(-5000)
+			case i < days-200:
+				return sec(first - 1)
+			}
+			return sec(days - 201)
+		}))
+		add(of("clanmon_nixos_generation", "which", "current"), step(first+50, 41, 42))
+		add(of(mounted, "mountpoint", "/", "device", "/dev/sda1", "fstype", "ext4"), away(always(0)))
+		if n > 0 {
+			add(of(mounted, "mountpoint", "/srv", "device", "/dev/sdb1", "fstype", "ext4"), away(during(first+300, days-70, 0)))
+		}
+	}
+	for i := 0; i < days; i += 30 { // the head takes nothing that is older than an hour
+		app := d.store.Appender(t.Context())
+		for _, s := range all {
+			for j := i; j < min(i+30, days); j++ {
+				if v := s.v(j); v != gap {
+					_, err := app.Append(0, s.labels, origin.Add(time.Duration(j)*time.Minute).UnixMilli(), v)
+					require.NoError(t, err)
+				}
+			}
+		}
+		require.NoError(t, app.Commit())
+	}
+	q := Question{From: origin.Add(3 * time.Hour), To: origin.Add(days * time.Minute), Kinds: []string{KindReboot, KindSystem, KindFilesystem}}
+	var want []string
+	for n := range 4 {
+		one := q
+		one.Machine = fmt.Sprintf("m%d", n)
+		want = append(want, texts(d.find(one))...)
+	}
+	require.Len(t, want, 18)
+	assert.ElementsMatch(t, want, texts(d.find(q)))
+}
+
 func TestSilences(t *testing.T) {
 	all := []Silence{
 		{By: "ada", Comment: "new disk", Machine: "a", OnlyMachine: true, Matchers: `{machine="a"}`, Starts: at(30), Ends: at(40)},

@@ -39,8 +39,23 @@ type mount struct {
 // filesystems are those that appeared or vanished while their machine was seen. What is mounted
 // when a machine is seen for the first time, or again, is not an event unless it was mounted before.
 func (r *reader) filesystems() error {
+	part := r
+	if moments := r.moments(); moments != nil {
+		moved := make(map[string]bool)
+		err := r.differing(moments, mounted, func(_, _ int64, machines map[string]bool) error {
+			maps.Copy(moved, machines)
+			return nil
+		}, lasting...)
+		if err != nil || len(moved) == 0 {
+			return err
+		}
+		if part, err = r.during(r.from, r.to, moved); err != nil {
+			return err
+		}
+		defer part.close()
+	}
 	machines := make(map[string]map[string]*mount)
-	err := r.series(mounted, func(ls labels.Labels, it chunks.Iterator) error {
+	err := part.series(mounted, func(ls labels.Labels, it chunks.Iterator) error {
 		m, point := r.machine(ls), ls.Get("mountpoint")
 		if machines[m] == nil {
 			machines[m] = make(map[string]*mount)
@@ -51,7 +66,7 @@ func (r *reader) filesystems() error {
 			machines[m][point] = f
 		}
 		f.about = ls.Get("fstype") + ", " + ls.Get("device")
-		there, err := r.there(it)
+		there, err := part.there(it)
 		f.there = append(f.there, there...)
 		return err
 	}, lasting...)

@@ -36,21 +36,24 @@ const (
 
 // reader finds the events of one question.
 type reader struct {
-	ctx      context.Context
-	q        Question
-	store    storage.ChunkQuerier
-	index    storage.Querier // of the same, for labels alone
-	from, to int64           // milliseconds, what is read
-	chunks   int
-	it       chunkenc.Iterator
-	whose    func(labels.Labels) string
-	found    []Event
-	told     map[string][]float64 // when something was said, so that two exporters say it once
+	ctx       context.Context
+	q         Question
+	queryable storage.SampleAndChunkQueryable
+	store     storage.ChunkQuerier
+	index     storage.Querier // of the same, for labels alone
+	from, to  int64           // milliseconds, what is read
+	chunks    int
+	it        chunkenc.Iterator
+	whose     func(labels.Labels) string
+	only      *labels.Matcher // of machines, nil for all
+	untrimmed bool            // chunks are read as they are, beyond from and to
+	found     []Event
+	told      map[string][]float64 // when something was said, so that two exporters say it once
 }
 
 func newReader(ctx context.Context, o Options, q Question) (_ *reader, err error) {
 	store := o.Store
-	r := &reader{ctx: ctx, q: q, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), told: make(map[string][]float64)}
+	r := &reader{ctx: ctx, q: q, queryable: store, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), told: make(map[string][]float64)}
 	if o.Whose != nil {
 		r.whose = o.Whose()
 	}
@@ -85,7 +88,7 @@ func (r *reader) add(e Event) {
 
 // series calls visit with each series of a name, and its chunks.
 func (r *reader) series(name string, visit func(ls labels.Labels, it chunks.Iterator) error, more ...*labels.Matcher) error {
-	set := r.store.Select(r.ctx, false, &storage.SelectHints{Start: r.from, End: r.to}, r.matchers(name, more...)...)
+	set := r.store.Select(r.ctx, false, &storage.SelectHints{Start: r.from, End: r.to, DisableTrimming: r.untrimmed}, r.matchers(name, more...)...)
 	var it chunks.Iterator
 	for set.Next() {
 		s := set.At()
@@ -111,6 +114,9 @@ func (r *reader) end() int64 { return min(r.to, time.Now().UnixMilli()) }
 
 func (r *reader) matchers(name string, more ...*labels.Matcher) []*labels.Matcher {
 	ms := append([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}, more...)
+	if r.only != nil {
+		ms = append(ms, r.only)
+	}
 	if r.q.Machine != "" && name != uname { // see machine
 		// Without the label it is the host of the instance.
 		ms = append(ms, labels.MustNewMatcher(labels.MatchRegexp, contract.MachineLabel, "|"+regexp.QuoteMeta(r.q.Machine)))
@@ -145,9 +151,9 @@ type change struct {
 	last, first int64
 }
 
-// changes calls visit with the changes of a value that hardly ever changes. Between chunks
-// that begin with the same value it is taken to be constant.
-func (r *reader) changes(name string, visit func(ls labels.Labels, c change), more ...*labels.Matcher) error {
+// allChanges reads the whole time. Between chunks that begin with the same value it is taken to
+// be constant.
+func (r *reader) allChanges(name string, visit func(ls labels.Labels, c change), more ...*labels.Matcher) error {
 	return r.series(name, func(ls labels.Labels, it chunks.Iterator) error {
 		var at change // new and first are of the last sample
 		known := false

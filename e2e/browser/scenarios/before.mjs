@@ -53,6 +53,32 @@ export default async function before(browser, { base }) {
   await dialog.getByRole('button', { name: 'Silence rule' }).click();
   await page.see('Covers matching alerts of all machines');
 
+  // The same in Explore and on a board: one request for all charts, and whose it is.
+  const board = `${base}/api/clanmon/v1/boards/marked`;
+  const chart = (x) => ({ type: 'chart', title: `Up ${x}`, x, y: 0, w: 12, h: 8, queries: [{ expr: 'up' }] });
+  const stored = await fetch(board, { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ version: 1, title: 'Marked', panels: [chart(0), chart(12)] }) });
+  page.check(stored.ok, `the board is refused: ${await stored.text()}`);
+  let asked = 0;
+  p.on('request', (r) => { if (r.url().includes('/api/clanmon/v1/events')) asked++; });
+  for (const path of ['/explore?g0.expr=up&g0.tab=graph&g1.expr=up&g1.tab=graph', '/boards/marked']) {
+    asked = 0;
+    const since = Date.now();
+    await page.goto(path);
+    await p.locator('main canvas').nth(1).waitFor();
+    await p.getByRole('button', { name: /^In this range/ }).click();
+    await p.locator('.events li', { hasText: 'box: New disk' }).waitFor();
+    const most = 1 + Math.floor((Date.now() - since) / 30_000); // and again while the page stays
+    page.check(asked <= most, `${path} asks ${asked} times for events`);
+    await page.settle();
+    await page.accessible();
+  }
+  await p.getByRole('button', { name: 'Hide in charts' }).click();
+  await page.reload();
+  await p.getByRole('button', { name: 'Show in charts' }).click();
+  await p.getByRole('button', { name: 'Hide in charts' }).waitFor();
+  await page.shoot('marks');
+  await fetch(board, { method: 'DELETE', headers: { 'If-Match': '*' } });
+
   // Is my backup timer running? The units of the box have no timer.
   const now = Date.now() / 1000;
   const timer = { machine: 'box', name: 'backup.service', kind: 'timer', timer: 'backup.timer', backup: '', lastSuccess: now - 3600, lastRun: now - 3612, lastResult: 'success', exitCode: 0, duration: 12, usual: null, next: now + 82800, overdue: false, state: 'ok', gap: 86400 };

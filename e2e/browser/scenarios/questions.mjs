@@ -105,6 +105,14 @@ export default async function questions(browser, { base }) {
   answered('which unit eats memory');
   await page.shoot('units');
 
+  // Which machines need a reboot?
+  await begin();
+  await act(p.getByRole('button', { name: /reboot needed/ }).first().click());
+  await p.waitForURL((u) => u.searchParams.get('show') === 'reboot');
+  const listed = async () => (await p.locator('main tbody tr').allInnerTexts()).join(' | ');
+  await until(async () => /gamma/.test(await listed()) && !/alpha|beta/.test(await listed()), async () => page.problem(`machines that need a reboot are ${await listed()}`));
+  answered('which machines need a reboot');
+
   // Mute beta for two hours.
   await begin();
   await ask('silence beta 2h new disk');
