@@ -136,6 +136,11 @@ export function Layout({
         {toasts.value.map((t) => (
           <div key={t.id} class={`toast${t.bad ? ' crit' : ''}`}>
             {t.text}
+            {t.act && (
+              <button type="button" class="btn" onClick={t.act.run}>
+                {t.act.text}
+              </button>
+            )}
           </div>
         ))}
       </div>

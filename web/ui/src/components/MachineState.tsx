@@ -26,7 +26,7 @@ type Shown = Pick<FleetRow, 'state' | 'silenced' | 'checking' | 'pending'>;
 // Of a machine whose every alert is muted, or of which the rules have not been
 // evaluated since the start, nothing good is known; and what is about to fire is not
 // all right either.
-function lookOf(r: Shown): Look {
+export function lookOf(r: Shown): Look {
   // No rule sees what is not stored.
   if (r.state === 'ok' && storage.value?.storing === false) return { ...LOOK.unjudged, word: MACHINE.waiting };
   if (r.state === 'ok' && r.checking) return { level: 'off', icon: 'wait', word: MACHINE.checking };

@@ -23,6 +23,12 @@ const quoted = (s: string) => `"${s.replaceAll('\\', '\\\\').replaceAll('"', '\\
 export const printMatcher = (m: Matcher): string =>
   `${plainName.test(m.name) ? m.name : quoted(m.name)}${opOf(m)}${quoted(m.value)}`;
 
+// shortMatcher is for where a list of a thousand machines has no room.
+export const shortMatcher = (m: Matcher): string => {
+  const text = printMatcher(m);
+  return text.length > 200 ? `${text.slice(0, 180)}…"` : text;
+};
+
 // parseMatchers reads name="value", name=~value and lists of these, with or
 // without braces, or says what is wrong.
 export function parseMatchers(text: string): Matcher[] | { error: string } {
@@ -65,8 +71,18 @@ export function parseMatchers(text: string): Matcher[] | { error: string } {
 }
 
 // regexOf is the expression of a regex matcher, which has to fit the whole
-// value; undefined if this browser cannot read it.
+// value; undefined if this browser cannot read it. A list of a thousand machines is
+// compiled once and not for each of them.
+const compiled = new Map<string, RegExp | undefined>();
 export function regexOf(value: string): RegExp | undefined {
+  if (!compiled.has(value)) {
+    if (compiled.size >= 100) compiled.clear();
+    compiled.set(value, compile(value));
+  }
+  return compiled.get(value);
+}
+
+function compile(value: string): RegExp | undefined {
   const flags = /^\(\?([is]+)\)/.exec(value);
   try {
     return new RegExp(`^(?:${flags ? value.slice(flags[0].length) : value})$`, flags?.[1] ?? '');

@@ -72,6 +72,34 @@ export function shows(r: FleetRow, show: string, now = 0): boolean {
 export const inOrder = (r: FleetRow): number =>
   STATES.indexOf(r.state) * 1e11 - (r.since && r.state !== 'ok' ? Date.parse(r.since) / 1000 : 0);
 
+// isTroubled: somebody should look.
+export const isTroubled = (r: { state: State }) =>
+  r.state === 'down' || r.state === 'critical' || r.state === 'warning';
+
+export const NO_TAG = 'no tag';
+
+export interface TileGroup {
+  tag: string;
+  rows: FleetRow[]; // the worst first
+  troubled: number; // of them
+}
+
+// tilesOf groups machines by tag: a machine stands below each of its tags, with a filter only
+// below that one. Groups come in the order of their names, machines without a tag last.
+export function tilesOf(rows: FleetRow[], byTag: boolean, tag: string): TileGroup[] {
+  const groups = new Map<string, FleetRow[]>();
+  const add = (t: string, r: FleetRow) => groups.get(t)?.push(r) ?? groups.set(t, [r]);
+  for (const r of [...rows].sort((a, b) => inOrder(a) - inOrder(b) || names.compare(a.name, b.name)))
+    for (const t of !byTag ? [''] : tagsOf(r, tag)) add(t, r);
+  return [...groups]
+    .map(([t, list]) => ({ tag: t, rows: list, troubled: list.filter(isTroubled).length }))
+    .sort((a, b) => Number(a.tag === NO_TAG) - Number(b.tag === NO_TAG) || names.compare(a.tag, b.tag));
+}
+
+// tagsOf are the tags below which a machine stands.
+export const tagsOf = (r: FleetRow, filter: string): string[] =>
+  (r.tags?.length ? r.tags : [NO_TAG]).filter((t) => !filter || t === filter);
+
 // whyOf says what is wrong in one line, and that it is not sure yet.
 export function whyOf(r: { state: State; why?: string; checking?: boolean }): string {
   const why = r.why ?? '';

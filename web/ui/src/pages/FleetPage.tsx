@@ -9,7 +9,7 @@ import { Ago, Empty, ErrorNote, Loading, Menu, Overlay, Snippet, stale } from '.
 import { WorstBackup } from '../components/Backups';
 import { FirstSteps } from '../components/FirstSteps';
 import { Icon } from '../components/icons';
-import { LOOK, MachineState } from '../components/MachineState';
+import { MachineState } from '../components/MachineState';
 import { Meter } from '../components/Meter';
 import { Notices } from '../components/Notices';
 import { NotReporting } from '../components/NotReporting';
@@ -28,6 +28,7 @@ import {
   shortSystem,
   shows,
   sparkQuery,
+  tagsOf,
   whyOf,
   type FleetRow,
 } from '../lib/fleet';
@@ -46,6 +47,10 @@ import { pick, picking } from '../state/picked';
 import { phone } from '../state/media';
 import { isUTC, recall, remember } from '../state/prefs';
 import { storage } from '../state/storage';
+import { GroupHead } from './fleet/GroupHead';
+import { SilenceButton, SilenceShown } from './fleet/SilenceShown';
+import { Tiles, ViewButtons } from './fleet/Tiles';
+import { Totals } from './fleet/Totals';
 import './fleet.css';
 
 export default function FleetPage() {
@@ -65,15 +70,11 @@ export default function FleetPage() {
     [all, tag, show, text],
   );
   const tags = useMemo(() => [...new Set((all ?? []).flatMap((r) => r.tags ?? []))].sort(), [all]);
-  const group = param('group');
+  const tiles = param('view') === 'tiles';
+  const group = param('group', tiles ? 'tag' : '');
   // By tag, a machine stands below each of its tags.
   const lines = useMemo<Line[]>(
-    () =>
-      group === 'tag'
-        ? rows.flatMap((r) =>
-            (r.tags?.length ? r.tags : [NO_TAG]).filter((t) => !tag || t === tag).map((t) => ({ ...r, group: t })),
-          )
-        : rows,
+    () => (group === 'tag' ? rows.flatMap((r) => tagsOf(r, tag).map((t) => ({ ...r, group: t }))) : rows),
     [rows, group, tag],
   );
   const sparks = useSparks();
@@ -84,6 +85,10 @@ export default function FleetPage() {
   const shownColumns = useMemo(() => columns.filter((c) => !hidden.includes(c.id)), [columns, hidden]);
   // What is left out on purpose, such as phones, is not expected to report.
   const silent = new Set(disco.data?.waiting?.map((w) => w.machine)).size;
+  // No row is in sight.
+  useEffect(() => {
+    if (tiles) sparks.want([]);
+  }, [tiles]);
   const old = useOld(fleet.time);
   const AddMachine = useAddMachine(param('add') !== '');
   useImpatience(
@@ -140,7 +145,9 @@ export default function FleetPage() {
                 type="button"
                 class="btn"
                 aria-pressed={group === 'tag'}
-                onClick={() => setParams({ group: group === 'tag' ? null : 'tag' })}
+                onClick={() =>
+                  setParams({ group: tiles ? (group === 'tag' ? 'none' : null) : group === 'tag' ? null : 'tag' })
+                }
               >
                 Group by tag
               </button>
@@ -150,8 +157,10 @@ export default function FleetPage() {
                 Compare
               </a>
             )}
-            {phone.value && <PickButton />}
-            {!phone.value && (
+            <ViewButtons tiles={tiles} />
+            <SilenceButton rows={rows} />
+            {phone.value && !tiles && <PickButton />}
+            {!phone.value && !tiles && (
               <Menu icon="columns" title="Columns">
                 {() =>
                   columns
@@ -195,32 +204,40 @@ export default function FleetPage() {
         error={fleet.error ?? then.error}
         what={fleet.error ? stale(fleet.time) : 'The values could not be loaded'}
       />
+      <Totals rows={rows} all={all.length} />
       <section class={`panel fleet${old ? ' stale' : ''}`}>
-        <Table
-          label="Machines"
-          pagewide
-          fixed
-          rows={lines}
-          columns={shownColumns}
-          rowKey={rowKey}
-          defaultSort="state"
-          href={(r) => href(machinePath(r.name))}
-          card={(r) => <Card r={r} />}
-          onMark={(r) => pick(r.name)}
-          {...(picking.value && { beside: (r: FleetRow) => <Tick name={r.name} /> })}
-          rowClass={(r) =>
-            `${r.state === 'down' || r.state === 'offline' ? 'old' : ''} ${r.state === 'down' || r.state === 'critical' ? 'critical' : ''}`
-          }
-          onVisible={sparks.want}
-          {...(group === 'tag' && { group: byTag, groupHead: (t, n) => <GroupHead tag={t} n={n} rows={rows} /> })}
-          empty={
-            all.length ? (
-              <NoMatch text={text} tag={tag} show={show} total={all.length} disco={disco.data} />
-            ) : (
-              <NoMachines disco={disco.data} silent={silent} />
-            )
-          }
-        />
+        {tiles && rows.length > 0 ? (
+          <Tiles rows={rows} byTag={group === 'tag'} tag={tag} />
+        ) : (
+          <Table
+            label="Machines"
+            pagewide
+            fixed
+            rows={lines}
+            columns={shownColumns}
+            rowKey={rowKey}
+            defaultSort="state"
+            href={(r) => href(machinePath(r.name))}
+            card={(r) => <Card r={r} />}
+            onMark={(r) => pick(r.name)}
+            {...(picking.value && { beside: (r: FleetRow) => <Tick name={r.name} /> })}
+            rowClass={(r) =>
+              `${r.state === 'down' || r.state === 'offline' ? 'old' : ''} ${r.state === 'down' || r.state === 'critical' ? 'critical' : ''}`
+            }
+            onVisible={sparks.want}
+            {...(group === 'tag' && {
+              group: byTag,
+              groupHead: (t, n) => <GroupHead tag={t} n={n} rows={rows.filter((r) => tagsOf(r, '').includes(t))} />,
+            })}
+            empty={
+              all.length ? (
+                <NoMatch text={text} tag={tag} show={show} total={all.length} disco={disco.data} />
+              ) : (
+                <NoMachines disco={disco.data} silent={silent} />
+              )
+            }
+          />
+        )}
       </section>
       <PickBar />
       {named && (
@@ -232,6 +249,7 @@ export default function FleetPage() {
       {param('add') && AddMachine && (
         <AddMachine rows={all} discovery={disco.data} onClose={() => setParams({ add: null }, false)} />
       )}
+      {param('silence') === 'shown' && rows.length > 0 && <SilenceShown rows={rows} />}
       {param('drawer') === 'silent' && disco.data && (
         <NotReporting d={disco.data} onClose={() => setParams({ drawer: null })} />
       )}
@@ -251,31 +269,8 @@ const asOf = (rows: FleetRow[], then: FleetRow[]): FleetRow[] => {
   });
 };
 
-const NO_TAG = 'no tag';
 const byTag = (r: Line) => r.group ?? '';
 const rowKey = (r: Line) => (r.group === undefined ? r.name : `${r.group} ${r.name}`);
-
-function GroupHead({ tag, n, rows }: { tag: string; n: number; rows: FleetRow[] }) {
-  const of = rows.filter((r) => (tag === NO_TAG ? !r.tags?.length : r.tags?.includes(tag)));
-  return (
-    <span class="row nowraprow taghead">
-      {tag}{' '}
-      <span class="dim">
-        {n} {n === 1 ? 'machine' : 'machines'}
-      </span>
-      {(['down', 'critical', 'warning'] as const).map((s) => {
-        const k = of.filter((r) => r.state === s).length;
-        return (
-          k > 0 && (
-            <Status key={s} level={LOOK[s].level} icon={LOOK[s].icon}>
-              {k} {s === 'warning' && k > 1 ? 'warnings' : s}
-            </Status>
-          )
-        );
-      })}
-    </span>
-  );
-}
 
 // The dialog and the document in it are loaded by those who open it.
 function useAddMachine(want: boolean) {

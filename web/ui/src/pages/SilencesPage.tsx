@@ -7,7 +7,7 @@ import { ReachOf, SilenceForm } from '../components/alerts/SilenceForm';
 import { useAlertRules, useAlerts } from '../components/alerts/useAlerts';
 import { Ago, Empty, ErrorNote, LastAnswer, Loading, Menu, Time, stale } from '../components/bits';
 import { Icon } from '../components/icons';
-import { parseMatchers, printMatcher } from '../lib/alertMatchers';
+import { parseMatchers, printMatcher, shortMatcher } from '../lib/alertMatchers';
 import type { AlertRow } from '../lib/alerts';
 import { ago } from '../lib/format';
 import { bySoonest, muted, PRESETS, reach } from '../lib/silences';
@@ -271,7 +271,7 @@ function SilenceCard({
         <div class="row matcherlist">
           {s.matchers.map((m) => (
             <code class="chip" key={printMatcher(m)}>
-              <span class="wrap">{printMatcher(m)}</span>
+              <span class="wrap">{shortMatcher(m)}</span>
             </code>
           ))}
         </div>

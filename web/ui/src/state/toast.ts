@@ -4,15 +4,30 @@ export interface Toast {
   id: number;
   text: string;
   bad: boolean;
+  act?: Act; // what may be done about it
+}
+export interface Act {
+  text: string;
+  run: () => void;
 }
 export const toasts = signal<Toast[]>([]);
 let next = 1;
 
 // toast says something for a few seconds, to screen readers too.
-export function toast(text: string, bad = false): void {
-  const t = { id: next++, text, bad };
+export function toast(text: string, bad = false, act?: Act): void {
+  const t: Toast = { id: next++, text, bad };
+  const end = () => (toasts.value = toasts.value.filter((x) => x.id !== t.id));
+  if (act) {
+    t.act = {
+      text: act.text,
+      run: () => {
+        end();
+        act.run();
+      },
+    };
+  }
   toasts.value = [...toasts.value, t];
-  setTimeout(() => (toasts.value = toasts.value.filter((x) => x.id !== t.id)), bad ? 8000 : 3500);
+  setTimeout(end, act ? 12000 : bad ? 8000 : 3500);
 }
 
 export async function copy(text: string, what = 'Copied'): Promise<void> {

@@ -1,10 +1,19 @@
 // The dialog that makes or changes a silence, with a preview of what it mutes.
 import type { ApiError } from '../../api/client';
 import { useMemo, useRef, useState } from 'preact/hooks';
-import { oneSilence, putSilence } from '../../api/clanmon';
+import { expireSilence, oneSilence, putSilence } from '../../api/clanmon';
 import type { Matcher, Silence } from '../../api/types/alerts';
 import type { Labels } from '../../api/types/query';
-import { matcher, opOf, OPS, parseMatchers, printMatcher, withOp, type Op } from '../../lib/alertMatchers';
+import {
+  matcher,
+  opOf,
+  OPS,
+  parseMatchers,
+  printMatcher,
+  shortMatcher,
+  withOp,
+  type Op,
+} from '../../lib/alertMatchers';
 import {
   emptyOf,
   fieldOf,
@@ -39,6 +48,8 @@ export interface SilenceFormProps {
   labels?: Labels; // of the alert it is made for: they are offered for narrowing
   comment?: string;
   edit?: Silence; // changed rather than made anew
+  title?: string;
+  note?: string; // what it does not cover
   onClose: () => void;
   onDone?: (id: string) => void;
 }
@@ -139,7 +150,7 @@ export function SilenceForm(p: SilenceFormProps) {
         comment: comment.trim(),
       });
       if (!known) remember('silence.author', author.trim());
-      toast(await inForce(answer.silenceID, utc));
+      toast(await inForce(answer.silenceID, utc), false, p.edit ? undefined : undo(answer.silenceID));
       void loadAlerts();
       refresh();
       p.onClose();
@@ -164,7 +175,7 @@ export function SilenceForm(p: SilenceFormProps) {
   return (
     <Overlay
       kind="sheet"
-      title={!p.edit ? 'New silence' : over ? 'Repeat silence' : 'Edit silence'}
+      title={p.title ? p.title : !p.edit ? 'New silence' : over ? 'Repeat silence' : 'Edit silence'}
       onClose={p.onClose}
     >
       <form class="silenceform" onSubmit={save} noValidate>
@@ -328,6 +339,7 @@ export function SilenceForm(p: SilenceFormProps) {
             <h3>{!hits.length ? NO_MATCH_NOW : `Mutes ${hits.length} of ${rows.length} alerts now`}</h3>
           </header>
           <ReachOf covers={covers} any={usable.length > 0} />
+          {p.note && <p class="status warn">{p.note}</p>}
           {hits.length > 0 && (
             <ul>
               {hits.slice(0, 8).map((r) => (
@@ -367,11 +379,26 @@ async function inForce(id: string, utc: boolean): Promise<string> {
     const when = s.status.state === 'pending' ? `from ${dateTime(begins, utc)} until ${until}` : `until ${until}`;
     return s.status.state === 'expired'
       ? 'Silence expired'
-      : `Silenced ${when}: ${s.matchers.map(printMatcher).join(', ')}`;
+      : `Silenced ${when}: ${s.matchers.map(shortMatcher).join(', ')}`;
   } catch {
     return 'Silence saved';
   }
 }
+
+// undo ends a silence that was just made.
+const undo = (id: string) => ({
+  text: 'Undo',
+  run: () => {
+    expireSilence(id).then(
+      () => {
+        toast('Silence expired');
+        void loadAlerts();
+        refresh();
+      },
+      (e: Error) => toast(`The silence could not be expired: ${e.message}`, true),
+    );
+  },
+});
 
 // ReachOf says what a silence covers also while nothing fires.
 export function ReachOf({ covers, any }: { covers: Reach; any: boolean }) {
@@ -403,7 +430,7 @@ export function ReachOf({ covers, any }: { covers: Reach; any: boolean }) {
             'Covers matching alerts of all machines.'
           ) : narrowed.length ? (
             <>
-              Covers alerts of {list} with {narrowed.map(printMatcher).join(', ')}.
+              Covers alerts of {list} with {narrowed.map(shortMatcher).join(', ')}.
             </>
           ) : (
             <>Covers every alert of {list}.</>
