@@ -73,6 +73,7 @@ func TestBlackboxIsBlackboxExporter(t *testing.T) {
 		"--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--pid-file=", "--listen-address=127.0.0.1", "--bind-interfaces", "--port=" + dnsPort,
 		"--address=/known.test/10.1.2.3", "--user=root",
 	}})
+	harness.Listens(t, dns)
 	closed := harness.Address(t)
 	address := func(u string) string { parsed, _ := url.Parse(u); return parsed.Host }
 

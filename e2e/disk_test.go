@@ -62,6 +62,12 @@ func selfScrape(listen string) string {
 	return fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs: [{job_name: self, static_configs: [{targets: ['%s']}]}]\n", listen)
 }
 
+// last is the time of the newest sample: no scrape that is under way adds one before it.
+func last(t *testing.T, s *harness.Server) time.Time {
+	t.Helper()
+	return time.UnixMilli(int64(s.Value("timestamp(up)") * 1000))
+}
+
 func stored(t *testing.T, s *harness.Server, at time.Time) int {
 	t.Helper()
 	v, err := s.TryQuery("count_over_time(up[1h])", at)
@@ -115,7 +121,7 @@ func TestDiskFullAndFreeAgain(t *testing.T) {
 		}
 		return err
 	})
-	now := time.Now()
+	now := last(t, s)
 	before := stored(t, s, now)
 	s.Terminate()
 	require.Zero(t, s.Wait())
@@ -195,7 +201,7 @@ func TestStartOnFullDisk(t *testing.T) {
 		}
 		return nil
 	})
-	now := time.Now()
+	now := last(t, s)
 	before := stored(t, s, now)
 	d.fill()
 	harness.Eventually(t, harness.Patience, func() error {

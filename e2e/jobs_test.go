@@ -65,7 +65,7 @@ chmod +x /tmp/run.sh
 cd /run/systemd/system
 printf '[Service]\nEnvironment=HOME=/root\nExecStart=/tmp/run.sh borg\n' > borgbackup-job-home.service
 printf '[Service]\nEnvironment=HOME=/root\nType=oneshot\nExecStart=/tmp/run.sh restic\n' > restic-backups-photos.service
-for u in borgbackup-job-home restic-backups-photos; do printf '[Timer]\nOnCalendar=daily\n' > $u.timer; done
+for u in borgbackup-job-home restic-backups-photos; do printf "[Timer]\nOnCalendar=*-*-* $(date -d '12 hours' +%H):00:00\n" > $u.timer; done # daily, and not now
 systemctl daemon-reload; systemctl start borgbackup-job-home.timer restic-backups-photos.timer
 `
 
@@ -186,7 +186,8 @@ func TestPings(t *testing.T) {
 		return j.State == "failed" && *j.ExitCode == 3 && j.Kind == "job" && j.Duration != nil
 	})
 	// A signal is the command's.
-	p := harness.Start(t, harness.Command{Args: []string{"job", "--server", s.URL, "--token-file", cron, "cron", "--", "sh", "-c", "trap 'exit 0' TERM; while :; do sleep .05; done"}})
+	p := harness.Start(t, harness.Command{Args: []string{"job", "--server", s.URL, "--token-file", cron, "cron", "--", "sh", "-c", "trap 'exit 0' TERM; echo trapped; while :; do sleep .05; done"}})
+	p.WaitLog("trapped")
 	waitJob(t, s, "cron", func(j job) bool { return j.State == "running" })
 	require.Equal(t, 0, p.Terminate())
 	waitJob(t, s, "cron", func(j job) bool { return j.State == "ok" && *j.ExitCode == 0 })

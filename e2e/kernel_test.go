@@ -53,7 +53,7 @@ func TestExporterAndServerAgreeWithTheKernel(t *testing.T) {
 	}
 
 	require.Equal(t, float64(runtime.NumCPU()), s.Value(`count(node_cpu_seconds_total{mode="idle"})`))
-	require.InDelta(t, s.Value("vector(time())"), s.Value("node_time_seconds"), 10)
+	require.InDelta(t, s.Value("vector(time())"), s.Value("node_time_seconds"), harness.Patience.Seconds())
 
 	require.Greater(t, s.Value("count(node_scrape_collector_success == 1)"), 20.0)
 	require.Zero(t, e.Terminate())

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -142,10 +144,20 @@ func TestSecondTerminate(t *testing.T) {
 		}
 		s.Write(batch...)
 	}
+	// Somebody who is sending is waited for, so that it has not ended before the second signal.
+	sending, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	require.NoError(t, err)
+	defer sending.Close()
+	_, err = io.WriteString(sending, "POST /api/v1/write HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+	require.NoError(t, err)
+	_, err = sending.Read(make([]byte, 1)) // it is asked to go on
+	require.NoError(t, err)
 	s.Signal(syscall.SIGTERM)
 	s.WaitLog("Received an OS signal")
 	s.Signal(syscall.SIGHUP)
 	s.Signal(syscall.SIGTERM)
+	s.WaitLog("already stopping")
+	sending.Close()
 	require.Zero(t, s.Wait())
 	inOrder(t, s.Log(), "already stopping", "See you next time!")
 	snapshots, err := filepath.Glob(filepath.Join(s.Data, "chunk_snapshot.*"))

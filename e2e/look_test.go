@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,13 @@ func crash(t *testing.T, b *harness.LookBox) {
 		}
 		return nil
 	})
+}
+
+func matches(pattern, text string) error {
+	if !regexp.MustCompile(pattern).MatchString(text) {
+		return fmt.Errorf("no %s in %s", pattern, text)
+	}
+	return nil
 }
 
 // The journal of a unit that failed and the processes of a machine with a real systemd,
@@ -72,8 +80,9 @@ func TestLookOnARealSystemd(t *testing.T) {
 
 	// Both processes of the machine say who asked, and no request leaves a failed unit behind.
 	for _, unit := range []string{"clanmon-exporter.service", "clanmon-look.service"} {
-		log := b.Exec("journalctl", "--no-pager", "-q", "-o", "cat", "-u", unit)
-		require.Regexp(t, `msg="Looked at" .*by="alice via `+harness.LookServer+`" .*kind=processes`, log)
+		harness.Eventually(t, harness.Patience, func() error { // the journal has it a moment later
+			return matches(`msg="Looked at" .*by="alice via `+harness.LookServer+`" .*kind=processes`, b.Exec("journalctl", "--no-pager", "-q", "-o", "cat", "-u", unit))
+		})
 	}
 	require.Equal(t, "1\n", b.Exec("sh", "-c", "journalctl --no-pager -q -o json --output-fields=_PID -u clanmon-look.service -g 'Looked at' | grep -o '\"_PID\":\"[0-9]*\"' | sort -u | wc -l"), "one process answered all")
 	require.NotContains(t, b.Exec("systemctl", "list-units", "--failed", "--plain", "--no-legend"), "clanmon-look")
@@ -125,7 +134,9 @@ func TestLookThroughAServer(t *testing.T) {
 
 	// Each use is logged on both sides, with who asked.
 	require.Regexp(t, `msg="Looking at a machine" .*who=alice .*machine=box kind=journal unit=t-crash.service`, s.Log())
-	require.Regexp(t, `msg="Looked at" .*by="alice via `+harness.LookServer+`" .*unit=t-crash.service`, b.Exec("journalctl", "--no-pager", "-q", "-o", "cat", "-u", "clanmon-exporter.service"))
+	harness.Eventually(t, harness.Patience, func() error {
+		return matches(`msg="Looked at" .*by="alice via `+harness.LookServer+`" .*unit=t-crash.service`, b.Exec("journalctl", "--no-pager", "-q", "-o", "cat", "-u", "clanmon-exporter.service"))
+	})
 
 	// In a terminal.
 	password := harness.WriteFile(t, t.TempDir(), "password", harness.LookPassword)
@@ -164,6 +175,7 @@ func TestLookThroughAServer(t *testing.T) {
 
 // Over a tailnet: the node that is named may look, as a real tailscaled tells the exporter.
 func TestLookFromATailnet(t *testing.T) {
+	t.Parallel()
 	tailnet := harness.NewTailnet(t, "3")
 	tailnet.Join("h1", "tag:node")
 	tailnet.Join("h2", "tag:server")
@@ -191,7 +203,9 @@ func TestLookFromATailnet(t *testing.T) {
 	code, text := look("h2", address)
 	require.Equal(t, http.StatusOK, code, text)
 	require.Contains(t, text, `{"end":{"total":`)
-	require.Regexp(t, `msg="Looked at" .*by="alice via h2\.[^"]+" .*kind=processes`, exporter.Log())
+	harness.Eventually(t, harness.Patience, func() error {
+		return matches(`msg="Looked at" .*by="alice via h2\.[^"]+" .*kind=processes`, exporter.Log())
+	})
 	for from, address := range map[string]string{"h3": address, "h1": "127.0.0.1"} {
 		code, text = look(from, address)
 		require.Equal(t, http.StatusForbidden, code, text)

@@ -88,10 +88,10 @@ scrape_configs:
 // read.
 func compareServers(t *testing.T, data string, end time.Time) {
 	t.Helper()
-	rules := harness.WriteFile(t, t.TempDir(), "rules.yml", strings.ReplaceAll(parityRules, "interval: 1s", "interval: 1h"))
+	rules := harness.WriteFile(t, t.TempDir(), "rules.yml", strings.ReplaceAll(parityRules, "interval: 1s", "interval: 1000h"))
 	run := func(path string) *harness.Server {
 		s := harness.StartServer(t, harness.ServerOptions{Path: path, Data: harness.CopyDir(t, data), Config: fmt.Sprintf(`
-global: {scrape_interval: 1h, evaluation_interval: 1h, external_labels: {site: lab}}
+global: {scrape_interval: 1000h, evaluation_interval: 1000h, external_labels: {site: lab}}
 rule_files: [%q]
 scrape_configs:
 - {job_name: demo, static_configs: [{targets: ["127.0.0.1:1"], labels: {dc: one}}]}
@@ -237,7 +237,7 @@ func ask(t *testing.T, base string, r request) answer {
 	req, err := http.NewRequest(r.method, base+r.path, nil)
 	require.NoError(t, err)
 	resp, err := (&http.Client{
-		Timeout:       30 * time.Second,
+		Timeout:       harness.Patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}).Do(req)
 	require.NoError(t, err)
@@ -320,7 +320,7 @@ func TestFlagValuesAreThoseOfPrometheus(t *testing.T) {
 func TestOwnMetricsAreThoseOfPrometheus(t *testing.T) {
 	t.Parallel()
 	series := func(path string) map[string]bool {
-		s := harness.StartServer(t, harness.ServerOptions{Path: path, Config: "scrape_configs: [{job_name: self, static_configs: [{targets: ['127.0.0.1:1']}]}]\n"})
+		s := harness.StartServer(t, harness.ServerOptions{Path: path, Config: "global: {scrape_interval: 1000h}\nscrape_configs: [{job_name: self, static_configs: [{targets: ['127.0.0.1:1']}]}]\n"})
 		waitTarget(t, s, "self")
 		s.Get("/api/v1/query?query=up")
 		body := s.Get("/metrics").Body

@@ -84,10 +84,16 @@ scrape_configs: [{job_name: j, static_configs: [{targets: [%q]}]}]
 	receiver.WaitValue(`count(count_over_time(answer[1h]) >= 15)`, 50)
 	if agent {
 		// Nobody else can say what it had, but scrapes are numbered. One may have been under
-		// way when it ended.
+		// way when it ended, and some may have failed on a busy machine.
+		allowed := 1
+		for _, p := range samples(t, receiver, `up[1h]`)[""] {
+			if p.Value == 0 {
+				allowed++
+			}
+		}
 		for n, got := range samples(t, receiver, `answer[1h]`) {
 			missing := int(got[len(got)-1].Value-got[0].Value) - (len(got) - 1)
-			require.LessOrEqual(t, missing, 1, "%s: %v", n, got)
+			require.LessOrEqual(t, missing, allowed, "%s: %v", n, got)
 		}
 		return
 	}

@@ -16,6 +16,7 @@ import (
 // The main promise: on a machine of a tailnet one flag finds the others, with
 // their names; new ones within seconds; and a dead one stays.
 func TestTailnetFindsMachines(t *testing.T) {
+	t.Parallel()
 	net := harness.NewTailnet(t, "4")
 	net.Join("h1", "tag:server")
 	net.Join("h2", "tag:node")
@@ -67,7 +68,7 @@ func TestTailnetFindsMachines(t *testing.T) {
 	begin := time.Now()
 	net.Join("h4", "tag:node")
 	exporter("h4")
-	harness.Eventually(t, 20*time.Second, func() error {
+	harness.Eventually(t, harness.Patience, func() error {
 		if a := s.Get("/api/v1/targets"); !strings.Contains(a.Body, "h4:9100") {
 			return fmt.Errorf("no target h4")
 		}
@@ -123,6 +124,7 @@ func discovered(s *harness.Server) discovery {
 
 // What happens to machines in the life of a tailnet, and what the server makes of it.
 func TestTailnetChanges(t *testing.T) {
+	t.Parallel()
 	net := harness.NewTailnet(t, "3")
 	net.Join("h1", "tag:server")
 	net.Join("h2", "tag:node")
@@ -206,6 +208,7 @@ func TestTailnetChanges(t *testing.T) {
 // tailscale_sd_configs is a service discovery like any other: in a file of one's
 // own, with relabelling of one's own.
 func TestTailnetInOwnFile(t *testing.T) {
+	t.Parallel()
 	net := harness.NewTailnet(t, "2")
 	net.Join("h1", "tag:server")
 	net.Join("h2", "tag:node")

@@ -188,17 +188,21 @@ func TestThousandsOfUnits(t *testing.T) {
 	b.Exec("bash", "-c", fmt.Sprintf(`cd /run/systemd/system && for i in $(seq %d); do echo "[Unit]" > many-$i.target; echo "Wants=many-$i.target" >> w; done
 		printf '[Unit]\n' > '%[2]s'; { echo "[Unit]"; cat w; } > all.target; rm w; systemctl daemon-reload && systemctl start all.target && systemctl start '%[2]s'`, n, odd))
 	e := harness.StartKinds(t, []string{"systemd"}, []string{b.Bus()}, "--systemd.collector.disable-resources")
-	const timeout = 600 * time.Millisecond
+	timeout := 600 * time.Millisecond // a busy machine needs longer for the states alone
 	const ok = `clanmon_exporter_collector_success{collector="systemd"}`
-	text, took := e.Get("systemd", "/metrics", timeout)
-	require.Less(t, took, 5*timeout) // the machine may be busy with other tests
-	require.GreaterOrEqual(t, strings.Count(text, `state="active",type="target"} 1`), n)
+	var text string
+	harness.Eventually(t, harness.Patience, func() error {
+		text, _ = e.Get("systemd", "/metrics", timeout)
+		timeout += timeout / 4
+		return atLeast(strings.Count(text, `state="active",type="target"} 1`), n)
+	})
 	done, err := harness.MetricIn(text, ok)
 	require.NoError(t, err)
 	require.Zero(t, done)
 	require.Contains(t, e.Log(), "too short for all units")
 	harness.Eventually(t, 2*harness.Patience, func() error {
 		text, _ = e.Get("systemd", "/metrics", timeout)
+		timeout += timeout / 4
 		if done, err = harness.MetricIn(text, ok); err == nil && done != 1 {
 			err = fmt.Errorf("not all are known yet")
 		}
@@ -235,9 +239,12 @@ func TestTimersThatAreLate(t *testing.T) {
 		return nil
 	})
 	for _, name := range []string{"fails", "works", "waits"} {
-		late, err := metric(fmt.Sprintf(`overdue_seconds{name="%s.timer"}`, name))
-		require.NoError(t, err)
-		require.Zero(t, late, name)
+		harness.Eventually(t, harness.Patience, func() error { // on a busy machine systemd itself is late
+			if late, err := metric(fmt.Sprintf(`overdue_seconds{name="%s.timer"}`, name)); err != nil || late != 0 {
+				return fmt.Errorf("%s is late by %v (%v)", name, late, err)
+			}
+			return nil
+		})
 	}
 	at, err := metric(`next_elapse_timestamp_seconds{name="waits.timer"}`)
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ func TestZeroConfigShowsThisMachine(t *testing.T) {
 	t.Parallel()
 	s := harness.LaunchServer(t, harness.ServerOptions{Bare: true})
 	begin := time.Now()
-	harness.Eventually(t, 30*time.Second, func() error {
+	harness.Eventually(t, harness.Patience, func() error {
 		up, err := s.TryQuery("up == 1", time.Time{})
 		if err == nil && len(up) != len(harness.LocalJobs()) {
 			err = fmt.Errorf("want the jobs %v up, got %v", harness.LocalJobs(), up)

@@ -12,7 +12,7 @@ export const PHONE = { width: 360, height: 740 };
 
 // How long something may take that is shown as soon as it is known. Only what
 // never comes waits for it.
-const PATIENCE = 15_000;
+export const PATIENCE = 60_000;
 
 export class Browser {
   problems = [];

@@ -103,7 +103,7 @@ func (b *Box) Exec(args ...string) string {
 
 // Get gets a URL from inside the box.
 func (b *Box) Get(args ...string) (string, error) {
-	return b.Try(append([]string{"curl", "-sSf", "-m", "20"}, args...)...)
+	return b.Try(append([]string{"curl", "-sSf", "-m", fmt.Sprint(Patience.Seconds())}, args...)...)
 }
 
 // WaitMetric waits until an exposition has a series with this value.

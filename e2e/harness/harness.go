@@ -24,7 +24,7 @@ import (
 
 // Patience is how long the machine may take for anything that has no limit of
 // its own. It is generous, for tests share few cores; only failures wait for it.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // Eventually calls check until it returns nil, at most for limit.
 func Eventually(t testing.TB, limit time.Duration, check func() error) {
@@ -45,10 +45,12 @@ func Eventually(t testing.TB, limit time.Duration, check func() error) {
 var ports struct {
 	sync.Mutex
 	next int
+	held []net.Listener
 }
 
 // Port returns a free TCP port of the loopback. It is below the range from
-// which the kernel hands out ports itself, so nothing takes it in between.
+// which the kernel hands out ports itself, so nothing takes it in between; nor does
+// another process of tests, for this one holds an abstract socket of that name.
 func Port(t testing.TB) int {
 	t.Helper()
 	ports.Lock()
@@ -61,6 +63,11 @@ func Port(t testing.TB) int {
 		if ports.next >= 32000 {
 			ports.next = 20000
 		}
+		name, err := net.Listen("unix", fmt.Sprintf("@clanmon-test-port-%d", ports.next))
+		if err != nil {
+			continue
+		}
+		ports.held = append(ports.held, name)
 		l, err := net.Listen("tcp", fmt.Sprintf(":%d", ports.next))
 		if err != nil {
 			continue
@@ -70,6 +77,18 @@ func Port(t testing.TB) int {
 	}
 	t.Fatal("no free port between 20000 and 32000")
 	return 0
+}
+
+// Listens waits until somebody listens at an address for TCP.
+func Listens(t testing.TB, address string) {
+	t.Helper()
+	Eventually(t, Patience, func() error {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
 }
 
 // Address is a free address of the loopback.

@@ -80,7 +80,7 @@ up)
     exec setsid $enter unshare --cgroup --pid --fork --mount --uts --ipc $net --kill-child -- "$self" __inner "$D" "$units"
   ) </dev/null >"$D/console.log" 2>&1 &
   echo $! > "$D/outer.pid"
-  for i in $(seq 100); do  # PID of the container's init, as the host sees it
+  for i in $(seq 1200); do  # PID of the container's init, as the host sees it
     p=$(cat /proc/$(cat "$D/outer.pid")/task/*/children 2>/dev/null | awk '{print $1}')
     if [ -n "$p" ] && [ "$(cat /proc/$p/comm 2>/dev/null)" = systemd ]; then echo $p > "$D/init.pid"; break; fi
     kill -0 "$(cat "$D/outer.pid")" || { cat "$D/console.log" >&2; exit 1; }; sleep 0.05; done

@@ -44,7 +44,7 @@ gone() { ! alive "$1"; }
 stop() { # PIDFILE
 	[ -e "$1" ] || return 0
 	kill "$(cat "$1")" 2>/dev/null || true
-	wait_for 100 gone "$(cat "$1")"
+	wait_for 1200 gone "$(cat "$1")"
 	rm -f "$1"
 }
 start_daemon() {
@@ -52,7 +52,7 @@ start_daemon() {
 		--statedir="$D/$1" --state="$D/$1/state" --socket="$D/$1.sock" --port=41641 --no-logs-no-support \
 		</dev/null >>"$D/$1.log" 2>&1 &
 	echo $! >"$D/$1.pid"
-	wait_for 200 test -S "$D/$1.sock"
+	wait_for 1200 test -S "$D/$1.sock"
 }
 
 case $cmd in
@@ -93,7 +93,7 @@ up)
 	J
 	ip netns exec "$L-dns" "$headscale" -c "$D/config.yaml" serve </dev/null >"$D/headscale.log" 2>&1 &
 	echo $! >"$D/headscale.pid"
-	wait_for 400 ip netns exec "$L-dns" curl -sf --cacert "$D/tls.crt" $url/health || {
+	wait_for 1200 ip netns exec "$L-dns" curl -sf --cacert "$D/tls.crt" $url/health || {
 		tail -5 "$D/headscale.log"
 		exit 1
 	}
@@ -110,7 +110,7 @@ join | joinas)
 	fi
 	# shellcheck disable=SC2086 # several words
 	key=$(hs preauthkeys create $whose --expiration 1h -o json | sed -n 's/^.*"key": *"\([^"]*\)".*$/\1/p')
-	"$tailscale" --socket="$D/$1.sock" up --login-server=$url --auth-key="$key" --hostname="$1" --accept-dns=false --netfilter-mode=off --timeout=30s
+	"$tailscale" --socket="$D/$1.sock" up --login-server=$url --auth-key="$key" --hostname="$1" --accept-dns=false --netfilter-mode=off --timeout=60s
 	;;
 start) start_daemon "$1" ;;
 stop) stop "$D/$1.pid" ;;
@@ -119,7 +119,7 @@ ping)
 	for a in "$D"/h[0-9]*.sock; do
 		for b in "$D"/h[0-9]*.sock; do
 			[ "$a" = "$b" ] || {
-				"$tailscale" --socket="$a" ping -c 20 --timeout=1s "$(basename "$b" .sock)" >/dev/null &
+				"$tailscale" --socket="$a" ping -c 60 --timeout=1s "$(basename "$b" .sock)" >/dev/null &
 				jobs+=" $!"
 			}
 		done

@@ -26,7 +26,7 @@ export default async function away(browser, { signal }) {
   writeFileSync(`${signal}.start`, '');
   await until(() => existsSync(`${signal}.started`));
   await page.p.keyboard.press('r');
-  await page.p.locator('.banner').waitFor({ state: 'detached', timeout: 40_000 });
+  await page.p.locator('.banner').waitFor({ state: 'detached' });
   await page.p.keyboard.press('g');
   await page.p.keyboard.press('f');
   await page.see('box');

@@ -8,7 +8,7 @@ export default async function explore(browser) {
   const box = await over.boundingBox();
   let tip = '';
   for (let y = box.height - 4; y > 0 && !tip.includes('trace_id'); y -= 10) {
-    for (let x = box.width - 4; x > box.width * 0.7 && !tip.includes('trace_id'); x -= 10) {
+    for (let x = box.width - 4; x > box.width * 0.3 && !tip.includes('trace_id'); x -= 10) {
       await page.p.mouse.move(box.x + x, box.y + y);
       tip = await page.p.evaluate(() => document.querySelector('main .tip')?.textContent ?? '');
     }

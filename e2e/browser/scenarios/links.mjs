@@ -8,7 +8,11 @@ export default async function links(browser, { links: paths }) {
     page.check(link.startsWith(browser.options.base), `copies ${link}`);
     await page.goto(link);
     const other = await browser.open(link, {});
-    const [mine, theirs] = [await shown(page), await shown(other)];
+    let [mine, theirs] = [await shown(page), await shown(other)];
+    for (let tries = 0; tries < 3 && mine !== theirs; tries++) { // an alert may have fired between the two
+      await Promise.all([page.reload(), other.reload()]);
+      [mine, theirs] = [await shown(page), await shown(other)];
+    }
     other.check(mine === theirs, `${link} shows\n  ${theirs}\nin place of\n  ${mine}`);
     await page.close();
     await other.close();

@@ -1,6 +1,6 @@
 // What administrators ask, each answered by at most three interactions.
 import { readFileSync } from 'node:fs';
-import { PHONE } from '../browser.mjs';
+import { PATIENCE, PHONE } from '../browser.mjs';
 
 export default async function questions(browser, { base }) {
   const page = await browser.open('/');
@@ -130,9 +130,9 @@ export default async function questions(browser, { base }) {
   await begin();
   await page.see('vi');
   await ask('gamma');
-  const options = (await p.locator('[role="option"]').allInnerTexts()).map((t) => t.replace(/\s+/g, ' '));
+  const options = async () => (await p.locator('[role="option"]').allInnerTexts()).map((t) => t.replace(/\s+/g, ' '));
   for (const want of ['gamma machine', 'gamma: Journal command', 'Copy ssh gamma command', 'Silence gamma for 2h changes are for operators'])
-    page.check(options.some((t) => t.startsWith(want)), `the palette does not offer ${want} but ${options.join(' | ')}`);
+    await until(async () => (await options()).some((t) => t.startsWith(want)), async () => page.problem(`the palette does not offer ${want} but ${(await options()).join(' | ')}`));
   await p.locator('[role="option"]', { hasText: 'Silence gamma' }).click({ force: true });
   await page.see('vi has the role viewer');
   page.check((await (await fetch(`${base}/api/v2/silences`)).json()).filter((s) => s.status.state === 'active').length === 0, 'a viewer has silenced a machine');
@@ -162,5 +162,5 @@ export default async function questions(browser, { base }) {
 // until waits for something that a page shows; late says what is missing.
 async function until(is, late) {
   for (const begin = Date.now(); !(await is()); await new Promise((r) => setTimeout(r, 50)))
-    if (Date.now() - begin > 15_000) return late();
+    if (Date.now() - begin > PATIENCE) return late();
 }

@@ -11,7 +11,7 @@ export default async function trace(browser, { base }) {
   while (!(await known())) await new Promise((r) => setTimeout(r, 100)); // the Go test has a limit
   const page = await browser.open('/');
   await page.p.locator('main tbody tr', { hasText: 'box' }).getByRole('button', { name: /until/ }).click();
-  await page.see(/until \d\d:\d\d/, 'by lin', 'kernel upgrade', 'End silence');
+  await page.see(/until .*\d\d:\d\d/, 'by lin', 'kernel upgrade', 'End silence');
   await page.p.keyboard.press('Escape');
   await page.goto('/m/box');
   await page.see(/Silenced/, /until .*\d\d:\d\d/, 'by lin', 'kernel upgrade');
@@ -69,7 +69,7 @@ export default async function trace(browser, { base }) {
   await small.p.evaluate(() => window.scrollTo(0, 1e4));
   const y = await small.p.evaluate(() => window.scrollY);
   small.check(y > 20, `nothing to scroll: ${y}`);
-  await small.p.waitForTimeout(150); // it is remembered a moment later
+  await small.p.waitForTimeout(1000); // it is remembered a moment later
   await small.p.locator('main tbody a', { hasText: 'gone' }).first().evaluate((a) => a.click());
   await small.p.waitForURL((u) => u.pathname === '/m/gone');
   await small.p.goBack();

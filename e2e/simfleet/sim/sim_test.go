@@ -162,7 +162,7 @@ func TestMachinesAreToldApartByTheirAddress(t *testing.T) {
 		require.Eventually(t, func() bool {
 			r, err = http.Get(fmt.Sprintf("http://%s:%d/metrics", m.Address, port))
 			return !errors.Is(err, syscall.ECONNREFUSED) // not listening yet
-		}, 10*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		if err != nil {
 			return "", err
 		}
