@@ -59,7 +59,7 @@ func TestBackupAndRestore(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(filepath.Join(dir, "snapshots"))
 		return os.IsNotExist(err)
-	}, 20*time.Second, 5*time.Millisecond, "the server removes its snapshot")
+	}, time.Minute, 5*time.Millisecond, "the server removes its snapshot")
 	info, err := os.Stat(filepath.Join(dir, backup.SocketName))
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
@@ -141,5 +141,5 @@ func awaitSocket(t *testing.T, dir string) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(filepath.Join(dir, backup.SocketName))
 		return err == nil
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }

@@ -92,7 +92,7 @@ node_uname_info{nodename="box",release="6.12.30"} 1
 						}
 					}
 					return false
-				}, 50*time.Second, 200*time.Millisecond)
+				}, time.Minute, 200*time.Millisecond)
 				return all, fleet
 			}
 			check := func(s *servertest.Server) {

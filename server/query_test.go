@@ -24,15 +24,15 @@ import (
 	"github.com/clanmon/clanmon/server/servertest"
 )
 
-// cacheTest is a server with two hours of two series, a minute apart, until the next minute.
+// cacheTest is a server with two hours of two series, a minute apart, until a few minutes from now.
 type cacheTest struct {
 	*servertest.Server
 	t   *testing.T
-	now int64 // seconds, the next whole minute: it does not get old enough to be cached
+	now int64 // seconds, a whole minute to come: it does not get old enough to be cached
 }
 
 func newCacheTest(t *testing.T, change func(*server.Options)) *cacheTest {
-	s := &cacheTest{t: t, now: time.Now().Unix()/60*60 + 60, Server: servertest.Start(t,
+	s := &cacheTest{t: t, now: time.Now().Unix()/60*60 + 300, Server: servertest.Start(t,
 		"storage: {tsdb: {out_of_order_time_window: 30d}}", func(o *server.Options) {
 			o.Web.EnableRemoteWriteReceiver = true
 			o.Web.AcceptRemoteWriteProtoMsgs = remote.MessageTypes{remote.WriteV1MessageType}
@@ -138,16 +138,16 @@ func TestRangeResultsAreCached(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, body := s.Get(fmt.Sprintf("/api/v1/query_range?query=old&start=%d&end=%d&step=60", s.now-7200, s.now))
 		return strings.Contains(body, `"old"`)
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	s.same("old")
 
 	// Nobody tells of changes elsewhere.
-	require.Eventually(t, func() bool { return s.same(a) == "partial" }, 20*time.Second, 50*time.Millisecond, "the head is truncated after the block was found")
+	require.Eventually(t, func() bool { return s.same(a) == "partial" }, time.Minute, 50*time.Millisecond, "the head is truncated after the block was found")
 	require.NoError(t, os.WriteFile(s.Options.ConfigFile, []byte("remote_read: [{url: 'http://127.0.0.1:1/read', read_recent: false}]"), 0o600))
 	s.Reload <- struct{}{}
 	require.Eventually(t, func() bool { // or the two answers that same compares could be of before and after
 		return strings.Count(s.Log.String(), "Completed loading of configuration file") == 2
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	require.Equal(t, "bypass", s.same(a))
 }
 
@@ -183,7 +183,7 @@ func TestQueryLogHasEveryQuery(t *testing.T) {
 	require.Eventually(t, func() bool { // the file is opened by the engine's part of the reload
 		_, err := os.Stat(file)
 		return err == nil
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	for range 3 {
 		s.same("a")
 	}

@@ -228,6 +228,6 @@ func TestExternalURL(t *testing.T) {
 }
 
 const (
-	waitFor = 20 * time.Second
+	waitFor = time.Minute
 	tick    = 20 * time.Millisecond
 )

@@ -52,7 +52,7 @@ func next(t *testing.T, up <-chan []*targetgroup.Group) *targetgroup.Group {
 	select {
 	case g := <-up:
 		return g[0]
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no targets")
 		return nil
 	}
@@ -83,7 +83,7 @@ func TestFollowsTheFile(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s := reporter.Status()
 		return len(s) == 1 && strings.Contains(s[0].Error, "line 1")
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	write(t, file, strings.ReplaceAll(good, "web1", "web2"))
 	require.EqualValues(t, "web2", next(t, up).Targets[1]["__meta_inventory_machine"])
 	require.Empty(t, reporter.Status()[0].Error)
@@ -166,7 +166,7 @@ func TestTooManyMachines(t *testing.T) {
 	write(t, file, text.String()+`"last": {"addresses": ["x"]}}}`)
 	require.Eventually(t, func() bool {
 		return strings.Contains(reporter.Status()[0].Error, "it has 100001 machines; the maximum is 20000")
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	write(t, file, `{"machines": {}}`)
 	require.Empty(t, next(t, up).Targets)
 	require.Empty(t, reporter.Status()[0].Error)

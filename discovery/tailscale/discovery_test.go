@@ -159,7 +159,7 @@ func start(t *testing.T, section string) *run {
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("Run does not end with its context")
 		}
 	})
@@ -179,7 +179,7 @@ func (r *run) next() map[string]model.LabelSet {
 		}
 		require.Len(r.t, found, len(gs[0].Targets), "names are unique: %v", gs[0].Targets)
 		return found
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		r.t.Fatalf("no targets; log:\n%s", r.log)
 		return nil
 	}
@@ -188,7 +188,7 @@ func (r *run) next() map[string]model.LabelSet {
 func (r *run) eventually(check func() error) {
 	r.t.Helper()
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}

@@ -100,7 +100,7 @@ func TestBudgetHoldsBackNoResolves(t *testing.T) {
 	h := newWebhook(t)
 	d, _ := start(t, budgeted(t, h, 1))
 	r := func() receiverBook { return d.inside.pipeline.Load().book }
-	require.EventuallyWithT(t, func(c *assert.CollectT) { require.NotEmpty(c, r()[peopleReceiver]) }, 20*time.Second, 10*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { require.NotEmpty(c, r()[peopleReceiver]) }, time.Minute, 10*time.Millisecond)
 	var people *recorded
 	for _, i := range r()[peopleReceiver] {
 		if i.inner.Name() == "webhook" {

@@ -86,7 +86,7 @@ func FuzzRequests(f *testing.F) {
 		w := httptest.NewRecorder()
 		d.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/alerts/groups", nil))
 		return w.Code == http.StatusOK
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	f.Fuzz(func(t *testing.T, method, target, body string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil || strings.ContainsAny(method, " \r\n") || method == "" {

@@ -115,7 +115,7 @@ func TestSizeAndNumberOfSilences(t *testing.T) {
 	code, answer := postSilence(d, `{"name":"machine","value":"`+strings.Repeat("(a|b)*", 1000)+`","isRegex":true}`)
 	require.Equal(t, http.StatusBadRequest, code)
 	require.Contains(t, answer, "the limit is 4096")
-	require.Less(t, time.Since(begin), 5*time.Second)
+	require.Less(t, time.Since(begin), 30*time.Second)
 	var many []string
 	for i := range 10 {
 		many = append(many, fmt.Sprintf(`{"name":"l%d","value":"%s"}`, i, strings.Repeat("x", 4000)))

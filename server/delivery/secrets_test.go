@@ -116,7 +116,7 @@ func TestNoReceiverShowsItsSecrets(t *testing.T) {
 				for _, s := range status {
 					require.NotEmpty(c, s.LastError, s.Integration)
 				}
-			}, 20*time.Second, 20*time.Millisecond)
+			}, time.Minute, 20*time.Millisecond)
 			for _, s := range status {
 				assert.NotContains(t, s.LastError, "s3cret", s.Integration)
 				assert.NotContains(t, s.LastError, "dTpzM2NyZXQ=", s.Integration) // u:s3cret
@@ -202,7 +202,7 @@ func TestMissingSecretOfAReceiver(t *testing.T) {
 	require.EqualValues(t, 2, testutil.ToFloat64(d.inside.metrics.missing))
 	d.Send(firing("alertname", "A", "machine", "m"))
 	well.wait(t, 1)
-	require.Eventually(t, func() bool { return strings.Contains(get(t, d, "/receivers"), "late") }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(get(t, d, "/receivers"), "late") }, time.Minute, 20*time.Millisecond)
 	require.NoError(t, os.WriteFile(filepath.Join(secrets, "url"), []byte("\n"), 0o600))
 	d.inside.lookAgain()
 	require.EqualValues(t, 2, testutil.ToFloat64(d.inside.metrics.missing), "an empty file is none")

@@ -174,5 +174,5 @@ func (s *Server) Eventually(path, want string) {
 	require.EventuallyWithT(s.t, func(c *assert.CollectT) {
 		_, body := s.Get(path)
 		require.Contains(c, body, want)
-	}, 20*time.Second, 20*time.Millisecond, "%s", path)
+	}, time.Minute, 20*time.Millisecond, "%s", path)
 }

@@ -272,7 +272,7 @@ func TestCompactionGoesAroundDamagedBlocks(t *testing.T) {
 	flip(t, filepath.Join(blocks[1], "chunks", "000001"), 20)
 	s, stop = running(t, dir)
 	defer stop()
-	require.Eventually(t, func() bool { return len(s.Health().Damaged) == 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.Health().Damaged) == 0 }, time.Minute, 10*time.Millisecond)
 	plans, err := filepath.Glob(filepath.Join(dir, damagedDir, planDir+"*"))
 	require.NoError(t, err)
 	require.Empty(t, plans)
