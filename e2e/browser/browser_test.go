@@ -331,10 +331,12 @@ func TestOwnConfiguration(t *testing.T) {
 
 func TestRestartInAnIncident(t *testing.T) {
 	t.Parallel()
+	full := func(d string) map[string]string {
+		return map[string]string{"rules.yml": `groups: [{name: mine, interval: 1s, rules: [{alert: DiskFull, expr: 'node_load1{machine="box"} > 0', for: ` + d + `, labels: {severity: critical}, annotations: {summary: "/ is 99 % full"}}]}]`}
+	}
 	o := harness.ServerOptions{
 		Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n", Listen: harness.Address(t), Data: t.TempDir(),
-		// For 30 s it is pending again after the restart.
-		Files: map[string]string{"rules.yml": `groups: [{name: mine, interval: 1s, rules: [{alert: DiskFull, expr: 'node_load1{machine="box"} > 0', for: 30s, labels: {severity: critical}, annotations: {summary: "/ is 99 % full"}}]}]`},
+		Files: full("1s"),
 		Args:  []string{"--discovery.static=node=box@" + harness.NewTarget(t, plain).Host()},
 	}
 	s := harness.StartServer(t, o)
@@ -345,6 +347,7 @@ func TestRestartInAnIncident(t *testing.T) {
 		return nil
 	})
 	s.WaitValue(`count_over_time(ALERTS{alertname="DiskFull",alertstate="firing"}[1m]) > bool 1`, 1) // it is in the store
+	o.Files = full("30m")                                                                            // for so long it is pending again after the restart
 	signal, done := restarts(t, s, o)
 	play(t, s.URL, "incident", options{"signal": signal})
 	<-done
