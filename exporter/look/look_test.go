@@ -346,7 +346,7 @@ func whole(t *testing.T, conn net.Conn) []string {
 // Who comes then is answered by the next process.
 func TestAProcessStaysForTheNextRequest(t *testing.T) {
 	journalctl(t, `case "$*" in *--follow*) `+lines(t, line(1, `"followed"`))+`exec sleep 1000;; *) `+lines(t, line(1, `"hello"`))+`;; esac`)
-	socket, done, again, _ := listening(t, 100*time.Millisecond)
+	socket, done, again, _ := listening(t, time.Second)
 	follower := dial(t, socket, `{"kind":"journal","by":"a","follow":true,"after":"s=1;i=0"}`)
 	first, err := bufio.NewReader(follower).ReadString('\n')
 	require.NoError(t, err)
@@ -357,7 +357,7 @@ func TestAProcessStaysForTheNextRequest(t *testing.T) {
 		select {
 		case err := <-done:
 			t.Fatalf("it ended while somebody followed: %v", err)
-		case <-time.After(150 * time.Millisecond):
+		case <-time.After(1200 * time.Millisecond):
 		}
 	}
 	follower.Close()

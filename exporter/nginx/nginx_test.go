@@ -64,7 +64,7 @@ func TestRequestsEndWithTheScrape(t *testing.T) {
 	})
 	s, err := New(Config{URIs: []string{url}, Timeout: time.Hour}, collectortest.Discard())
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	ch := make(chan prometheus.Metric, 10)
 	s.Collect(ctx, nil, ch)

@@ -90,7 +90,7 @@ func probed(t *testing.T, s checks.Section) (Result, string) {
 	t.Helper()
 	check, err := s.Complete("x")
 	require.NoError(t, err)
-	check.Timeout = min(check.Timeout, 3*time.Second)
+	check.Timeout = min(check.Timeout, 6*time.Second)
 	r := Run(t.Context(), check, Bounds{})
 	var text strings.Builder
 	for _, f := range r.Families {
@@ -174,11 +174,11 @@ func TestWhatIsWrongWithASite(t *testing.T) {
 		"self-signed":     {section(self.URL), "certificate is signed by an unknown authority"},
 		"no TLS":          {section("https" + strings.TrimPrefix(plain.URL, "http")), "no TLS on this port"},
 		"refused":         {section("https://" + refused.Addr().String()), "connection refused"},
-		"silent":          {section("https://" + silent.Addr().String()), "no response within 3s"},
+		"silent":          {section("https://" + silent.Addr().String()), "no response within 6s"},
 		"hangs up":        {section("http://" + hangsUp.Addr().String()), "connection closed (empty reply)"},
 		"no name":         {section("https://nothing.invalid"), "name not found"},
 		"endless":         {section(endless), "the response is larger than 10 MiB"},
-		"trickle":         {section(trickle), "no response within 3s"},
+		"trickle":         {section(trickle), "no response within 6s"},
 		"to a file":       {section(redirecting("file:///etc/passwd")), "redirected to file:, which is not HTTP"},
 		"circle":          {section(circle), "more than 10 redirects"},
 		"to link-local":   {section(redirecting("http://169.254.169.254/latest/meta-data/")), "redirected to 169.254.169.254, a link-local or metadata address"},
@@ -188,7 +188,7 @@ func TestWhatIsWrongWithASite(t *testing.T) {
 		"closed port":     {section("tcp://" + refused.Addr().String()), "connection refused"},
 		"TLS":             {section("tls" + strings.TrimPrefix(good, "https")), ""},
 		"TLS expired":     {section("tls" + strings.TrimPrefix(serve(t, -2*day, -day, "127.0.0.1", ok), "https")), "certificate expired on "},
-		"not SMTP":        {section("smtp+starttls" + strings.TrimPrefix(plain.URL, "http")), "no response within 3s"},
+		"not SMTP":        {section("smtp+starttls" + strings.TrimPrefix(plain.URL, "http")), "no response within 6s"},
 		"ping":            {section("ping://127.0.0.1"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
