@@ -140,7 +140,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	stages.start("tracing", stopLimit, s.runTracing)
 	stages.start("vitals", stopLimit, s.vitals.Run)
 	if s.ruler != nil {
-		stages.start("ruler", stopLimit, s.ruler.Run)
+		stages.start("ruler", stopLimit, s.runRules)
 	}
 	if s.uptime != nil {
 		stages.start("uptime", stopLimit, s.uptime.Run)
