@@ -288,6 +288,9 @@ func (p *pair) peer(o *other, mine About, reachable bool, now time.Time) Peer {
 	if !reachable {
 		x.Differences = append(x.Differences, unreachable(o.label(), "Last heard: "+x.Heard))
 	}
+	if p.own.blank() {
+		return x
+	}
 	if o.Labels != p.own.Labels {
 		add("labels "+o.Labels+p.own.Labels, "adds different labels to alerts",
 			fmt.Sprintf("Here: %s. There: %s. Both servers notify of every alert. Set the same external_labels, and name the server with --replica", p.own.Labels, o.Labels))
