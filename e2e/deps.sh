@@ -34,6 +34,7 @@ dnsmasq-base /usr/sbin/dnsmasq
 nftables /usr/sbin/nft
 nsd /usr/sbin/nsd
 chromium /usr/bin/chromium
+firefox-esr /usr/bin/firefox-esr
 nginx-light /usr/sbin/nginx
 postgresql /usr/lib/postgresql/*/bin/initdb
 redis-server /usr/bin/redis-server
