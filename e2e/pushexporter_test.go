@@ -2,11 +2,21 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"math"
+	"math/big"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -194,4 +204,62 @@ func TestPushedSamplesSurvive(t *testing.T) {
 	p.sent(harness.Patience)
 	require.NotContains(t, p.exporter.Log(), "s3cret")
 	p.complete()
+}
+
+// A certificate is the proof of a machine that pushes and has a port too. While the server finds and
+// scrapes it, what it pushes is ignored; when its port is gone, that is stored.
+func TestPushedAndScraped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "laptop"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	certFile := harness.WriteFile(t, dir, "cert.pem", string(cert))
+	keyFile := harness.WriteFile(t, dir, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})))
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cert)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}}
+	t.Cleanup(transport.CloseIdleConnections)
+
+	scraped := newLink(t, harness.Address(t))
+	_, port, err := net.SplitHostPort(scraped.address)
+	require.NoError(t, err)
+	server := harness.StartServer(t, harness.ServerOptions{
+		Client: &http.Client{Timeout: harness.Patience, Transport: transport}, Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\n",
+		Args: []string{
+			"--push", "--discovery.inventory=" + harness.WriteFile(t, dir, "inventory.json", fmt.Sprintf(`{"machines": {"laptop": {"addresses": ["127.0.0.1"], "exporters": {"node": %s}}}}`, port)),
+			"--web.config.file=" + harness.WriteFile(t, dir, "web.yml", "tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_auth_type: RequireAndVerifyClientCert, client_ca_file: cert.pem}\n"),
+		},
+	})
+	exporter := harness.Start(t, harness.Command{Path: harness.SmallExporter(t), Args: []string{
+		"--exporter=node", "--web.listen-address=" + scraped.to, "--push=" + server.URL, "--history.interval=1s", "--history.path=" + filepath.Join(dir, "history"),
+		"--push.config.file=" + harness.WriteFile(t, dir, "push.yml", "tls_config: {ca_file: cert.pem, cert_file: cert.pem, key_file: key.pem}\n"),
+	}})
+	server.WaitValue(`up{machine="laptop",job="node"}`, 1)
+	atLeastOne := func(series string) {
+		t.Helper()
+		harness.Eventually(t, harness.Patience, func() error {
+			n, err := server.Metric(series)
+			if err != nil {
+				return err
+			}
+			return atLeast(int(n), 1)
+		})
+	}
+	atLeastOne(`clanmon_push_samples_dropped_total{machine="laptop",reason="scraped"}`)
+	server.WaitValue(`count by (job) (up{machine="laptop"})`, 1)
+
+	scraped.cut()
+	server.WaitValue(`clanmon_exporter_push_failures_total{machine="laptop",instance="laptop:9100"}`, 0)
+	require.False(t, exporter.Exited())
 }

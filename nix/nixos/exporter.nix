@@ -103,7 +103,7 @@ let
         else
           s.listenAddress;
     in
-    [ "--${kind}.listen-address=${bracketed}:${toString s.port}" ]
+    lib.optional listens "--${kind}.listen-address=${bracketed}:${toString s.port}"
     ++ special.${kind} s
     ++ clanmon.toFlags s.settings
     ++ map clanmon.plainFlag s.extraFlags;
@@ -125,15 +125,20 @@ let
   ++ lib.optionals cfg.look.enable (
     [ "--look" ] ++ map (n: "--look.from=${n}") cfg.look.from ++ lookUnits
   )
+  ++ map (u: "--push=${u}") cfg.push.servers
+  ++ lib.optional (pushes && cfg.push.tokenFile != null) "--push.token-file=%d/push-token"
   ++ lib.optionals keepsHistory (
-    [
+    # What waits to be pushed is kept for 48h unless something else is said.
+    lib.optional (cfg.history.keep != null || !pushes) (
       "--history=${if cfg.history.keep == null then "24h" else cfg.history.keep}"
-      "--history.path=/var/lib/clanmon-exporter/history"
-    ]
+    )
+    ++ [ "--history.path=/var/lib/clanmon-exporter/history" ]
     ++ lib.optional (cfg.history.maxBytes != null) "--history.max-bytes=${cfg.history.maxBytes}"
   )
   ++ cfg.extraFlags;
-  keepsHistory = cfg.history.enable == true;
+  pushes = cfg.push.servers != [ ];
+  listens = !pushes || cfg.push.keepPorts;
+  keepsHistory = pushes || cfg.history.enable == true;
   lookUnits = map (u: "--look.units=${u}") cfg.look.units;
 
   # What is said of a deploy. Machines that are deployed together say the same, and are one change.
@@ -217,6 +222,16 @@ in
         description = "Names of which a client's certificate needs one; empty is any.";
       };
     };
+    push = {
+      servers = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "https://hub.example.org:9090" ];
+        description = "URLs of servers, or of receivers of remote write, to which this machine sends what it gathers. See docs/push.md.";
+      };
+      tokenFile = file "File with the token by which this machine proves its name; only root has to be able to read it. The tailnet needs none.";
+      keepPorts = lib.mkEnableOption "the ports of the exporters too, for a server that can scrape this machine at times";
+    };
     machineName = mkOption {
       type = types.str;
       default = config.networking.hostName;
@@ -243,7 +258,7 @@ in
       { systemd = mkIf (cfg.exporters.node.enable or false) (lib.mkDefault { }); }
     ];
 
-    services.clanmon.ports = lib.optionals (cfg.setBy == [ ]) (
+    services.clanmon.ports = lib.optionals (cfg.setBy == [ ] && listens) (
       lib.mapAttrsToList (kind: s: {
         inherit where;
         what = "the exporter ${kind}";
@@ -270,6 +285,10 @@ in
             || cfg.setBy != [ ]
             || (cfg.tls.caFile != null && cfg.tls.certFile != null && cfg.tls.keyFile != null);
           message = "${where}: tls.enable needs tls.caFile, tls.certFile and tls.keyFile";
+        }
+        {
+          assertion = !(cfg.look.enable && !listens);
+          message = "${where}: look.enable needs a port, and with push.servers none is open: set push.keepPorts";
         }
         {
           assertion = !notes.enable || notes.server != null;
@@ -338,6 +357,7 @@ in
           lib.optional (kinds.postgres.dsnFile != null) "postgres-dsn:${kinds.postgres.dsnFile}"
         )
         ++ when "redis" (lib.optional (redisPassword != null) "redis-password:${redisPassword}")
+        ++ lib.optional (pushes && cfg.push.tokenFile != null) "push-token:${cfg.push.tokenFile}"
         ++ lib.optionals cfg.tls.enable [
           "tls-ca:${cfg.tls.caFile}"
           "tls-cert:${cfg.tls.certFile}"
