@@ -113,6 +113,7 @@ func TestPackageFromInstallToPurge(t *testing.T) {
 	require.Contains(t, b.Exec("bash", "-c", "source /usr/share/bash-completion/completions/clanmon; complete -p clanmon"), "_clanmon")
 	before, err := instant(b, 9090, `count_over_time(up{job="node"}[1h])`)
 	require.NoError(t, err)
+	sh(b, `sed -i 's/^ARGS=.*/ARGS="--history=24h"/' /etc/default/clanmon-exporter; systemctl restart clanmon-exporter; ls -d /var/lib/clanmon-exporter/history`)
 
 	// An upgrade that is interrupted between unpacking and configuring goes on running
 	// the old version, and is finished later. What was edited stays.
@@ -144,7 +145,7 @@ func TestPackageFromInstallToPurge(t *testing.T) {
 	require.Equal(t, []string{
 		"/etc/default/clanmon", "/etc/default/clanmon-exporter",
 		"/etc/systemd/system/multi-user.target.wants/clanmon.service", "/etc/systemd/system/sockets.target.wants/clanmon.socket",
-		"/var/lib/clanmon",
+		"/var/lib/clanmon", "/var/lib/clanmon-exporter",
 	}, sorted(left(b)))
 	sh(b, "rm /etc/systemd/system/sockets.target.wants/clanmon.socket; sed -i '/^ARGS/d' /etc/default/clanmon; dpkg -i /packages/new/clanmon_amd64.deb")
 	waitValue(t, b, 9090, `count_over_time(up{job="node"}[1h]) >= bool `+before, "1")
