@@ -45,6 +45,7 @@ type hearing struct {
 	Gap    time.Duration `json:"gap"`    // between batches
 
 	recalled bool // from the file, which may be some minutes old
+	written  bool // up was, and is to end when the machine is scraped
 }
 
 // up reports whether the machine sends. Nobody knows that in the first moments of a server.
@@ -161,10 +162,16 @@ func (p *Push) store(ctx context.Context, now time.Time) {
 			}
 			add(f, math.Float64frombits(value.StaleNaN))
 		case active: // up is that of the scrape
+			if h.written {
+				add(f, math.Float64frombits(value.StaleNaN))
+			}
+			h.written = false
 		case up:
 			add(f, 1)
+			h.written = true
 		case known:
 			add(f, 0)
+			h.written = true
 		}
 	}
 	p.mu.Unlock()

@@ -294,11 +294,22 @@ func TestUpIsWhatWasHeard(t *testing.T) {
 		up = f.stored("up")[name]
 		require.Equal(t, 1.0, up[len(up)-1])
 
+		// The server scrapes it: its own up ends, once.
+		synctest.Wait()
+		f.targets = map[Target]bool{{"laptop", "node"}: true}
+		before := len(up)
+		time.Sleep(3 * upEvery)
+		up = f.stored("up")[name]
+		require.Len(t, up, before+1)
+		require.True(t, value.IsStaleNaN(up[before]))
+		synctest.Wait()
+		f.targets = nil
+
 		// The server is away for an hour.
 		cancel()
 		synctest.Wait()
 		time.Sleep(time.Hour)
-		before := len(f.stored("up")[name])
+		before = len(f.stored("up")[name])
 		f.restart(0)
 		ctx, cancel = context.WithCancel(t.Context())
 		defer func() { cancel(); synctest.Wait() }()
