@@ -192,6 +192,12 @@ func (f *fixture) gather(t int64, more ...string) {
 	synctest.Wait()
 }
 
+// pass lets time pass, and waits for what happens at its end.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // has are the times of the counter that the receiver stores.
 func (f *fixture) has() []int64 {
 	f.mu.Lock()
@@ -234,11 +240,11 @@ func TestNewestFirst(t *testing.T) {
 		for _, at := range []int64{200, 300, 400, 500} {
 			f.gather(at)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		require.Equal(t, []int64{100}, f.has())
 		f.requests()
 		f.set(nil)
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		require.Equal(t, []string{"v2 500", "v2 200 300 400"}, f.requests())
 		require.Equal(t, []int64{100, 200, 300, 400, 500}, f.has())
 		require.Equal(t, 1, strings.Count(f.log.String(), "Could not push"), f.log)
@@ -264,7 +270,7 @@ func TestRestart(t *testing.T) {
 		f.set(nil)
 		f.requests()
 		f.begin()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		require.Empty(t, f.requests(), "nothing new yet")
 		f.gather(400)
 		require.Equal(t, []string{"v2 400", "v2 200 300"}, f.requests())
@@ -334,7 +340,7 @@ func TestRefusals(t *testing.T) {
 		})
 		f.gather(200)
 		f.gather(300)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		require.Equal(t, []string{"v2 100", "v2 200", "v2 300"}, f.requests(), "never again")
 		require.Equal(t, 2.0, f.metric("dropped_samples_total"))
 		require.InDelta(t, 660, f.metric("clock_skew_seconds"), 2)
@@ -347,9 +353,9 @@ func TestRefusals(t *testing.T) {
 			f.set(refuses(status, "no"))
 			f.gather(f.kept + 100)
 			f.gather(f.kept + 100)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			f.set(nil)
-			time.Sleep(15 * time.Second)
+			pass(15 * time.Second)
 			require.Contains(t, f.has(), f.kept-100, status)
 			require.Contains(t, f.has(), f.kept, status)
 		}
@@ -364,7 +370,7 @@ func TestRetryAfter(t *testing.T) {
 			return 429, map[string]string{"Retry-After": "120"}, "slow down"
 		})
 		f.gather(100)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		require.Len(t, f.at, 3)
@@ -428,7 +434,7 @@ func TestNothingAcknowledged(t *testing.T) {
 			f.log.Reset()
 			f.requests()
 			f.set(nil)
-			time.Sleep(15 * time.Second)
+			pass(15 * time.Second)
 			require.Len(t, f.requests(), 2, "both gathers are sent")
 		}
 		require.Equal(t, []int64{100, 200, 300, 400, 500}, f.has())
@@ -455,7 +461,7 @@ func TestLargeBacklog(t *testing.T) {
 		}
 		f.requests()
 		f.set(nil)
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		all := f.requests()
 		require.Equal(t, "v2 23", all[0])
 		for _, r := range all {
@@ -480,7 +486,7 @@ func TestHistoryTooSmall(t *testing.T) {
 		require.Equal(t, 29.0, f.metric("lost_gathers_total"), "all of three files but the first")
 		require.Contains(t, f.log.String(), "Gathers are lost")
 		f.set(nil)
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		require.Len(t, f.has(), 1006)
 	})
 }
