@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,7 +40,15 @@ type fixture struct {
 	t       *testing.T
 	db      *tsdb.DB
 	dir     string
+	mu      sync.Mutex
 	targets map[Target]bool
+}
+
+// scraped sets what the server scrapes.
+func (f *fixture) scraped(all map[Target]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.targets = all
 }
 
 func newFixture(t *testing.T, limit uint) *fixture {
@@ -56,7 +65,11 @@ func newFixture(t *testing.T, limit uint) *fixture {
 // restart is a server that knows what is on the disk.
 func (f *fixture) restart(limit uint) {
 	f.Push = New(Options{
-		Appendable: f.db, Store: f.db, Scraped: func() map[Target]bool { return f.targets }, Reserved: []string{"clanmon"},
+		Appendable: f.db, Store: f.db, Scraped: func() map[Target]bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.targets
+		}, Reserved: []string{"clanmon"},
 		Availability: "intermittent", MaxSeries: limit, Dir: f.dir,
 		SetAside:   func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") },
 		Registerer: prometheus.NewRegistry(), Logger: promslog.NewNopLogger(),
@@ -295,15 +308,13 @@ func TestUpIsWhatWasHeard(t *testing.T) {
 		require.Equal(t, 1.0, up[len(up)-1])
 
 		// The server scrapes it: its own up ends, once.
-		synctest.Wait()
-		f.targets = map[Target]bool{{"laptop", "node"}: true}
+		f.scraped(map[Target]bool{{"laptop", "node"}: true})
 		before := len(up)
 		time.Sleep(3 * upEvery)
 		up = f.stored("up")[name]
 		require.Len(t, up, before+1)
 		require.True(t, value.IsStaleNaN(up[before]))
-		synctest.Wait()
-		f.targets = nil
+		f.scraped(nil)
 
 		// The server is away for an hour.
 		cancel()
