@@ -33,6 +33,8 @@ import (
 	"github.com/clanmon/clanmon/server/jobs"
 	"github.com/clanmon/clanmon/server/look"
 	"github.com/clanmon/clanmon/server/push"
+	"github.com/clanmon/clanmon/server/ruler"
+	"github.com/clanmon/clanmon/server/traffic"
 	"github.com/clanmon/clanmon/server/uptime"
 )
 
@@ -77,6 +79,14 @@ func (s *Server) storageRoom() (capacity.Storage, bool) {
 		return capacity.Storage{}, false
 	}
 	return capacity.Storage{Used: float64(r.Blocks), Free: float64(r.Free), Expected: float64(r.Expected), Growth: float64(r.Growth)}, true
+}
+
+// newTraffic returns the room that counts traffic.
+func (s *Server) newTraffic(q ruler.Quota) (*traffic.Traffic, error) {
+	return traffic.New(traffic.Options{
+		Store: s.store.Local(), Whose: s.fleet.Whose, Quota: traffic.Quota(q),
+		Dir: s.opts.Dir, SetAside: s.store.SetAside, Logger: s.opts.Logger.With("component", "traffic"),
+	})
 }
 
 // knownBackups are those of the jobs, in the words of the digest.

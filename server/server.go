@@ -41,6 +41,7 @@ import (
 	"github.com/clanmon/clanmon/server/ruler"
 	"github.com/clanmon/clanmon/server/store"
 	"github.com/clanmon/clanmon/server/store/backup"
+	"github.com/clanmon/clanmon/server/traffic"
 	"github.com/clanmon/clanmon/server/uptime"
 )
 
@@ -61,6 +62,7 @@ type Server struct {
 	history  *engine.Engine     // nil for none
 	ruler    *ruler.Ruler       // nil in agent mode
 	capacity *capacity.Capacity // nil in agent mode
+	traffic  *traffic.Traffic   // nil in agent mode
 	tracing  *tracing.Manager
 	local    *localJobs
 	backup   *backup.Server
@@ -140,6 +142,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	stages.start("tracing", stopLimit, s.runTracing)
 	stages.start("vitals", stopLimit, s.vitals.Run)
 	if s.ruler != nil {
+		stages.start("traffic", stopLimit, s.traffic.Run)
 		stages.start("ruler", stopLimit, s.runRules)
 	}
 	if s.uptime != nil {

@@ -255,7 +255,10 @@ func (b *builder) evaluateRules() (err error) {
 	b.capacity = capacity.New(capacity.Options{
 		Query: b.machineQuery(), Volumes: shipped.Unlabelled("volume:avail:bytes"), Whose: b.fleet.Whose, Storage: b.storageRoom,
 	})
-	b.ruler = ruler.New(m, shipped, b.vitals, ruler.Observed{Stored: b.arrivals.Last, Machines: b.scrapedMachines, FullIn: b.capacity.FullIn})
+	if b.traffic, err = b.newTraffic(shipped.Quota()); err != nil {
+		return err
+	}
+	b.ruler = ruler.New(m, shipped, b.vitals, ruler.Observed{Stored: b.arrivals.Last, Machines: b.scrapedMachines, FullIn: b.capacity.FullIn, Traffic: b.traffic.Records})
 	b.stages.closer("ruler", b.ruler.Close)
 	return nil
 }
@@ -326,6 +329,7 @@ func (s *Server) mounts() map[string]http.Handler {
 		m["/api/clanmon/v1/shipped-rules"] = s.ruler.ShippedHandler()
 		m["/api/clanmon/v1/capacity"] = s.capacity.Handler()
 		m["/api/clanmon/v1/uptime"] = s.uptime.Handler()
+		m["/api/clanmon/v1/traffic"] = s.traffic.Handler()
 	}
 	return m
 }

@@ -57,6 +57,7 @@ func (d *Digest) Report(ctx context.Context, from, to time.Time) (Report, error)
 	r.machines()
 	r.alerts()
 	r.disks()
+	r.traffic()
 	r.backups()
 	r.checks()
 	r.certificates()
@@ -220,6 +221,33 @@ func (r *report) disks() {
 	}
 	slices.SortStableFunc(used, func(a, b row) int { return cmp.Compare(b.value, a.value) })
 	r.line("Disks: none will be full within %d days. Fullest: %s", soon, list(used[:min(len(used), 3)], what))
+}
+
+// traffic is a line only where there is a quota.
+func (r *report) traffic() {
+	used := r.ask(`last_over_time(machine:traffic_quota_used:ratio{machine!=""}[10m])`)
+	if len(used) == 0 {
+		return
+	}
+	what := func(x row) string { return fmt.Sprintf("%s (%s)", x.label("machine"), percent(x.value)) }
+	most := func(rows []row) []row {
+		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(b.value, a.value) })
+		return rows
+	}
+	over := slices.DeleteFunc(slices.Clone(used), func(x row) bool { return x.value <= 1 })
+	soon := r.ask(`last_over_time(machine:traffic_quota_expected:ratio{machine!=""}[10m]) > 1
+		unless on (machine) last_over_time(machine:traffic_quota_used:ratio{machine!=""}[10m]) > 1`)
+	var parts []string
+	if len(over) > 0 {
+		parts = append(parts, "quota of the month exceeded by "+list(most(over), what))
+	}
+	if len(soon) > 0 {
+		parts = append(parts, "will be exceeded by "+list(most(soon), what))
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "within the quota of the month. Most: "+list(most(used)[:min(len(used), 3)], what))
+	}
+	r.line("Traffic: %s", strings.Join(parts, "; "))
 }
 
 func (r *report) backups() {

@@ -98,6 +98,32 @@ func TestBackupsOfMachinesThatAreDown(t *testing.T) {
 		line(Backup{Name: "new", Bad: true}, Backup{Name: "old", Unknown: true}))
 }
 
+// Where there is a quota of traffic, those that exceed it are named.
+func TestTraffic(t *testing.T) {
+	base := `load 5m
+  up{machine="web1",job="node"} 1x288
+`
+	for load, want := range map[string]string{
+		"": "",
+		`  machine:traffic_quota_used:ratio{machine="a"} 0.5x288
+  machine:traffic_quota_used:ratio{machine="b"} 0.75x288
+`: "Traffic: within the quota of the month. Most: b (75 %), a (50 %)",
+		`  machine:traffic_quota_used:ratio{machine="a"} 1.5x288
+  machine:traffic_quota_expected:ratio{machine="a"} 2x288
+  machine:traffic_quota_used:ratio{machine="b"} 0.75x288
+  machine:traffic_quota_expected:ratio{machine="b"} 1.25x288
+`: "Traffic: quota of the month exceeded by a (150 %); will be exceeded by b (125 %)",
+	} {
+		r, err := New(Options{Query: stored(t, base+load)}).Report(t.Context(), from, from.Add(24*time.Hour))
+		require.NoError(t, err)
+		if want == "" {
+			require.NotContains(t, r.Text, "Traffic")
+		} else {
+			require.Contains(t, strings.Split(r.Text, "\n"), want)
+		}
+	}
+}
+
 // What is not known is not mentioned, and what is well in few words.
 func TestReportOfAQuietDay(t *testing.T) {
 	load := `load 5m

@@ -31,7 +31,7 @@ var records = map[string]string{
 
 const (
 	virtualFS  = "tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"
-	virtualNet = "lo|veth.*|br-.*|docker.*|virbr.*|tailscale.*|wg.*|zt.*|ygg.*|bond.*"
+	virtualNet = "lo|veth.*|ve-.*|vb-.*|vnet.*|tap.*|tun.*|ppp.*|br-.*|br[0-9].*|docker.*|podman.*|virbr.*|vmbr.*|fwbr.*|fwpr.*|fwln.*|lxcbr.*|lxdbr.*|incusbr.*|cni.*|flannel.*|cali.*|tailscale.*|wg.*|zt.*|ygg.*|nebula.*|bond.*|team.*|vlan.*|.+[.][0-9]+|dummy.*|ifb.*|sit.*"
 	canFail    = "service|mount|automount|swap|timer|socket|path|scope"
 )
 

@@ -3,6 +3,7 @@ package ruler
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -22,10 +23,15 @@ type Observed struct {
 	// FullIn is how long it takes until volumes are full, in seconds; nil to evaluate the
 	// rule's expression instead.
 	FullIn func(ctx context.Context, t time.Time) (promql.Vector, error)
+	// Traffic has the values of a rule of the group clanmon-traffic; nil as FullIn.
+	Traffic func(ctx context.Context, record string, t time.Time) (promql.Vector, error)
 }
 
 // fullIn is the record of Observed.FullIn.
 const fullIn = "volume:full_in:seconds"
+
+// traffic is how the records of Observed.Traffic begin.
+const traffic = "machine:traffic_"
 
 // freshFor is how long a stored sample shows that samples arrive: as long as
 // queries look back.
@@ -34,8 +40,11 @@ const freshFor = 5 * time.Minute
 // query narrows the results of built-in rules to what is observed, or replaces them.
 func (r *Ruler) query(next rules.QueryFunc, o Observed) rules.QueryFunc {
 	return func(ctx context.Context, qs string, t time.Time) (promql.Vector, error) {
-		if rules.FromOriginContext(ctx).Name == fullIn && o.FullIn != nil && r.inForce(fullIn) {
+		switch name := rules.FromOriginContext(ctx).Name; {
+		case name == fullIn && o.FullIn != nil && r.inForce(name):
 			return o.FullIn(ctx, t)
+		case strings.HasPrefix(name, traffic) && o.Traffic != nil && r.inForce(name):
+			return o.Traffic(ctx, name, t)
 		}
 		v, err := next(ctx, qs, t)
 		if err != nil || len(v) == 0 {

@@ -122,6 +122,30 @@ func TestFullInIsObserved(t *testing.T) {
 	}
 }
 
+// So is the traffic of a month.
+func TestTrafficIsObserved(t *testing.T) {
+	r := &Ruler{}
+	q := r.query(func(context.Context, string, time.Time) (promql.Vector, error) { return nil, nil },
+		Observed{Traffic: func(_ context.Context, record string, _ time.Time) (promql.Vector, error) {
+			return promql.Vector{{F: float64(len(record))}}, nil
+		}})
+	r.ruled.Store(&inForce{on: true})
+	n := 0
+	for _, g := range shipped(t, ShippedOptions{}).Groups().Groups {
+		for _, x := range g.Rules {
+			v, err := q(rules.NewOriginContext(t.Context(), rules.RuleDetail{Name: x.Record + x.Alert}), "", time.Now())
+			require.NoError(t, err)
+			if g.Name == "clanmon-traffic" && x.Record != "" {
+				require.EqualValues(t, len(x.Record), v[0].F, x.Record)
+				n++
+			} else {
+				require.Empty(t, v, x.Alert)
+			}
+		}
+	}
+	require.Equal(t, 3, n)
+}
+
 // Without the label machine, a rule's expression selects the same series.
 func TestUnlabelled(t *testing.T) {
 	s := shipped(t, ShippedOptions{})

@@ -31,7 +31,7 @@ import (
 // it is put in its place in the parsed expression. In labels it is a template
 // between [[ and ]].
 //
-//go:embed rules/availability.yml rules/checks.yml rules/fleet.yml rules/hardware.yml rules/jobs.yml rules/pressure.yml rules/remote.yml rules/self.yml rules/services.yml rules/storage.yml
+//go:embed rules/availability.yml rules/checks.yml rules/fleet.yml rules/hardware.yml rules/jobs.yml rules/pressure.yml rules/remote.yml rules/self.yml rules/services.yml rules/storage.yml rules/traffic.yml
 var shippedFiles embed.FS
 
 type shippedFile struct {
@@ -76,6 +76,7 @@ type Shipped struct {
 	files []string // in the order of their names
 	byID  map[string]*rulefmt.RuleGroups
 	info  []RuleInfo
+	quota Quota
 }
 
 // shippedPrefix marks the rule files in the binary where a path is expected.
@@ -103,6 +104,7 @@ func NewShipped(o ShippedOptions) (*Shipped, error) {
 		return nil, fmt.Errorf("--jobs.backup-units: %w", err)
 	}
 	s := &Shipped{byID: make(map[string]*rulefmt.RuleGroups), info: describe(defaults, source)}
+	s.quota = quotaOf(s.info)
 	p := parser.NewParser(parser.Options{})
 	for _, name := range slices.Sorted(maps.Keys(source)) {
 		groups, err := source[name].render(p, units.Regex())
@@ -229,6 +231,11 @@ func set(rules map[string]*shippedRule, change string) error {
 	if !ok {
 		known := append(slices.Sorted(maps.Keys(r.Params)), "for", "keep_firing_for", "severity")
 		return fmt.Errorf("%s has no setting %q%s; it has %s", name, setting, suggest.Nearest(setting, known), strings.Join(known, ", "))
+	}
+	if check := quotaSettings[target]; check != nil {
+		if err := check(value); err != nil {
+			return err
+		}
 	}
 	if _, text := old.(string); text {
 		if _, err := labels.NewFastRegexMatcher(value); err != nil {

@@ -177,6 +177,17 @@ func TestSetChangesOneRule(t *testing.T) {
 	require.Contains(t, r.Labels["severity"], `match "^(?:ssh.*)$" $labels.name`)
 }
 
+// The quota is none until it is set, and none if the rule is disabled.
+func TestQuotaOfSettings(t *testing.T) {
+	require.Equal(t, Quota{Day: 1, Devices: ".*", Directions: "received|sent", Machines: ".*"}, shipped(t, ShippedOptions{}).Quota())
+	for size, want := range map[string]int64{"1TB": 1 << 40, "1TiB": 1 << 40, "1.5GB": 3 << 29, "20000000000000": 20e12} {
+		s := shipped(t, ShippedOptions{Set: []string{"TrafficQuota.bytes=" + size, "TrafficQuota.day=15", "TrafficQuota.directions=sent", "TrafficQuota.devices=eth0", "TrafficQuota.machines=web.*"}})
+		require.Equal(t, Quota{Bytes: want, Day: 15, Devices: "eth0", Directions: "sent", Machines: "web.*"}, s.Quota())
+	}
+	s := shipped(t, ShippedOptions{Set: []string{"TrafficQuota.bytes=1TB"}, Disable: []string{"TrafficQuota"}})
+	require.Zero(t, s.Quota().Bytes)
+}
+
 // An intermittent machine does not page, whatever an alert is raised to.
 func TestCriticalBySettingSparesIntermittentMachines(t *testing.T) {
 	s := shipped(t, ShippedOptions{Set: []string{"OomKill.severity=critical"}})
@@ -206,6 +217,17 @@ func TestWrongChangesAreRefusedWithWhatWouldBeRight(t *testing.T) {
 		"UnitFailed.ignore=(":             "not a regular expression",
 		"machine:up.threshold=1":          "recording rule",
 		"FilesystemFull.threshold=0.1) +": "is not a number",
+		"TrafficQuota.bytes=0":            "is not a size of more than 0, such as 500GB",
+		"TrafficQuota.bytes=-1":           `"-1" is not a size`,
+		"TrafficQuota.bytes=-1TB":         `"-1TB" is not a size`,
+		"TrafficQuota.bytes=lots":         `"lots" is not a size`,
+		"TrafficQuota.bytes=":             "is not a size",
+		"TrafficQuota.day=31":             "1 to 28",
+		"TrafficQuota.day=0":              "1 to 28",
+		"TrafficQuota.day=1.5":            "1 to 28",
+		"TrafficQuota.directions=up":      "received|sent",
+		"TrafficQuota.devices=(":          "not a regular expression",
+		"TrafficQuota.byte=1TB":           `did you mean "bytes"?`,
 	} {
 		_, err := NewShipped(ShippedOptions{Set: []string{change}})
 		require.ErrorContains(t, err, want, change)

@@ -8,7 +8,8 @@ import { parseDuration } from './time';
 // server's recording rules.
 export const REAL_FS =
   'fstype!~"tmpfs|ramfs|devtmpfs|squashfs|overlay|iso9660|efivarfs|fuse.*|nfs.*|cifs|smb3|9p|virtiofs"';
-export const REAL_NET = 'device!~"lo|veth.*|br-.*|docker.*|virbr.*|tailscale.*|wg.*|zt.*|ygg.*|bond.*"';
+export const REAL_NET =
+  'device!~"lo|veth.*|ve-.*|vb-.*|vnet.*|tap.*|tun.*|ppp.*|br-.*|br[0-9].*|docker.*|podman.*|virbr.*|vmbr.*|fwbr.*|fwpr.*|fwln.*|lxcbr.*|lxdbr.*|incusbr.*|cni.*|flannel.*|cali.*|tailscale.*|wg.*|zt.*|ygg.*|nebula.*|bond.*|team.*|vlan.*|.+[.][0-9]+|dummy.*|ifb.*|sit.*"';
 export const REAL_DISK = 'device!~"(loop|ram|fd|sr)[0-9]+"';
 
 // When something of a machine last responded: to the minute within a day, to a

@@ -9,6 +9,7 @@ import { NoMatch } from '../components/NoMatch';
 import { Status } from '../components/Status';
 import { States } from '../components/States';
 import { Table, type Column } from '../components/Table';
+import { Traffic } from '../components/Traffic';
 import {
   amount,
   chartOf,
@@ -130,6 +131,7 @@ export default function CapacityPage() {
           }
         />
       </section>
+      {!group && !soon && <Traffic text={text} machines={machines} />}
     </>
   );
 }

@@ -444,6 +444,7 @@ function Sheet({ r, onClose }: { r: RuleRow; onClose: () => void }) {
 function Settings({ r }: { r: RuleRow }) {
   const s = r.shipped!;
   const first = changed(s)[0] ?? s.settings[0];
+  const example = first?.value === '' ? '1TB' : (first?.value ?? ''); // only a size is empty by default
   return (
     <>
       {s.settings.length > 0 && (
@@ -479,8 +480,8 @@ function Settings({ r }: { r: RuleRow }) {
         <>
           <h3>Change a setting</h3>
           <p class="dim">Set it with a server flag or a NixOS option of the clan service:</p>
-          <Snippet text={`--rules.set=${r.name}.${first.name}=${first.value}`} />
-          <Snippet text={nixSetting(r.name, first.name, first.value)} />
+          <Snippet text={`--rules.set=${r.name}.${first.name}=${example}`} />
+          <Snippet text={nixSetting(r.name, first.name, example)} />
         </>
       )}
       <h3>Disable it</h3>

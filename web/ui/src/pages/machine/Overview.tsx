@@ -6,6 +6,7 @@ import { Meter } from '../../components/Meter';
 import { ago, format } from '../../lib/format';
 import { filesystems, filesystemsQuery, REAL_DISK, REAL_NET, used, type Filesystem } from '../../lib/machine';
 import { frozen, range } from '../../state/clock';
+import { MachineTraffic } from '../../components/Traffic';
 import { useData } from '../../state/data';
 import { Chart, has, NoKind, useAbout, type About } from './context';
 
@@ -28,6 +29,7 @@ export function Overview() {
         </div>
       )}
       {node && <Filesystems wide={!units} />}
+      {node && !a.away && <MachineTraffic machine={a.name} />}
       {units && <TopUnits />}
       {!node && has(a, 'process_cpu_seconds_total') && <Processes />}
     </div>

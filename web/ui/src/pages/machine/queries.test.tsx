@@ -16,6 +16,7 @@ vi.mock('../../components/bits', () => ({
   Snippet: nothing,
 }));
 vi.mock('../../components/Meter', () => ({ Meter: nothing }));
+vi.mock('../../components/Traffic', () => ({ MachineTraffic: nothing }));
 vi.mock('../../components/Status', () => ({ Status: nothing }));
 vi.mock('../../components/icons', () => ({ Icon: nothing }));
 vi.mock('../../state/clock', () => ({ range: { value: { from: 0, to: 3600 } }, frozen: { value: undefined } }));
