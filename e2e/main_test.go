@@ -11,7 +11,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
-		_ = parallel.Value.Set("4") // these tests wait more than they compute
+		_ = parallel.Value.Set("6") // these tests wait more than they compute
 	}
 	code := m.Run()
 	harness.RemoveBuilt()
