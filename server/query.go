@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,9 @@ func (s *Server) cachingEngine(p parser.Parser) promql.QueryEngine {
 func (s *Server) newHistory(p parser.Parser) (*engine.Engine, error) {
 	o := &s.opts
 	if o.Query.History.URL == nil {
+		if o.Query.History.ConfigFile != "" {
+			return nil, &ConfigError{Err: errors.New("--query.config-file needs --query.url")}
+		}
 		return nil, nil
 	}
 	h, err := engine.New(engine.Options{
