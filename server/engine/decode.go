@@ -8,7 +8,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -45,7 +45,7 @@ func (a *answer) value(r request, s scope, nameless bool) (parser.Value, error) 
 	skipped := false
 	for _, one := range all {
 		if nameless {
-			delete(one.Metric, labels.MetricName)
+			delete(one.Metric, model.MetricNameLabel)
 		}
 		if d.Type == "vector" && one.Value != nil {
 			p, err := point(one.Value)

@@ -96,7 +96,8 @@ func (r *reader) there(it chunks.Iterator) ([]span, error) {
 	}
 	if len(all) > 0 { // its first chunk may be the only one, and have a pause
 		r.it = all[0].Chunk.Iterator(r.it)
-		if r.it.Next() != chunkenc.ValNone && r.it.Next() != chunkenc.ValNone {
+		r.it.Next()
+		if r.it.Next() != chunkenc.ValNone {
 			usual = min(usual, r.it.AtT()-all[0].MinTime)
 		}
 	}
