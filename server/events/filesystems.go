@@ -127,6 +127,9 @@ func (r *reader) mounts(machine string, mounts map[string]*mount) {
 		seen = append(seen, f.there...)
 	}
 	seen = joined(seen)
+	if len(seen) == 0 {
+		return
+	}
 	var came, went []happened
 	for _, point := range slices.Sorted(maps.Keys(mounts)) {
 		f := mounts[point]

@@ -164,7 +164,7 @@ func (m *machine) add(d *device, direction int, hash uint64, it chunkenc.Iterato
 			continue
 		}
 		at, v := it.At()
-		if math.IsNaN(v) || v < 0 || known && at <= c.At { // stale, or read before
+		if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 || known && at <= c.At { // stale, or read before
 			continue
 		}
 		if known && at > counted {
