@@ -137,7 +137,11 @@ func (in *inside) startPipeline() {
 		p.rules = append(p.rules, inhibit.NewInhibitRule(r))
 	}
 	intervener := timeinterval.NewIntervener(b.intervals())
-	p.stages = in.pipelines.New(used, wait, p.inhibitor, in.silencer, intervener, in.nflog, peer)
+	stages := in.pipelines.New(used, wait, p.inhibitor, in.silencer, intervener, in.nflog, peer)
+	if in.peer != nil {
+		leaveOutEnded(stages, used, in.nflog)
+	}
+	p.stages = stages
 	p.dispatcher = dispatch.NewDispatcher(in.alerts, routes, p.stages, intervener, timeout, dispatchMaintenance, nil, in.log, recorder, in.dispatch, b.tmpl)
 	// The inhibitor first, or an alert that it mutes might slip through.
 	go p.inhibitor.Run()

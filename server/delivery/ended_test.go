@@ -1,0 +1,80 @@
+package delivery
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/alertmanager/nflog"
+	"github.com/prometheus/alertmanager/nflog/nflogpb"
+	"github.com/prometheus/alertmanager/notify"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// One server of a pair sends that an alert has ended before the other one sees it: that one does not
+// send it as firing again. If it begins anew, it is sent.
+func TestEndOfAnAlertIsSentOnce(t *testing.T) {
+	h := newWebhook(t)
+	addresses := make([]string, 2)
+	for i := range addresses {
+		addresses[i] = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)) // which the kernel gives to nobody
+	}
+	pair := make([]*inside, 2)
+	for i := range pair {
+		o := testOptions(t, h.config())
+		o.Cluster = ClusterOptions{
+			ListenAddress: addresses[i], Peers: []string{addresses[1-i]}, PeerTimeout: 10 * time.Millisecond,
+			SettleTimeout: 10 * time.Second, GossipInterval: 20 * time.Millisecond,
+		}
+		d, _ := start(t, o)
+		pair[i] = d.inside
+	}
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		for _, in := range pair {
+			require.NoError(c, in.peer.WaitReady(t.Context()))
+			require.Len(c, in.peer.Peers(), 2)
+			require.NotNil(c, in.pipeline.Load().dispatcher)
+		}
+	}, time.Minute, 20*time.Millisecond)
+
+	began := time.Now()
+	an := func(starts, ends time.Time) *alert.Alert {
+		return alert.New(model.Alert{Labels: model.LabelSet{"alertname": "A", "machine": "m"}, StartsAt: starts, EndsAt: ends}, starts, false)
+	}
+	send := func(in *inside, a *alert.Alert, want int) {
+		t.Helper()
+		ctx := notificationContext(t.Context(), "r", "A", time.Now())
+		ctx = notify.WithGroupKey(ctx, "key")
+		ctx = notify.WithRepeatInterval(ctx, time.Hour)
+		_, _, err := in.pipeline.Load().stages.Exec(ctx, in.log, a)
+		require.NoError(t, err)
+		require.Len(t, h.all(), want)
+	}
+	heard := func(in *inside, firing, resolved int) {
+		t.Helper()
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			entries, err := in.nflog.Query(nflog.QGroupKey("key"), nflog.QReceiver(&nflogpb.Receiver{GroupName: "r", Integration: "webhook"}))
+			require.NoError(c, err)
+			require.Len(c, entries[0].FiringAlerts, firing)
+			require.Len(c, entries[0].ResolvedAlerts, resolved)
+		}, time.Minute, 20*time.Millisecond)
+	}
+	send(pair[0], an(began, time.Time{}), 1)
+	heard(pair[1], 1, 0)
+	send(pair[1], an(began, time.Time{}), 1)
+	send(pair[0], an(began, time.Now()), 2)
+	heard(pair[1], 0, 1)
+	send(pair[1], an(began, time.Time{}), 2)
+	send(pair[1], an(began, time.Now()), 2)
+	send(pair[1], an(time.Now(), time.Time{}), 3)
+
+	// It is believed for some time only: the other server may not see what this one sees.
+	stage := &endedStage{log: pair[1].nflog, recv: &nflogpb.Receiver{GroupName: "r", Integration: "webhook"}}
+	_, kept, err := stage.Exec(notify.WithGroupKey(t.Context(), "key"), nil, an(began, time.Time{}))
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+}
