@@ -141,7 +141,7 @@ func TestWhatIsSaidFits(t *testing.T) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(b), maxTraitSize)
 	other := newPair(&[]cluster.ClusterMember{member{"own", "10.0.0.1:9094"}}, &bytes.Buffer{})
-	other.name = "another"
+	other.name, other.own.Labels = "another", "{}"
 	require.NoError(t, other.Merge(b))
 	x := other.peers()[0]
 	require.True(t, x.Cut)
