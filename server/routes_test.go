@@ -70,6 +70,8 @@ var routes = map[string][]string{
 	"server /metrics":                          {}, // of local jobs, on a unix socket
 	"setup /api/clanmon/v1/remote-write":       {"GET /api/clanmon/v1/remote-write viewer"},
 	"setup /api/clanmon/v1/storage":            {"GET /api/clanmon/v1/storage viewer"},
+	"setup /api/clanmon/v1/traffic":            {"GET /api/clanmon/v1/traffic viewer"},
+	"setup /api/clanmon/v1/uptime":             {"GET /api/clanmon/v1/uptime viewer"},
 	"setup /api/clanmon/v1/shipped-rules":      {"GET /api/clanmon/v1/shipped-rules viewer"},
 	"setup /api/clanmon/v1":                    {}, // of fleet
 	"setup /api/clanmon/v1/checks":             {},
