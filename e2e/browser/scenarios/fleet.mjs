@@ -64,6 +64,30 @@ export default async function fleet(browser, { base }) {
   await silence(page, /Silence \d machines/, 'by names', /Covers every alert of alpha, beta, gamma/);
   const named = (await silences()).find((s) => s.comment === 'by names')?.matchers;
   page.check(named?.length === 1 && named[0].isRegex && named[0].value.startsWith('alpha|beta|gamma'), `the silence of names is ${JSON.stringify(named)}`);
+
+  // The form is about what was shown when it was opened, whatever the rows do then.
+  await page.goto('/?q=a');
+  await page.p.getByRole('button', { name: /Silence \d machines/ }).click();
+  const form = page.p.locator('[role="dialog"]');
+  const title = form.getByRole('heading', { name: /^Silence \d machines$/ });
+  await title.waitFor();
+  const opened = await title.innerText();
+  await page.p.route('**/api/clanmon/v1/fleet*', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...(await response.json()), data: { ...(await response.json()).data, full: true, rows: [], gone: null } } });
+  });
+  await page.see('No machines');
+  page.check(await title.count() === 1 && (await title.innerText()) === opened, `the form of ${opened} did not stay when the rows went`);
+  await page.p.unroute('**/api/clanmon/v1/fleet*');
+
+  // A link without a filter asks first, and one whose filter shows nothing says so.
+  await page.goto('/?silence=shown');
+  await page.see(/Silence all \d machines\?/, 'No filter is set.');
+  await page.dontSee('Reason');
+  await form.getByRole('button', { name: /Silence all \d machines/ }).click();
+  await page.see('Reason');
+  await page.goto('/?silence=shown&q=nobody');
+  await page.see('No machine matches the filter.');
   await page.close();
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { fits } from './alertMatchers';
-import { bulk, factored, MOST_BYTES } from './bulk';
+import { bulk, factored, MOST_BYTES, openedOn } from './bulk';
 
 const row = (name: string, labelled = true) => ({ name, labelled });
 const fleet = Array.from({ length: 1000 }, (_, i) =>
@@ -40,11 +40,21 @@ test('what is too long, or has no label, is said', () => {
   const odd = Array.from({ length: 900 }, (_, i) =>
     row(((i * 2654435761) % 2 ** 32).toString(36) + (i * 7919).toString(36)),
   );
-  expect(bulk(odd, '').error).toMatch(
-    /^The names of 900 machines take \d+ bytes in a silence, and the limit is 4096: /,
-  );
+  expect(bulk(odd, '').error).toMatch(/^The names of 900 machines take \d+ bytes\. A silence has room for 4096\. /);
   expect(bulk(odd, '').matchers).toEqual([]);
   expect(bulk(odd, 'web').error).toBe('');
   expect(bulk([row('a'), row('b', false)], '')).toMatchObject({ without: 1, error: '' });
   expect(bulk([row('b', false)], '').error).toMatch(/no label/);
+});
+
+test('what was shown when the form opened does not change with the rows', () => {
+  const rows = [row('a'), row('b'), row('c', false)];
+  const o = openedOn(rows, { q: 'x', tag: '', show: '' });
+  rows.length = 0;
+  expect(o).toMatchObject({ count: 3, filtered: true, bulk: { without: 1, matchers: [{ value: 'a|b' }] } });
+  expect(openedOn([row('a')], { q: '', tag: '', show: '' }).filtered).toBe(false);
+  expect(openedOn([row('a')], { q: '', tag: '', show: 'down' }).filtered).toBe(true);
+  // Only the tag: the silence is by tag.
+  expect(openedOn([row('a')], { q: '', tag: 'web', show: '' }).bulk.matchers[0]).toMatchObject({ name: 'tags' });
+  expect(openedOn([row('a')], { q: 'a', tag: 'web', show: '' }).bulk.matchers[0]).toMatchObject({ name: 'machine' });
 });

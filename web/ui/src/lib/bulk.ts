@@ -3,10 +3,10 @@ import type { Matcher } from '../api/types/alerts';
 import { matcher } from './alertMatchers';
 import { anyOf } from './quote';
 
-// MOST_BYTES is the size of an expression that the server takes.
+// MOST_BYTES is the maximum size of a matcher's value on the server.
 export const MOST_BYTES = 4096;
 
-// READABLE is up to where an expression is a list of names.
+// READABLE is the size in bytes up to which an expression lists all names.
 const READABLE = 600;
 
 export interface Bulk {
@@ -15,13 +15,14 @@ export interface Bulk {
   error: string; // why there is no such silence; '' if there is one
 }
 
-// bulk is by tag where the tag is all that was filtered by: then the silence covers machines
-// that get the tag later, too.
+// bulk matches the tag if the tag is the only filter: the silence then also covers machines
+// that get the tag later.
 export function bulk(rows: { name: string; labelled?: boolean }[], onlyTag: string): Bulk {
   const names = rows.filter((r) => r.labelled !== false).map((r) => r.name);
   const without = rows.length - names.length;
   const none = (error: string): Bulk => ({ matchers: [], without, error });
-  if (!names.length) return none('Alerts of these machines have no label “machine”: silence them by “instance”.');
+  if (!names.length)
+    return none('The alerts of these machines have no label “machine”. Silence them by the label “instance”.');
   if (onlyTag) return { matchers: [matcher('tags', `.*,${anyOf([onlyTag])},.*`, '=~')], without, error: '' };
   if (names.length === 1) return { matchers: [matcher('machine', names[0]!)], without, error: '' };
   const list = anyOf(names);
@@ -30,8 +31,27 @@ export function bulk(rows: { name: string; labelled?: boolean }[], onlyTag: stri
   return length <= MOST_BYTES
     ? { matchers: [matcher('machine', value, '=~')], without, error: '' }
     : none(
-        `The names of ${names.length} machines take ${length} bytes in a silence, and the limit is ${MOST_BYTES}: filter by a tag only, or filter for fewer machines.`,
+        `The names of ${names.length} machines take ${length} bytes. A silence has room for ${MOST_BYTES}. Filter by one tag only, or for fewer machines.`,
       );
+}
+
+// Opened is what the form for all shown machines is about.
+export interface Opened {
+  count: number; // machines that were shown
+  filtered: boolean;
+  bulk: Bulk;
+}
+
+// openedOn copies what it needs of the rows, which change while the form is open.
+export function openedOn(
+  rows: { name: string; labelled?: boolean }[],
+  filter: { q: string; tag: string; show: string },
+): Opened {
+  return {
+    count: rows.length,
+    filtered: !!(filter.q || filter.tag || filter.show),
+    bulk: bulk(rows, filter.q || filter.show ? '' : filter.tag),
+  };
 }
 
 interface Node {
@@ -39,8 +59,8 @@ interface Node {
   next: Map<string, Node>;
 }
 
-// factored is a regular expression that matches exactly these names and has what they begin
-// with only once: web-(ams|fra)-0[1-9].
+// factored is a regular expression that matches exactly these names. Common prefixes appear
+// once: web-(ams|fra)-0[1-9].
 export function factored(names: string[]): string {
   const root: Node = { end: false, next: new Map() };
   for (const name of names) {
@@ -57,7 +77,7 @@ export function factored(names: string[]): string {
 
 function write(n: Node): string {
   if (!n.next.size) return '';
-  // What is followed by the same stands in one class.
+  // Characters with the same continuation form one class.
   const by = new Map<string, string[]>();
   for (const [c, to] of n.next) {
     const rest = `${to.end && to.next.size ? '?' : ''}${write(to)}`;

@@ -249,7 +249,7 @@ export default function FleetPage() {
       {param('add') && AddMachine && (
         <AddMachine rows={all} discovery={disco.data} onClose={() => setParams({ add: null }, false)} />
       )}
-      {param('silence') === 'shown' && rows.length > 0 && <SilenceShown rows={rows} />}
+      {param('silence') === 'shown' && <SilenceShown rows={rows} />}
       {param('drawer') === 'silent' && disco.data && (
         <NotReporting d={disco.data} onClose={() => setParams({ drawer: null })} />
       )}

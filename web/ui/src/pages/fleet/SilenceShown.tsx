@@ -3,13 +3,13 @@ import { useEffect, useState } from 'preact/hooks';
 import { Overlay } from '../../components/bits';
 import { Icon } from '../../components/icons';
 import { ChangeButton } from '../../components/Who';
-import { bulk } from '../../lib/bulk';
+import { openedOn } from '../../lib/bulk';
 import type { FleetRow } from '../../lib/fleet';
 import { param, setParams } from '../../state/location';
 
 const count = (n: number) => (n === 1 ? '1 machine' : `${n} machines`);
 
-// Without a filter there is none: nobody silences everything by the way.
+// Only with a filter, so that nobody silences the whole fleet by accident.
 export function SilenceButton({ rows }: { rows: FleetRow[] }) {
   if (!rows.length || !(param('q') || param('tag') || param('show'))) return null;
   return (
@@ -25,26 +25,47 @@ export function SilenceButton({ rows }: { rows: FleetRow[] }) {
   );
 }
 
-// The form begins with the machines of the moment it is opened: what recovers meanwhile stays.
+// The form is about what was shown when it was opened. Rows change and recover under it.
 export function SilenceShown({ rows }: { rows: FleetRow[] }) {
   const [form, setForm] = useState<typeof import('../../components/alerts/SilenceForm')>();
   useEffect(() => void import('../../components/alerts/SilenceForm').then(setForm), []);
-  const [b] = useState(() => bulk(rows, param('q') || param('show') ? '' : param('tag')));
+  const [opened] = useState(() => openedOn(rows, { q: param('q'), tag: param('tag'), show: param('show') }));
+  const [sure, setSure] = useState(opened.filtered);
   const close = () => setParams({ silence: null }, false);
-  const title = `Silence ${count(rows.length - b.without)}`;
-  if (b.error)
+  const { matchers, without, error } = opened.bulk;
+  if (!opened.count)
+    return (
+      <Overlay kind="dialog" title="No machines to silence" onClose={close}>
+        <p>{opened.filtered ? 'No machine matches the filter.' : 'The fleet has no machines yet.'}</p>
+      </Overlay>
+    );
+  if (error)
     return (
       <Overlay kind="dialog" title="These machines cannot be silenced at once" onClose={close}>
-        <p>{b.error}</p>
+        <p>{error}</p>
+      </Overlay>
+    );
+  if (!sure)
+    return (
+      <Overlay kind="dialog" title={`Silence all ${count(opened.count)}?`} onClose={close}>
+        <p>No filter is set. The silence would cover every machine of the fleet.</p>
+        <div class="row">
+          <ChangeButton type="button" class="btn primary" onClick={() => setSure(true)}>
+            Silence all {count(opened.count)}
+          </ChangeButton>
+          <button type="button" class="btn" onClick={close}>
+            Cancel
+          </button>
+        </div>
       </Overlay>
     );
   if (!form) return null;
   return (
     <form.SilenceForm
-      title={title}
-      matchers={b.matchers}
-      {...(b.without > 0 && {
-        note: `${count(b.without)} without the label “machine” ${b.without === 1 ? 'is' : 'are'} not covered.`,
+      title={`Silence ${count(opened.count - without)}`}
+      matchers={matchers}
+      {...(without > 0 && {
+        note: `${count(without)} without the label “machine” ${without === 1 ? 'is' : 'are'} not covered.`,
       })}
       onClose={close}
     />
