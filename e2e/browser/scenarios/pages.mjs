@@ -1,9 +1,22 @@
 // What each page is for: what a person looks for is there.
+import { WIDE } from '../browser.mjs';
+
 export default async function pages(browser, { base }) {
   const page = await browser.open('/');
   await page.see('box', 'odd', 'gone', 'Down', /\b1\s+failed unit/i);
   page.check(/^\(\d+\) Fleet/.test(await page.p.title()), `the title does not count what fires: ${await page.p.title()}`);
   await page.shoot('fleet');
+
+  // At any width there is a way to each page: in a bar, or in a menu.
+  for (const width of [1920, 1440, 1280, 1024, 901, 760, 360]) {
+    await page.p.setViewportSize({ width, height: 900 });
+    await linked(page, width);
+  }
+  await page.p.setViewportSize({ width: 1024, height: 900 });
+  await page.goto('/?from=1700000000&to=1700100000');
+  await linked(page, 1024);
+  await page.p.setViewportSize(WIDE);
+  await page.goto('/');
 
   // From the fleet to a machine, and on to its neighbours.
   await page.p.locator('main a', { hasText: /^box$/ }).first().click();
@@ -170,4 +183,26 @@ export default async function pages(browser, { base }) {
   await page.see(/Series per metric|metric/i);
   await page.goto('/config');
   await page.see('scrape_interval: 1s');
+}
+
+const TITLES = ['Fleet', 'Compare', 'Services', 'Checks', 'Jobs', 'Alerts', 'Changes', 'Capacity', 'Uptime', 'Silences', 'Explore', 'Boards', 'Targets', 'Rules', 'Runbooks', 'Status'];
+
+// linked checks that each page has a link that is in sight, or in the menu of the top bar.
+async function linked(page, width) {
+  await page.p.locator('.topbar').getByRole('button', { name: width > 900 ? 'More' : 'View', exact: true }).click();
+  let missing = TITLES;
+  for (let tries = 0; tries < 50 && missing.length; tries++) { // the bar is measured after it is drawn
+    missing = await page.p.evaluate((titles) => {
+      const seen = [...document.querySelectorAll('.topbar nav a, .topbar .menu a, .bottombar a')].filter((a) => {
+        if (a.closest('.menu')) a.scrollIntoView({ block: 'nearest' });
+        const { left, right, top, bottom } = a.getBoundingClientRect();
+        return [left + 2, right - 2].every((x) => a.contains(document.elementFromPoint(x, (top + bottom) / 2)));
+      });
+      return titles.filter((t) => !seen.some((a) => a.innerText.trim().split(/\s/)[0] === t));
+    }, TITLES);
+    if (missing.length) await page.p.waitForTimeout(100);
+  }
+  page.check(missing.length === 0, `no link to ${missing.join(', ')} at ${width} pixels`);
+  await page.p.keyboard.press('Escape');
+  await page.fits();
 }

@@ -66,6 +66,12 @@ export const routes: Route[] = [
   },
 ];
 
+// The bar at the bottom of a phone has these, and Search.
+export const BOTTOM = ['/', '/services', '/alerts', '/targets'];
+
+// listed are the pages that menus offer: all but those of one thing.
+export const listed = (agent: boolean): Route[] => routes.filter((r) => !r.path.includes(':') && (!agent || r.agent));
+
 export function match(path: string): { route: Route; params: Record<string, string> } | undefined {
   for (const route of routes) {
     for (const pattern of [route.path, ...(route.also ?? [])]) {

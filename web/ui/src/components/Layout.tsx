@@ -1,11 +1,11 @@
 // The frame of every page: navigation, toolbar, banners, toasts.
 import type { ComponentChildren } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import faviconCrit from '../assets/favicon-crit.svg';
 import faviconWarn from '../assets/favicon-warn.svg';
 import { connection, history, skew } from '../api/client';
 import { ago } from '../lib/format';
-import { routes, type Route } from '../routes';
+import { BOTTOM, listed, type Route } from '../routes';
 import { second, refresh, tick, zoomOut, shift } from '../state/clock';
 import { agent, title } from '../state/config';
 import { firing } from '../state/firing';
@@ -13,13 +13,14 @@ import { go, href } from '../state/location';
 import { bind } from '../state/keys';
 import { nextTheme } from '../state/prefs';
 import { toasts } from '../state/toast';
+import { Menu } from './bits';
 import { Icon, Logo } from './icons';
 import { Palette, paletteOpen, helpOpen, Help } from './Palette';
 import { Starting } from './Starting';
 import { StorageBanners } from './StorageHealth';
 import { Toolbar } from './Toolbar';
 
-const shown = routes.filter((r) => r.nav && (!agent || r.agent));
+const shown = listed(agent).filter((r) => r.nav);
 
 bind([
   ...shown.map((r) => ({ keys: `g ${r.nav}`, what: `Go to ${r.title}`, run: () => go(href(r.path)) })),
@@ -101,14 +102,7 @@ export function Layout({
         <span class="here ellipsis" aria-hidden="true">
           {name}
         </span>
-        <nav class="nav" aria-label="Pages">
-          {shown.map((r) => (
-            <a key={r.path} href={href(r.path)} aria-current={current(r)}>
-              {r.title}
-              {count(r)}
-            </a>
-          ))}
-        </nav>
+        <Nav current={current} count={count} />
         <Toolbar />
       </header>
       <Banners explore={route?.path === '/explore'} />
@@ -117,7 +111,7 @@ export function Layout({
       </main>
       <nav class="bottombar" aria-label="Pages, on phones">
         {shown
-          .filter((r) => ['/', '/services', '/alerts', '/targets'].includes(r.path))
+          .filter((r) => BOTTOM.includes(r.path))
           .map((r) => (
             <a key={r.path} href={href(r.path)} aria-current={current(r)}>
               <Icon name={r.icon ?? 'list'} />
@@ -144,6 +138,53 @@ export function Layout({
           </div>
         ))}
       </div>
+    </>
+  );
+}
+
+interface NavProps {
+  current: (r: Route) => 'page' | undefined;
+  count: (r: Route) => ComponentChildren;
+}
+
+// Nav has the pages that fit in one line, and a menu of all others.
+function Nav({ current, count }: NavProps) {
+  const box = useRef<HTMLElement>(null);
+  const [fits, setFits] = useState(shown.length);
+  useLayoutEffect(() => {
+    const links = [...box.current!.children] as HTMLElement[];
+    const look = () => {
+      const wrapped = links.findIndex((a) => a.offsetTop > links[0]!.offsetTop);
+      setFits(wrapped < 0 ? links.length : wrapped);
+    };
+    // Links grow too: Alerts has a count.
+    const o = new ResizeObserver(look);
+    for (const e of [box.current!, ...links]) o.observe(e);
+    return () => o.disconnect();
+  }, []);
+  const inBar = shown.slice(0, fits);
+  const others = listed(agent).filter((r) => !inBar.includes(r));
+  return (
+    <>
+      <nav class="nav" ref={box} aria-label="Pages">
+        {shown.map((r, i) => (
+          <a key={r.path} href={href(r.path)} aria-current={current(r)} class={i < fits ? '' : 'wrapped'}>
+            {r.title}
+            {count(r)}
+          </a>
+        ))}
+      </nav>
+      <Menu class={`plain${others.some(current) ? ' on' : ''}`} label="More" title="More pages">
+        {(close) =>
+          others.map((r) => (
+            <a key={r.path} href={href(r.path)} aria-current={current(r)} onClick={close}>
+              <Icon name={r.icon ?? 'list'} />
+              {r.title}
+              {count(r)}
+            </a>
+          ))
+        }
+      </Menu>
     </>
   );
 }

@@ -4,8 +4,10 @@ import { PASTS } from '../lib/chart';
 import { RANGES, date, dateTime, parseDateTime, parseDuration, zoneOf } from '../lib/time';
 import { frozen, range, refresh, setAbsolute, setRelative, shift, tick, zoomOut } from '../state/clock';
 import { href, hereWith, location, param, setParams } from '../state/location';
-import { phone } from '../state/media';
+import { compact, phone } from '../state/media';
 import { INTERVALS, interval, isUTC, theme, zone, nextTheme } from '../state/prefs';
+import { BOTTOM, listed } from '../routes';
+import { agent } from '../state/config';
 import { paletteOpen } from './Palette';
 import { copy } from '../state/toast';
 import { Menu } from './bits';
@@ -114,23 +116,21 @@ export function Toolbar() {
                 Copy link (fixed time)
               </button>
             )}
-            <hr />
-            <a href={href('/silences')} onClick={close}>
-              <Icon name="silence" />
-              Silences
-            </a>
-            <a href={href('/rules')} onClick={close}>
-              <Icon name="list" />
-              Rules
-            </a>
-            <a href={href('/explore')} onClick={close}>
-              <Icon name="chart" />
-              Explore
-            </a>
-            <a href={href('/status')} onClick={close}>
-              <Icon name="info" />
-              Status
-            </a>
+            {compact.value && (
+              <>
+                <hr />
+                <nav class="menupages" aria-label="More pages">
+                  {listed(agent)
+                    .filter((r) => !BOTTOM.includes(r.path))
+                    .map((r) => (
+                      <a key={r.path} href={href(r.path)} onClick={close}>
+                        <Icon name={r.icon ?? 'list'} />
+                        {r.title}
+                      </a>
+                    ))}
+                </nav>
+              </>
+            )}
           </>
         )}
       </Menu>
