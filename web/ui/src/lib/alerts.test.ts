@@ -5,11 +5,13 @@ import {
   exprOf,
   firedRows,
   firesAt,
+  gapsOf,
   grouped,
   hasTag,
   historyOf,
   mergeAlerts,
   passes,
+  quietText,
   sections,
   stripOf,
   type State,
@@ -224,4 +226,21 @@ test('an alert of the past has the time at which it began to fire', () => {
     ['web', 4300],
   ]);
   expect(rows[1]!.labels).toEqual(labels);
+});
+
+test('a day without alerts says why', () => {
+  const grid = { start: 0, end: 6000, step: 600 };
+  const all = [600, 1200, 1800, 2400, 3000, 3600, 4200, 4800, 5400, 6000];
+  const say = (rules: number, times: number[]) => quietText(rules, gapsOf(times, grid), 0, 6000, (t) => `t${t}`);
+  expect(say(5, all)).toBe('Nothing fired.');
+  expect(say(0, all)).toBe('No alerting rules are loaded.');
+  expect(say(5, [])).toBe('Nothing is recorded yet.');
+  expect(say(5, all.slice(8))).toBe('Nothing fired since t4800. The server was not running before.');
+  expect(
+    say(
+      5,
+      all.filter((t) => t < 1500 || t > 3000),
+    ),
+  ).toBe('Nothing fired. The server was not running for 30 min.');
+  expect(gapsOf([600, 1200, 6000], grid)).toEqual([{ from: 1200, to: 5400 }]);
 });

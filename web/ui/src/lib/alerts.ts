@@ -2,6 +2,7 @@
 // delivery makes of it (silenced, inhibited, told to whom).
 import type { Alert, AlertRule, RuleAlert } from '../api/types/alerts';
 import type { Labels, MatrixSeries, VectorSample } from '../api/types/query';
+import { ago } from './format';
 
 export type State = 'firing' | 'pending' | 'silenced';
 
@@ -290,6 +291,39 @@ export function stripOf(series: MatrixSeries[], { start, step }: Pick<HistoryGri
       (a, b) => severityRank(a.severity) - severityRank(b.severity) || b.total - a.total || (a.name < b.name ? -1 : 1),
     );
 }
+
+// Gap is a time in which the server was not running, or scraped nothing.
+export interface Gap {
+  from: number;
+  to: number;
+}
+
+// gapsOf are the steps between start and end of which there is no point.
+export function gapsOf(times: number[], { start, end, step }: Pick<HistoryGrid, 'start' | 'end' | 'step'>): Gap[] {
+  const there = new Set(times);
+  const gaps: Gap[] = [];
+  for (let t = start + step; t <= end; t += step) {
+    if (there.has(t)) continue;
+    const last = gaps.at(-1);
+    if (last?.to === t - step) last.to = t;
+    else gaps.push({ from: t - step, to: t });
+  }
+  return gaps;
+}
+
+// A day without alerts is good news only if rules were evaluated.
+export function quietText(rules: number, gaps: Gap[], start: number, end: number, at: (t: number) => string): string {
+  if (!rules) return 'No alerting rules are loaded.';
+  const [first] = gaps;
+  if (!first) return 'Nothing fired.';
+  if (first.from === start && first.to === end) return 'Nothing is recorded yet.';
+  if (first.from === start && gaps.length === 1)
+    return `Nothing fired since ${at(first.to)}. The server was not running before.`;
+  return `Nothing fired. ${stoppedText(gaps)}`;
+}
+
+export const stoppedText = (gaps: Gap[]): string =>
+  `The server was not running for ${ago(gaps.reduce((n, g) => n + g.to - g.from, 0))}.`;
 
 // firedRows are the alerts that fired at a moment of the past, from ALERTS and from the times
 // at which their conditions began. hold is for how long a condition has to last.

@@ -1,17 +1,28 @@
 // What fired in the last 24 hours, by alert, and the sheet of an alert at a moment of the past.
 import { quote, queryRange, vector } from '../../api/prom';
 import type { AlertRule, Notifications, Silence } from '../../api/types/alerts';
-import { firedRows, stripOf, stripQuery, type AlertRow, type Strip } from '../../lib/alerts';
-import { dateTime } from '../../lib/time';
+import {
+  firedRows,
+  gapsOf,
+  quietText,
+  stoppedText,
+  stripOf,
+  stripQuery,
+  type AlertRow,
+  type Gap,
+  type Strip,
+} from '../../lib/alerts';
+import { clock, dateTime } from '../../lib/time';
 import { serverNow } from '../../state/clock';
 import { useData } from '../../state/data';
-import { go, hereWith, param, setParams } from '../../state/location';
+import { go, href, hereWith, param, setParams } from '../../state/location';
 import { isUTC } from '../../state/prefs';
 import { Empty, ErrorNote, Loading, Overlay, Panel } from '../bits';
 import { Icon } from '../icons';
 import { severityLevel, Status } from '../Status';
 import { Timeline } from '../Timeline';
 import { AlertSheet, type AlertActions } from './AlertSheet';
+import { useAlertRules } from './useAlerts';
 
 const DAY = 86400;
 const STEP = 600; // seconds: 144 points of each alert
@@ -20,31 +31,31 @@ const SHOWN = 8;
 export const NOT_FIRED = { fired: null, moment: null, which: null };
 
 export function DayStrip() {
-  const got = useData<{ strips: Strip[]; from: number; to: number }>(
-    'alerts of a day',
-    async (s) => {
-      const to = Math.ceil(serverNow() / STEP) * STEP;
-      const from = to - DAY;
-      const series = await queryRange(stripQuery(STEP), from + STEP, to, STEP, s);
-      return { strips: stripOf(series, { start: from, step: STEP }), from, to };
-    },
-    60,
-  );
-  const { strips = [], from = 0, to = 0 } = got.data ?? {};
+  const got = useData<Day>('alerts of a day', loadDay, 60);
+  const groups = useAlertRules();
+  const { strips = [], gaps = [], from = 0, to = 0 } = got.data ?? {};
+  const rules = groups.data?.reduce((n, g) => n + g.rules.length, 0);
+  const loading = !got.data || (!strips.length && rules === undefined);
+  const error = got.error ?? (strips.length ? undefined : groups.error);
   const more = hereWith({ tab: 'history', range: '24h', from: null, to: null, alert: null, sort: null, ...NOT_FIRED });
   return (
     <Panel title="Last 24 hours">
       <div class="body daystrip">
-        <ErrorNote error={got.error} what="What fired could not be loaded" />
-        {!got.data && !got.error && <Loading lines={2} />}
-        {got.data && !strips.length && <p class="dim">Nothing fired.</p>}
+        <ErrorNote error={error} what="The alerts of the last day could not be loaded" />
+        {loading && !error && <Loading lines={2} />}
+        {!loading && !strips.length && (
+          <p class="dim">
+            {quietText(rules!, gaps, from, to, (t) => clock(t, isUTC(), false))}{' '}
+            {!rules && <a href={href('/rules')}>Rules</a>}
+          </p>
+        )}
         {strips.slice(0, SHOWN).map((s) => (
           <a
             class="dayrow"
             key={`${s.name} ${s.severity}`}
             href={sheetOf(s, s.spans.at(-1)!)}
             onClick={(e) => {
-              // The span that is nearest to the pointer; without one, as with the keyboard, the last.
+              // With a pointer the nearest span, with the keyboard the last.
               const box = e.currentTarget.querySelector('.strip')?.getBoundingClientRect();
               if (!box || !e.detail || e.button || e.metaKey || e.ctrlKey) return;
               e.preventDefault();
@@ -65,16 +76,20 @@ export function DayStrip() {
               from={from}
               to={to}
               label={`When ${s.name} fired`}
-              spans={s.spans.map((e) => ({
-                from: e.from,
-                to: e.to,
-                level: severityLevel(s.severity) === 'off' ? 'info' : severityLevel(s.severity),
-                label: e.most > 1 ? `${s.name}, up to ${e.most} at once` : s.name,
-              }))}
+              spans={[
+                ...gaps.map((g) => ({ ...g, level: 'off' as const, label: 'The server was not running' })),
+                ...s.spans.map((e) => ({
+                  from: e.from,
+                  to: e.to,
+                  level: severityLevel(s.severity) === 'off' ? ('info' as const) : severityLevel(s.severity),
+                  label: e.most > 1 ? `${s.name}, up to ${e.most} at once` : s.name,
+                })),
+              ]}
             />
           </a>
         ))}
-        {got.data && strips.length > 0 && (
+        {strips.length > 0 && gaps.length > 0 && <p class="dim">{stoppedText(gaps)}</p>}
+        {strips.length > 0 && (
           <div class="row dim">
             <span>24h ago</span>
             <span class="grow" />
@@ -88,9 +103,34 @@ export function DayStrip() {
   );
 }
 
+interface Day {
+  strips: Strip[];
+  gaps: Gap[];
+  from: number;
+  to: number;
+}
+
+// The server scrapes itself, unless a configuration file says otherwise.
+const RECORDED = ['up{job="clanmon"}', 'up'].map((up) => `group(last_over_time(${up}[${STEP}s]))`);
+
+async function loadDay(s: AbortSignal): Promise<Day> {
+  const to = Math.ceil(serverNow() / STEP) * STEP;
+  const from = to - DAY;
+  const ask = (expr: string) => queryRange(expr, from + STEP, to, STEP, s);
+  const [series, own] = await Promise.all([ask(stripQuery(STEP)), ask(RECORDED[0]!)]);
+  const recorded = own.length ? own : await ask(RECORDED[1]!);
+  const times = recorded.flatMap((r) => (r.values ?? []).map(([t]) => t));
+  return {
+    strips: stripOf(series, { start: from, step: STEP }),
+    gaps: gapsOf(times, { start: from, end: to, step: STEP }),
+    from,
+    to,
+  };
+}
+
 type Span = Strip['spans'][number];
 
-// sheetOf is at a moment when something fired for sure: the step that a span begins with.
+// sheetOf links to a moment at which the alert surely fired: the first step of a span.
 const sheetOf = (s: Strip, e: Span) =>
   hereWith({ alert: null, fired: s.name, moment: Math.min(e.from + STEP, Math.floor(serverNow())), which: null });
 
@@ -145,7 +185,7 @@ export function FiredSheet({
         )}
       </Overlay>
     );
-  // It may fire still: what is known of it now is more.
+  // If it still fires, more is known of it now.
   const now = rows.find(
     (x) => x.state !== 'pending' && x.since <= moment && Object.entries(r.labels).every(([k, v]) => x.labels[k] === v),
   );
