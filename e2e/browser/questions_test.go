@@ -32,7 +32,7 @@ node_memory_MemAvailable_bytes 6e9
 		Config: "global: {scrape_interval: 1s, evaluation_interval: 1s}\n",
 		Args: []string{
 			"--discovery.static=node=alpha@" + target(units(1)) + ",beta@" + target("") + ",gamma@" + target("clanmon_reboot_required 1\n"),
-			"--rules.builtin=on",
+			"--rules.builtin=on", "--rules.set=MemoryAlmostGone.threshold=0.25",
 		},
 	})
 	s.WaitValue(`count(count_over_time(node_memory_MemTotal_bytes[10m]) > 4)`, 3)

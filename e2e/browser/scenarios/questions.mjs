@@ -146,6 +146,13 @@ export default async function questions(browser, { base }) {
   await p.keyboard.press('Escape');
   await p.unroute('**/api/clanmon/v1/whoami');
 
+  // A chart has the limit of an alert as it was set, and leads to the rule.
+  await page.goto('/m/alpha');
+  const limit = p.locator('section.chart[aria-label="Memory"] .limit');
+  await until(async () => (await limit.allInnerTexts()).join() === 'MemoryAlmostGone used above 5.59 GiB', async () => page.problem(`the limit of memory is ${await limit.allInnerTexts()}`));
+  await limit.click();
+  await p.waitForURL((u) => u.pathname === '/rules' && u.searchParams.get('q') === 'MemoryAlmostGone');
+
   // Ticks that a finger can hit.
   const small = await browser.open('/', { size: PHONE });
   await small.p.getByRole('button', { name: 'Select' }).tap();

@@ -5,6 +5,7 @@ import { told } from '../api/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { exprFor, lastIndex, type Line, type Mark } from '../lib/chart';
 import type { Unit } from '../lib/format';
+import type { RuleLimit } from '../lib/limits';
 import { panelOf, type Threshold } from '../lib/panel';
 import { frozen, useOld } from '../state/clock';
 import { useNotKept } from '../state/kept';
@@ -25,6 +26,7 @@ export interface ChartProps extends Asking {
   unit?: Unit;
   area?: boolean; // lines are filled, not stacked
   thresholds?: Threshold[];
+  limits?: (lines: Line[]) => RuleLimit[]; // of alerting rules
   min?: number;
   max?: number; // of the axis, at least
   height?: number;
@@ -77,6 +79,8 @@ function One(p: ChartProps & { full?: boolean }) {
     data.times.at(-1)! - data.times[last]! > Math.max(2.5 * data.step, 4 * (p.scrape ?? 15))
       ? data.times[last]!
       : undefined;
+  const limits = (data && p.limits?.(data.lines)) ?? [];
+  const thresholds = limits.length ? [...(p.thresholds ?? []), ...limits] : p.thresholds;
   const height = p.height ?? 170;
   const many = !!data && data.lines.length > 8;
   const kept = useNotKept(empty && !gone);
@@ -154,6 +158,7 @@ function One(p: ChartProps & { full?: boolean }) {
         <>
           <Plot
             {...p}
+            {...(thresholds && { thresholds })}
             marks={marks}
             height={height}
             data={data}
@@ -170,7 +175,7 @@ function One(p: ChartProps & { full?: boolean }) {
               unit={p.unit}
               stack={p.stack}
               stats={!!p.full}
-              thresholds={p.thresholds}
+              thresholds={thresholds}
               focus={focus}
               off={hidden.off}
               onToggle={(name, only) => hidden.toggle(name, only, data.lines)}

@@ -14,10 +14,12 @@ import { exprOf, MOST, overall, PANELS, subStep, WAY_NAMES, WAYS, wayOf, worstQu
 import { exprFor } from '../lib/chart';
 import { hasTag, shortSystem, type FleetRow } from '../lib/fleet';
 import { ago, unitNamed } from '../lib/format';
+import { direct, used, type Limiting } from '../lib/limits';
 import type { Panel } from '../lib/panel';
 import { at, now, range } from '../state/clock';
 import { useData } from '../state/data';
 import { useFleet } from '../state/fleet';
+import { useLimiting } from '../state/limits';
 import { go, href, location, machinePath, param, setParams, tagFilter } from '../state/location';
 import { compareHref } from '../state/picked';
 import './compare.css';
@@ -175,6 +177,7 @@ function One({
   colours: Map<string, string>;
 }) {
   const one = way === 'each' ? undefined : `${WAY_NAMES[way]} of ${tag}`;
+  const all = useLimiting();
   return (
     <Chart
       live
@@ -185,6 +188,8 @@ function One({
       {...(p.min !== undefined && { min: p.min })}
       {...(p.max !== undefined && { max: p.max })}
       hideEmpty={p.title === 'Temperature'}
+      // A sum or a mean is not what a rule compares.
+      {...(way !== 'sum' && way !== 'mean' && { limits: () => limitsOf(all, p.title) })}
       queries={p.queries.map((q) => ({
         ...q,
         expr: overall(exprOf(q.expr, machines), way),
@@ -193,6 +198,15 @@ function One({
       }))}
     />
   );
+}
+
+// What a rule compares with bytes too depends on the machine, and is not drawn here.
+function limitsOf(all: Limiting[], title: string) {
+  if (title === 'Fullest file system') return used(all, 'FilesystemFull', /^volume:free:ratio/);
+  if (title === 'CPU waiting') return direct(all, 'CpuStarved', /^rate\(node_pressure_cpu_waiting/);
+  if (title === 'I/O stalled') return direct(all, 'IoStalled', /^rate\(node_pressure_io_stalled/);
+  if (title === 'Memory stalled') return direct(all, 'MemoryStalled', /^rate\(node_pressure_memory_stalled/);
+  return [];
 }
 
 // Which machines are worst is chosen over the range first, so that the lines stay the

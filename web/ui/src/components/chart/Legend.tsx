@@ -3,7 +3,9 @@
 import { useMemo, useState } from 'preact/hooks';
 import { dash, pale, statsOf, type Line, type Stats } from '../../lib/chart';
 import { format, type Unit } from '../../lib/format';
+import type { RuleLimit } from '../../lib/limits';
 import type { Threshold } from '../../lib/panel';
+import { href } from '../../state/location';
 
 // useHidden keeps which lines are hidden, by name.
 export function useHidden(): {
@@ -34,7 +36,7 @@ interface LegendProps {
   unit?: Unit | undefined;
   stack?: boolean | undefined;
   stats?: boolean;
-  thresholds?: Threshold[] | undefined;
+  thresholds?: (Threshold | RuleLimit)[] | undefined;
   focus: string | null;
   off: ReadonlySet<string>;
   onToggle: (name: string, only: boolean) => void;
@@ -55,12 +57,19 @@ export function Legend(p: LegendProps) {
   return (
     <>
       {p.stats ? <StatsTable {...p} entries={entries} /> : <Names {...p} entries={entries} />}
-      {p.thresholds?.map((t) => (
-        <span key={t.label} class={`status ${t.kind}`}>
-          <span class="swatch dashed" />
-          {t.label} {format(t.value, p.unit)}
-        </span>
-      ))}
+      {p.thresholds?.map((t) =>
+        'rule' in t ? (
+          <a key={`${t.rule} ${t.value}`} class="limit" href={href('/rules', { q: t.rule })} title={t.title}>
+            <span class={`swatch dashed ${t.kind}`} />
+            {t.rule} {t.label} {format(t.value, p.unit)}
+          </a>
+        ) : (
+          <span key={t.label} class={`status ${t.kind}`}>
+            <span class="swatch dashed" />
+            {t.label} {format(t.value, p.unit)}
+          </span>
+        ),
+      )}
     </>
   );
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Line } from '../../lib/chart';
-import { bandsOf, shownOf } from './draw';
+import { bandsOf, placed, shownOf } from './draw';
 
 const line = (name: string, more: Partial<Line> = {}): Line => ({
   name,
@@ -35,4 +35,17 @@ test('an area is filled down to the one below on its side of zero', () => {
     { series: [3, 1], dir: -1 },
     { series: [4, 2], dir: 1 },
   ]);
+});
+
+test('names of limits do not lie over each other', () => {
+  const at = (...ys: number[]) =>
+    placed(
+      ys.map((y) => ({ y, text: `${y}` })),
+      0,
+      12,
+    ).map((n) => `${n.text} ${n.side} ${n.y}`);
+  expect(at(50)).toEqual(['50 right 50']);
+  expect(at(4)).toEqual(['4 right 16']); // below the line at the top
+  expect(at(50, 58, 62)).toEqual(['50 right 50', '58 left 58', '62 right 62']);
+  expect(at(50, 51, 52)).toEqual(['50 right 50', '51 left 51']);
 });

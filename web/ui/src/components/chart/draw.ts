@@ -1,5 +1,6 @@
 // How lines, stacked areas, marks and exemplars look.
 import type uPlot from 'uplot';
+import type { RuleLimit } from '../../lib/limits';
 import type { Threshold } from '../../lib/panel';
 import type { Band } from '../../lib/band';
 import { alone, dash, mix, pale, type Dot, type Line, type Mark } from '../../lib/chart';
@@ -131,12 +132,15 @@ export function drawBands(u: uPlot, times: number[], shown: Shown[], band: (l: S
   ctx.restore();
 }
 
-export function drawThresholds(u: uPlot, thresholds: Threshold[] | undefined): void {
+// drawThresholds names the rule that a line is of. The other lines are named by the legend.
+export function drawThresholds(u: uPlot, thresholds: (Threshold | RuleLimit)[] | undefined): void {
   const { ctx } = u;
   const { left, top, width, height } = u.bbox;
+  const px = devicePixelRatio;
+  const names: { y: number; text: string }[] = [];
   ctx.save();
-  ctx.lineWidth = devicePixelRatio;
-  ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio]);
+  ctx.lineWidth = px;
+  ctx.setLineDash([2 * px, 4 * px]);
   for (const t of thresholds ?? []) {
     const y = Math.round(u.valToPos(t.value, 'y', true)) + 0.5;
     if (y < top || y > top + height) continue;
@@ -144,9 +148,34 @@ export function drawThresholds(u: uPlot, thresholds: Threshold[] | undefined): v
     ctx.beginPath();
     ctx.moveTo(left, y);
     ctx.lineTo(left + width, y);
+    ctx.globalAlpha = 'rule' in t ? 0.75 : 1;
     ctx.stroke();
+    if ('rule' in t) names.push({ y, text: t.rule });
+  }
+  ctx.globalAlpha = 1;
+  ctx.font = `${10 * px}px ${css('--font')}`;
+  ctx.fillStyle = css('--ink-3');
+  for (const n of placed(names, top, 12 * px)) {
+    ctx.textAlign = n.side;
+    ctx.fillText(n.text, n.side === 'right' ? left + width - 4 * px : left + 4 * px, n.y - 3 * px);
   }
   ctx.restore();
+}
+
+// placed puts each name above its line, or below it at the top of the plot; on the left where
+// the right has another name. What has no place is left out.
+export function placed(
+  names: { y: number; text: string }[],
+  top: number,
+  height: number,
+): { y: number; text: string; side: 'left' | 'right' }[] {
+  const out: { y: number; text: string; side: 'left' | 'right' }[] = [];
+  for (const n of names) {
+    const y = n.y - height < top ? n.y + height : n.y;
+    const side = (['right', 'left'] as const).find((s) => !out.some((o) => o.side === s && Math.abs(o.y - y) < height));
+    if (side) out.push({ y, text: n.text, side });
+  }
+  return out;
 }
 
 export function drawDots(u: uPlot, dots: Dot[] | undefined): void {

@@ -5,6 +5,7 @@ import { axisRange, timeLabels, timeSplits, timeSteps, valueLabel, valueSteps, t
 import type { Band } from '../../lib/band';
 import type { Dot, Loaded } from '../../lib/chart';
 import { format, type Unit } from '../../lib/format';
+import type { RuleLimit } from '../../lib/limits';
 import type { Threshold } from '../../lib/panel';
 import { begun } from '../../state/begun';
 import { range } from '../../state/clock';
@@ -17,13 +18,13 @@ export interface Scaled {
   min?: number;
   max?: number; // of the axis, at least
   dots?: Dot[];
-  thresholds?: Threshold[];
+  thresholds?: (Threshold | RuleLimit)[];
   bands?: (Band | undefined)[] | undefined; // by the place of the line
   log?: boolean;
 }
 
 // A threshold widens the axis where the lines come within a third of it.
-const near = (hi: number | null) => (t: Threshold) => t.value > 0 && (hi ?? 0) * 3 >= t.value;
+const near = (hi: number | null) => (t: { value: number }) => t.value > 0 && (hi ?? 0) * 3 >= t.value;
 
 // The part of the range in which the page has data, where it has little.
 const shownRange = (d: Loaded): Bounds => [Math.max(d.from, begun.peek() ?? d.from), d.to];

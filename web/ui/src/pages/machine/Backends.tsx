@@ -3,6 +3,7 @@ import type { ComponentChildren } from 'preact';
 import { Empty, ErrorNote, Snippet } from '../../components/bits';
 import { Status } from '../../components/Status';
 import { shortError } from '../../lib/errors';
+import { direct, ofTotal } from '../../lib/limits';
 import { useData } from '../../state/data';
 import { Chart, has, useAbout } from './context';
 
@@ -116,6 +117,7 @@ function Postgres() {
   const a = useAbout();
   const { m } = a;
   const db = `${m},datname!~"template.*|"`;
+  const servers = a.machine?.targets?.filter((t) => t.job === 'postgres').length ?? 1;
   return (
     <>
       <Chart
@@ -135,6 +137,12 @@ function Postgres() {
         unit="count"
         min={0}
         stack
+        // The chart is of all servers of the machine, the rule of each.
+        limits={(all, lines) =>
+          servers > 1
+            ? []
+            : ofTotal(all, 'PostgresConnectionsAlmostGone', /pg_stat_activity_count/, lines, 'limit', 'total')
+        }
         queries={[
           { expr: `sum by (machine, state) (pg_stat_activity_count{${m}})`, name: (l) => l.state || 'connections' },
           {
@@ -169,6 +177,7 @@ function Postgres() {
         title="PostgreSQL longest transaction"
         unit="seconds"
         min={0}
+        limits={(all) => direct(all, 'PostgresLongTransaction', /pg_stat_activity_max_tx_duration/)}
         queries={[
           { expr: `max by (machine, datname) (pg_stat_activity_max_tx_duration{${db}})`, name: (l) => l.datname ?? '' },
         ]}
@@ -229,6 +238,7 @@ function Redis() {
         title="Redis memory"
         unit="bytes"
         min={0}
+        limits={(all, lines) => ofTotal(all, 'RedisMemoryAlmostGone', /^redis_memory_used_bytes/, lines, 'limit')}
         queries={[
           { expr: `redis_memory_used_bytes{${m}}`, name: () => 'used' },
           {

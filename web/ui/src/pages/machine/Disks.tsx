@@ -4,6 +4,7 @@ import { ErrorNote, Panel } from '../../components/bits';
 import { Meter } from '../../components/Meter';
 import { Status } from '../../components/Status';
 import { ago, format } from '../../lib/format';
+import { space, used as usedLimits } from '../../lib/limits';
 import { filesystems, filesystemsQuery, pick, REAL_DISK, REAL_FS, used } from '../../lib/machine';
 import { useData } from '../../state/data';
 import { Chart, has, NoKind, useAbout } from './context';
@@ -13,6 +14,8 @@ const both = (l: Record<string, string>, what: string) => `${l.device ?? ''} ${w
 export function Disks() {
   const a = useAbout();
   const { m } = a;
+  const fs = useData(`filesystems ${m} ${a.when ?? ''}`, (s) => vector(filesystemsQuery(m), a.when, s));
+  const sizes = useMemo(() => filesystems(fs.data ?? []), [fs.data]);
   if (!has(a, 'node_disk_io_time_seconds_total', 'node_filesystem_size_bytes'))
     return <NoKind kind="node" metrics="disks" />;
   const d = `${m},${REAL_DISK}`;
@@ -82,6 +85,7 @@ export function Disks() {
             unit="ratio"
             min={0}
             max={1}
+            limits={(all) => space(all, sizes)}
             queries={[
               {
                 expr: `1 - max by (machine, device, mountpoint) (node_filesystem_avail_bytes{${m},${REAL_FS}} / (node_filesystem_size_bytes{${m},${REAL_FS}} > 0))`,
@@ -96,6 +100,7 @@ export function Disks() {
             unit="ratio"
             min={0}
             max={1}
+            limits={(all) => usedLimits(all, 'InodesAlmostGone', /^node_filesystem_files_free/)}
             hideEmpty
             queries={[
               {

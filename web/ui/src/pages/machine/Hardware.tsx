@@ -4,9 +4,11 @@ import type { Labels } from '../../api/types/query';
 import { Empty, ErrorNote, Loading, Panel } from '../../components/bits';
 import { Status } from '../../components/Status';
 import { format, type Unit } from '../../lib/format';
+import { against, valued } from '../../lib/limits';
 import { pick } from '../../lib/machine';
 import { useData } from '../../state/data';
-import { Chart, has, NoKind, useAbout } from './context';
+import { useLimiting } from '../../state/limits';
+import { Chart, has, judged, NoKind, useAbout } from './context';
 
 const FACTS =
   'node_hwmon_(chip_names|sensor_label|temp_celsius|temp_crit_celsius|temp_max_celsius|fan_rpm|fan_min_rpm|in_volts)|node_dmi_info|node_cpu_info|node_edac_.*_errors_total|node_power_supply_(info|capacity|online)|node_thermal_zone_temp|node_memory_MemTotal_bytes';
@@ -27,6 +29,9 @@ export function Hardware() {
     const all = pick(got.data, 'node_hwmon_temp_celsius').map((t) => short(t.labels));
     return (l: Labels) => (all.filter((n) => n === short(l)).length > 1 ? `${short(l)} (${l.chip})` : short(l));
   }, [got.data]);
+  const all = useLimiting(judged(a));
+  const critical = against(all, 'TooHot', a.name);
+  const crit = useData(critical ? `limit ${critical} ${a.when ?? ''}` : null, (s) => vector(critical!, a.when, s), 300);
   if (!has(a, 'node_*')) return <NoKind kind="node" metrics="hardware" />;
   if (!got.data && !got.error) return <Loading />;
   const temps = has(a, 'node_hwmon_temp_celsius', 'node_thermal_zone_temp');
@@ -63,6 +68,13 @@ export function Hardware() {
           <Chart
             title="Temperature"
             unit="celsius"
+            limits={() =>
+              valued(
+                all,
+                'TooHot',
+                (crit.data ?? []).map((s) => Number(s.value?.[1])),
+              )
+            }
             queries={
               has(a, 'node_hwmon_temp_celsius')
                 ? [{ expr: `node_hwmon_temp_celsius{${m}} < 150`, name: nameOf }]

@@ -2,6 +2,7 @@ import { vector } from '../../api/prom';
 import { ErrorNote, Panel } from '../../components/bits';
 import { Status } from '../../components/Status';
 import { format } from '../../lib/format';
+import { ofTotal } from '../../lib/limits';
 import { pick } from '../../lib/machine';
 import { useData } from '../../state/data';
 import { Chart, has, NoKind, useAbout } from './context';
@@ -78,6 +79,7 @@ export function Network() {
           title="Tracked connections"
           unit="count"
           min={0}
+          limits={(all, lines) => ofTotal(all, 'ConntrackAlmostFull', /^node_nf_conntrack_entries/, lines, 'limit')}
           queries={[
             { expr: `node_nf_conntrack_entries{${m}}`, name: () => 'entries' },
             {

@@ -4,6 +4,7 @@ import { Empty, ErrorNote, Panel } from '../../components/bits';
 import { Icon } from '../../components/icons';
 import { Meter } from '../../components/Meter';
 import { ago, format } from '../../lib/format';
+import { direct, memory } from '../../lib/limits';
 import { filesystems, filesystemsQuery, REAL_DISK, REAL_NET, used, type Filesystem } from '../../lib/machine';
 import { frozen, range } from '../../state/clock';
 import { MachineTraffic } from '../../components/Traffic';
@@ -76,6 +77,7 @@ function Node({ a, m }: { a: About; m: string }) {
         unit="bytes"
         stack
         min={0}
+        limits={memory}
         queries={[
           {
             expr: `max by (machine) (node_memory_MemTotal_bytes{${m}} - node_memory_MemAvailable_bytes{${m}}${arc ? ` - on (instance, machine) node_zfs_arc_size{${m}}` : ''})`,
@@ -111,6 +113,11 @@ function Node({ a, m }: { a: About; m: string }) {
           unit="ratio"
           min={0}
           max={0.05}
+          limits={(all) => [
+            ...direct(all, 'CpuStarved', /^rate\(node_pressure_cpu_waiting/, 'CPU'),
+            ...direct(all, 'MemoryStalled', /^rate\(node_pressure_memory_stalled/, 'memory'),
+            ...direct(all, 'IoStalled', /^rate\(node_pressure_io_stalled/, 'I/O'),
+          ]}
           queries={[
             {
               expr: covered(`max by (machine) (rate(node_pressure_cpu_waiting_seconds_total{${m}}[$rate]))`),

@@ -1,13 +1,16 @@
 // What all tabs of the Machine page know, and the chart as they draw it.
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
+import type { Line } from '../../lib/chart';
 import type { Machine } from '../../api/types/machines';
 import { Chart as Plain, type ChartProps } from '../../components/Chart';
 import { Empty, Snippet } from '../../components/bits';
 import { shortError } from '../../lib/errors';
+import type { Limiting, RuleLimit } from '../../lib/limits';
 import { joined } from '../../lib/machine';
 import { inProcess } from '../../lib/place';
 import { frozen } from '../../state/clock';
+import { useLimiting } from '../../state/limits';
 
 export interface About {
   name: string;
@@ -33,10 +36,26 @@ export function has(a: About, ...names: string[]): boolean {
   );
 }
 
-export function Chart(p: ChartProps) {
+export interface MachineChart extends Omit<ChartProps, 'limits'> {
+  limits?: (all: Limiting[], lines: Line[]) => RuleLimit[];
+}
+
+// Rules are about what has the label machine.
+export const judged = (a: About) => a.m.startsWith('machine=');
+
+export function Chart({ limits, ...p }: MachineChart) {
   const a = useAbout();
+  const all = useLimiting(!!limits && judged(a));
   const queries = a.earlier ? p.queries.map((q) => ({ ...q, expr: joined(q.expr, a.m, a.earlier) })) : p.queries;
-  return <Plain live scrape={a.scrape} {...p} queries={queries} />;
+  return (
+    <Plain
+      live
+      scrape={a.scrape}
+      {...p}
+      {...(all.length && limits && { limits: (lines) => limits(all, lines) })}
+      queries={queries}
+    />
+  );
 }
 
 // NoKind says why a tab has nothing to show, and what to do about it.

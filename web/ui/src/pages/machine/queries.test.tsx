@@ -21,7 +21,9 @@ vi.mock('../../components/Status', () => ({ Status: nothing }));
 vi.mock('../../components/icons', () => ({ Icon: nothing }));
 vi.mock('../../state/clock', () => ({ range: { value: { from: 0, to: 3600 } }, frozen: { value: undefined } }));
 vi.mock('../../state/data', () => ({ useData: () => ({ data: [], error: undefined }) }));
+vi.mock('../../state/limits', () => ({ useLimiting: () => [] }));
 vi.mock('./context', () => ({
+  judged: () => true,
   useAbout: () => ({ m: 'machine="m0"', name: 'm0', jobs: [], scrape: 15, away: false }),
   // A machine without ZFS and the like, and without units.
   has: (_: unknown, ...names: string[]) => names.some((n) => !/zfs|smart|systemd|process_|clanmon_/.test(n)),
