@@ -52,13 +52,9 @@ export function Traffic({ text, machines }: { text: string; machines: ReadonlySe
         <h2>Traffic this month</h2>
         {a && <span class="dim">{monthText(a)}</span>}
       </header>
-      <ErrorNote error={got.error} what={a ? stale(got.time) : 'The traffic could not be loaded'} />
+      <ErrorNote error={got.error} what={a ? stale(got.time) : 'Traffic could not be loaded'} />
       {a?.counting ? (
-        <Empty
-          icon="wait"
-          title="Counting what is stored"
-          why="This takes up to a few minutes after the first start."
-        />
+        <Empty icon="wait" title="Counting the stored traffic" why="This takes a few minutes after the first start." />
       ) : (
         <Table
           label="Traffic"
@@ -102,7 +98,7 @@ const columns = (quotas: boolean): Column<TrafficRow>[] => [
   },
   {
     id: 'since',
-    title: 'Data since, if later than the month',
+    title: 'Data since, if later than the start of the month',
     head: 'Since',
     width: '80px',
     rank: 3,
@@ -148,7 +144,7 @@ const columns = (quotas: boolean): Column<TrafficRow>[] => [
     ? [
         {
           id: 'quota',
-          title: 'Part of the quota',
+          title: 'Used part of the quota',
           head: 'Quota',
           num: true,
           width: '120px',

@@ -1,4 +1,4 @@
-// For how long a machine was reachable, by calendar month.
+// The share of time in which a machine was up, by calendar month.
 import { uptime } from '../api/uptime';
 import type { UptimeMonth, UptimeShare } from '../api/types/uptime';
 import { details, intermittent, levelOf, monthName, shareText } from '../lib/uptime';
@@ -10,7 +10,7 @@ import { Status } from './Status';
 export function UptimeShareText({ s, month }: { s: UptimeShare | undefined; month: UptimeMonth }) {
   if (!s)
     return (
-      <span class="dim" title="Not known">
+      <span class="dim" title="Nothing recorded">
         –
       </span>
     );
@@ -18,7 +18,7 @@ export function UptimeShareText({ s, month }: { s: UptimeShare | undefined; mont
   if (s.ratio === undefined)
     return (
       <span class="dim nowrap" title={title}>
-        {intermittent(s) ? 'not expected' : 'maintenance'}
+        {intermittent(s) ? 'intermittent' : 'maintenance'}
       </span>
     );
   const level = levelOf(s.ratio);
@@ -43,11 +43,11 @@ export function MachineUptime({ machine }: { machine: string }) {
   return (
     <Panel title="Uptime by month">
       <div class="body stack">
-        <ErrorNote error={got.error} what="The uptime could not be loaded" />
+        <ErrorNote error={got.error} what="Uptime could not be loaded" />
         {!got.data && !got.error && <Loading lines={2} />}
         {got.data?.counted !== undefined && (
           <p class="note" role="status">
-            Stored data is being read; complete up to <Time time={got.data.counted} />.
+            Reading stored data: complete up to <Time time={got.data.counted} />.
           </p>
         )}
         {known.length > 0 && (
@@ -64,7 +64,7 @@ export function MachineUptime({ machine }: { machine: string }) {
           </dl>
         )}
         <p class="dim">
-          Reachable from this server, of the time in which that is known and expected.{' '}
+          Share of the recorded time in which this server could scrape the machine.{' '}
           <a href={href('/uptime')}>All machines</a>
         </p>
       </div>

@@ -1,4 +1,4 @@
-// What is used up next: words, filters and links.
+// What is full next: words, filters and links.
 import type { CapacityKind, CapacityRow } from '../api/types/capacity';
 import { format } from './format';
 
@@ -12,7 +12,7 @@ export const KINDS: Record<CapacityKind, string> = {
   key: 'Key',
 };
 
-// What kinds are chosen together.
+// Kinds that one filter shows.
 export const GROUPS: { id: string; word: string; kinds: CapacityKind[] }[] = [
   { id: 'disks', word: 'Disks', kinds: ['filesystem', 'pool', 'storage'] },
   { id: 'inodes', word: 'Inodes', kinds: ['inodes'] },
@@ -25,14 +25,14 @@ export const WEEK = 7 * DAY;
 
 export const expires = (r: CapacityRow): boolean => r.kind === 'certificate' || r.kind === 'key';
 
-// SOON is when the color of a date changes. A certificate is usually renewed 30 days ahead.
+// urgency colours a date. A certificate is usually renewed 30 days ahead.
 export function urgency(r: CapacityRow, now: number): 'crit' | 'warn' | '' {
   if (r.due === undefined) return '';
   const left = r.due - now;
   return left < DAY ? 'crit' : left < WEEK ? 'warn' : '';
 }
 
-// leftText is a time to come in one unit: 40 min, 9 h, 12 d, 5 months.
+// leftText is a remaining time in one unit: 40 min, 9 h, 12 d, 5 months.
 export function leftText(left: number): string {
   if (left < 2 * 3600) return `${Math.max(0, Math.floor(left / 60))} min`;
   if (left < 2 * DAY) return `${Math.floor(left / 3600)} h`;
@@ -40,14 +40,14 @@ export function leftText(left: number): string {
   return `${Math.floor(left / (30.44 * DAY))} months`;
 }
 
-// dueText says when something is used up.
+// dueText says when something is full or expires.
 export function dueText(r: CapacityRow, now: number): string {
   if (r.due === undefined) return r.known ? (expires(r) ? 'never' : 'not within a year') : 'too little data';
   if (r.due <= now) return expires(r) ? 'expired' : 'full';
   return `in ${leftText(r.due - now)}`;
 }
 
-// rangeText is the range of a date; '' where it says nothing more than the date.
+// rangeText is the range of a date; '' where it adds nothing.
 export function rangeText(r: CapacityRow, now: number): string {
   if (r.due === undefined || r.earliest === undefined || r.due <= now) return '';
   const from = leftText(Math.max(0, r.earliest - now));
@@ -62,7 +62,7 @@ export function rangeText(r: CapacityRow, now: number): string {
 export const amount = (r: CapacityRow, v: number | undefined): string =>
   format(v, r.kind === 'inodes' ? 'count' : 'bytes');
 
-// growthText has its sign; what is less than a thousandth of a percent of the size is none.
+// growthText has a sign. Less than a thousandth of a percent of the size is 0.
 export function growthText(r: CapacityRow, v: number | undefined): string {
   if (v === undefined) return '–';
   if (Math.abs(v) < (r.size ?? 0) * 1e-5) return '0';

@@ -17,8 +17,8 @@ export interface Check {
   where?: 'rules' | 'alerts' | 'targets' | 'discovery';
 }
 
-// Every figure is of this server's own /metrics, scraped by itself. Just after the start,
-// samples fill a minute and not yet 5.
+// All values come from this server's own /metrics, scraped by itself. Just after the start
+// there are samples of 1 minute, but not of 5.
 const own = (metric: string, more = '') => `${metric}{job="clanmon"${more}}`;
 const rate = (metric: string) => `sum(rate(${own(metric)}[1m]) or rate(${own(metric)}[5m]))`;
 const increase = (metric: string, over = '1h') => `sum(increase(${own(metric)}[${over}]))`;
@@ -59,7 +59,7 @@ export interface HealthInput {
   storage: StorageHealth | undefined;
   receivers: RemoteWrite[] | undefined;
   gaps: Gap[] | undefined;
-  reloaded: boolean; // the last load of the configuration worked
+  reloaded: boolean; // the last reload of the configuration succeeded
   now: number;
 }
 
@@ -68,7 +68,7 @@ const FULL = 0.9; // of the memory limit, of the notification queue
 const SLOW = 10; // seconds of a query
 const LITTLE = 1 << 30; // bytes of disk
 
-// checksOf are all checks, in the order in which the page shows them.
+// checksOf are all checks, in the order of the page.
 export function checksOf(i: HealthInput): Check[] {
   const v = (name: string) => {
     const s = i.figures?.find((x) => x.metric.figure === name);
@@ -122,7 +122,7 @@ export function checksOf(i: HealthInput): Check[] {
     {
       name: 'Configuration',
       value: i.reloaded ? 'loaded' : 'previous one in use',
-      limit: 'last reload worked',
+      limit: 'last reload succeeded',
       level: i.reloaded ? 'ok' : 'crit',
       ...(!i.reloaded && { wrong: 'The last reload of the configuration failed' }),
     },
@@ -164,7 +164,10 @@ export function checksOf(i: HealthInput): Check[] {
     measured(
       'WAL',
       v('corruptions'),
-      (n) => [format(v('wal'), 'bytes'), n > 0 ? `${n} corruptions` : ''].filter(Boolean).join(', '),
+      (n) =>
+        [format(v('wal'), 'bytes'), n > 0 ? `${n} ${n === 1 ? 'corruption' : 'corruptions'}` : '']
+          .filter(Boolean)
+          .join(', '),
       'no corruption since the start',
       (n) => n > 0,
       (n) => `${n} ${n === 1 ? 'corruption' : 'corruptions'} of the WAL repaired since the start`,
@@ -188,23 +191,23 @@ export function checksOf(i: HealthInput): Check[] {
       where: 'rules',
     }),
     measured(
-      'Scrape interval, 99 %',
+      'Scrape interval',
       scrapes.length ? Math.max(...scrapes) : undefined,
-      (n) => `${format(n, 'ratio')} of the configured one`,
-      `below ${LATE * 100} %`,
+      (n) => `up to ${format(n, 'ratio')} of the configured one`,
+      `below ${LATE * 100} % for 99 of 100 scrapes`,
       (n) => n > LATE,
       () => 'Scrapes are late',
-      { absent: 'known after some scrapes', where: 'targets' },
+      { absent: 'too few scrapes yet', where: 'targets' },
     ),
     none('Failed discovery', 'discovery', ['discovery refresh failed', 'discovery refreshes failed'], '1 h', {
       absent: 'no discovery method in use',
       where: 'discovery',
     }),
     measured(
-      'Query duration, 99 %',
+      'Query duration',
       v('query'),
-      (n) => format(n, 'seconds'),
-      `below ${SLOW} s`,
+      (n) => `up to ${format(n, 'seconds')}`,
+      `below ${SLOW} s for 99 of 100 queries`,
       (n) => n > SLOW,
       (n) => `Queries take up to ${format(n, 'seconds')}`,
       { absent: 'no recent queries' },
@@ -213,7 +216,7 @@ export function checksOf(i: HealthInput): Check[] {
       absent: 'sent by other Alertmanagers',
       where: 'alerts',
     }),
-    none('Dropped alerts', 'dropped', ['alert was dropped', 'alerts were dropped'], '1 h', {
+    none('Dropped alerts', 'dropped', ['alert dropped', 'alerts dropped'], '1 h', {
       level: 'crit',
       absent: 'none',
       where: 'alerts',
@@ -235,10 +238,10 @@ export function checksOf(i: HealthInput): Check[] {
           measured(
             'Push',
             v('refused') ?? 0,
-            (n) => `${v('pushing')} machines${n > 0 ? `, ${Math.ceil(n)} requests refused` : ''}`,
+            (n) => `machines: ${v('pushing')}${n > 0 ? `, refused requests: ${Math.ceil(n)}` : ''}`,
             'no refused requests in 1 h',
             (n) => n > 0,
-            (n) => `${Math.ceil(n)} pushes were refused in 1 h`,
+            (n) => `${Math.ceil(n)} ${Math.ceil(n) === 1 ? 'push was' : 'pushes were'} refused in 1 h`,
           ),
         ]),
   ];
@@ -255,16 +258,17 @@ function storing(s: StorageHealth | undefined): Check {
       level: 'crit',
       wrong: `Samples are not stored${s.reason ? `: ${s.reason}` : ''}`,
     };
-  if (s.unsafe) return { ...c, value: 'not safe yet', level: 'crit', wrong: 'A restart would lose samples in memory' };
+  if (s.unsafe)
+    return { ...c, value: 'not persisted yet', level: 'crit', wrong: 'A restart would lose samples in memory' };
   if (damaged) return { ...c, value: `${damaged} damaged`, level: 'warn', wrong: 'Damaged data was found' };
   return { ...c, value: 'stored', level: 'ok' };
 }
 
 function disk(s: StorageHealth | undefined): Check {
-  const c = { name: 'Disk', limit: `${format(LITTLE, 'bytes')} free, room for the retention` };
+  const c = { name: 'Disk', limit: `${format(LITTLE, 'bytes')} free, enough space for the retention` };
   if (!s?.room) return { ...c, value: 'unknown', level: 'off' };
   const { freeBytes: free, expectedBytes: expected, retentionSizeBytes: fits } = s.room;
-  const value = `${format(free, 'bytes')} free${expected ? `, ${format(expected, 'bytes')} at the retention` : ''}`;
+  const value = `${format(free, 'bytes')} free${expected ? `, ${format(expected, 'bytes')} needed for the retention` : ''}`;
   if (free < LITTLE) return { ...c, value, level: 'crit', wrong: `Only ${format(free, 'bytes')} of disk space left` };
   if (expected && fits) return { ...c, value, level: 'warn', wrong: 'The disk is too small for the retention' };
   return { ...c, value, level: 'ok' };
@@ -284,7 +288,7 @@ function remote({ receivers, now }: HealthInput): Check[] {
 }
 
 function filling(gaps: Gap[] | undefined): Check {
-  const c = { name: 'Backfill', limit: 'no failed gap' };
+  const c = { name: 'Backfill', limit: 'no failed gaps' };
   if (!gaps) return { ...c, value: 'unknown', level: 'off' };
   const failed = gaps.filter((g) => g.error && !g.filling).length;
   if (failed)
@@ -294,7 +298,11 @@ function filling(gaps: Gap[] | undefined): Check {
       level: 'warn',
       wrong: `${failed} ${failed === 1 ? 'gap' : 'gaps'} could not be filled`,
     };
-  return { ...c, value: gaps.length ? `${gaps.length} gaps to fill` : 'no gaps', level: 'ok' };
+  return {
+    ...c,
+    value: gaps.length ? `${gaps.length} ${gaps.length === 1 ? 'gap' : 'gaps'} to fill` : 'no gaps',
+    level: 'ok',
+  };
 }
 
 export interface Verdict {

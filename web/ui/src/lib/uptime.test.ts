@@ -17,8 +17,8 @@ test('a month says what is not known, and what was maintenance', () => {
   expect(details({ up: 100_000, ratio: 1 }, month)).toEqual([]);
   expect(details({ up: 50_000, down: 120, maintenance: 3600, ratio: 0.9 }, month)).toEqual([
     '2 min down',
-    '1 h silenced maintenance',
-    '12 h not known',
+    '1 h of silenced maintenance',
+    '12 h not recorded',
   ]);
   expect(details({ on: 40_000, off: 60_000 }, month)).toEqual(['11 h on, 16 h off']);
   expect(intermittent({ on: 1 })).toBe(true);

@@ -1,4 +1,4 @@
-// For how long machines were reachable, by month.
+// The share of time in which machines were up, by month.
 import type { UptimeMachine, UptimeMonth, UptimeShare } from '../api/types/uptime';
 import { ago } from './format';
 
@@ -7,7 +7,7 @@ const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 // monthName is "Nov 2026" of 2026-11.
 export const monthName = (name: string): string => `${MONTHS[Number(name.slice(5)) - 1] ?? name} ${name.slice(0, 4)}`;
 
-// shareText never rounds up: 100 % is what was always reachable.
+// shareText never rounds up: 100 % means never down.
 export function shareText(ratio: number | undefined): string {
   if (ratio === undefined) return '–';
   if (ratio >= 1) return '100 %';
@@ -18,23 +18,23 @@ export function shareText(ratio: number | undefined): string {
 export const levelOf = (ratio: number | undefined): 'crit' | 'warn' | '' =>
   ratio === undefined ? '' : ratio < 0.95 ? 'crit' : ratio < 0.99 ? 'warn' : '';
 
-// intermittent: nobody expected it to be on.
+// intermittent machines may be off: that is no downtime.
 export const intermittent = (s: UptimeShare): boolean => s.ratio === undefined && !!(s.on || s.off);
 
-// unknown is for how long nothing is known, in seconds.
+// unknown is the time without records, in seconds.
 export function unknown(s: UptimeShare, m: UptimeMonth): number {
   const known = (s.up ?? 0) + (s.down ?? 0) + (s.maintenance ?? 0) + (s.on ?? 0) + (s.off ?? 0);
   return Math.max(0, m.to - m.from - known);
 }
 
-// details says what the seconds of a month were. A minute that is not known says nothing.
+// details lists the rest of a month. Up to a minute without records is left out.
 export function details(s: UptimeShare, m: UptimeMonth): string[] {
   const missing = unknown(s, m);
   return [
     s.down ? `${ago(s.down)} down` : '',
-    s.maintenance ? `${ago(s.maintenance)} silenced maintenance` : '',
+    s.maintenance ? `${ago(s.maintenance)} of silenced maintenance` : '',
     s.on || s.off ? `${ago(s.on ?? 0)} on, ${ago(s.off ?? 0)} off` : '',
-    missing > 60 ? `${ago(missing)} not known` : '',
+    missing > 60 ? `${ago(missing)} not recorded` : '',
   ].filter(Boolean);
 }
 

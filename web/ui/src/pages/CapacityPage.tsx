@@ -1,4 +1,4 @@
-// Capacity: what is used up next, and what expires. A row leads to the chart that shows it.
+// Capacity: what is full next, and what expires. A row links to its chart.
 import { useMemo } from 'preact/hooks';
 import { capacity as fetchCapacity } from '../api/capacity';
 import type { CapacityRow } from '../api/types/capacity';
@@ -105,7 +105,7 @@ export default function CapacityPage() {
       )}
       {first && first.due === undefined && (
         <p class="note">
-          <Icon name="ok" /> Nothing is used up within a year, as far as the data says.
+          <Icon name="ok" /> Nothing is predicted to fill up or expire within a year.
         </p>
       )}
       <section class={`panel${list.error ? ' stale' : ''}`}>
@@ -125,7 +125,7 @@ export default function CapacityPage() {
             ) : (
               <Empty
                 title="No data yet"
-                why="File systems, memory and inodes appear here when the node exporter of a machine is scraped, certificates when there are checks."
+                why="File systems, inodes and memory appear here after the first scrape of a node exporter, certificates after the first check."
               />
             )
           }
@@ -150,7 +150,7 @@ const chartHref = (r: CapacityRow): string => {
   return href(path, params);
 };
 
-// Due is when it is used up, with the range that is likely.
+// Due is when it is full or expires, with the likely range.
 function Due({ r, at }: { r: CapacityRow; at: number }) {
   const level = urgency(r, at);
   const range = rangeText(r, at);
@@ -172,10 +172,10 @@ function Due({ r, at }: { r: CapacityRow; at: number }) {
 const columnsAt = (at: number): Column<CapacityRow>[] => [
   {
     id: 'due',
-    title: 'Used up or expires',
+    title: 'Full or expired in',
     head: 'Due',
     width: '148px',
-    // Of what is not foreseen, the fullest is first.
+    // Without a prediction, the fullest is first.
     sort: (r) => r.due ?? 1e12 - (r.size ? ((r.used ?? 0) / r.size) * 1e9 : 0),
     cell: (r) => <Due r={r} at={at} />,
   },
@@ -241,7 +241,7 @@ const columnsAt = (at: number): Column<CapacityRow>[] => [
   },
   ...(['1d', '7d', '30d'] as const).map((w, i) => ({
     id: w,
-    title: `Growth on a typical day, over ${w.replace('d', i ? ' days' : ' day')}`,
+    title: `Typical growth per day over the last ${w.replace('d', i ? ' days' : ' day')}`,
     head: `Per day, ${w.replace('d', ' d')}`,
     num: true,
     width: '112px',
@@ -278,7 +278,7 @@ function Card({ r, at }: { r: CapacityRow; at: number }) {
       ) : (
         <div class="row nowraprow dim">
           <span class="grow ellipsis">
-            a day: {growthText(r, r.growth?.['7d'])} (7 d), {growthText(r, r.growth?.['30d'])} (30 d)
+            Per day: {growthText(r, r.growth?.['7d'])} over 7 d, {growthText(r, r.growth?.['30d'])} over 30 d
           </span>
         </div>
       )}

@@ -1,4 +1,4 @@
-// Uptime: for how long each machine was reachable, by calendar month.
+// Uptime: the share of time in which each machine was up, by calendar month.
 import { useMemo } from 'preact/hooks';
 import { uptime as fetchUptime } from '../api/uptime';
 import type { UptimeMachine, UptimeMonth } from '../api/types/uptime';
@@ -34,7 +34,7 @@ export default function UptimePage() {
     return (
       <>
         <Head />
-        {got.error ? <ErrorNote error={got.error} what="The uptime could not be loaded" /> : <Loading lines={5} />}
+        {got.error ? <ErrorNote error={got.error} what="Uptime could not be loaded" /> : <Loading lines={5} />}
       </>
     );
   return (
@@ -55,18 +55,18 @@ export default function UptimePage() {
       <ErrorNote error={got.error} what={stale(got.time)} />
       {got.data.counted !== undefined && (
         <p class="note" role="status">
-          Stored data is being read; complete up to <Time time={got.data.counted} />.
+          Reading stored data: complete up to <Time time={got.data.counted} />.
         </p>
       )}
       <p class="dim">
-        Reachable from this server, of the time in which that is known and expected. Silenced maintenance and
-        intermittent machines do not count. Months are those of UTC.
+        Share of the recorded time in which this server could scrape the machine. Silenced maintenance does not count;
+        intermittent machines have no percentage. Months are in UTC.
       </p>
       {rows.length > 1 && (
         <dl class="factline" aria-label="All machines">
           {months.slice(0, phone.value ? 3 : 6).map((m) => (
             <div key={m.name}>
-              <dt>{monthName(m.name)}, all</dt>
+              <dt>{monthName(m.name)}, all machines</dt>
               <dd>{shareText(together(rows, m.name).ratio)}</dd>
             </div>
           ))}
@@ -85,7 +85,7 @@ export default function UptimePage() {
           card={(m) => <Card m={m} months={months} />}
           empty={
             all.length ? (
-              <Empty icon="filter" title="Nothing matches the filter">
+              <Empty icon="filter" title="No machines match the filter">
                 <button type="button" class="btn" onClick={() => setParams({ q: null, tag: null })}>
                   Show all {all.length}
                 </button>
