@@ -5,7 +5,7 @@ import { told } from '../api/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { exprFor, lastIndex, type Line, type Mark } from '../lib/chart';
 import type { Unit } from '../lib/format';
-import type { RuleLimit } from '../lib/limits';
+import { inSight, type RuleLimit } from '../lib/limits';
 import { panelOf, type Threshold } from '../lib/panel';
 import { frozen, useOld } from '../state/clock';
 import { useNotKept } from '../state/kept';
@@ -79,7 +79,7 @@ function One(p: ChartProps & { full?: boolean }) {
     data.times.at(-1)! - data.times[last]! > Math.max(2.5 * data.step, 4 * (p.scrape ?? 15))
       ? data.times[last]!
       : undefined;
-  const limits = (data && p.limits?.(data.lines)) ?? [];
+  const limits = data && p.limits ? inSight(p.limits(data.lines), data.lines, p) : [];
   const thresholds = limits.length ? [...(p.thresholds ?? []), ...limits] : p.thresholds;
   const height = p.height ?? 170;
   const many = !!data && data.lines.length > 8;

@@ -150,12 +150,15 @@ interface NavProps {
 // Nav has the pages that fit in one line, and a menu of all others.
 function Nav({ current, count }: NavProps) {
   const box = useRef<HTMLElement>(null);
-  const [fits, setFits] = useState(shown.length);
+  const [{ fits, free }, set] = useState({ fits: shown.length, free: 0 });
   useLayoutEffect(() => {
     const links = [...box.current!.children] as HTMLElement[];
     const look = () => {
       const wrapped = links.findIndex((a) => a.offsetTop > links[0]!.offsetTop);
-      setFits(wrapped < 0 ? links.length : wrapped);
+      const fits = wrapped < 0 ? links.length : wrapped;
+      const last = links[fits - 1];
+      const free = last ? box.current!.clientWidth + box.current!.offsetLeft - last.offsetLeft - last.offsetWidth : 0;
+      set((old) => (old.fits === fits && old.free === free ? old : { fits, free }));
     };
     // Links grow too: Alerts has a count.
     const o = new ResizeObserver(look);
@@ -174,17 +177,24 @@ function Nav({ current, count }: NavProps) {
           </a>
         ))}
       </nav>
-      <Menu class={`plain${others.some(current) ? ' on' : ''}`} label="More" title="More pages">
-        {(close) =>
-          others.map((r) => (
-            <a key={r.path} href={href(r.path)} aria-current={current(r)} onClick={close}>
-              <Icon name={r.icon ?? 'list'} />
-              {r.title}
-              {count(r)}
-            </a>
-          ))
-        }
-      </Menu>
+      {/* Next to the last page that fits. */}
+      <span class="more" style={{ left: `${-free}px` }}>
+        <Menu
+          class={`plain${others.some(current) && !inBar.some(current) ? ' on' : ''}`}
+          label="More"
+          title="More pages"
+        >
+          {(close) =>
+            others.map((r) => (
+              <a key={r.path} href={href(r.path)} aria-current={current(r)} onClick={close}>
+                <Icon name={r.icon ?? 'list'} />
+                {r.title}
+                {count(r)}
+              </a>
+            ))
+          }
+        </Menu>
+      </span>
     </>
   );
 }

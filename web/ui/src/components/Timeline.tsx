@@ -7,7 +7,7 @@ import type { Level } from './Status';
 export interface TimeSpan {
   from: number;
   to: number;
-  level: Level | 'none';
+  level: Level | 'none' | 'gap';
   label: string;
 }
 

@@ -235,12 +235,18 @@ test('a day without alerts says why', () => {
   expect(say(5, all)).toBe('Nothing fired.');
   expect(say(0, all)).toBe('No alerting rules are loaded.');
   expect(say(5, [])).toBe('Nothing is recorded yet.');
-  expect(say(5, all.slice(8))).toBe('Nothing fired since t4800. The server was not running before.');
+  expect(say(5, all.slice(8))).toBe('Nothing fired. The server was not running before t4800.');
   expect(
     say(
       5,
       all.filter((t) => t < 1500 || t > 3000),
     ),
   ).toBe('Nothing fired. The server was not running for 30 min.');
+  expect(
+    say(
+      5,
+      all.slice(3).filter((t) => t !== 4800),
+    ),
+  ).toBe('Nothing fired. The server was not running before t1800, and for 10 min.');
   expect(gapsOf([600, 1200, 6000], grid)).toEqual([{ from: 1200, to: 5400 }]);
 });

@@ -317,13 +317,19 @@ export function quietText(rules: number, gaps: Gap[], start: number, end: number
   const [first] = gaps;
   if (!first) return 'Nothing fired.';
   if (first.from === start && first.to === end) return 'Nothing is recorded yet.';
-  if (first.from === start && gaps.length === 1)
-    return `Nothing fired since ${at(first.to)}. The server was not running before.`;
-  return `Nothing fired. ${stoppedText(gaps)}`;
+  return `Nothing fired. ${stoppedText(gaps, start, at)}`;
 }
 
-export const stoppedText = (gaps: Gap[]): string =>
-  `The server was not running for ${ago(gaps.reduce((n, g) => n + g.to - g.from, 0))}.`;
+// stoppedText counts gaps, but for the time before the server was there for the first time.
+export function stoppedText(gaps: Gap[], start: number, at: (t: number) => string): string {
+  const [before, later] = gaps[0]?.from === start ? [gaps[0], gaps.slice(1)] : [undefined, gaps];
+  const sum = later.reduce((n, g) => n + g.to - g.from, 0);
+  return [before && `before ${at(before.to)}`, sum && `for ${ago(sum)}`]
+    .filter(Boolean)
+    .map((x, i) => (i ? x : `The server was not running ${x}`))
+    .join(', and ')
+    .concat('.');
+}
 
 // firedRows are the alerts that fired at a moment of the past, from ALERTS and from the times
 // at which their conditions began. hold is for how long a condition has to last.

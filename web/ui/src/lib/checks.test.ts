@@ -27,10 +27,10 @@ test('why a check fails says from where, unless that is everywhere', () => {
 });
 
 test('an uptime is never rounded up to all of the time', () => {
-  expect(uptimeText(1)).toBe('100%');
-  expect(uptimeText(0.99999)).toBe('99.99%');
-  expect(uptimeText(0.5)).toBe('50%');
-  expect(uptimeText(0)).toBe('0%');
+  expect(uptimeText(1)).toBe('100 %');
+  expect(uptimeText(0.99999)).toBe('99.99 %');
+  expect(uptimeText(0.5)).toBe('50 %');
+  expect(uptimeText(0)).toBe('0 %');
   expect(uptimeText(null)).toBe('–');
 });
 

@@ -40,8 +40,8 @@ export function daysLeft(c: Check, now: number): number | undefined {
 // uptimeText rounds down: what failed once in a month was not up all the time.
 export function uptimeText(v: number | null): string {
   if (v === null) return '–';
-  if (v >= 1) return '100%';
-  return `${(Math.floor(v * 10000) / 100).toFixed(2).replace(/\.?0+$/, '')}%`;
+  if (v >= 1) return '100 %';
+  return `${(Math.floor(v * 10000) / 100).toFixed(2).replace(/\.?0+$/, '')} %`;
 }
 
 export const dayLevel = (v: number | null): 'none' | 'ok' | 'warn' | 'crit' =>

@@ -265,7 +265,7 @@ function storing(s: StorageHealth | undefined): Check {
 }
 
 function disk(s: StorageHealth | undefined): Check {
-  const c = { name: 'Disk', limit: `${format(LITTLE, 'bytes')} free, enough space for the retention` };
+  const c = { name: 'Disk', limit: `at least ${format(LITTLE, 'bytes')} free, enough for the retention` };
   if (!s?.room) return { ...c, value: 'unknown', level: 'off' };
   const { freeBytes: free, expectedBytes: expected, retentionSizeBytes: fits } = s.room;
   const value = `${format(free, 'bytes')} free${expected ? `, ${format(expected, 'bytes')} needed for the retention` : ''}`;

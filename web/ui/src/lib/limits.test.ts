@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { AlertRule } from '../api/types/alerts';
 import type { Line } from './chart';
-import { against, direct, joint, limiting, memory, ofTotal, space, used, valued } from './limits';
+import { against, direct, inSight, joint, limiting, memory, ofTotal, space, used, valued } from './limits';
 import type { Node } from './promql';
 
 const v = (name: string): Node => ({
@@ -139,4 +139,14 @@ test('a part of a total, and what a machine says itself', () => {
   expect(against(all, 'FilesystemFull', 'a')).toBeUndefined();
   expect(short(valued(all, 'TooHot', [100, 90, 100]))).toEqual(['TooHot above 90 crit', 'TooHot above 100 crit']);
   expect(direct(all, 'TooHot', /^temp/)).toEqual([]);
+});
+
+test('a limit far from the lines takes no room', () => {
+  const limits = direct(all, 'RedisMemoryAlmostGone', /^redis/); // 0.9
+  expect(inSight(limits, [total('a', 0.1, null, 0.2)], {})).toEqual([]);
+  expect(inSight(limits, [total('a', 0.1, 0.31)], {})).toHaveLength(1);
+  expect(inSight(limits, [total('a', 0.1)], { max: 1 })).toHaveLength(1);
+  const two = [total('a', 0.2), total('b', 0.2)];
+  expect(inSight(limits, two, {})).toEqual([]);
+  expect(inSight(limits, two, { stack: true })).toHaveLength(1);
 });

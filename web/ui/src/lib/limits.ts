@@ -1,6 +1,6 @@
 // The limits that alerting rules compare with, for the charts that draw what is compared.
 import type { AlertRule } from '../api/types/alerts';
-import type { Line } from './chart';
+import { stackFrame, type Line } from './chart';
 import { ago } from './format';
 import { conditionOf, narrowed, type Condition } from './incident';
 import type { Threshold } from './panel';
@@ -136,6 +136,15 @@ export function memory(all: Limiting[], lines: Line[]): RuleLimit[] {
     const bytes = r.all.find((x) => AVAILABLE.test(x.expr) && !x.above)?.limit ?? Infinity;
     return c.above ? [] : [line(r, 'used', true, total - Math.min(total * c.limit, bytes))];
   });
+}
+
+// inSight are the limits that have a place on the axis: the others would only fill the legend.
+// As a threshold does, one widens the axis if the lines come within a third of it.
+export function inSight(limits: RuleLimit[], lines: Line[], axis: { max?: number; stack?: boolean }): RuleLimit[] {
+  const shown = axis.stack ? stackFrame(lines) : lines.map((l) => l.values);
+  let top = 0;
+  for (const values of shown) for (const v of values) if (v !== null && v > top) top = v;
+  return limits.filter((l) => l.value <= Math.max(3 * top, axis.max ?? 0));
 }
 
 const MOST_SIZES = 3;

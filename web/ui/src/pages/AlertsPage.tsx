@@ -780,8 +780,8 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
                   {telling(x.labels)
                     .slice(0, 2)
                     .map(([k, v]) => (
-                      <span class="chip ellipsis" key={k} title={`${k}=${v}`}>
-                        {v}
+                      <span class="chip" key={k} title={`${k}=${v}`}>
+                        <span class="ellipsis">{v}</span>
                       </span>
                     ))}
                 </span>

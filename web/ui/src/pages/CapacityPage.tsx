@@ -155,9 +155,9 @@ function Due({ r, at }: { r: CapacityRow; at: number }) {
   const level = urgency(r, at);
   const range = rangeText(r, at);
   const title = r.due === undefined ? undefined : `${date(r.due, isUTC())}${range && `, ${range}`}`;
-  if (r.due === undefined) return <span class="dim">{dueText(r, at)}</span>;
+  if (r.due === undefined) return <span class="dim nowrap">{dueText(r, at)}</span>;
   return (
-    <span title={title}>
+    <span class="nowrap" title={title}>
       {level ? (
         <Status level={level} icon="clock">
           {dueText(r, at)}
@@ -264,8 +264,7 @@ function Card({ r, at }: { r: CapacityRow; at: number }) {
       </div>
       <div class="row nowraprow dim">
         <span class="grow ellipsis">
-          {KINDS[r.kind]}
-          {range && ` · likely ${range}`}
+          {[r.name && KINDS[r.kind], range && `likely ${range}`].filter(Boolean).join(' · ')}
         </span>
         {r.size !== undefined && (
           <span class="nowrap">
@@ -276,10 +275,10 @@ function Card({ r, at }: { r: CapacityRow; at: number }) {
       {expires(r) ? (
         <div class="dim">{r.due !== undefined && `expires ${date(r.due, isUTC())}`}</div>
       ) : (
-        <div class="row nowraprow dim">
-          <span class="grow ellipsis">
-            Per day: {growthText(r, r.growth?.['7d'])} over 7 d, {growthText(r, r.growth?.['30d'])} over 30 d
-          </span>
+        <div class="dim ellipsis">
+          {r.growth?.['7d'] === undefined
+            ? 'No growth known yet'
+            : `Per day: ${growthText(r, r.growth['7d'])} over 7 d, ${growthText(r, r.growth['30d'])} over 30 d`}
         </div>
       )}
     </div>

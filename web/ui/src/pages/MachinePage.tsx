@@ -167,6 +167,20 @@ function One({ name }: { name: string }) {
       {t}
     </a>
   ));
+  const how =
+    heard.length > 0 ? (
+      <Status level="off" icon="info" badge>
+        pushes, heard <Ago time={Math.max(...heard)} suffix=" ago" />
+      </Status>
+    ) : (
+      fed &&
+      !away &&
+      lastSample && (
+        <Status level="off" icon="info" badge>
+          fed by remote write or federation, last sample <Ago time={lastSample} suffix=" ago" />
+        </Status>
+      )
+    );
   const head = (
     <div class="machinehead">
       <div class="pagehead">
@@ -197,22 +211,13 @@ function One({ name }: { name: string }) {
             {lastSample || metrics?.size ? 'No longer discovered' : 'Unknown'}
           </Status>
         )}
-        {away && lastSample && (
+        {!phone.value && away && lastSample && (
           <span class="status badge warn">
             <Icon name="wait" />
             Last sample <Ago time={lastSample} suffix=" ago" />
           </span>
         )}
-        {heard.length > 0 && (
-          <Status level="off" icon="info" badge>
-            pushes, heard <Ago time={Math.max(...heard)} suffix=" ago" />
-          </Status>
-        )}
-        {fed && !away && lastSample && (
-          <Status level="off" icon="info" badge>
-            fed by remote write or federation, last sample <Ago time={lastSample} suffix=" ago" />
-          </Status>
-        )}
+        {!phone.value && how}
         {(machine ? machine.availability === 'intermittent' : row?.intermittent) && (
           <span class="chip" title="May be off at any time without an alert">
             intermittent
@@ -242,6 +247,7 @@ function One({ name }: { name: string }) {
           </a>
         )}
       </div>
+      {phone.value && how && <div class="row">{how}</div>}
       {phone.value && !brief && tags && <div class="row">{tags}</div>}
       {shownState && !brief && <Said of={shownState} alerts={alerts} name={name} />}
       {machine && !brief && (

@@ -581,7 +581,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
                   ),
               },
               { id: 'method', title: 'Method', cell: (m) => <b>{sourceWord(m.method)}</b> },
-              { id: 'job', title: 'Jobs', cell: (m) => <span class="wrap">{m.jobs.join(', ') || '–'}</span> },
+              { id: 'job', title: 'Jobs', cell: (m) => m.jobs.join(', ') || '–' },
               {
                 id: 'good',
                 title: 'Last successful refresh',

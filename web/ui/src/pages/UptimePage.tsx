@@ -83,6 +83,7 @@ export default function UptimePage() {
           defaultSort="machine"
           href={(m) => href(machinePath(m.machine), { tab: 'changes' })}
           card={(m) => <Card m={m} months={months} />}
+          {...(months.length < 2 && { cardHeight: 72 })}
           empty={
             all.length ? (
               <Empty icon="filter" title="No machines match the filter">

@@ -35,6 +35,7 @@ export function DayStrip() {
   const groups = useAlertRules();
   const { strips = [], gaps = [], from = 0, to = 0 } = got.data ?? {};
   const rules = groups.data?.reduce((n, g) => n + g.rules.length, 0);
+  const at = (t: number) => clock(t, isUTC(), false);
   const loading = !got.data || (!strips.length && rules === undefined);
   const error = got.error ?? (strips.length ? undefined : groups.error);
   const more = hereWith({ tab: 'history', range: '24h', from: null, to: null, alert: null, sort: null, ...NOT_FIRED });
@@ -45,8 +46,7 @@ export function DayStrip() {
         {loading && !error && <Loading lines={2} />}
         {!loading && !strips.length && (
           <p class="dim">
-            {quietText(rules!, gaps, from, to, (t) => clock(t, isUTC(), false))}{' '}
-            {!rules && <a href={href('/rules')}>Rules</a>}
+            {quietText(rules!, gaps, from, to, at)} {!rules && <a href={href('/rules')}>Rules</a>}
           </p>
         )}
         {strips.slice(0, SHOWN).map((s) => (
@@ -77,7 +77,7 @@ export function DayStrip() {
               to={to}
               label={`When ${s.name} fired`}
               spans={[
-                ...gaps.map((g) => ({ ...g, level: 'off' as const, label: 'The server was not running' })),
+                ...gaps.map((g) => ({ ...g, level: 'gap' as const, label: 'The server was not running' })),
                 ...s.spans.map((e) => ({
                   from: e.from,
                   to: e.to,
@@ -88,7 +88,7 @@ export function DayStrip() {
             />
           </a>
         ))}
-        {strips.length > 0 && gaps.length > 0 && <p class="dim">{stoppedText(gaps)}</p>}
+        {strips.length > 0 && gaps.length > 0 && <p class="dim">{stoppedText(gaps, from, at)}</p>}
         {strips.length > 0 && (
           <div class="row dim">
             <span>24h ago</span>

@@ -155,9 +155,14 @@ export function drawThresholds(u: uPlot, thresholds: (Threshold | RuleLimit)[] |
   ctx.globalAlpha = 1;
   ctx.font = `${10 * px}px ${css('--font')}`;
   ctx.fillStyle = css('--ink-3');
+  ctx.strokeStyle = css('--panel');
+  ctx.lineWidth = 3 * px;
+  ctx.setLineDash([]);
   for (const n of placed(names, top, 12 * px)) {
     ctx.textAlign = n.side;
-    ctx.fillText(n.text, n.side === 'right' ? left + width - 4 * px : left + 4 * px, n.y - 3 * px);
+    const x = n.side === 'right' ? left + width - 4 * px : left + 4 * px;
+    ctx.strokeText(n.text, x, n.y - 3 * px);
+    ctx.fillText(n.text, x, n.y - 3 * px);
   }
   ctx.restore();
 }

@@ -114,9 +114,9 @@ function Node({ a, m }: { a: About; m: string }) {
           min={0}
           max={0.05}
           limits={(all) => [
-            ...direct(all, 'CpuStarved', /^rate\(node_pressure_cpu_waiting/, 'CPU'),
-            ...direct(all, 'MemoryStalled', /^rate\(node_pressure_memory_stalled/, 'memory'),
-            ...direct(all, 'IoStalled', /^rate\(node_pressure_io_stalled/, 'I/O'),
+            ...direct(all, 'CpuStarved', /^rate\(node_pressure_cpu_waiting/),
+            ...direct(all, 'MemoryStalled', /^rate\(node_pressure_memory_stalled/),
+            ...direct(all, 'IoStalled', /^rate\(node_pressure_io_stalled/),
           ]}
           queries={[
             {
