@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CapacityRow } from '../api/types/capacity';
-import { chartOf, dueText, fits, growthText, leftText, rangeText, urgency } from './capacity';
+import { chartOf, dueText, fits, growthText, leftText, noneDueText, rangeText, urgency } from './capacity';
 
 const DAY = 86400;
 const now = 1_795_000_000;
@@ -26,6 +26,13 @@ describe('when', () => {
       '89 d',
       '6 months',
     ]);
+  });
+  it('does not call too little data good news', () => {
+    const young = row({ known: false });
+    expect(noneDueText([young, young])).toBe('Too little data for predictions yet.');
+    expect(noneDueText([row(), row()])).toBe('Nothing is predicted to fill up or expire within a year.');
+    expect(noneDueText([row(), young])).toMatch(/ Too little data for 1 of 2 entries\.$/);
+    expect([noneDueText([]), noneDueText([young, row({ due: now })])]).toEqual(['', '']);
   });
   it('says what is not foreseen, and why', () => {
     expect(dueText(row(), now)).toBe('not within a year');

@@ -47,6 +47,14 @@ export function dueText(r: CapacityRow, now: number): string {
   return `in ${leftText(r.due - now)}`;
 }
 
+// noneDueText says that nothing is full soon, of what that is known. '' where something is.
+export function noneDueText(rows: CapacityRow[]): string {
+  if (!rows.length || rows.some((r) => r.due !== undefined)) return '';
+  const young = rows.filter((r) => !r.known).length;
+  if (young === rows.length) return 'Too little data for predictions yet.';
+  return `Nothing is predicted to fill up or expire within a year.${young ? ` Too little data for ${young} of ${rows.length} entries.` : ''}`;
+}
+
 // rangeText is the range of a date; '' where it adds nothing.
 export function rangeText(r: CapacityRow, now: number): string {
   if (r.due === undefined || r.earliest === undefined || r.due <= now) return '';

@@ -193,8 +193,8 @@ export function checksOf(i: HealthInput): Check[] {
     measured(
       'Scrape interval',
       scrapes.length ? Math.max(...scrapes) : undefined,
-      (n) => `up to ${format(n, 'ratio')} of the configured one`,
-      `below ${LATE * 100} % for 99 of 100 scrapes`,
+      (n) => `up to ${format(n, 'ratio')}`,
+      `below ${LATE * 100} % of the configured one, for 99 of 100 scrapes`,
       (n) => n > LATE,
       () => 'Scrapes are late',
       { absent: 'too few scrapes yet', where: 'targets' },

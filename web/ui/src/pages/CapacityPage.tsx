@@ -19,6 +19,7 @@ import {
   GROUPS,
   growthText,
   KINDS,
+  noneDueText,
   rangeText,
   rowKey,
   titleOf,
@@ -61,7 +62,7 @@ export default function CapacityPage() {
         <Loading lines={5} />
       </>
     );
-  const first = here[0];
+  const none = noneDueText(here);
   return (
     <>
       <Head>
@@ -103,9 +104,9 @@ export default function CapacityPage() {
           }
         />
       )}
-      {first && first.due === undefined && (
+      {none && (
         <p class="note">
-          <Icon name="ok" /> Nothing is predicted to fill up or expire within a year.
+          <Icon name={here.some((r) => r.known) ? 'ok' : 'wait'} /> {none}
         </p>
       )}
       <section class={`panel${list.error ? ' stale' : ''}`}>

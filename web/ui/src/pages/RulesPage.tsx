@@ -32,6 +32,7 @@ import {
   type RuleState,
 } from '../lib/rules';
 import { durationText } from '../lib/time';
+import { severityWord } from '../lib/words';
 import { useData } from '../state/data';
 import { href, param, setParams } from '../state/location';
 import './rules.css';
@@ -222,7 +223,15 @@ const columns: Column<RuleRow>[] = [
     title: 'Severity',
     width: '106px',
     sort: (r) => r.severity,
-    cell: (r) => (r.type === 'recording' ? <span class="dim">record</span> : <Severity severity={r.severity} />),
+    // How bad an alert would be is loud only where it is one.
+    cell: (r) =>
+      r.type === 'recording' ? (
+        <span class="dim">record</span>
+      ) : r.state === 'firing' || r.state === 'pending' ? (
+        <Severity severity={r.severity} />
+      ) : (
+        <span class="dim">{severityWord(r.severity)}</span>
+      ),
   },
   {
     id: 'alerts',
