@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { CapacityRow } from '../api/types/capacity';
-import { chartOf, dueText, fits, growthText, leftText, noneDueText, rangeText, urgency } from './capacity';
+import { chartOf, dueText, fits, growthText, leftText, noneDueText, rangeText, rank, urgency } from './capacity';
 
 const DAY = 86400;
 const now = 1_795_000_000;
@@ -26,6 +26,16 @@ describe('when', () => {
       '89 d',
       '6 months',
     ]);
+  });
+  it('has what is nearly full before what is due in months', () => {
+    const key = row({ kind: 'key', name: 'key', due: now + 90 * DAY });
+    const soon = row({ name: 'soon', due: now + 3 * DAY });
+    const full = row({ name: 'full', used: 98e9, known: false });
+    const fuller = row({ name: 'fuller', used: 99e9, known: false });
+    const half = row({ name: 'half', used: 50e9 });
+    const memory = row({ kind: 'memory', name: 'memory', used: 99e9 });
+    const sorted = [half, memory, key, full, fuller, soon].sort((a, b) => rank(a, now) - rank(b, now));
+    expect(sorted.map((r) => r.name)).toEqual(['soon', 'fuller', 'full', 'key', 'memory', 'half']);
   });
   it('does not call too little data good news', () => {
     const young = row({ known: false });

@@ -47,6 +47,16 @@ export function dueText(r: CapacityRow, now: number): string {
   return `in ${leftText(r.due - now)}`;
 }
 
+const FULL = 0.9;
+
+// rank sorts by what comes first. What is nearly full without a prediction comes after what is
+// due within a week; of the rest, the fullest is first.
+export function rank(r: CapacityRow, now: number): number {
+  if (r.due !== undefined) return r.due;
+  const used = r.size ? (r.used ?? 0) / r.size : 0;
+  return (used >= FULL && r.kind !== 'memory' ? now + WEEK : 1e12) - used;
+}
+
 // noneDueText says that nothing is full soon, of what that is known. '' where something is.
 export function noneDueText(rows: CapacityRow[]): string {
   if (!rows.length || rows.some((r) => r.due !== undefined)) return '';

@@ -359,7 +359,10 @@ function GroupPanel({
             g.name || <span class="dim">no machine</span>
           )}
         </h2>
-        <span class="dim">{g.rows.length === 1 ? '1 alert' : `${g.rows.length} alerts`}</span>
+        <span class="dim">
+          {g.rows.length}
+          <span class="wide"> {g.rows.length === 1 ? 'alert' : 'alerts'}</span>
+        </span>
         <ChangeButton
           type="button"
           class="btn plain"

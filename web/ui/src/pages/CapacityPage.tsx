@@ -21,6 +21,7 @@ import {
   KINDS,
   noneDueText,
   rangeText,
+  rank,
   rowKey,
   titleOf,
   urgency,
@@ -176,8 +177,7 @@ const columnsAt = (at: number): Column<CapacityRow>[] => [
     title: 'Full or expired in',
     head: 'Due',
     width: '148px',
-    // Without a prediction, the fullest is first.
-    sort: (r) => r.due ?? 1e12 - (r.size ? ((r.used ?? 0) / r.size) * 1e9 : 0),
+    sort: (r) => rank(r, at),
     cell: (r) => <Due r={r} at={at} />,
   },
   {

@@ -525,6 +525,20 @@ function machinesFrom(listed: boolean, fed: boolean): string {
     : 'The machines come from remote write or OTLP.';
 }
 
+const sourceState = (m: Source) =>
+  m.error ? (
+    <Status level="crit">{FAILING}</Status>
+  ) : m.never ? (
+    <Status level="off" icon="wait">
+      not run yet
+    </Status>
+  ) : (
+    <Status level="ok">{OK}</Status>
+  );
+
+const refreshed = (m: Source) =>
+  LISTS.includes(m.method) ? <span class="dim">–</span> : m.never ? 'never' : <Ago time={m.good} suffix=" ago" />;
+
 function DiscoveryTab({ t }: { t: Targets }) {
   const found = useData(agent ? null : 'discovery', discovery, 60);
   const pools = useMemo(() => {
@@ -564,21 +578,24 @@ function DiscoveryTab({ t }: { t: Targets }) {
             rows={methods}
             rowKey={(m) => `${m.method} ${m.error}`}
             listKeys={false}
+            card={(m) => (
+              <div class="linecard">
+                <div class="row nowraprow">
+                  <b class="grow ellipsis">{sourceWord(m.method)}</b>
+                  {sourceState(m)}
+                </div>
+                <div class="dim ellipsis">{m.jobs.join(', ')}</div>
+                <div class={m.error ? 'ellipsis' : 'dim'}>
+                  {m.error || (!LISTS.includes(m.method) && <>Last refresh: {refreshed(m)}</>)}
+                </div>
+              </div>
+            )}
             columns={[
               {
                 id: 'state',
                 title: 'State',
                 width: '120px',
-                cell: (m) =>
-                  m.error ? (
-                    <Status level="crit">{FAILING}</Status>
-                  ) : m.never ? (
-                    <Status level="off" icon="wait">
-                      not run yet
-                    </Status>
-                  ) : (
-                    <Status level="ok">{OK}</Status>
-                  ),
+                cell: sourceState,
               },
               { id: 'method', title: 'Method', cell: (m) => <b>{sourceWord(m.method)}</b> },
               { id: 'job', title: 'Jobs', cell: (m) => m.jobs.join(', ') || '–' },
@@ -587,14 +604,7 @@ function DiscoveryTab({ t }: { t: Targets }) {
                 title: 'Last successful refresh',
                 head: 'Last refresh',
                 num: true,
-                cell: (m) =>
-                  LISTS.includes(m.method) ? (
-                    <span class="dim">–</span>
-                  ) : m.never ? (
-                    'never'
-                  ) : (
-                    <Ago time={m.good} suffix=" ago" />
-                  ),
+                cell: refreshed,
               },
               ...(methods.some((m) => m.error)
                 ? [
