@@ -71,8 +71,8 @@ func (in *inside) joinCluster() error {
 func (in *inside) spreadState() {
 	spreadSilence, spreadLog := func([]byte) {}, func([]byte) {}
 	if in.peer != nil {
-		spreadLog = in.peer.AddState("nfl", in.nflog, in.opts.Registerer).Broadcast
-		spreadSilence = in.peer.AddState("sil", in.silences, in.opts.Registerer).Broadcast
+		spreadLog = in.peer.AddState("nfl", heard{in.nflog, in.saveLog}, in.opts.Registerer).Broadcast
+		spreadSilence = in.peer.AddState("sil", heard{in.silences, in.saveSilences}, in.opts.Registerer).Broadcast
 		in.pair = &pair{
 			name: in.peer.Name(), members: in.peer.Peers, configured: in.opts.Cluster.Peers, others: make(map[string]*other),
 			about: in.opts.About, log: in.log.With("part", "cluster"),
@@ -81,6 +81,19 @@ func (in *inside) spreadState() {
 	}
 	in.nflog.SetBroadcast(func(b []byte) { spreadLog(b); in.saveLog.mark() })
 	in.silences.SetBroadcast(func(b []byte) { spreadSilence(b); in.saveSilences.mark() })
+}
+
+// heard is a state that is also saved when another server has changed it. Upstream does not
+// broadcast what comes with a whole state, so nothing else would have it saved.
+type heard struct {
+	cluster.State
+	saver *saver
+}
+
+// Merge implements cluster.State.
+func (h heard) Merge(b []byte) error {
+	defer h.saver.mark()
+	return h.State.Merge(b)
 }
 
 // settleCluster joins the others. It does not wait for them: the pipeline itself

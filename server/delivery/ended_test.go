@@ -3,6 +3,9 @@ package delivery
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,21 +18,48 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// pairOptions are those of two servers that do not wait long for each other.
+func pairOptions(t *testing.T, h *webhook) (pair [2]Options) {
+	var addresses [2]string
+	for i := range addresses {
+		addresses[i] = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)) // which the kernel gives to nobody
+	}
+	for i := range pair {
+		pair[i] = testOptions(t, h.config())
+		pair[i].Cluster = ClusterOptions{
+			ListenAddress: addresses[i], Peers: []string{addresses[1-i]}, PeerTimeout: 10 * time.Millisecond,
+			SettleTimeout: 10 * time.Second, GossipInterval: 20 * time.Millisecond,
+		}
+	}
+	return pair
+}
+
+// A server that joins another one persists what that has sent and silenced, also if it is more than
+// fits into one packet.
+func TestStateOfAnotherServerIsPersisted(t *testing.T) {
+	h := newWebhook(t)
+	options := pairOptions(t, h)
+	first, _ := start(t, options[0])
+	long := strings.Repeat("x", 1000)
+	first.Send(firing("alertname", "A", "machine", long))
+	addSilence(t, first, "machine", "y"+long)
+	h.wait(t, 1)
+	start(t, options[1])
+	for _, file := range []string{"nflog", "silences"} {
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			text, err := os.ReadFile(filepath.Join(options[1].Dir, "alertmanager", file))
+			require.NoError(c, err)
+			require.Contains(c, string(text), long)
+		}, time.Minute, 20*time.Millisecond, file)
+	}
+}
+
 // One server of a pair sends that an alert has ended before the other one sees it: that one does not
 // send it as firing again. If it begins anew, it is sent.
 func TestEndOfAnAlertIsSentOnce(t *testing.T) {
 	h := newWebhook(t)
-	addresses := make([]string, 2)
-	for i := range addresses {
-		addresses[i] = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)) // which the kernel gives to nobody
-	}
 	pair := make([]*inside, 2)
-	for i := range pair {
-		o := testOptions(t, h.config())
-		o.Cluster = ClusterOptions{
-			ListenAddress: addresses[i], Peers: []string{addresses[1-i]}, PeerTimeout: 10 * time.Millisecond,
-			SettleTimeout: 10 * time.Second, GossipInterval: 20 * time.Millisecond,
-		}
+	for i, o := range pairOptions(t, h) {
 		d, _ := start(t, o)
 		pair[i] = d.inside
 	}
