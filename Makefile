@@ -78,8 +78,8 @@ test-unit: oracle ## run the tests that need neither root nor packages
 test-race: ## run our own packages under the race detector
 	CGO_ENABLED=1 $(GOTEST) -timeout 20m -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
 
-test-long: test-upstream ## run the tests that take long: the suites of upstream, a disk that stays full, a soak of 30 minutes, the fuzz targets
-	$(GOTEST) -tags long -timeout 60m -count 1 -run "TestSoak|TestGapsOfManyKills|TestBlindServerTells|TestPackage|TestImage|TestInstall|TestHistoryOfVictoriaMetrics" ./e2e
+test-long: test-upstream ## run the tests that take long: the suites of upstream, a disk that stays full, a soak of 30 minutes, many kills, other engines, the fuzz targets
+	$(GOTEST) -tags long -timeout 90m -count 1 -run "TestSoak|ManyKills|TestBlindServerTells|TestPackage|TestImage|TestInstall|TestHistoryOf|TestDigest" ./e2e
 	$(GOTEST) -tags long -timeout 60m -count 1 -run TestManyKillsAndStops ./server/store
 	$(MAKE) fuzz
 

@@ -3,9 +3,6 @@
 package e2e
 
 import (
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -18,14 +15,7 @@ import (
 // once perhaps, without a warning. In the end every sample that the exporter kept for a gap is
 // in the store, once.
 func TestGapsOfManyKills(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("SPOOL_SEED"); text != "" {
-		var err error
-		seed, err = strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err)
-	}
-	t.Logf("SPOOL_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := seeded(t, "SPOOL_SEED")
 	s := newSpooled(t)
 	s.scrapes(3)
 	for range 50 {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,6 +95,7 @@ func (k *link) cut() {
 // every second.
 type spooled struct {
 	t        testing.TB
+	machine  string
 	exporter *harness.Exporter
 	dir      string // of the exporter's history
 	link     *link
@@ -102,23 +104,34 @@ type spooled struct {
 }
 
 func newSpooled(t testing.TB) *spooled {
-	s := &spooled{t: t, dir: t.TempDir()}
-	s.exporter = harness.StartExporter(t, "--collectors=cpu,filesystem,meminfo,netdev,uname", "--history=1h", "--history.interval=1s", "--history.path="+s.dir)
-	s.link = newLink(t, s.exporter.Node)
-	jobs := harness.WriteFile(t, t.TempDir(), "jobs.yml", fmt.Sprintf(`
-scrape_configs:
-- job_name: node
-  static_configs: [{targets: [%q], labels: {machine: m1, device: of-the-target}}]
-  metric_relabel_configs:
-  - {source_labels: [__name__], regex: "go_gc_.*", action: drop}
-  - {source_labels: [exported_device], target_label: dev}
-`, s.link.address))
+	s := newSpool(t, "m1")
+	jobs := harness.WriteFile(t, t.TempDir(), "jobs.yml", "scrape_configs:\n"+spoolJob(s))
 	s.options = harness.ServerOptions{
 		Listen: harness.Address(t), Data: t.TempDir(), Args: []string{"--backfill=on", "--query.lookback-delta=2500ms"},
 		Config: fmt.Sprintf("global: {scrape_interval: 1s}\nscrape_config_files: [%q]\n", jobs),
 	}
 	s.server = harness.StartServer(t, s.options)
 	return s
+}
+
+// newSpool starts the exporter and the link.
+func newSpool(t testing.TB, machine string) *spooled {
+	s := &spooled{t: t, machine: machine, dir: t.TempDir()}
+	s.exporter = harness.StartExporter(t, "--collectors=cpu,filesystem,meminfo,netdev,uname", "--history=1h", "--history.interval=1s", "--history.path="+s.dir)
+	s.link = newLink(t, s.exporter.Node)
+	return s
+}
+
+// spoolJob is the job that scrapes them.
+func spoolJob(spools ...*spooled) string {
+	text := "- job_name: node\n  static_configs:\n"
+	for _, s := range spools {
+		text += fmt.Sprintf("  - {targets: [%q], labels: {machine: %s, device: of-the-target}}\n", s.link.address, s.machine)
+	}
+	return text + `  metric_relabel_configs:
+  - {source_labels: [__name__], regex: "go_gc_.*", action: drop}
+  - {source_labels: [exported_device], target_label: dev}
+`
 }
 
 // again starts the server once more.
@@ -165,7 +178,7 @@ func (s *spooled) ask(path string, into any) {
 // gaps are the times between two successful scrapes that are further apart than usual.
 func (s *spooled) gaps() (gaps [][2]int64, scrapes int) {
 	s.t.Helper()
-	for _, samples := range s.raw(`up{job="node"}`) {
+	for _, samples := range s.raw(fmt.Sprintf(`up{job="node",machine=%q}`, s.machine)) {
 		last := int64(0)
 		for _, at := range slices.Sorted(maps.Keys(samples)) {
 			if samples[at] != 1 {
@@ -208,7 +221,7 @@ func (s *spooled) filledWithin(limit time.Duration, gaps int) {
 // complete compares what the exporter kept for the gaps with what the server has there.
 func (s *spooled) complete() error {
 	gaps, _ := s.gaps()
-	stored := s.raw(`{job="node",__name__!~"up|scrape_.*"}`)
+	stored := s.raw(fmt.Sprintf(`{job="node",machine=%q,__name__!~"up|scrape_.*"}`, s.machine))
 	kept := s.kept()
 	inGap := func(at int64) bool {
 		return slices.ContainsFunc(gaps, func(g [2]int64) bool { return g[0] < at && at < g[1] })
@@ -291,7 +304,7 @@ func (s *spooled) name(key string) string {
 	if strings.HasPrefix(metric["__name__"], "go_gc_") {
 		return ""
 	}
-	for name, value := range map[string]string{"job": "node", "instance": s.link.address, "machine": "m1", "device": "of-the-target"} {
+	for name, value := range map[string]string{"job": "node", "instance": s.link.address, "machine": s.machine, "device": "of-the-target"} {
 		if exposed := metric[name]; exposed != "" { // node_uname_info has a label "machine"
 			metric["exported_"+name] = exposed
 		}
@@ -382,6 +395,37 @@ func TestGapsAreFilled(t *testing.T) {
 		s.whole(query, begin, end)
 	}
 	require.Less(t, s.steps(`up{job="node"} == 1`, begin, end), seconds(begin, end))
+}
+
+// A server whose data directory is an older snapshot has everything in the end: the samples of
+// the snapshot as they were, and since then those of the exporter, once each.
+func TestGapAfterARestoredBackup(t *testing.T) {
+	t.Parallel()
+	s := newSpooled(t)
+	s.scrapes(4)
+	s.server.Kill()
+	s.gathers(4)
+	s.again()
+	s.filled(1)
+	const all = `{job="node"}`
+	before, backup := s.raw(all), filepath.Join(t.TempDir(), "backup")
+	code, out := harness.Run(t, harness.Command{Args: []string{"snapshot", "--storage.tsdb.path=" + s.options.Data, backup}})
+	require.Zero(t, code, out)
+
+	_, scrapes := s.gaps()
+	s.scrapes(scrapes + 4) // lost with the data directory
+	s.server.Kill()
+	s.gathers(4)
+	s.options.Data = backup
+	s.again()
+	s.filled(2)
+	after := s.raw(all)
+	for name, want := range before {
+		last := slices.Max(slices.Collect(maps.Keys(want)))
+		got := maps.Clone(after[name])
+		maps.DeleteFunc(got, func(at int64, _ float64) bool { return at > last })
+		require.Equal(t, fmt.Sprint(want), fmt.Sprint(got), name) // NaN is equal to itself
+	}
 }
 
 // whole compares a chart with the samples: it has a point where there is one. On a machine so busy

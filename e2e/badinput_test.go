@@ -43,6 +43,7 @@ func TestMistakes(t *testing.T) {
 		{"bad duration for a collector", []string{"exporter", "--collector.filesystem.mount-timeout=soon"}, 2, []string{"--collector.filesystem.mount-timeout", "soon"}},
 		{"flag but no role", []string{"--config.file=x"}, 2, []string{"missing command", "clanmon server --config.file=x"}},
 		{"server flag for the agent", []string{"server", "--agent", "--storage.tsdb.path=" + dir + "/x"}, 3, []string{"agent mode", "storage.tsdb.path"}},
+		{"history of an agent", []string{"server", "--agent", "--query.url=http://127.0.0.1:1"}, 3, []string{"agent mode", "query.url"}},
 		{"agent flag for the server", []string{"server", "--storage.agent.path=" + dir + "/x"}, 3, []string{"agent mode", "storage.agent.path"}},
 		{"file that is not there", []string{"server", "--config.file=" + dir + "/none.yml"}, 2, []string{"none.yml", "no such file"}},
 		{"broken YAML", []string{"server", "--config.file=" + broken}, 2, []string{"broken.yml", "line 4"}},
