@@ -34,6 +34,7 @@ type hook struct {
 }
 
 type notification struct {
+	at     time.Time // when it arrived
 	Status string
 	Alerts []struct {
 		Status              string
@@ -53,6 +54,7 @@ func newHook(t *testing.T, l net.Listener) *hook {
 			w.WriteHeader(h.code)
 			return
 		}
+		n.at = time.Now()
 		h.got = append(h.got, n)
 	})}
 	go func() { _ = server.Serve(l) }()
