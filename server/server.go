@@ -61,6 +61,7 @@ type Server struct {
 	results  *resultcache.Cache // nil for none
 	history  *engine.Engine     // nil for none
 	ruler    *ruler.Ruler       // nil in agent mode
+	reloaded atomic.Bool        // rules wait no longer
 	capacity *capacity.Capacity // nil in agent mode
 	traffic  *traffic.Traffic   // nil in agent mode
 	tracing  *tracing.Manager

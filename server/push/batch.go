@@ -33,7 +33,7 @@ type batch struct {
 // sent is what a batch has of a feed.
 type sent struct {
 	newest  int64
-	before  int64 // the newest sample that was stored before the batch
+	before  int64 // the newest sample that was stored before the batch, unless scraped
 	scraped bool
 }
 
@@ -113,7 +113,10 @@ func (a *appender) next(ls labels.Labels) error {
 	of := feed{Target{b.machine, job}, instance(b.machine, ls.Get(model.InstanceLabel))}
 	a.feed = b.feeds[of]
 	if a.feed == nil {
-		a.feed = &sent{scraped: b.push.scrapes(of.Target, b.now), before: b.push.newest(of)}
+		a.feed = &sent{scraped: b.push.scrapes(of.Target, b.now)}
+		if !a.feed.scraped {
+			a.feed.before = b.push.newest(of, b.now)
+		}
 		b.feeds[of] = a.feed
 	}
 	switch {

@@ -44,7 +44,7 @@ type hearing struct {
 	Newest int64         `json:"newest"` // sample, in milliseconds
 	Gap    time.Duration `json:"gap"`    // between batches
 
-	recalled bool // from the file, which may be some minutes old
+	recalled bool // newer samples may be stored than Newest: the file is some minutes old, or the job was scraped
 	written  bool // up was, and is to end when the machine is scraped
 }
 
@@ -63,10 +63,13 @@ func (p *Push) hear(b *batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for f, s := range b.feeds {
+		h := p.heard[f]
 		if s.scraped {
+			if h != nil {
+				h.recalled = true
+			}
 			continue
 		}
-		h := p.heard[f]
 		if h == nil {
 			h = &hearing{}
 			p.heard[f] = h
@@ -79,16 +82,17 @@ func (p *Push) hear(b *batch) {
 	p.changed = true
 }
 
-// newest is the time of the newest sample of a feed that is stored, 0 if there is none.
-func (p *Push) newest(f feed) int64 {
+// newest is the time of the newest sample of a feed that is stored, 0 if there is none. A sample
+// of a scrape counts: the machine must not send again what was scraped.
+func (p *Push) newest(f feed, now time.Time) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.heard[f]
 	if h == nil {
-		return 0
+		return p.storedAfter(f.Target, now.Add(-forgetAfter).UnixMilli())
 	}
 	if h.recalled {
-		h.recalled, h.Newest = false, max(h.Newest, p.storedAfter(f, h.Newest))
+		h.recalled, h.Newest = false, max(h.Newest, p.storedAfter(f.Target, h.Newest))
 	}
 	return h.Newest
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
@@ -16,7 +17,7 @@ import (
 // countBack is how far back series count against the limit.
 const countBack = time.Hour
 
-// enough series of a feed say when the newest sample came.
+// enough series of a job say when the newest sample came.
 const enough = 20
 
 // recountAfter is when a machine that had too many series is counted again.
@@ -69,24 +70,29 @@ func (p *Push) stored(machine string, now time.Time, limit int) int {
 	return n
 }
 
-// storedAfter is the time of the newest sample of a feed after time t, 0 if there is none.
-func (p *Push) storedAfter(f feed, t int64) (newest int64) {
+// storedAfter is the time of the newest sample of a job of a machine after time t, 0 if there is
+// none. Samples of scrapes have another label instance. Staleness markers do not count, nor what
+// this server writes: both come after the last sample of a scrape that fails.
+func (p *Push) storedAfter(of Target, t int64) (newest int64) {
 	q, err := p.opts.Store.Querier(t+1, math.MaxInt64)
 	if err != nil {
 		return 0
 	}
 	defer q.Close()
-	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, contract.MachineLabel, f.Machine),
-		labels.MustNewMatcher(labels.MatchEqual, model.JobLabel, f.Job), labels.MustNewMatcher(labels.MatchEqual, model.InstanceLabel, f.instance),
-		labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, "up")) // this server writes it
+	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, contract.MachineLabel, of.Machine),
+		labels.MustNewMatcher(labels.MatchEqual, model.JobLabel, of.Job),
+		labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "up|scrape_.+|ALERTS.*|.*:.*"))
 	var it chunkenc.Iterator
-	for range enough {
-		if !set.Next() {
-			break
-		}
+	for n := 0; n < enough && set.Next(); {
+		last := int64(0)
 		it = set.At().Iterator(it)
-		for it.Next() != chunkenc.ValNone {
-			newest = max(newest, it.AtT())
+		for it.Next() == chunkenc.ValFloat {
+			if at, v := it.At(); !value.IsStaleNaN(v) {
+				last = at
+			}
+		}
+		if newest = max(newest, last); last > 0 {
+			n++
 		}
 	}
 	return newest

@@ -422,6 +422,52 @@ func TestWhatIsStoredIsSaid(t *testing.T) {
 	require.Empty(t, newest("m1", now.Add(5*time.Minute)), "what is left out is not missing")
 }
 
+// What was scraped is not asked for again when the scrapes end, also by a server that restarts then.
+// What was ignored after the last scrape is.
+func TestWhatWasScrapedIsNotSentAgain(t *testing.T) {
+	for _, pushedBefore := range []bool{true, false} {
+		for _, restart := range []bool{true, false} {
+			t.Run(fmt.Sprint("pushed before ", pushedBefore, ", restart ", restart), func(t *testing.T) {
+				f := newFixture(t, 0)
+				start := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
+				at := func(minutes int) time.Time { return start.Add(time.Duration(minutes) * time.Minute) }
+				push := func(minutes int) string {
+					t.Helper()
+					w := f.send(2, "m1", load(at(minutes), 1, "job", "node", "instance", "m1:9100"))
+					require.Equal(t, http.StatusNoContent, w.Code, w.Body)
+					return w.Header().Get(history.NewestHeader)
+				}
+				scrape := func(minutes int, metric string, v float64) {
+					t.Helper()
+					app := f.db.Appender(t.Context())
+					_, err := app.Append(0, labels.FromStrings("__name__", metric, "machine", "m1", "job", "node", "instance", "10.0.0.1:9100"), at(minutes).UnixMilli(), v)
+					require.NoError(t, err)
+					require.NoError(t, app.Commit())
+				}
+				if pushedBefore {
+					require.Equal(t, "0", push(0))
+				}
+				f.targets, f.scrapedTill = map[Target]bool{{"m1", "node"}: true}, time.Time{}
+				for m := 10; m < 15; m++ {
+					scrape(m, "node_load1", 1)
+					require.Empty(t, push(m))
+				}
+				push(15)
+				scrape(16, "node_load1", math.Float64frombits(value.StaleNaN)) // it does not respond
+				scrape(16, "scrape_duration_seconds", 10)
+				scrape(16, "machine:load:sum", 1)
+				f.targets, f.scrapedTill = nil, time.Time{}
+				if restart {
+					f.save()
+					f.restart(0)
+				}
+				require.Equal(t, fmt.Sprint(at(14).UnixMilli()), push(17))
+				require.Equal(t, fmt.Sprint(at(17).UnixMilli()), push(18))
+			})
+		}
+	}
+}
+
 // node_uname_info has a label that says nothing about who sends it.
 func TestArchitecture(t *testing.T) {
 	f := newFixture(t, 0)
