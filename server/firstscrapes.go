@@ -15,10 +15,11 @@ const firstScrapes = time.Minute
 
 // runRules evaluates rules once the targets that were scraped before a restart have been
 // scraped again, or should have been. Until then the newest samples are from before: an alert
-// that has ended since would fire once more, and people would be told of it again.
+// that has ended since would fire once more, and people would be told of it again. A reload
+// ends the wait: upstream's manager replaces a rule group only after that group has run.
 func (s *Server) runRules(ctx context.Context) error {
 	began := time.Now()
-	for time.Since(began) < s.longestInterval() && s.awaited(ctx, began) && ctx.Err() == nil {
+	for !s.reloaded.Load() && time.Since(began) < s.longestInterval() && s.awaited(ctx, began) && ctx.Err() == nil {
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():

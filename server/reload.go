@@ -135,6 +135,7 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 	reload := func() error {
 		s.status(Reloading)
 		defer s.status(Ready)
+		s.reloaded.Store(true)
 		if s.opts.AutoReload { // nobody else looks at it, and it complains of missing files too
 			checksum = s.checksum()
 		}

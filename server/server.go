@@ -15,6 +15,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -61,7 +62,6 @@ type Server struct {
 	results  *resultcache.Cache // nil for none
 	history  *engine.Engine     // nil for none
 	ruler    *ruler.Ruler       // nil in agent mode
-	reloaded atomic.Bool        // rules wait no longer
 	capacity *capacity.Capacity // nil in agent mode
 	traffic  *traffic.Traffic   // nil in agent mode
 	tracing  *tracing.Manager
@@ -82,6 +82,7 @@ type Server struct {
 	told   toldStatus
 	queryDefaults
 	reloads       reloadMetrics
+	reloaded      atomic.Bool // while it runs
 	notifications *notifications.Notifications
 }
 
