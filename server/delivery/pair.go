@@ -40,9 +40,11 @@ type About struct {
 	URL      string `json:"url"`
 	Version  string `json:"version"`
 	Machines int    `json:"machines"`
-	// States are those of machines that have a problem; Cut is that there are more.
+	// States are those of machines that are not OK; Cut is that there are more. OK has the names
+	// of all others, if they fit.
 	States map[string]string `json:"states,omitempty"`
 	Cut    bool              `json:"cut,omitempty"`
+	OK     []string          `json:"ok,omitempty"`
 
 	Hash string `json:"hash"` // of the names of all machines
 	Time int64  `json:"time"` // Unix milliseconds
@@ -135,17 +137,34 @@ func (p *pair) MarshalBinary() ([]byte, error) {
 		if err != nil || len(b) <= maxTraitSize || own.About == nil {
 			return b, err
 		}
-		if len(own.About.States) == 0 {
-			own.About = nil
-			continue
-		}
-		own.About.Cut = true
-		names := slices.Sorted(maps.Keys(own.About.States))
-		for _, name := range names[len(names)/2:] {
-			delete(own.About.States, name)
-		}
+		own.About = own.About.shorter()
 	}
 }
+
+// shorter is less of what a server says of itself; nil if it cannot be less. Problems go last.
+func (a *About) shorter() *About {
+	if len(a.OK) > 0 {
+		a.OK = nil
+		return a
+	}
+	if len(a.States) == 0 {
+		return nil
+	}
+	a.Cut = true
+	all := len(a.States)
+	maps.DeleteFunc(a.States, func(_, state string) bool { return state == unjudged })
+	if len(a.States) < all {
+		return a
+	}
+	names := slices.Sorted(maps.Keys(a.States))
+	for _, name := range names[len(names)/2:] {
+		delete(a.States, name)
+	}
+	return a
+}
+
+// unjudged is the state of a machine that no rule looks at.
+const unjudged = "unjudged"
 
 // Merge takes what another server says of itself.
 func (p *pair) Merge(b []byte) error {
@@ -384,6 +403,7 @@ func (d *Delivery) PairHandler() http.Handler {
 		}{d.inside != nil && d.inside.pair != nil, nil, d.Peers()}
 		if answer.Enabled && d.opts.About != nil {
 			self := d.opts.About()
+			self.OK = nil // which the fleet has
 			answer.Self = &self
 		}
 		if answer.Peers == nil {
@@ -399,7 +419,9 @@ func (a *About) Named(states map[string]string) {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		fmt.Fprintf(h, "%q", name)
-		if states[name] != "ok" && states[name] != "unjudged" {
+		if states[name] == "ok" {
+			a.OK = append(a.OK, name)
+		} else {
 			a.States[name] = states[name]
 		}
 	}

@@ -148,3 +148,39 @@ func TestWhatIsSaidFits(t *testing.T) {
 	require.Equal(t, 1000, x.Machines)
 	require.NotEmpty(t, x.States)
 }
+
+// Machines that are not OK are named, whatever they are; the others too where all of them fit.
+// What fits of many begins with the problems.
+func TestStatesThatAreSaid(t *testing.T) {
+	said := func(states map[string]string) Peer {
+		t.Helper()
+		p := newPair(&[]cluster.ClusterMember{}, &bytes.Buffer{})
+		p.own.Labels = "{}"
+		p.about = func() (a About) { a.Named(states); return a }
+		b, err := p.MarshalBinary()
+		require.NoError(t, err)
+		other := newPair(&[]cluster.ClusterMember{member{"own", "10.0.0.1:9094"}}, &bytes.Buffer{})
+		other.name, other.own.Labels = "another", "{}"
+		require.NoError(t, other.Merge(b))
+		return other.peers()[0]
+	}
+	x := said(map[string]string{"a": "ok", "b": "unjudged", "c": "offline", "d": "down", "e": "waiting"})
+	require.Equal(t, map[string]string{"b": "unjudged", "c": "offline", "d": "down", "e": "waiting"}, x.States)
+	require.Equal(t, []string{"a"}, x.OK)
+	require.False(t, x.Cut)
+
+	many := func(state string) map[string]string {
+		states := map[string]string{"web1": "down"}
+		for i := range 1000 {
+			states[fmt.Sprintf("another-machine-%d", i)] = state
+		}
+		return states
+	}
+	x = said(many("ok"))
+	require.Equal(t, map[string]string{"web1": "down"}, x.States)
+	require.Empty(t, x.OK)
+	require.False(t, x.Cut)
+	x = said(many("unjudged"))
+	require.Equal(t, map[string]string{"web1": "down"}, x.States)
+	require.True(t, x.Cut)
+}

@@ -167,7 +167,10 @@ export function PeerSays({ machine, own }: { machine: string; own: State }) {
   const others = contradiction(usePair(), machine, own);
   return others.length ? (
     <p class="note" role="status">
-      {others.map((o) => `${o.name} says: ${MACHINE[o.state]}`).join('. ')}. This server says: {MACHINE[own]}.
+      {others
+        .map((o) => (o.says === 'absent' ? `${o.name} does not know it` : `${o.name} says: ${MACHINE[o.says]}`))
+        .join('. ')}
+      . This server says: {MACHINE[own]}.
     </p>
   ) : null;
 }

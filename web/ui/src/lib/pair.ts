@@ -7,8 +7,9 @@ export interface Server {
   url: string;
   version: string;
   machines: number;
-  states?: Record<string, State>; // of machines that have a problem
+  states?: Record<string, State>; // of machines that are not OK
   cut?: boolean; // there are more
+  ok?: string[]; // the others, if there are not too many
 }
 export interface Peer extends Server {
   address: string;
@@ -26,25 +27,31 @@ export interface Pair {
 
 export const nameOf = (p: Peer) => p.name || p.address;
 
-// saysOf is the state that another server says a machine has; undefined if it does not say.
-export function saysOf(p: Peer, machine: string): State | undefined {
+// absent is what a server says of a machine that it does not have.
+type Says = State | 'absent';
+
+// saysOf is what another server says of a machine; undefined if it does not say.
+export function saysOf(p: Peer, machine: string): Says | undefined {
   if (!p.reachable || !p.name) return undefined;
   const said = p.states?.[machine];
   if (said) return said;
-  return p.sameMachines && !p.cut ? 'ok' : undefined;
+  if (p.cut) return undefined;
+  if (p.sameMachines || p.ok?.includes(machine)) return 'ok';
+  const named = Object.keys(p.states ?? {}).length + (p.ok?.length ?? 0);
+  return named === p.machines ? 'absent' : undefined;
 }
 
 // contradiction is what the others say of a machine where that differs from what this server says.
-export function contradiction(pair: Pair | undefined, machine: string, own: State): { name: string; state: State }[] {
+export function contradiction(pair: Pair | undefined, machine: string, own: State): { name: string; says: Says }[] {
   if (own === 'unjudged') return [];
   return (pair?.peers ?? []).flatMap((p) => {
-    const state = saysOf(p, machine);
-    return state && state !== own ? [{ name: nameOf(p), state }] : [];
+    const says = saysOf(p, machine);
+    return says && says !== own ? [{ name: nameOf(p), says }] : [];
   });
 }
 
 // troubled is how many machines have a problem there, at least.
 export const troubled = (s: Server): string => {
   const n = Object.values(s.states ?? {}).filter((x) => x === 'down' || x === 'critical' || x === 'warning').length;
-  return n || s.cut ? `${n}${s.cut ? ' or more' : ''} with problems` : 'no problems';
+  return n ? `${n}${s.cut ? ' or more' : ''} with problems` : s.cut ? 'no known problems' : 'no problems';
 };
