@@ -186,12 +186,12 @@ func (p *Push) store(ctx context.Context, now time.Time) {
 	for _, s := range all {
 		if _, err := app.Append(0, s.labels, 0, now.UnixMilli(), s.v, nil, nil, storage.AOptions{}); err != nil {
 			_ = app.Rollback()
-			p.opts.Logger.Warn("Could not store up of machines that send their samples", "err", err)
+			p.opts.Logger.Warn("Could not store the series up of machines that push", "err", err)
 			return
 		}
 	}
 	if err := app.Commit(); err != nil {
-		p.opts.Logger.Warn("Could not store up of machines that send their samples", "err", err) // a store that fails has alerts of its own
+		p.opts.Logger.Warn("Could not store the series up of machines that push", "err", err) // a store that fails has alerts of its own
 	}
 }
 
@@ -213,11 +213,12 @@ func (p *Push) recall() {
 	var all []savedTarget
 	if err == nil {
 		if err = json.Unmarshal(text, &all); err != nil {
-			err = p.setAside(file, err)
+			all, err = nil, p.setAside(file, err)
 		}
 	}
 	if err != nil {
-		p.opts.Logger.Error("Machines that sent their samples before are known again when they send", "err", err)
+		p.unsaved = true
+		p.opts.Logger.Error("Could not read the list of machines that push, which is not overwritten: machines are known again when they push", "file", file, "err", err)
 	}
 	for _, s := range all {
 		s.recalled = true
@@ -227,7 +228,7 @@ func (p *Push) recall() {
 
 func (p *Push) save() {
 	p.mu.Lock()
-	if !p.changed {
+	if !p.changed || p.unsaved {
 		p.mu.Unlock()
 		return
 	}
@@ -239,6 +240,6 @@ func (p *Push) save() {
 	p.mu.Unlock()
 	err := atomicfile.Write(filepath.Join(p.opts.Dir, heardFile), 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(all) })
 	if err != nil {
-		p.opts.Logger.Warn("Could not save which machines send their samples", "file", heardFile, "err", err)
+		p.opts.Logger.Warn("Could not save the list of machines that push", "file", heardFile, "err", err)
 	}
 }

@@ -88,6 +88,7 @@ type Push struct {
 	mu      sync.Mutex
 	heard   map[feed]*hearing
 	changed bool // since heard was saved
+	unsaved bool // the file could not be read or set aside
 	series  map[string]*budget
 
 	scraped     map[Target]bool

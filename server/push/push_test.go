@@ -37,6 +37,7 @@ import (
 // fixture is a Push and the store behind it.
 type fixture struct {
 	*Push
+	aside   func(file, what, lost string, why error) error
 	t       *testing.T
 	db      *tsdb.DB
 	dir     string
@@ -57,7 +58,7 @@ func newFixture(t *testing.T, limit uint) *fixture {
 	db, err := tsdb.Open(t.TempDir(), promslog.NewNopLogger(), nil, o, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	f := &fixture{t: t, db: db, dir: t.TempDir()}
+	f := &fixture{t: t, db: db, dir: t.TempDir(), aside: func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") }}
 	f.restart(limit)
 	return f
 }
@@ -71,7 +72,7 @@ func (f *fixture) restart(limit uint) {
 			return f.targets
 		}, Reserved: []string{"clanmon"},
 		Availability: "intermittent", MaxSeries: limit, Dir: f.dir,
-		SetAside:   func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") },
+		SetAside:   f.aside,
 		Registerer: prometheus.NewRegistry(), Logger: promslog.NewNopLogger(),
 	})
 }
@@ -346,6 +347,17 @@ func TestADamagedListIsSetAside(t *testing.T) {
 	f.restart(0)
 	require.FileExists(t, file+".aside")
 	require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now(), 1)).Code)
+	f.save()
+	require.FileExists(t, file)
+
+	require.NoError(t, os.WriteFile(file, []byte("damaged"), 0o600))
+	f.aside = func(string, string, string, error) error { return os.ErrPermission }
+	f.restart(0)
+	require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now(), 1)).Code)
+	f.save()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "damaged", string(text), "it could not be set aside")
 }
 
 func TestABodyThatIsTooLarge(t *testing.T) {

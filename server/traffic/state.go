@@ -114,7 +114,8 @@ func (s *state) prune(day int) {
 	}
 }
 
-// load reads the file. What a damaged one had is counted again, as far as it is stored.
+// load reads the file. What a damaged one had is counted again, as far as it is stored. If it
+// cannot be set aside, it is not overwritten.
 func (t *Traffic) load() (*state, error) {
 	atomicfile.Clean(t.file)
 	fresh := &state{Version: stateVersion, Machines: make(map[string]*machine)}
@@ -130,8 +131,12 @@ func (t *Traffic) load() (*state, error) {
 		err = s.check()
 	}
 	if err != nil {
-		t.opts.Logger.Warn("What was counted of the traffic of machines is damaged; it is counted again from what is stored", "file", t.file, "err", err)
-		return fresh, t.opts.SetAside(t.file, "traffic of machines", "It was counted again from what is stored. What is older than the retention is missing.", err)
+		t.opts.Logger.Warn("The traffic counts are damaged: counting again from stored samples", "file", t.file, "err", err)
+		if err = t.opts.SetAside(t.file, "traffic of machines", "It was counted again from stored samples. What is older than the retention is missing.", err); err != nil {
+			t.opts.Logger.Error("Could not move the damaged traffic counts away: new counts are not saved until the file is moved and the server restarted", "file", t.file, "err", err)
+			t.unsaved = true
+		}
+		return fresh, nil
 	}
 	return &s, nil
 }
@@ -159,13 +164,13 @@ func (s *state) check() error {
 // save writes the file, if there is something new and it is time to, or it has to be now. The
 // caller holds the turn.
 func (t *Traffic) save(now time.Time, must bool) {
-	if t.state == nil || !t.dirty || !must && now.Sub(t.saved) < saveEvery {
+	if t.state == nil || t.unsaved || !t.dirty || !must && now.Sub(t.saved) < saveEvery {
 		return
 	}
 	t.saved = now
 	err := atomicfile.Write(t.file, 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(t.state) })
 	if err != nil && !t.lost {
-		t.opts.Logger.Warn("Could not save the traffic of machines; after a restart it is counted again from what is stored", "file", t.file, "err", err)
+		t.opts.Logger.Warn("Could not save the traffic counts: after a restart they are counted again from stored samples", "file", t.file, "err", err)
 	}
 	t.dirty, t.lost = err != nil, err != nil
 }

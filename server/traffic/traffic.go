@@ -60,6 +60,8 @@ type Traffic struct {
 	saved time.Time
 	dirty bool
 	lost  bool // the last save failed
+	// unsaved is that the file is damaged and could not be set aside.
+	unsaved bool
 }
 
 const (
@@ -97,7 +99,7 @@ func (t *Traffic) Run(ctx context.Context) error {
 	for {
 		err := t.catchUp(ctx, time.Now())
 		if err != nil && ctx.Err() == nil && !failed {
-			t.opts.Logger.Warn("Could not read the traffic of machines; it is read again in 5 minutes", "err", err)
+			t.opts.Logger.Warn("Could not count the traffic of machines; trying again in 5 minutes", "err", err)
 		}
 		failed = err != nil
 		select {

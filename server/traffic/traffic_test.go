@@ -1,7 +1,9 @@
 package traffic
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -444,6 +446,26 @@ func TestTheFileIsKept(t *testing.T) {
 		require.Len(t, w.aside, 1, broken)
 		require.FileExists(t, file, fmt.Sprint(i))
 	}
+}
+
+// A damaged file that cannot be moved away is left as it is. Traffic is counted all the same.
+func TestTheFileIsNotOverwritten(t *testing.T) {
+	const day = 100 * mb
+	w := newWorld(t, on(11, 11, 0), Quota{})
+	w.write(on(11, 1, 0), w.now, steady(on(11, 1, 0), 0, day))
+	file := filepath.Join(w.o.Dir, stateFile)
+	require.NoError(t, os.WriteFile(file, []byte("damaged"), 0o600))
+	var log bytes.Buffer
+	w.o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	w.o.SetAside = func(string, string, string, error) error { return errors.New("no room") }
+	w.start()
+	require.InDelta(t, 10*day, w.row().Received, 10e3)
+	w.stop()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "damaged", string(text))
+	require.Contains(t, log.String(), "not saved")
+	require.Contains(t, log.String(), "no room")
 }
 
 // A clock that was ahead and is right again does not count twice.
