@@ -57,7 +57,7 @@ func (s *Server) ruleOptions(cfg *upstreamconfig.Config) rules.ManagerOptions {
 	o := &s.opts
 	return rules.ManagerOptions{
 		NameValidationScheme: cfg.GlobalConfig.MetricNameValidationScheme,
-		ExternalURL:          o.Web.ExternalURL, Registerer: o.Registerer, Logger: o.Logger.With("component", "rule manager"),
+		ExternalURL:          s.ruleURL, Registerer: o.Registerer, Logger: o.Logger.With("component", "rule manager"),
 		OutageTolerance: o.Rules.OutageTolerance, ForGracePeriod: o.Rules.ForGracePeriod, ResendDelay: o.Rules.ResendDelay,
 		MaxConcurrentEvals: o.Rules.MaxConcurrentEvals, ConcurrentEvalsEnabled: o.Rules.concurrent,
 		DefaultRuleQueryOffset: func() time.Duration { return time.Duration(s.ruleQueryOffset.Load()) },

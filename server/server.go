@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -83,6 +84,7 @@ type Server struct {
 	queryDefaults
 	reloads       reloadMetrics
 	reloaded      atomic.Bool // while it runs
+	ruleURL       *url.URL    // the external URL in generatorURL, with its password as upstream has it
 	notifications *notifications.Notifications
 }
 

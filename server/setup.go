@@ -50,7 +50,9 @@ type builder struct {
 // bound. Configuration errors are of type *ConfigError.
 func New(o Options) (_ *Server, err error) {
 	o.Gatherer = store.Masked(o.Gatherer)
-	s := &Server{opts: o, tracing: tracing.NewManager(o.Logger), stages: newStages(o.Logger)}
+	ruleURL := o.Web.ExternalURL
+	o.Web.ExternalURL = withoutUser(ruleURL)
+	s := &Server{opts: o, ruleURL: ruleURL, tracing: tracing.NewManager(o.Logger), stages: newStages(o.Logger)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())

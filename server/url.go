@@ -46,6 +46,14 @@ func ExternalURL(raw, listenAddress, webConfigFile string) (*url.URL, error) {
 	return u, nil
 }
 
+// withoutUser is u without user and password. Pages, notifications and other servers need
+// neither.
+func withoutUser(u *url.URL) *url.URL {
+	public := *u
+	public.User = nil
+	return &public
+}
+
 func setsUpTLS(webConfigFile string) bool {
 	text, err := os.ReadFile(webConfigFile)
 	var c toolkit.Config

@@ -424,6 +424,9 @@ func (c *serverCommand) flagValues() map[string]string {
 	if values["config.file"] == "" {
 		values["config.file"] = "prometheus.yml"
 	}
+	if u := c.opts.Web.ExternalURL; u.User != nil {
+		values["web.external-url"] = u.Redacted()
+	}
 	if values["notify.heartbeat-url"] != "" {
 		values["notify.heartbeat-url"] = "<secret>"
 	}

@@ -92,3 +92,14 @@ func TestVersionInUpstreamsForm(t *testing.T) {
 		require.Regexp(t, "^"+want+`, version \d+\.\d+\.\d+\S* \(branch: clanmon-`, out.String(), name)
 	}
 }
+
+func TestFlagsHideThePasswordOfTheExternalURL(t *testing.T) {
+	for given, shown := range map[string]string{
+		"https://reader:geheim@mon.example.org": "https://reader:xxxxx@mon.example.org",
+		"https://mon.example.org/":              "https://mon.example.org/",
+	} {
+		c := newServerCommand(cli.Env{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}}).(*serverCommand)
+		require.NoError(t, c.Parse([]string{"--web.external-url=" + given}))
+		require.Equal(t, shown, c.opts.Web.Flags["web.external-url"])
+	}
+}

@@ -90,7 +90,7 @@ func (o Options) checkOIDC() error {
 	case len(o.Viewers) == 0:
 		return fmt.Errorf("--web.oidc.issuer needs --web.viewer, which says who may read: names, group:NAME, %q (whoever can log in at the issuer), or %q (everybody, without login)", Identified, Everybody)
 	case o.ExternalURL != nil && o.ExternalURL.Scheme != "https":
-		return fmt.Errorf("--web.oidc.issuer needs https, because a session over http can be stolen: set --web.external-url to the https URL of the reverse proxy, or a certificate in --web.config.file (the URL is %s now)", o.ExternalURL)
+		return fmt.Errorf("--web.oidc.issuer needs https, because a session over http can be stolen: set --web.external-url to the https URL of the reverse proxy, or a certificate in --web.config.file (the URL is %s now)", o.ExternalURL.Redacted())
 	}
 	return nil
 }

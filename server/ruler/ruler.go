@@ -27,7 +27,7 @@ import (
 // Ruler runs rule groups.
 type Ruler struct {
 	manager     *rules.Manager
-	externalURL string
+	externalURL string // in templates, whose texts are sent to people: without a password
 	loader      *loader
 	shipped     *Shipped
 	own         atomic.Pointer[map[string]bool] // names of the shipped alerts in force
@@ -39,13 +39,17 @@ type Ruler struct {
 // options; o.NotifyFunc and o.GroupLoader are set here. shipped are the rules
 // that ApplyConfig may add to those of the configuration; they read seen too.
 func New(o rules.ManagerOptions, shipped *Shipped, alerts rules.Sender, seen Observed) *Ruler {
-	r := &Ruler{externalURL: o.ExternalURL.String(), shipped: shipped}
+	sender := o.ExternalURL.String()
+	public := *o.ExternalURL
+	public.User = nil
+	o.ExternalURL = &public
+	r := &Ruler{externalURL: public.String(), shipped: shipped}
 	r.own.Store(&map[string]bool{})
 	r.ruled.Store(&inForce{})
 	r.loader = &loader{parser: o.Parser, scheme: o.NameValidationScheme, log: o.Logger}
 	o.GroupLoader = r.loader
 	o.QueryFunc = r.query(o.QueryFunc, seen)
-	o.NotifyFunc = rules.SendAlerts(alerts, r.externalURL)
+	o.NotifyFunc = rules.SendAlerts(alerts, sender)
 	o.Context = context.Background() // evaluations end by Stop, which waits for them
 	r.manager = rules.NewManager(&o)
 	return r
