@@ -7,13 +7,12 @@ import (
 	"github.com/clanmon/clanmon/server/internal/envelope"
 )
 
-// Answer is what Handler responds with. Times are Unix seconds.
+// Answer is what Handler responds with. Dates are YYYY-MM-DD in the zone of the server.
 type Answer struct {
-	At float64 `json:"at"`
-	// From and To are this month's, LastFrom is the begin of the one before.
-	From     float64 `json:"from"`
-	To       float64 `json:"to"`
-	LastFrom float64 `json:"lastFrom"`
+	At float64 `json:"at"` // in Unix seconds
+	// From and To are the first and last day of this month.
+	From string `json:"from"`
+	To   string `json:"to"`
 	// Counting is true while what is stored has not been counted, after the first start.
 	Counting bool  `json:"counting,omitempty"`
 	Rows     []Row `json:"rows"`
@@ -42,8 +41,8 @@ func (t *Traffic) Handler() http.Handler {
 		}
 		this := t.month(now)
 		envelope.Success(w, Answer{
-			At: float64(now.UnixMilli()) / 1e3, From: float64(this.from.Unix()), To: float64(this.to.Unix()),
-			LastFrom: float64(this.before().from.Unix()), Counting: !ready, Rows: rows,
+			At: float64(now.UnixMilli()) / 1e3, From: this.from.Format(time.DateOnly), To: this.to.AddDate(0, 0, -1).Format(time.DateOnly),
+			Counting: !ready, Rows: rows,
 		})
 	})
 }

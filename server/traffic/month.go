@@ -26,15 +26,15 @@ func (t *Traffic) row(name string, all []*machine, now time.Time) (Row, bool) {
 			r.availability = m.Availability
 		}
 	}
-	begin := time.UnixMilli(since)
+	begin := time.UnixMilli(since).In(t.opts.Zone)
 	if since == 0 || !begin.Before(now) {
 		return r, false
 	}
-	late := func(s span) *float64 {
+	late := func(s span) string {
 		if begin.Sub(s.from) < complete {
-			return nil
+			return ""
 		}
-		return number(float64(since / 1000))
+		return begin.Format(time.DateOnly)
 	}
 	everything := func(string, int) bool { return true }
 	perDay := days(all, everything)
@@ -70,19 +70,14 @@ func (t *Traffic) use(name string, all []*machine, begin, now time.Time, this sp
 	u := &Use{Bytes: float64(t.opts.Quota.Bytes)}
 	for d := dayOf(this.from); d <= dayOf(now); d++ {
 		u.Used += sum(d)
-		if u.Due == nil && u.Used >= u.Bytes { // by then
-			y, m, dd := time.Unix(int64(d)*86400, 0).UTC().Date()
-			at := time.Date(y, m, dd+1, 0, 0, 0, 0, now.Location())
-			if at.After(now) {
-				at = now
-			}
-			u.Due = number(float64(at.Unix()))
+		if u.Due == "" && u.Used >= u.Bytes {
+			u.Due = time.Unix(int64(d)*86400, 0).UTC().Format(time.DateOnly)
 		}
 	}
 	if rate, ok := rate(sum, begin, now); ok {
 		u.Expected = number(u.Used + rate*this.to.Sub(now).Seconds())
-		if u.Due == nil && *u.Expected > u.Bytes {
-			u.Due = number(float64(now.Unix()) + (u.Bytes-u.Used)/rate)
+		if u.Due == "" && *u.Expected > u.Bytes {
+			u.Due = now.Add(time.Duration((u.Bytes - u.Used) / rate * float64(time.Second))).Format(time.DateOnly)
 		}
 	}
 	return u

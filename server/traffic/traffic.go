@@ -185,9 +185,9 @@ type Row struct {
 	Machine  string  `json:"machine"`
 	Received float64 `json:"received"`
 	Sent     float64 `json:"sent"`
-	// Since is when the data of this month begin, in Unix seconds; missing if they are
-	// those of the whole month so far.
-	Since *float64 `json:"since,omitempty"`
+	// Since is the date on which the data of this month begin; missing if they are those of the
+	// whole month so far.
+	Since string `json:"since,omitempty"`
 	// Expected is the estimate of the sum at the end of the month, at the rate of the last
 	// 7 days; missing while there is less than a day of data.
 	Expected *float64 `json:"expected,omitempty"`
@@ -201,9 +201,9 @@ type Row struct {
 
 // Month is the traffic of one. Since is as in Row.
 type Month struct {
-	Received float64  `json:"received"`
-	Sent     float64  `json:"sent"`
-	Since    *float64 `json:"since,omitempty"`
+	Received float64 `json:"received"`
+	Sent     float64 `json:"sent"`
+	Since    string  `json:"since,omitempty"`
 }
 
 // Use is what is used of a quota, in bytes.
@@ -212,8 +212,8 @@ type Use struct {
 	// Used is what counts for the quota, Expected that at the end of the month.
 	Used     float64  `json:"used"`
 	Expected *float64 `json:"expected,omitempty"`
-	// Due is when it is or was used up, in Unix seconds, if that is in this month.
-	Due *float64 `json:"due,omitempty"`
+	// Due is the date on which it is or was used up, if that is in this month.
+	Due string `json:"due,omitempty"`
 }
 
 // Rows are the machines with traffic in this month or the last, by name. It is false while

@@ -3,10 +3,13 @@ package traffic
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -240,7 +243,7 @@ func TestShapes(t *testing.T) {
 			r := w.row()
 			require.InDelta(t, x.want, r.Received, 300e3, "%v of it", r.Received/x.want)
 			require.Zero(t, r.Sent)
-			require.Nil(t, r.Since)
+			require.Empty(t, r.Since)
 		})
 	}
 }
@@ -265,8 +268,8 @@ func TestStepsAndRestarts(t *testing.T) {
 		require.InDelta(t, 10*day, r.Received, 10e3)
 		require.InDelta(t, 5*day, r.Sent, 10e3)
 		require.InDelta(t, 12*day, r.Last.Received, 2*mb)
-		require.EqualValues(t, begin.Add(step).Unix(), *r.Last.Since)
-		require.Nil(t, r.Since)
+		require.Equal(t, "2026-10-20", r.Last.Since)
+		require.Empty(t, r.Since)
 	}
 }
 
@@ -314,12 +317,33 @@ func TestBillingDayAndZone(t *testing.T) {
 	require.InDelta(t, day*hours/24, w.row().Received, 10e3)
 }
 
+// Days are those of the server, wherever a browser is.
+func TestDates(t *testing.T) {
+	zone := time.FixedZone("CET", 3600)
+	now := time.Now().In(zone)
+	first := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, zone)
+	w := newWorld(t, now, Quota{})
+	w.o.Zone = zone
+	w.start()
+	r := httptest.NewRecorder()
+	w.Handler().ServeHTTP(r, httptest.NewRequest(http.MethodGet, "/", nil))
+	var a struct{ Data Answer }
+	require.NoError(t, json.Unmarshal(r.Body.Bytes(), &a))
+	if time.Now().In(zone).Month() == now.Month() {
+		require.Equal(t, first.Format("2006-01-02"), a.Data.From)
+		require.Equal(t, first.AddDate(0, 1, -1).Format("2006-01-02"), a.Data.To)
+	}
+	w.write(first.AddDate(0, 0, 1), first.AddDate(0, 0, 2), steady(first, 0, mb)) // begins at 23:00 UTC of the 1st
+	w.now = first.AddDate(0, 0, 3)
+	require.Equal(t, first.AddDate(0, 0, 1).Format("2006-01-02"), w.row().Since)
+}
+
 // Where data begin in the month, that is said.
 func TestSince(t *testing.T) {
 	w := newWorld(t, on(11, 20, 0), Quota{})
 	w.write(on(11, 12, 0), w.now, steady(on(11, 12, 0), 0, 100*mb))
 	r := w.row()
-	require.EqualValues(t, on(11, 12, 0).Unix(), *r.Since)
+	require.Equal(t, "2026-11-12", r.Since)
 	require.Nil(t, r.Last)
 	require.InDelta(t, 800*mb, r.Received, 10e3)
 	require.InDelta(t, 1900*mb, *r.Expected, 10e3)
@@ -376,16 +400,16 @@ func TestQuota(t *testing.T) {
 	for name, x := range map[string]struct {
 		q              Quota
 		used, expected float64 // in days of eth0, received
-		due            time.Time
+		due            string
 	}{
-		"none":                {Quota{}, 0, 0, time.Time{}},
-		"of others":           {Quota{Bytes: 1, Machines: "b.*"}, 0, 0, time.Time{}},
-		"plenty":              {Quota{Bytes: 1e15}, 330, 990, time.Time{}},
-		"will be used up":     {Quota{Bytes: 660 * day}, 330, 990, on(11, 21, 0)},
-		"is used up":          {Quota{Bytes: 98 * day}, 330, 990, on(11, 4, 0)},
-		"of what it sends":    {Quota{Bytes: 1e15, Directions: "sent"}, 300, 900, time.Time{}},
-		"of an interface":     {Quota{Bytes: 1e15, Devices: "eth0", Machines: "a"}, 110, 330, time.Time{}},
-		"a name is no prefix": {Quota{Bytes: 1e15, Devices: "eth", Machines: "a"}, 0, 0, time.Time{}},
+		"none":                {Quota{}, 0, 0, ""},
+		"of others":           {Quota{Bytes: 1, Machines: "b.*"}, 0, 0, ""},
+		"plenty":              {Quota{Bytes: 1e15}, 330, 990, ""},
+		"will be used up":     {Quota{Bytes: 650 * day}, 330, 990, "2026-11-20"},
+		"is used up":          {Quota{Bytes: 98 * day}, 330, 990, "2026-11-03"},
+		"of what it sends":    {Quota{Bytes: 1e15, Directions: "sent"}, 300, 900, ""},
+		"of an interface":     {Quota{Bytes: 1e15, Devices: "eth0", Machines: "a"}, 110, 330, ""},
+		"a name is no prefix": {Quota{Bytes: 1e15, Devices: "eth", Machines: "a"}, 0, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, now, x.q)
@@ -396,11 +420,7 @@ func TestQuota(t *testing.T) {
 			}
 			require.InDelta(t, x.used*day, u.Used, mb)
 			require.InDelta(t, x.expected*day, *u.Expected, mb)
-			if x.due.IsZero() {
-				require.Nil(t, u.Due)
-			} else {
-				require.InDelta(t, x.due.Unix(), *u.Due, 60)
-			}
+			require.Equal(t, x.due, u.Due)
 			v, err := w.Records(t.Context(), recordUsed, w.now)
 			require.NoError(t, err)
 			require.Len(t, v, 1)

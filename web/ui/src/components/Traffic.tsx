@@ -6,19 +6,18 @@ import { bytes, dayText, quotaText, share, sum, urgency } from '../lib/traffic';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
 import { href } from '../state/location';
-import { isUTC } from '../state/prefs';
 import { Empty, ErrorNote, Panel, stale } from './bits';
 import { Meter } from './Meter';
 import { Status } from './Status';
 import { Table, type Column } from './Table';
 
-const monthText = (a: TrafficAnswer): string => `${dayText(a.from, isUTC())} – ${dayText(a.to - 1, isUTC())}`;
+const monthText = (a: TrafficAnswer): string => `${dayText(a.from)} – ${dayText(a.to)}`;
 
-const since = (t: number | undefined) => t !== undefined && <span class="dim"> since {dayText(t, isUTC())}</span>;
+const since = (t: string | undefined) => t !== undefined && <span class="dim"> since {dayText(t)}</span>;
 
 function Quota({ r }: { r: TrafficRow }) {
   const level = urgency(r);
-  const text = quotaText(r, isUTC());
+  const text = quotaText(r);
   return level ? (
     <Status level={level} icon={level}>
       {text}
@@ -102,7 +101,7 @@ const columns = (quotas: boolean): Column<TrafficRow>[] => [
     head: 'Since',
     width: '80px',
     rank: 3,
-    cell: (r) => (r.since === undefined ? '' : <span class="dim">{dayText(r.since, isUTC())}</span>),
+    cell: (r) => (r.since === undefined ? '' : <span class="dim">{dayText(r.since)}</span>),
   },
   {
     id: 'received',
@@ -172,7 +171,7 @@ function Card({ r }: { r: TrafficRow }) {
       <div class="row nowraprow dim">
         <span class="grow ellipsis">
           {[
-            r.since !== undefined && `since ${dayText(r.since, isUTC())}`,
+            r.since !== undefined && `since ${dayText(r.since)}`,
             r.expected !== undefined && `${bytes(r.expected)} expected`,
             r.last && `${bytes(sum(r.last))} last month`,
           ]

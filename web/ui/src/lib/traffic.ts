@@ -4,10 +4,10 @@ import { format } from './format';
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-// dayText is a day, without the year: 12 Nov.
-export function dayText(t: number, utc: boolean): string {
-  const d = new Date(t * 1000);
-  return utc ? `${d.getUTCDate()} ${MONTHS[d.getUTCMonth()]}` : `${d.getDate()} ${MONTHS[d.getMonth()]}`;
+// dayText is a date without the year: 12 Nov.
+export function dayText(date: string): string {
+  const [, month, day] = date.split('-').map(Number);
+  return `${day} ${MONTHS[month! - 1]}`;
 }
 
 export const sum = (m: { received: number; sent: number }): number => m.received + m.sent;
@@ -24,11 +24,11 @@ export function urgency(r: TrafficRow): 'crit' | 'warn' | '' {
 }
 
 // quotaText says what becomes of the quota.
-export function quotaText(r: TrafficRow, utc: boolean): string {
+export function quotaText(r: TrafficRow): string {
   const q = r.quota;
   if (!q) return 'no quota';
   if (q.used > q.bytes) return 'quota exceeded';
-  if (q.due !== undefined && urgency(r)) return `quota used up about ${dayText(q.due, utc)}`;
+  if (q.due !== undefined && urgency(r)) return `quota used up about ${dayText(q.due)}`;
   return q.expected === undefined ? 'too little data' : 'within quota';
 }
 

@@ -1,19 +1,19 @@
-// TrafficRow is what a machine received and sent in this month, in bytes. Times are Unix seconds.
+// TrafficRow is what a machine received and sent in this month, in bytes. Dates are
+// YYYY-MM-DD in the zone of the server.
 export interface TrafficRow {
   machine: string;
   received: number;
   sent: number;
-  since?: number; // the data begin later than the month
+  since?: string; // the data begin later than the month
   expected?: number; // of the sum, at the end of the month
-  last?: { received: number; sent: number; since?: number };
-  quota?: { bytes: number; used: number; expected?: number; due?: number };
+  last?: { received: number; sent: number; since?: string };
+  quota?: { bytes: number; used: number; expected?: number; due?: string };
 }
 
 export interface TrafficAnswer {
-  at: number;
-  from: number; // this month
-  to: number;
-  lastFrom: number;
+  at: number; // Unix seconds
+  from: string; // the first day of this month
+  to: string; // the last one
   counting?: boolean; // what is stored is counted, after the first start
   rows: TrafficRow[];
 }
