@@ -8,6 +8,7 @@ import {
   gapsOf,
   grouped,
   hasTag,
+  ofTag,
   historyOf,
   mergeAlerts,
   passes,
@@ -102,6 +103,13 @@ test('filters', () => {
   expect(passes(r!, 'db')).toBe(false);
   expect(hasTag({ tags: ',web,prod,' }, 'prod')).toBe(true);
   expect(hasTag({ tags: ',web2,' }, 'web')).toBe(false);
+  // Stored alerts have no tags.
+  const machines = new Set(['web1']);
+  expect(ofTag({ labels: { machine: 'web1' }, machine: 'web1' }, 'web', machines)).toBe(true);
+  expect(ofTag({ labels: { machine: 'db' }, machine: 'db' }, 'web', machines)).toBe(false);
+  expect(ofTag({ labels: {}, machine: '' }, 'web', machines)).toBe(false);
+  expect(ofTag({ labels: { tags: ',web,' }, machine: 'gone' }, 'web', machines)).toBe(true);
+  expect(ofTag({ labels: {}, machine: '' }, '', machines)).toBe(true);
 });
 
 const fired = (labels: Record<string, string>, times: number[]) => ({

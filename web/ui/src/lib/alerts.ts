@@ -161,6 +161,11 @@ export function passes(r: Pick<AlertRow, 'name' | 'labels' | 'annotations'>, tex
 // hasTag: alerts carry the tags of their machine as ",a,b,".
 export const hasTag = (l: Labels, tag: string): boolean => !tag || (l.tags ?? '').includes(`,${tag},`);
 
+// ofTag selects by a tag. Only alerts that were sent carry tags: pending and stored ones have
+// those of their machine. machines has the tag now.
+export const ofTag = (r: Pick<AlertRow, 'labels' | 'machine'>, tag: string, machines: ReadonlySet<string>): boolean =>
+  hasTag(r.labels, tag) || machines.has(r.machine);
+
 export interface Episode {
   from: number;
   to: number;

@@ -35,7 +35,7 @@ import {
   exprOf,
   firesAt,
   grouped,
-  hasTag,
+  ofTag,
   historyOf,
   historyQuery,
   integrationName,
@@ -97,12 +97,20 @@ export default function AlertsPage() {
   const severity = param('severity');
   const by = param('group') === 'machine' ? 'machine' : 'alert';
   const tag = tagFilter.value;
+  const fleet = useFleet(tag !== '').rows;
+  const tagged = useMemo(
+    () => new Set((fleet ?? []).filter((m) => tag && m.tags?.includes(tag)).map((m) => m.name)),
+    [fleet, tag],
+  );
   const [making, setMaking] = useState<Making | undefined>();
   const told = useNotifications();
   const silences = useData(delivered && rows.some((r) => r.silencedBy.length) ? 'silences' : null, fetchSilences);
   const receivers = useData(delivered ? 'receivers' : null, fetchReceivers);
 
-  const filtered = useMemo(() => rows.filter((r) => hasTag(r.labels, tag) && passes(r, text)), [rows, tag, text]);
+  const filtered = useMemo(
+    () => rows.filter((r) => ofTag(r, tag, tagged) && passes(r, text)),
+    [rows, tag, tagged, text],
+  );
   const groupsOfRules = useAlertRules();
   const rules = useMemo(() => (groupsOfRules.data ?? []).flatMap((g) => g.rules), [groupsOfRules.data]);
   const inhibitors = useInhibitors(rows);
@@ -211,7 +219,7 @@ export default function AlertsPage() {
       <div class="alertsgrid">
         <div class={`stack alertsmain${error && loaded ? ' stale' : ''}`}>
           {tab === 'history' ? (
-            <History text={text} tag={tag} now={loaded ? rows : undefined} />
+            <History text={text} tag={tag} tagged={tagged} now={loaded ? rows : undefined} />
           ) : !loaded ? (
             !error && <Loading lines={5} />
           ) : groups.length ? (
@@ -701,7 +709,17 @@ interface Past extends HistoryGrid {
   series: MatrixSeries[];
 }
 
-function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[] | undefined }) {
+function History({
+  text,
+  tag,
+  tagged,
+  now,
+}: {
+  text: string;
+  tag: string;
+  tagged: ReadonlySet<string>;
+  now: AlertRow[] | undefined;
+}) {
   const r = range.value;
   const past = useData<Past>(`alerts history ${r.relative ?? `${r.from} ${r.to}`}`, async (s) => {
     const { from, to } = range.value;
@@ -716,8 +734,8 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
     [past.data, now, frozen.value],
   );
   const all = useMemo(
-    () => fired.filter((x) => hasTag(x.labels, tag) && passes({ ...x, annotations: {} }, text)),
-    [fired, tag, text],
+    () => fired.filter((x) => ofTag(x, tag, tagged) && passes({ ...x, annotations: {} }, text)),
+    [fired, tag, tagged, text],
   );
   const rows = useMemo(() => all.filter((x) => !severity || x.severity === severity), [all, severity]);
   const kept = useNotKept(past.data !== undefined && !fired.length);
@@ -750,6 +768,7 @@ function History({ text, tag, now }: { text: string; tag: string; now: AlertRow[
       <div class="row">
         <span class="dim grow">
           Alerts in the {r.relative ? `last ${r.relative}` : 'selected range'} ({ago(step)} resolution)
+          {tag && ` on machines that have the tag ${tag} now`}
         </span>
         <SeverityChips rows={all} severity={severity} />
         {wider}
