@@ -137,7 +137,7 @@ func (c *client) do(ctx context.Context, method, path string, form url.Values) (
 	}
 	a, misses, err := c.send(timed, method, path, form)
 	if ctx.Err() != nil && err != nil {
-		return nil, errors.New("the query was given too little time") // or who asked has gone
+		return nil, errors.New("the query timed out or was cancelled")
 	}
 	if err != nil && timed.Err() != nil {
 		err, misses = limit, 1

@@ -108,7 +108,7 @@ func (a *appender) next(ls labels.Labels) error {
 		job = defaultJob
 	}
 	if slices.Contains(b.push.opts.Reserved, job) {
-		return b.refuse("a series is labelled job=%q, which is a job of this server: use another name", job)
+		return b.refuse("a series is labelled job=%q, which is reserved: use another name", job)
 	}
 	of := feed{Target{b.machine, job}, instance(b.machine, ls.Get(model.InstanceLabel))}
 	a.feed = b.feeds[of]

@@ -19,7 +19,7 @@ func proven(r *http.Request) (machine, why string) {
 		}
 	}
 	c := caller.From(r.Context())
-	return c.Machine, cmp.Or(c.Unknown, "it needs a client certificate with its name, a token of the role machine in --web.token-file, or a device of the tailnet")
+	return c.Machine, cmp.Or(c.Unknown, "use a client certificate with its name, a token of the role machine in --web.token-file, or a device of the tailnet")
 }
 
 // certified is the machine that a certificate is of: its first DNS name without a dot, else the

@@ -106,22 +106,22 @@ func New(o Options) *Push {
 		opts: o, turns: make(chan struct{}, atOnce), start: time.Now(),
 		heard: make(map[feed]*hearing), series: make(map[string]*budget),
 		samples: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "clanmon_push_samples_total", Help: "Samples that machines sent and that are stored, by machine.",
+			Name: "clanmon_push_samples_total", Help: "Samples that machines pushed and that were stored, by machine.",
 		}, []string{"machine"}),
 		dropped: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "clanmon_push_samples_dropped_total",
-			Help: "Samples that machines sent and that are not stored, by reason: scraped (this server scrapes the job), up (this server writes it), out_of_order, too_old (older than the out-of-order time window), duplicate (another value at once).",
+			Help: "Samples that machines pushed and that were dropped, by reason: scraped (this server scrapes the job), up (this server writes it), out_of_order, too_old (older than the out-of-order time window), duplicate (a different value for the same timestamp).",
 		}, []string{"machine", "reason"}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "clanmon_push_requests_refused_total",
-			Help: "Requests of machines that were refused as a whole, by reason: not_identified, busy (they are sent again), refused (the response says why).",
+			Help: "Requests of machines that were refused as a whole, by reason: not_identified, busy (the machine retries), refused (the response says why).",
 		}, []string{"reason"}),
 	}
 	for _, reason := range []string{reasonUnidentified, reasonBusy, reasonRefused} {
 		p.refused.WithLabelValues(reason)
 	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "clanmon_push_machines", Help: "Machines that send their samples and were heard in the last minutes.",
+		Name: "clanmon_push_machines", Help: "Machines that pushed samples in the last minutes.",
 	}, func() float64 { return float64(p.count(time.Now())) })
 	// Its own metrics are those of /api/v1/write, which is registered elsewhere.
 	p.receive = upstream.NewWriteHandler(o.Logger, nil, p, remote.MessageTypes{remote.WriteV1MessageType, remote.WriteV2MessageType}, false, false)
@@ -143,7 +143,7 @@ func (p *Push) Handler() http.Handler {
 		if machine == "" {
 			p.refused.WithLabelValues(reasonUnidentified).Inc()
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			http.Error(w, "it is not known which machine this is: "+why, http.StatusUnauthorized)
+			http.Error(w, "cannot identify the machine: "+why, http.StatusUnauthorized)
 			return
 		}
 		turn, cancel := context.WithTimeout(r.Context(), patience)
@@ -196,7 +196,7 @@ func (a *answer) WriteHeader(code int) {
 func (a *answer) Write(text []byte) (int, error) {
 	n, err := a.ResponseWriter.Write(text)
 	if err == nil && a.code == http.StatusBadRequest && bytes.Contains(text, []byte(storage.ErrOutOfBounds.Error())) {
-		_, err = fmt.Fprintf(a.ResponseWriter, "The clock of %s seems to be ahead: that of this server says %s.\n", a.batch.machine, a.batch.now.UTC().Format(time.RFC3339))
+		_, err = fmt.Fprintf(a.ResponseWriter, "The clock of %s seems to be ahead. The time of this server is %s.\n", a.batch.machine, a.batch.now.UTC().Format(time.RFC3339))
 	}
 	return n, err
 }
@@ -234,5 +234,5 @@ func (p *Push) setAside(file string, err error) error {
 	if p.opts.SetAside == nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	return p.opts.SetAside(file, "list of machines that send their samples", "They are known again when they send.", err)
+	return p.opts.SetAside(file, "list of machines that push", "Machines are known again when they push.", err)
 }

@@ -181,7 +181,7 @@ func TestRefused(t *testing.T) {
 		"nobody":               {"", load(now, 1), http.StatusUnauthorized, "a token of the role machine"},
 		"another's name":       {"laptop", load(now, 1, "machine", "web1"), http.StatusBadRequest, `machine="web1", but this is laptop`},
 		"a job of this server": {"laptop", load(now, 1, "job", "clanmon"), http.StatusBadRequest, `job="clanmon"`},
-		"the future":           {"laptop", load(now.Add(time.Hour), 1), http.StatusBadRequest, "The clock of laptop seems to be ahead: that of this server says "},
+		"the future":           {"laptop", load(now.Add(time.Hour), 1), http.StatusBadRequest, "The clock of laptop seems to be ahead. The time of this server is "},
 	} {
 		for _, version := range []int{1, 2} {
 			t.Run(fmt.Sprint(name, version), func(t *testing.T) {

@@ -135,7 +135,7 @@ func (u *Uptime) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		if err := u.catchUp(ctx); err != nil && ctx.Err() == nil {
-			u.opts.Logger.Warn("Could not count for how long machines were reachable", "err", err)
+			u.opts.Logger.Warn("Could not count the uptime of machines", "err", err)
 		}
 	}
 }
@@ -195,7 +195,7 @@ func (u *Uptime) load() error {
 				err = fmt.Errorf("version %d, this server reads version 1", c.Version)
 			}
 			if err != nil {
-				if err = u.opts.SetAside(filepath.Join(u.opts.Dir, file), "months in which machines were reachable", "They are counted again from what is stored.", err); err != nil {
+				if err = u.opts.SetAside(filepath.Join(u.opts.Dir, file), "uptime of machines by month", "It was counted again from stored samples.", err); err != nil {
 					return err
 				}
 				c = content{}
@@ -241,7 +241,7 @@ func (u *Uptime) save() error {
 	u.counts.Version = 1
 	err := atomicfile.Write(filepath.Join(u.opts.Dir, file), 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(u.counts) })
 	if err != nil {
-		return fmt.Errorf("keep for how long machines were reachable: %w", err)
+		return fmt.Errorf("save the uptime of machines: %w", err)
 	}
 	u.dirty = false
 	return nil
