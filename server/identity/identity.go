@@ -9,12 +9,17 @@ package identity
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -22,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/clanmon/clanmon/internal/atomicfile"
 	"github.com/clanmon/clanmon/internal/tailscaled"
 	"github.com/clanmon/clanmon/server/internal/caller"
 )
@@ -42,7 +48,7 @@ type Options struct {
 	TailscaleSocket string   // "" for the usual one
 	ExternalURL     *url.URL // how browsers reach the server; nil for Check if it is not known
 	RoutePrefix     string   // of requests
-	Dir             string   // data directory, for the key of sessions
+	Dir             string   // data directory, for the key of sessions and grantedFile
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -64,8 +70,10 @@ type Identity struct {
 	web                webConfig
 	tailnet            *tailnet
 
-	granted atomic.Bool // a capability of the tailnet's policy has given somebody a role
-	removed *prometheus.CounterVec
+	granted     atomic.Bool // a capability of the tailnet's policy has given somebody a role
+	grantedFile string      // exists then; "" for none
+	log         *slog.Logger
+	removed     *prometheus.CounterVec
 }
 
 // Check looks for what is wrong with o, and says which flag. It reads no file: what a command
@@ -103,9 +111,14 @@ func (o Options) parse() (operators, viewers roles, p *proxy, err error) {
 	return operators, viewers, p, o.checkOIDC()
 }
 
+// grantedFile in the data directory says that the tailnet's policy grants roles, so that roles
+// apply after a restart before a peer that has one connects.
+const grantedFile = "clanmon-tailnet-roles"
+
 // New checks o. An error names the flag.
 func New(o Options) (*Identity, error) {
 	i := &Identity{
+		log:     o.Logger,
 		web:     webConfig{file: o.WebConfigFile},
 		tailnet: newTailnet(tailscaled.New(cmp.Or(o.TailscaleSocket, tailscaled.DefaultSocket), "--discovery.tailscale.socket"), o.Logger),
 		removed: promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
@@ -115,6 +128,11 @@ func New(o Options) (*Identity, error) {
 	}
 	for _, reason := range []string{untrusted, repeated, tooLong, invalid} {
 		i.removed.WithLabelValues(reason)
+	}
+	if o.Dir != "" {
+		i.grantedFile = filepath.Join(o.Dir, grantedFile)
+		_, err := os.Stat(i.grantedFile)
+		i.granted.Store(!errors.Is(err, fs.ErrNotExist))
 	}
 	var err error
 	if i.operators, i.viewers, i.proxy, err = o.parse(); err != nil {
@@ -221,8 +239,10 @@ func (i *Identity) person(r *http.Request) person {
 		return header
 	}
 	p, grant := i.tailnet.person(r.Context(), remote, localAddr(r))
-	if grant {
-		i.granted.Store(true)
+	if grant && !i.granted.Swap(true) && i.grantedFile != "" {
+		if err := atomicfile.Write(i.grantedFile, 0o600, func(io.Writer) error { return nil }); err != nil {
+			i.log.Warn("Could not save that the tailnet's policy grants roles: after a restart, roles apply once a peer that has one connects", "err", err)
+		}
 	}
 	p.unknown = cmp.Or(i.tokens.unknown(r), p.unknown, header.unknown)
 	return p

@@ -308,13 +308,17 @@ func TestGroupsThatNobodyIsIn(t *testing.T) {
 	}
 }
 
-// The first grant that is seen says that somebody has configured roles.
+// The first grant that is seen says that somebody has configured roles, also after a restart.
 func TestAGrantConfiguresRoles(t *testing.T) {
-	i := newIdentity(t, base())
+	o := base()
+	o.Dir = t.TempDir()
+	i := newIdentity(t, o)
 	require.False(t, i.Identify(request("100.64.0.6")).Configured, "what is not a role grants nothing")
 	require.False(t, i.Identify(request("100.64.0.1")).Configured)
 	require.Equal(t, caller.Operator, i.Identify(request("100.64.0.5")).Role)
 	require.True(t, i.Identify(request("100.64.0.1")).Configured)
+	o.Registerer = prometheus.NewRegistry()
+	require.True(t, newIdentity(t, o).Configured())
 }
 
 func TestOptionsThatAreWrong(t *testing.T) {
