@@ -62,6 +62,22 @@ func (b *batch) add(t int64, key string, bits uint64) error {
 	return nil
 }
 
+// divisible reports whether halves may be accepted where the whole is too large.
+func (b *batch) divisible() bool { return b.samples > minSamples && len(b.all) > 1 }
+
+// halves are two batches with half of the series each.
+func (b *batch) halves() (first, second *batch) {
+	part := func(all []series) *batch {
+		p := &batch{all: all}
+		for _, s := range all {
+			p.samples += len(s.samples)
+		}
+		return p
+	}
+	n := len(b.all) / 2
+	return part(b.all[:n]), part(b.all[n:])
+}
+
 // labelsOf are the labels of a series; none if its kind is not sent.
 func labelsOf(key string, instances map[string]string) ([]label, error) {
 	kind, rest, err := wire.CutString(key)

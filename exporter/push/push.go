@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -90,6 +91,7 @@ type Sender struct {
 	version    int  // of remote write
 	negotiated bool // the receiver has acknowledged something in version 2
 	limit      int  // of samples in a request
+	most       int  // samples that the receiver takes in a request
 
 	mu        sync.Mutex
 	cursor    cursor
@@ -102,7 +104,7 @@ type Sender struct {
 func New(o Options) *Sender {
 	s := &Sender{
 		opts: o, name: o.URL.Redacted(), timeout: min(max(o.Interval, minTimeout), maxTimeout),
-		file: cursorFile(o.Dir, o.URL.String()), wake: make(chan struct{}, 1), version: 2, limit: maxSamples,
+		file: cursorFile(o.Dir, o.URL.String()), wake: make(chan struct{}, 1), version: 2, limit: maxSamples, most: math.MaxInt,
 		said: make(map[string]string),
 	}
 	s.log = o.Logger.With("receiver", s.name)
@@ -320,19 +322,9 @@ type laterError struct {
 // post sends a batch, if it has something, and calls note, under the lock, when that is done with.
 // An error says that it has to be sent again.
 func (s *Sender) post(ctx context.Context, b *batch, note func()) error {
-	newest := int64(-1)
-	if b.samples > 0 {
-		for {
-			res, err := s.request(ctx, b)
-			if errors.Is(err, errOlder) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			newest = res
-			break
-		}
+	newest, err := s.deliver(ctx, b)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -344,11 +336,46 @@ func (s *Sender) post(ctx context.Context, b *batch, note func()) error {
 	return nil
 }
 
-// errOlder says that the receiver wants version 1.
-var errOlder = errors.New("remote write 1.0")
+// deliver sends a batch, in parts if it is too large for the receiver. newest is the time of
+// the newest sample that the receiver says it had before, -1 if it does not.
+func (s *Sender) deliver(ctx context.Context, b *batch) (newest int64, err error) {
+	if b.samples == 0 {
+		return -1, nil
+	}
+	if b.samples <= s.most || !b.divisible() {
+		for {
+			newest, err = s.request(ctx, b)
+			if !errors.Is(err, errOlder) {
+				break
+			}
+		}
+		if !errors.Is(err, errTooLarge) {
+			return newest, err
+		}
+		s.most = max(b.samples/2, minSamples)
+		s.limit = min(s.limit, s.most)
+		s.log.Warn("The receiver refused a request as too large; requests are smaller from now on", "samples", b.samples, "maximum", s.most)
+	}
+	first, second := b.halves()
+	if newest, err = s.deliver(ctx, first); err != nil {
+		return -1, err
+	}
+	later, err := s.deliver(ctx, second)
+	if newest < 0 || later >= 0 && later < newest {
+		newest = later
+	}
+	return newest, err
+}
 
-// request sends a batch once. An error says that it has to be sent again; newest is the time
-// of the newest sample that the receiver says it had before, -1 if it does not.
+var (
+	// errOlder says that the receiver wants version 1.
+	errOlder = errors.New("remote write 1.0")
+	// errTooLarge says that the receiver wants smaller requests.
+	errTooLarge = errors.New("too large")
+)
+
+// request sends a batch once. An error says that it has to be sent again; newest is that of
+// deliver.
 func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error) {
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -401,11 +428,14 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 		}
 		s.metrics.samples.Add(float64(b.samples - lost))
 		s.say("unacknowledged", slog.LevelError, "Samples are lost", err)
-		s.limit = min(2*s.limit, maxSamples)
+		s.limit = min(2*s.limit, maxSamples, s.most)
 		s.mu.Lock()
 		s.succeeded = time.Now()
 		s.mu.Unlock()
 		return had(res.Header), nil
+	}
+	if res.StatusCode == http.StatusRequestEntityTooLarge && b.divisible() {
+		return -1, errTooLarge
 	}
 	err = errors.New(s.clean(res.Status + ": " + string(words)))
 	if skew.Abs() > tolerated {

@@ -37,6 +37,7 @@ type receiver struct {
 
 	mu       sync.Mutex
 	answer   func(version int, times []int64) (status int, header map[string]string, body string)
+	sized    func(version, samples int) (status int, header map[string]string, body string)
 	received []string                     // version and times of each request
 	stored   map[string]map[int64]float64 // by labels
 	at       []time.Time                  // of requests
@@ -95,6 +96,9 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.answer != nil {
 		status, header, text = r.answer(version, sorted)
 	}
+	if r.sized != nil {
+		status, header, text = r.sized(version, n)
+	}
 	what := "v" + strconv.Itoa(version)
 	for _, t := range sorted {
 		what += " " + strconv.FormatInt(t, 10)
@@ -119,6 +123,13 @@ func (r *receiver) set(answer func(version int, times []int64) (int, map[string]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answer = answer
+}
+
+// takes sets an answer that depends on the number of samples.
+func (r *receiver) takes(answer func(version, samples int) (int, map[string]string, string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer, r.sized = nil, answer
 }
 
 // requests are those since the last call.
@@ -468,6 +479,51 @@ func TestLargeBacklog(t *testing.T) {
 			require.LessOrEqual(t, strings.Count(r, " "), maxSamples/2000, r)
 		}
 		require.Len(t, f.has(), 23)
+	})
+}
+
+// A receiver, or a proxy in front of it, takes small requests only: all arrives in parts, and the
+// next requests are small at once.
+func TestTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.set(down)
+		more := make([]string, 1999)
+		for i := range more {
+			more[i] = "m" + strconv.Itoa(i)
+		}
+		for at := int64(1); at <= 7; at++ {
+			f.gather(at, more...)
+		}
+		refused := 0
+		f.takes(func(version, samples int) (int, map[string]string, string) {
+			if samples > 1500 {
+				refused++
+				return 413, nil, "too large"
+			}
+			return 204, map[string]string{"X-Prometheus-Remote-Write-Samples-Written": strconv.Itoa(samples)}, ""
+		})
+		pass(15 * time.Second)
+		for at := int64(8); at <= 10; at++ {
+			f.gather(at, more...)
+		}
+		require.Len(t, f.has(), 10)
+		require.Len(t, f.stored, 2000)
+		for name, of := range f.stored {
+			require.Len(t, of, 10, name)
+		}
+		require.Equal(t, 1, refused)
+		require.Zero(t, f.metric("dropped_samples_total"))
+		require.Equal(t, 20_000.0, f.metric("samples_total"))
+		require.Contains(t, f.log.String(), "too large")
+
+		// Nothing is small enough: that is not tried forever.
+		f.takes(func(int, int) (int, map[string]string, string) { return 413, nil, "too large" })
+		f.requests()
+		f.gather(11, more...)
+		pass(time.Minute)
+		require.LessOrEqual(t, len(f.requests()), 10)
+		require.Equal(t, 2000.0, f.metric("dropped_samples_total"))
 	})
 }
 
