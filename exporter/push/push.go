@@ -442,8 +442,13 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 		err = fmt.Errorf("%w; %s", err, off(skew))
 	}
 	if final(res.StatusCode) {
-		s.metrics.dropped.WithLabelValues(reasonRefused).Add(float64(b.samples))
-		s.say("refused", slog.LevelError, "The receiver refuses samples: they are lost", err)
+		stored := 0
+		if s.version == 2 && acknowledges { // in part, as remote write 2.0 allows
+			stored = min(written, b.samples)
+		}
+		s.metrics.samples.Add(float64(stored))
+		s.metrics.dropped.WithLabelValues(reasonRefused).Add(float64(b.samples - stored))
+		s.say("refused", slog.LevelError, "The receiver refused samples; they are not sent again", err)
 		return -1, nil
 	}
 	return 0, &laterError{err, retryAfter(res.Header.Get("Retry-After"), time.Now())}

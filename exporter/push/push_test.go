@@ -356,7 +356,7 @@ func TestRefusals(t *testing.T) {
 		require.Equal(t, 2.0, f.metric("dropped_samples_total"))
 		require.InDelta(t, 660, f.metric("clock_skew_seconds"), 2)
 		log := f.log.String()
-		require.Equal(t, 1, strings.Count(log, "The receiver refuses samples"), log)
+		require.Equal(t, 1, strings.Count(log, "The receiver refused samples; they are not sent again"), log)
 		require.Contains(t, log, "<secret> is too new; the clock of this machine is 11m")
 		require.NotContains(t, log, "s3cret")
 
@@ -371,6 +371,24 @@ func TestRefusals(t *testing.T) {
 			require.Contains(t, f.has(), f.kept, status)
 		}
 		require.Equal(t, 2.0, f.metric("dropped_samples_total"))
+	})
+}
+
+// A receiver may store a part and refuse the rest: only that is counted as dropped.
+func TestRefusedInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.gather(100, "second", "third")
+		for stored, want := range map[string]float64{"2": 2, "0": 0, "9": 3} {
+			dropped, samples := f.metric("dropped_samples_total"), f.metric("samples_total")
+			f.set(func(int, []int64) (int, map[string]string, string) {
+				return 400, map[string]string{"X-Prometheus-Remote-Write-Samples-Written": stored}, "out of bounds"
+			})
+			f.gather(f.kept+100, "second", "third")
+			require.Equal(t, want, f.metric("samples_total")-samples, stored)
+			require.Equal(t, 3-want, f.metric("dropped_samples_total")-dropped, stored)
+		}
+		require.NotContains(t, f.log.String(), "lost")
 	})
 }
 
