@@ -111,19 +111,53 @@ func (e *Exporter) addSenders() error {
 		e.senders = append(e.senders, push.New(push.Options{
 			URL: &to, Client: client, Dir: e.opts.History.Dir, Interval: e.opts.History.Interval, Instances: instances,
 			Read: e.history.Read, Oldest: func() int64 { oldest, _ := e.history.Span(); return oldest }, Last: e.kept,
-			Secret: o.secret, UserAgent: "clanmon/" + e.opts.Version, Registerer: e.servers[0].gather.own, Logger: log,
+			Secrets: func() []string { return secretsOf(&conf) }, UserAgent: "clanmon/" + e.opts.Version, Registerer: e.servers[0].gather.own, Logger: log,
 		}))
 	}
 	return nil
 }
 
-// secret is the token as it is now.
-func (o PushOptions) secret() string {
-	if o.TokenFile == "" {
-		return o.Token
+// secretsOf are the secrets of a client configuration, as they are now.
+func secretsOf(c *config.HTTPClientConfig) (all []string) {
+	add := func(value config.Secret, file string) {
+		all = append(all, string(value))
+		if content, err := os.ReadFile(file); err == nil { // else requests fail before they are sent
+			all = append(all, strings.TrimSpace(string(content)))
+		}
 	}
-	content, _ := os.ReadFile(o.TokenFile) // if it cannot be read, requests fail before they are answered
-	return strings.TrimSpace(string(content))
+	if a := c.Authorization; a != nil {
+		add(a.Credentials, a.CredentialsFile)
+	}
+	if b := c.BasicAuth; b != nil {
+		add(b.Password, b.PasswordFile)
+	}
+	proxies := []config.ProxyConfig{c.ProxyConfig}
+	if o := c.OAuth2; o != nil {
+		add(o.ClientSecret, o.ClientSecretFile)
+		proxies = append(proxies, o.ProxyConfig)
+	}
+	for _, p := range proxies {
+		if p.ProxyURL.URL != nil {
+			password, _ := p.ProxyURL.User.Password()
+			add(config.Secret(password), "")
+		}
+		for _, values := range p.ProxyConnectHeader {
+			for _, v := range values {
+				add(v, "")
+			}
+		}
+	}
+	if c.HTTPHeaders != nil {
+		for _, h := range c.HTTPHeaders.Headers {
+			for _, v := range h.Secrets {
+				add(v, "")
+			}
+			for _, f := range h.Files {
+				add("", f)
+			}
+		}
+	}
+	return all
 }
 
 // dropping is called before gathers are dropped.

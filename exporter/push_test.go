@@ -1,9 +1,18 @@
 package exporter
 
 import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,4 +76,71 @@ func TestListens(t *testing.T) {
 	require.True(t, o.Listens())
 	o.Listen, o.SystemdSocket = nil, true
 	require.True(t, o.Listens())
+}
+
+// A receiver repeats all that it was sent: no secret of a client configuration is logged, nor much of the rest.
+func TestPushedSecretsAreNotLogged(t *testing.T) {
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			if err := r.ParseForm(); err != nil || r.Form.Get("scope") == "broken" {
+				http.Error(w, "no token for "+r.Form.Encode(), http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"access_token": "acc3ss-t0ken", "token_type": "Bearer"}`)
+			return
+		}
+		var all bytes.Buffer
+		_ = r.Header.Write(&all)
+		user, password, _ := r.BasicAuth()
+		fmt.Fprintln(&all, user, password)
+		w.Header().Set("X-Prometheus-Remote-Write-Samples-Written", "0")
+		w.WriteHeader(http.StatusBadRequest)
+		for range 1000 {
+			_, _ = w.Write(all.Bytes())
+		}
+	}))
+	t.Cleanup(receiver.Close)
+	u, err := url.Parse(receiver.URL)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "secret")
+	require.NoError(t, os.WriteFile(file, []byte("f1le-s3cret\n"), 0o600))
+	for name, conf := range map[string]string{
+		"credentials":       "authorization: {credentials: 1nline-s3cret}",
+		"credentials_file":  "authorization: {credentials_file: secret}",
+		"password":          "basic_auth: {username: laptop, password: 1nline-s3cret}",
+		"password_file":     "basic_auth: {username: laptop, password_file: secret}",
+		"http_headers":      "http_headers: {X-Token: {secrets: [1nline-s3cret], files: [secret]}}",
+		"oauth2":            "oauth2: {client_id: laptop, client_secret: 1nline-s3cret, token_url: " + receiver.URL + "/token}",
+		"oauth2 fails":      "oauth2: {client_id: laptop, client_secret_file: secret, scopes: [broken], token_url: " + receiver.URL + "/token}",
+		"--push.token-file": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := &syncBuffer{}
+			o := Options{
+				Kinds: []string{"systemd"}, Logger: slog.New(slog.NewTextHandler(log, nil)), Push: PushOptions{URLs: []*url.URL{u}, TokenFile: file},
+				History: HistoryOptions{Keep: time.Hour, Interval: time.Second, MaxBytes: minHistoryBytes, Dir: t.TempDir()},
+			}
+			if conf != "" {
+				o.Push.TokenFile, o.Push.ConfigFile = "", filepath.Join(dir, name+".yml")
+				require.NoError(t, os.WriteFile(o.Push.ConfigFile, []byte(conf), 0o600))
+			}
+			e, err := New(o)
+			require.NoError(t, err)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- e.Run(ctx) }()
+			require.Eventually(t, func() bool { return strings.Contains(log.String(), "400 Bad Request") }, time.Minute, 10*time.Millisecond)
+			cancel()
+			require.NoError(t, <-ended)
+			for _, secret := range []string{"s3cret", "acc3ss", base64.StdEncoding.EncodeToString([]byte("laptop:1nline-s3cret"))[:12]} {
+				require.NotContains(t, log.String(), secret)
+			}
+			for line := range strings.Lines(log.String()) {
+				require.Less(t, len(line), 700)
+			}
+		})
+	}
 }

@@ -16,7 +16,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +30,7 @@ import (
 	wire "github.com/clanmon/clanmon/internal/history"
 )
 
-// Options for New. All but Registerer and Secret are required.
+// Options for New. All but Registerer and Secrets are required.
 type Options struct {
 	URL    *url.URL
 	Client *http.Client // which proves who this machine is
@@ -43,8 +45,8 @@ type Options struct {
 	Oldest func() int64
 	// Last is the time of the newest gather of the history, math.MinInt64 if there is none.
 	Last int64
-	// Secret is what must not be in the log although a receiver may repeat it; nil for nothing.
-	Secret     func() string
+	// Secrets are what must not be in the log although a receiver may repeat it; nil for none.
+	Secrets    func() []string
 	UserAgent  string
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -60,8 +62,10 @@ const (
 	maxRetryAfter = 10 * time.Minute
 	// tolerated is how far a clock may be off before the log says so.
 	tolerated = time.Minute
-	// maxWords is how much of a response is read for the log.
-	maxWords = 300
+	// maxRead is how much of a response is read, and maxWords how much of that is logged.
+	maxRead, maxWords = 16 << 10, 300
+	// shortest is the length of secrets that are looked for. Shorter ones are parts of words.
+	shortest = 4
 )
 
 // Gather is what was gathered at one time.
@@ -97,6 +101,7 @@ type Sender struct {
 	cursor    cursor
 	live      *Gather // the newest one, until it is sent
 	succeeded time.Time
+	proof     string            // in the header Authorization of the last request
 	said      map[string]string // by what it is about: the last error in the log
 }
 
@@ -379,6 +384,7 @@ var (
 func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error) {
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	limited = httptrace.WithClientTrace(limited, &httptrace.ClientTrace{WroteHeaderField: s.wrote})
 	req, err := http.NewRequestWithContext(limited, http.MethodPost, s.opts.URL.String(), bytes.NewReader(b.encode(s.version)))
 	if err != nil {
 		return 0, err
@@ -399,12 +405,12 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 	if err != nil {
 		if limited.Err() != nil && ctx.Err() == nil {
 			s.limit = max(s.limit/2, minSamples)
-			err = fmt.Errorf("no response in %s", s.timeout)
+			return 0, fmt.Errorf("no response in %s", s.timeout)
 		}
-		return 0, err
+		return 0, errors.New(s.clean(err.Error()))
 	}
 	defer res.Body.Close()
-	words, _ := io.ReadAll(io.LimitReader(res.Body, maxWords)) // a part is enough
+	words, _ := io.ReadAll(io.LimitReader(res.Body, maxRead)) // a part is enough
 	skew := s.skew(res.Header, began)
 	written, acknowledges := count(res.Header)
 	s.negotiated = s.negotiated || s.version == 2 && acknowledges
@@ -452,6 +458,16 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 		return -1, nil
 	}
 	return 0, &laterError{err, retryAfter(res.Header.Get("Retry-After"), time.Now())}
+}
+
+// wrote notes by what a request proves who it is from: a token of OAuth 2.0 is in no file.
+func (s *Sender) wrote(name string, values []string) {
+	if strings.EqualFold(name, "Authorization") && len(values) > 0 {
+		_, proof, _ := strings.Cut(values[0], " ")
+		s.mu.Lock()
+		s.proof = proof
+		s.mu.Unlock()
+	}
 }
 
 // final reports whether a status says that these samples are never going to be accepted. Others
@@ -516,13 +532,26 @@ func off(skew time.Duration) string {
 	return fmt.Sprintf("the clock of this machine is %s ahead of the receiver's", skew)
 }
 
-// clean makes what a receiver says fit for the log.
+// clean makes what a receiver says fit for the log, without secrets.
 func (s *Sender) clean(text string) string {
+	s.mu.Lock()
+	secrets := []string{s.proof}
+	s.mu.Unlock()
+	if s.opts.Secrets != nil {
+		secrets = append(secrets, s.opts.Secrets()...)
+	}
+	secrets = slices.DeleteFunc(secrets, func(secret string) bool { return len(secret) < shortest })
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	whole := len(text) < maxRead
+	for _, secret := range secrets {
+		text = strings.ReplaceAll(text, secret, "<secret>")
+	}
+	if !whole && len(secrets) > 0 { // it may end in a part of one
+		text = text[:max(0, len(text)-len(secrets[0]))]
+	}
 	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
-	if s.opts.Secret != nil {
-		if secret := s.opts.Secret(); secret != "" {
-			text = strings.ReplaceAll(text, secret, "<secret>")
-		}
+	if len(text) > maxWords {
+		text = strings.ToValidUTF8(text[:maxWords], "") + "…"
 	}
 	return cmp.Or(strings.TrimSuffix(text, ":"), "no reason")
 }

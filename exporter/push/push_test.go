@@ -172,7 +172,7 @@ func (f *fixture) begin() {
 		URL: &url.URL{Scheme: "http", Host: "hub", Path: "/push"}, Client: &http.Client{Transport: f.receiver, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Dir: f.dir, Interval: 15 * time.Second, Instances: map[string]string{"node": "laptop:9100"},
 		Read: spool.Read, Oldest: func() int64 { oldest, _ := spool.Span(); return oldest }, Last: f.kept,
-		Secret: func() string { return "s3cret" }, UserAgent: "test", Registerer: f.reg, Logger: logger,
+		Secrets: func() []string { return []string{"", "s3cret", "s3cret-and-more"} }, UserAgent: "test", Registerer: f.reg, Logger: logger,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -390,6 +390,26 @@ func TestRefusedInPart(t *testing.T) {
 		}
 		require.NotContains(t, f.log.String(), "lost")
 	})
+}
+
+// What is left of a long response may end in a part of a secret.
+func TestClean(t *testing.T) {
+	long := strings.Repeat("s3cret-", 100)
+	s := &Sender{opts: Options{Secrets: func() []string { return []string{"", "abc", "s3cret-", long} }}}
+	for text, want := range map[string]string{
+		"400: abc\n\n \xff s3cret- x": "400: abc ? <secret> x",
+		"":                            "no reason",
+		"400:" + long + strings.Repeat(" ", 16<<10):   "400:<secret>",
+		strings.Repeat(long+" ", 30)[:maxRead+50]:     "",
+		strings.Repeat("é", 20000):                    strings.Repeat("é", maxWords/2) + "…",
+		strings.Repeat(" ", maxRead-350) + long[:350]: "",
+	} {
+		got := s.clean(text)
+		if want != "" {
+			require.Equal(t, want, got)
+		}
+		require.NotContains(t, got, "s3cret")
+	}
 }
 
 func TestRetryAfter(t *testing.T) {
