@@ -47,16 +47,27 @@ func (o PushOptions) check(all *Options) error {
 		return errors.New("--look needs a port, and with --push none is open by default: set --web.listen-address")
 	}
 	for i, u := range o.URLs {
-		switch {
-		case u.User != nil:
-			return fmt.Errorf("--push %s: a password on the command line can be read by every user of this machine: use --push.token-file or --push.config.file", u.Redacted())
-		case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-			return fmt.Errorf("--push %q: it must be a URL such as https://hub:9090", u)
-		case slices.ContainsFunc(o.URLs[:i], func(other *url.URL) bool { return *other == *u }):
+		if slices.ContainsFunc(o.URLs[:i], func(other *url.URL) bool { return *other == *u }) {
 			return fmt.Errorf("--push %s is set twice", u)
 		}
 	}
 	return nil
+}
+
+// ParseReceiver reads --push. What it returns may be in logs and metrics.
+func ParseReceiver(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, errors.New("not a URL; it must be https://HOST:PORT or https://HOST/PATH")
+	case u.User != nil || strings.Contains(u.Opaque, "@"):
+		return nil, errors.New("the URL must not contain a user or password, which every user of this machine can read on the command line; use --push.token-file, or basic_auth in the file of --push.config.file")
+	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q must be https://HOST:PORT or https://HOST/PATH", text)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, fmt.Errorf("%q must not have a query or fragment, which would be in logs and metrics; use --push.token-file, or http_headers in the file of --push.config.file", (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()+"?…")
+	}
+	return u, nil
 }
 
 // addSenders makes what sends to each receiver.

@@ -44,8 +44,6 @@ func TestPushOptions(t *testing.T) {
 		"--push.config.file cannot be combined with --push.token-file":                    func(o *Options) { o.Push.ConfigFile = "c" },
 		"--push.token-file and CLANMON_PUSH_TOKEN both set the token; remove one":         func(o *Options) { o.Push.Token = "t" },
 		"--look needs a port, and with --push none is open by default":                    func(o *Options) { o.Look = look.Options{Enabled: true} },
-		"--push https://me:xxxxx@hub: a password on the command line":                     func(o *Options) { o.Push.URLs = to("https://me:s3cret@hub") },
-		`--push "hub:9090": it must be a URL such as https://hub:9090`:                    func(o *Options) { o.Push.URLs = to("hub:9090") },
 		"--push https://hub/write is set twice":                                           func(o *Options) { o.Push.URLs = to("https://hub/write", "http://hub/write", "https://hub/write") },
 		"--push.token-file: open " + filepath.Join(os.TempDir(), "none", "such") + ": no": nil,
 	} {
@@ -60,6 +58,28 @@ func TestPushOptions(t *testing.T) {
 		change(&o)
 		err := Check(o)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestParseReceiver(t *testing.T) {
+	for _, text := range []string{"https://hub:9090", "http://hub/api/v1/push", "https://[fd00::1]:9090/"} {
+		u, err := ParseReceiver(text)
+		require.NoError(t, err)
+		require.Equal(t, text, u.String())
+	}
+	for text, want := range map[string]string{
+		"https://me:s3cret@hub":          "must not contain a user or password",
+		"https://s3cret@hub":             "use --push.token-file",
+		"me:s3cret@hub:9090":             "must not contain a user or password",
+		"https://me:s3cret@hub:port":     "not a URL; it must be https://HOST:PORT",
+		"hub:9090":                       `"hub:9090" must be https://HOST:PORT or https://HOST/PATH`,
+		"":                               `"" must be https://HOST:PORT`,
+		"https://hub/write?token=s3cret": `"https://hub/write?…" must not have a query or fragment`,
+		"https://hub/write#s3cret":       "http_headers in the file of --push.config.file",
+		"https://hub?":                   "must not have a query or fragment",
+	} {
+		_, err := ParseReceiver(text)
+		require.ErrorContains(t, err, want, text)
 		require.NotContains(t, err.Error(), "s3cret")
 	}
 }

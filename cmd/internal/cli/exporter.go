@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -56,6 +57,22 @@ type ExporterCommand struct {
 	listCollectors bool
 }
 
+// pushReceivers is a repeatable flag of URLs.
+type pushReceivers []*url.URL
+
+func (r *pushReceivers) IsCumulative() bool { return true }
+
+func (r *pushReceivers) String() string { return fmt.Sprint([]*url.URL(*r)) }
+
+func (r *pushReceivers) Set(text string) error {
+	u, err := exporter.ParseReceiver(text)
+	if err != nil {
+		return err
+	}
+	*r = append(*r, u)
+	return nil
+}
+
 // pushHistory is how much is kept for a receiver that cannot be reached. A server accepts a little
 // more (see docs/push.md).
 const pushHistory = model.Duration(48 * time.Hour)
@@ -100,7 +117,7 @@ func NewExporterCommand(e Env, name string) *ExporterCommand {
 	a.Flag("history.interval", "Time between two gathers of the history.").Default("15s").SetValue(&c.historyInterval)
 	a.Flag("history.max-bytes", "Maximum size of the history on disk. The oldest gathers are dropped.").Default("256MiB").BytesVar(&c.historyLimit)
 	a.Flag("history.path", "Directory of the history. Defaults to history in the StateDirectory= of the systemd unit.").PlaceHolder("DIR").StringVar(&o.History.Dir)
-	a.Flag("push", "Send what is gathered to this clanmon server, such as https://hub:9090, or to this URL of any receiver of remote write. No port is open then, unless a listen address is given. Repeatable.").PlaceHolder("URL").URLListVar(&o.Push.URLs)
+	a.Flag("push", "Send what is gathered to this clanmon server, such as https://hub:9090, or to this URL of any receiver of remote write. No port is open then, unless a listen address is given. Repeatable.").PlaceHolder("URL").SetValue((*pushReceivers)(&o.Push.URLs))
 	a.Flag("push.token-file", "Path to a file with the token by which this machine proves its name. It is read at each request. The variable CLANMON_PUSH_TOKEN may have the token instead.").PlaceHolder("FILE").StringVar(&o.Push.TokenFile)
 	a.Flag("push.config.file", "HTTP client configuration file for --push, such as with a client certificate, see details at https://prometheus.io/docs/prometheus/latest/configuration/configuration/#http_config").PlaceHolder("FILE").StringVar(&o.Push.ConfigFile)
 	a.Flag("runtime.gomaxprocs", "The target number of CPUs Go will run on (GOMAXPROCS)").Envar("GOMAXPROCS").Default("1").IntVar(&c.maxProcs)
