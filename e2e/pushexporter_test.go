@@ -198,7 +198,7 @@ func TestPushedSamplesSurvive(t *testing.T) {
 	time.Sleep(3 * time.Second) // some gathers
 	p.link.plug()
 	p.sent(harness.Patience)
-	p.exporter.WaitLog("Pushes again")
+	p.exporter.WaitLog("Pushing works again")
 
 	p.server.server.Kill()
 	p.exporter.Kill()

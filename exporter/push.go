@@ -117,7 +117,7 @@ func (e *Exporter) addSenders() error {
 		}
 		log := e.opts.Logger.With("component", "push")
 		if ip := net.ParseIP(to.Hostname()); to.Scheme == "http" && conf.Authorization != nil && to.Hostname() != "localhost" && !ip.IsLoopback() {
-			log.Warn("The token is sent without encryption, unless the network encrypts: use https", "receiver", to.String())
+			log.Warn("The token is sent unencrypted; use https, unless the network encrypts", "receiver", to.String())
 		}
 		e.senders = append(e.senders, push.New(push.Options{
 			URL: &to, Client: client, Dir: e.opts.History.Dir, Interval: e.opts.History.Interval, Instances: instances,

@@ -190,7 +190,7 @@ func (s *Spool) loadSegment(number int64) (*wire.Reader, error) {
 	in := bufio.NewReaderSize(f, 64<<10)
 	reader, err := wire.NewReader(in, maxSeries, math.MaxInt)
 	if errors.Is(err, wire.ErrVersion) {
-		s.opts.Logger.Warn("A file of the history was written by another version, or is damaged; it is set aside", "file", path+aside)
+		s.opts.Logger.Warn("Set aside a history file that is damaged or of another version", "file", path+aside)
 		return nil, os.Rename(path, path+aside)
 	}
 	for err == nil {
@@ -211,7 +211,7 @@ func (s *Spool) loadSegment(number int64) (*wire.Reader, error) {
 			return nil, err
 		}
 		s.metrics.repaired.Add(float64(info.Size() - g.bytes))
-		s.opts.Logger.Warn("The end of a file of the history is damaged, as after a crash; it is cut off", "file", path, "bytes", info.Size()-g.bytes)
+		s.opts.Logger.Warn("Cut off the damaged end of a history file, as after a crash", "file", path, "bytes", info.Size()-g.bytes)
 		if err := os.Truncate(path, g.bytes); err != nil {
 			return nil, err
 		}
@@ -270,14 +270,14 @@ func (s *Spool) Append(t int64, fill func(add func(key []byte, v float64)), each
 	if err != nil {
 		s.metrics.failed.Inc()
 		if s.failed != err.Error() {
-			s.opts.Logger.Error("A gather could not be kept in the history", "err", err)
+			s.opts.Logger.Error("Could not write a gather to the history", "err", err)
 		}
 		s.failed = err.Error()
 		return err
 	}
 	if s.failed != "" {
 		s.failed = ""
-		s.opts.Logger.Info("The history is kept again")
+		s.opts.Logger.Info("Writing the history works again")
 	}
 	s.metrics.gathers.Inc()
 	return nil
@@ -449,7 +449,7 @@ func (s *Spool) drop() {
 	}
 	defer s.mu.Unlock()
 	if err := os.Remove(s.path(s.segments[0].number)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.opts.Logger.Warn("A file of the history could not be removed", "err", err)
+		s.opts.Logger.Warn("Could not remove a history file", "err", err)
 	}
 	s.segments = slices.Delete(s.segments, 0, 1)
 	// Without a segment, numbers begin at 1 again, before every step.

@@ -359,7 +359,7 @@ func TestMetrics(t *testing.T) {
 		# HELP clanmon_exporter_history_oldest_timestamp_seconds Time of the oldest gather on disk, NaN if there is none.
 		# TYPE clanmon_exporter_history_oldest_timestamp_seconds gauge
 		clanmon_exporter_history_oldest_timestamp_seconds 5
-		# HELP clanmon_exporter_history_gathers_total Gathers that were kept on disk.
+		# HELP clanmon_exporter_history_gathers_total Gathers written to disk.
 		# TYPE clanmon_exporter_history_gathers_total counter
 		clanmon_exporter_history_gathers_total 2
 	`, info.Size())), "clanmon_exporter_history_bytes", "clanmon_exporter_history_oldest_timestamp_seconds", "clanmon_exporter_history_gathers_total"))

@@ -23,12 +23,12 @@ func newMetrics(s *Spool, reg prometheus.Registerer) metrics {
 		})
 	}
 	m := metrics{
-		gathers:  counter("gathers_total", "Gathers that were kept on disk."),
-		failed:   counter("failed_gathers_total", "Gathers that could not be kept on disk."),
-		repaired: counter("repaired_bytes_total", "Bytes at the end of files that were cut off because they were incomplete or damaged."),
+		gathers:  counter("gathers_total", "Gathers written to disk."),
+		failed:   counter("failed_gathers_total", "Gathers that could not be written to disk."),
+		repaired: counter("repaired_bytes_total", "Bytes cut off at the end of incomplete or damaged files."),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "clanmon_exporter_history_dropped_gathers_total",
-			Help: "Gathers that were dropped before their age: for --history.max-bytes (size) or because the disk was full (disk).",
+			Help: "Gathers dropped before the end of --history: over --history.max-bytes (size), or the disk was full (disk).",
 		}, []string{"reason"}),
 	}
 	m.dropped.WithLabelValues("size")

@@ -37,7 +37,7 @@ func NewHandler(s *Spool, kind, metricsPath string) http.Handler {
 			return
 		}
 		if path := r.URL.Query().Get("path"); path != metricsPath {
-			http.Error(w, fmt.Sprintf("the history is that of %s, not of %q", metricsPath, path), http.StatusNotFound)
+			http.Error(w, fmt.Sprintf("parameter path %q: the history is that of %s", path, metricsPath), http.StatusNotFound)
 			return
 		}
 		select {
@@ -45,7 +45,7 @@ func NewHandler(s *Spool, kind, metricsPath string) http.Handler {
 			defer func() { <-slots }()
 		default:
 			w.Header().Set("Retry-After", "10")
-			http.Error(w, fmt.Sprintf("%d clients read the history already", maxReaders), http.StatusServiceUnavailable)
+			http.Error(w, fmt.Sprintf("too many clients read the history: the maximum is %d", maxReaders), http.StatusServiceUnavailable)
 			return
 		}
 		w.Header().Set("Content-Type", wire.ContentType)

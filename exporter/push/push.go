@@ -116,7 +116,7 @@ func New(o Options) *Sender {
 	var known bool
 	var err error
 	if s.cursor, known, err = loadCursor(s.file, s.name); err != nil {
-		s.log.Warn("It is not known what was pushed before: what the receiver lacks is sent if it says so", "err", err)
+		s.log.Warn("Could not read what was pushed before; only what the receiver reports missing is sent again", "err", err)
 	}
 	if !known {
 		s.cursor.Newest = o.Last
@@ -168,13 +168,13 @@ func (s *Sender) Dropping(from, to int64) {
 	})
 	if lost > 0 {
 		s.metrics.lost.Add(float64(lost))
-		s.say("lost", slog.LevelError, "Gathers are lost that the receiver does not have yet", errors.New("the history is full: raise --history and --history.max-bytes"))
+		s.say("lost", slog.LevelError, "Dropped gathers that were not pushed yet", errors.New("the history is full: raise --history or --history.max-bytes"))
 	}
 }
 
 // save writes the cursor down. Without that, a restart sends some gathers again.
 func (s *Sender) save() {
-	s.sayLocked("cursor", slog.LevelWarn, "Could not write down what was pushed: after a restart it is sent again", s.cursor.save(s.file))
+	s.sayLocked("cursor", slog.LevelWarn, "Could not save what was pushed; it is sent again after a restart", s.cursor.save(s.file))
 }
 
 // say logs an error about something unless it is that of the last time. No error ends it.
@@ -208,12 +208,12 @@ func (s *Sender) Run(ctx context.Context) {
 			failures++
 			s.metrics.failures.Inc()
 			s.opts.Client.CloseIdleConnections() // the network may have changed
-			s.say("send", slog.LevelWarn, "Could not push: the history keeps what is missing until it is sent", err)
+			s.say("send", slog.LevelWarn, "Could not push; samples stay in the history and are retried", err)
 			wake, delay = nil, s.delay(failures, err)
 		} else if failures > 0 {
 			failures = 0
 			s.say("send", slog.LevelInfo, "", nil)
-			s.log.Info("Pushes again")
+			s.log.Info("Pushing works again")
 		}
 		var again <-chan time.Time
 		if delay > 0 {
@@ -334,7 +334,7 @@ func (s *Sender) post(ctx context.Context, b *batch, note func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if newest >= 0 && s.cursor.void(newest) {
-		s.log.Warn("The receiver does not have all that it acknowledged: it is sent again", "from", time.UnixMilli(newest).UTC().Format(time.RFC3339))
+		s.log.Warn("The receiver lacks samples that it acknowledged; they are sent again", "from", time.UnixMilli(newest).UTC().Format(time.RFC3339))
 	}
 	note()
 	s.save()
@@ -424,16 +424,16 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 	case ok && s.version == 2 && !acknowledges:
 		return 0, errors.New("the response does not say how many samples were stored, as remote write 2.0 demands")
 	case ok && s.version == 2 && written == 0:
-		return 0, errors.New("the receiver acknowledges none of the samples")
+		return 0, errors.New("the response acknowledges none of the samples")
 	case ok:
 		lost := 0
 		if s.version == 2 && written < b.samples {
 			lost = b.samples - written
 			s.metrics.dropped.WithLabelValues(reasonUnacknowledged).Add(float64(lost))
-			err = errors.New("fewer samples were stored than sent")
+			err = errors.New("the response acknowledges fewer samples than were sent")
 		}
 		s.metrics.samples.Add(float64(b.samples - lost))
-		s.say("unacknowledged", slog.LevelError, "Samples are lost", err)
+		s.say("unacknowledged", slog.LevelError, "The receiver did not store all samples; the others are not sent again", err)
 		s.limit = min(2*s.limit, maxSamples, s.most)
 		s.mu.Lock()
 		s.succeeded = time.Now()
@@ -520,7 +520,7 @@ func (s *Sender) skew(h http.Header, began time.Time) time.Duration {
 	if skew.Abs() > tolerated {
 		wrong = errors.New(off(skew.Round(time.Minute)))
 	}
-	s.say("clock", slog.LevelWarn, "Samples are stored with wrong times, or refused", wrong)
+	s.say("clock", slog.LevelWarn, "Clocks differ; samples have wrong times or are refused", wrong)
 	return skew
 }
 

@@ -259,7 +259,7 @@ func TestNewestFirst(t *testing.T) {
 		require.Equal(t, []string{"v2 500", "v2 200 300 400"}, f.requests())
 		require.Equal(t, []int64{100, 200, 300, 400, 500}, f.has())
 		require.Equal(t, 1, strings.Count(f.log.String(), "Could not push"), f.log)
-		require.Contains(t, f.log.String(), "Pushes again")
+		require.Contains(t, f.log.String(), "Pushing works again")
 		require.Zero(t, f.metric("backlog_seconds"))
 		f.gather(600)
 		require.Equal(t, []string{"v2 600"}, f.requests())
@@ -291,7 +291,7 @@ func TestRestart(t *testing.T) {
 			f.stop()
 			require.NoError(t, os.WriteFile(cursorFile(f.dir, "http://hub/push"), []byte(content), 0o600))
 			f.begin()
-			require.Contains(t, f.log.String(), "It is not known what was pushed before")
+			require.Contains(t, f.log.String(), "Could not read what was pushed before")
 			f.log.Reset()
 			f.gather(f.kept + 100)
 			require.Len(t, f.requests(), 1, content)
@@ -492,7 +492,7 @@ func TestNothingAcknowledged(t *testing.T) {
 		})
 		f.gather(600, "second", "third")
 		require.Equal(t, 2.0, f.metric("dropped_samples_total"), "some of them")
-		require.Contains(t, f.log.String(), "fewer samples were stored than sent")
+		require.Contains(t, f.log.String(), "acknowledges fewer samples than were sent")
 	})
 }
 
@@ -578,7 +578,7 @@ func TestHistoryTooSmall(t *testing.T) {
 			f.gather(at)
 		}
 		require.Equal(t, 29.0, f.metric("lost_gathers_total"), "all of three files but the first")
-		require.Contains(t, f.log.String(), "Gathers are lost")
+		require.Contains(t, f.log.String(), "Dropped gathers that were not pushed yet")
 		f.set(nil)
 		pass(15 * time.Second)
 		require.Len(t, f.has(), 1006)
