@@ -54,7 +54,9 @@ func (o *Options) identity(w upstreamweb.Options, file discovery.Identity) ident
 		}
 	}
 	i.Header, i.GroupsHeader = cmp.Or(i.Header, file.Header), cmp.Or(i.GroupsHeader, file.GroupsHeader)
-	i.TokenFile = cmp.Or(i.TokenFile, file.TokenFile)
+	if len(i.TokenFiles) == 0 && file.TokenFile != "" {
+		i.TokenFiles = []string{file.TokenFile}
+	}
 	i.OIDC.Issuer, i.OIDC.ClientID = cmp.Or(i.OIDC.Issuer, file.OIDC.Issuer), cmp.Or(i.OIDC.ClientID, file.OIDC.ClientID)
 	i.OIDC.ClientSecretFile = cmp.Or(i.OIDC.ClientSecretFile, file.OIDC.ClientSecretFile)
 	i.OIDC.NameClaim = cmp.Or(i.OIDC.NameClaim, file.OIDC.NameClaim)

@@ -49,7 +49,7 @@ func TestWhoChangedSomething(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	require.NoError(t, os.WriteFile(tokens, fmt.Appendf(nil, "deploy operator %x\ngrafana viewer %x\n", sha256.Sum256([]byte("d")), sha256.Sum256([]byte("g"))), 0o600))
 	start := func(writes string) *servertest.Server {
-		return servertest.Start(t, "", func(o *server.Options) { o.Identity.TokenFile, o.Writes = tokens, writes })
+		return servertest.Start(t, "", func(o *server.Options) { o.Identity.TokenFiles, o.Writes = []string{tokens}, writes })
 	}
 	s := start(api.WritesAuto)
 	for _, author := range []string{`"createdBy":"alice",`, ``, `"createdBy":"a","createdBy":"b",`, `"CreatedBy":"alice",`, `"createdby":"x",`} {
@@ -94,7 +94,7 @@ func TestWhoChangedSomething(t *testing.T) {
 func TestWhoAmI(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	require.NoError(t, os.WriteFile(tokens, fmt.Appendf(nil, "deploy operator %x\ngrafana viewer %x\n", sha256.Sum256([]byte("d")), sha256.Sum256([]byte("g"))), 0o600))
-	s := servertest.Start(t, "", func(o *server.Options) { o.Identity.TokenFile, o.Writes = tokens, api.WritesAuto })
+	s := servertest.Start(t, "", func(o *server.Options) { o.Identity.TokenFiles, o.Writes = []string{tokens}, api.WritesAuto })
 	who := func(authorization string) string {
 		_, answer := as(t, s, authorization, http.MethodGet, "/api/clanmon/v1/whoami", "")
 		return answer
@@ -118,7 +118,7 @@ func TestTokensBesidePasswords(t *testing.T) {
 	require.NoError(t, os.WriteFile(web, fmt.Appendf(nil, "basic_auth_users: {alice: %q}\n", hash), 0o600))
 	require.NoError(t, os.WriteFile(tokens, fmt.Appendf(nil, "ci viewer %x\n", sha256.Sum256([]byte("c"))), 0o600))
 	s := servertest.Start(t, "", func(o *server.Options) {
-		o.WebConfigFile, o.Identity.TokenFile, o.Writes = web, tokens, api.WritesAuto
+		o.WebConfigFile, o.Identity.TokenFiles, o.Writes = web, []string{tokens}, api.WritesAuto
 		o.Web.ListenAddresses = append(o.Web.ListenAddresses, "127.0.0.1:0")
 	})
 	const password = "Basic YWxpY2U6c2VjcmV0" // alice:secret

@@ -250,7 +250,7 @@ func TestWhoMaySendWhat(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	require.NoError(t, os.WriteFile(tokens, fmt.Appendf(nil, "v viewer %x\no operator %x\n", sha256.Sum256([]byte("viewer")), sha256.Sum256([]byte("operator"))), 0o600))
 	s := servertest.Start(t, "", func(o *server.Options) {
-		o.Identity.TokenFile, o.Identity.Viewers = tokens, []string{"nobody"}
+		o.Identity.TokenFiles, o.Identity.Viewers = []string{tokens}, []string{"nobody"}
 		o.Writes = api.WritesAuto
 	})
 	open := servertest.Start(t, "", nil) // without identity

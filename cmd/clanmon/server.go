@@ -170,7 +170,7 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("web.identity.header", "HTTP header in which a --web.trusted-proxy sends the name of the user, such as Remote-User, X-Forwarded-Email or Tailscale-User-Login.").PlaceHolder("HEADER").StringVar(&i.Header)
 	a.Flag("web.identity.groups-header", "HTTP header in which a --web.trusted-proxy sends the groups of the user, separated by commas.").PlaceHolder("HEADER").StringVar(&i.GroupsHeader)
 	a.Flag("web.trusted-proxy", "Address or network of a proxy whose --web.identity.header is believed, or unix for clients of a unix socket. Repeatable.").PlaceHolder("CIDR").StringsVar(&i.TrustedProxies)
-	a.Flag("web.token-file", "Path to a file with tokens of programs, one per line: NAME ROLE SHA256. The role is viewer or operator, or machine for one that pushes. Programs send the token as Authorization: Bearer.").PlaceHolder("FILE").StringVar(&i.TokenFile)
+	a.Flag("web.token-file", "Path to a file with tokens of programs, one per line: NAME ROLE SHA256. The role is viewer or operator, or machine for one that pushes. Programs send the token as Authorization: Bearer. Repeatable.").PlaceHolder("FILE").StringsVar(&i.TokenFiles)
 	a.Flag("web.oidc.issuer", "URL of an OpenID Connect provider at which people log in. Needs https, --web.oidc.client-id and --web.viewer.").PlaceHolder("URL").StringVar(&i.OIDC.Issuer)
 	a.Flag("web.oidc.client-id", "Client ID of this server at the provider. The redirect URI is --web.external-url with /-/login/callback.").PlaceHolder("ID").StringVar(&i.OIDC.ClientID)
 	a.Flag("web.oidc.client-secret-file", "Path to a file with the client secret. Without it, the server is a public client.").PlaceHolder("FILE").StringVar(&i.OIDC.ClientSecretFile)

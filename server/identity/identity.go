@@ -41,7 +41,7 @@ type Options struct {
 
 	Header, GroupsHeader string   // in which a proxy says for whom it asks
 	TrustedProxies       []string // addresses, networks, and Unix
-	TokenFile            string   // "" for none
+	TokenFiles           []string
 	OIDC                 OIDCOptions
 
 	WebConfigFile   string   // of the exporter toolkit; "" for none
@@ -64,8 +64,8 @@ const (
 // Identity is what the Options say.
 type Identity struct {
 	operators, viewers roles
-	proxy              *proxy  // nil for none
-	tokens             *tokens // nil for none
+	proxy              *proxy // nil for none
+	tokens             tokens
 	oidc               *oidcLogin
 	web                webConfig
 	tailnet            *tailnet
@@ -85,10 +85,8 @@ func (o Options) Check() error {
 
 // CheckFiles reads the files that o names, except WebConfigFile.
 func (o Options) CheckFiles() error {
-	if o.TokenFile != "" {
-		if _, err := newTokens(o.TokenFile, o.Logger); err != nil {
-			return err
-		}
+	if _, err := newTokens(o.TokenFiles, o.Logger); err != nil {
+		return err
 	}
 	_, err := o.OIDC.secret()
 	return err
@@ -138,10 +136,8 @@ func New(o Options) (*Identity, error) {
 	if i.operators, i.viewers, i.proxy, err = o.parse(); err != nil {
 		return nil, err
 	}
-	if o.TokenFile != "" {
-		if i.tokens, err = newTokens(o.TokenFile, o.Logger); err != nil {
-			return nil, err
-		}
+	if i.tokens, err = newTokens(o.TokenFiles, o.Logger); err != nil {
+		return nil, err
 	}
 	if o.OIDC.Issuer != "" {
 		if i.oidc, err = newOIDC(o, i.mentions); err != nil {

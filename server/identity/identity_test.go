@@ -153,7 +153,7 @@ func TestRoles(t *testing.T) {
 			request("100.64.0.5"): "carol@example.com via tailscale, operator", // by the tailnet's policy
 			request("10.0.0.9"):   nobody,
 		}},
-		"tokens": {func(o *Options) { o.TokenFile = tokens; o.Viewers = []string{"nobody"} }, map[*http.Request]string{
+		"tokens": {func(o *Options) { o.TokenFiles = []string{tokens}; o.Viewers = []string{"nobody"} }, map[*http.Request]string{
 			request("10.0.0.9", "Authorization: Bearer g"):   "grafana via token, viewer",
 			request("10.0.0.9", "Authorization: bearer  c"):  "ci via token, operator",
 			request("10.0.0.9", "Authorization: Bearer x"):   nobody,
@@ -162,7 +162,7 @@ func TestRoles(t *testing.T) {
 			request("100.64.0.2", "Authorization: Bearer c"): "ci via token, operator",
 			request("100.64.0.2", "Authorization: Bearer x"): "bob@example.com via tailscale, anonymous",
 		}},
-		"tokens, and operators of their names": {func(o *Options) { o.TokenFile = tokens; o.Operators = []string{Identified, "grafana"} }, map[*http.Request]string{
+		"tokens, and operators of their names": {func(o *Options) { o.TokenFiles = []string{tokens}; o.Operators = []string{Identified, "grafana"} }, map[*http.Request]string{
 			request("10.0.0.9", "Authorization: Bearer g"): "grafana via token, viewer",
 			request("10.0.0.9", "Authorization: Bearer c"): "ci via token, operator",
 		}},
@@ -333,12 +333,12 @@ func TestOptionsThatAreWrong(t *testing.T) {
 		"contains every address":                       func(o *Options) { o.Header, o.TrustedProxies = "Remote-User", []string{"0.0.0.0/0"} },
 		"does not contain a user's name":               func(o *Options) { o.Header, o.TrustedProxies = "cookie", []string{"10.0.0.1"} },
 		"is the header of the name too":                func(o *Options) { o.Header, o.GroupsHeader, o.TrustedProxies = "a", "A", []string{"10.0.0.1"} },
-		"no such file":                                 func(o *Options) { o.TokenFile = "missing" },
-		"line 2: 2 words":                              func(o *Options) { o.TokenFile = write(t, "#\nci secret\n") },
-		"line 1: the second word":                      func(o *Options) { o.TokenFile = write(t, "ci admin "+sum("x")) },
-		"line 1: the third word must be":               func(o *Options) { o.TokenFile = write(t, "ci viewer secret") },
-		"SHA-256 of an empty token":                    func(o *Options) { o.TokenFile = write(t, "ci viewer "+sum("")) },
-		"line 2: the same token":                       func(o *Options) { o.TokenFile = write(t, "a viewer "+sum("x")+"\nb operator "+sum("x")) },
+		"no such file":                                 func(o *Options) { o.TokenFiles = []string{"missing"} },
+		"line 2: 2 words":                              func(o *Options) { o.TokenFiles = []string{write(t, "#\nci secret\n")} },
+		"line 1: the second word":                      func(o *Options) { o.TokenFiles = []string{write(t, "ci admin "+sum("x"))} },
+		"line 1: the third word must be":               func(o *Options) { o.TokenFiles = []string{write(t, "ci viewer secret")} },
+		"SHA-256 of an empty token":                    func(o *Options) { o.TokenFiles = []string{write(t, "ci viewer "+sum(""))} },
+		"line 2: the same token":                       func(o *Options) { o.TokenFiles = []string{write(t, "a viewer "+sum("x")+"\nb operator "+sum("x"))} },
 		"needs --web.viewer":                           func(o *Options) { o.OIDC = OIDCOptions{Issuer: "https://i", ClientID: "c"} },
 		"needs https":                                  func(o *Options) { o.OIDC, o.Viewers = OIDCOptions{Issuer: "https://i", ClientID: "c"}, []string{"*"} },
 		"needs --web.oidc.client-id":                   func(o *Options) { o.OIDC, o.Viewers = OIDCOptions{Issuer: "https://i"}, []string{"*"} },
@@ -369,7 +369,7 @@ func outside(o *Options) {
 func TestTokensAreReadAgain(t *testing.T) {
 	file := write(t, "ci operator "+sum("c"))
 	o := base()
-	o.TokenFile = file
+	o.TokenFiles = []string{file}
 	i := newIdentity(t, o)
 	has := func(token string) bool {
 		return i.HasToken(request("10.0.0.9", "Authorization: Bearer "+token))
@@ -396,7 +396,7 @@ func TestTokensAreReadAgain(t *testing.T) {
 func TestTokensOfMachines(t *testing.T) {
 	file := write(t, "laptop machine "+sum("m"))
 	o := base()
-	o.TokenFile = file
+	o.TokenFiles = []string{file}
 	i := newIdentity(t, o)
 	with := func(token string) caller.Caller {
 		return i.Identify(request("10.0.0.9", "Authorization: Bearer "+token))
@@ -411,10 +411,18 @@ func TestTokensOfMachines(t *testing.T) {
 	require.True(t, i.Configured(), "what was closed does not open because a file is gone")
 
 	o = base()
-	o.TokenFile = write(t, "")
+	o.TokenFiles = []string{write(t, "laptop machine "+sum("m")), write(t, "ci operator "+sum("c"))}
+	i = newIdentity(t, o)
+	require.Equal(t, "laptop", with("m").Machine, "one of several files")
+	require.Equal(t, caller.Operator, with("c").Role)
+	o.TokenFiles[1] = "missing"
+	require.ErrorContains(t, o.CheckFiles(), "--web.token-file")
+
+	o = base()
+	o.TokenFiles = []string{write(t, "")}
 	require.True(t, newIdentity(t, o).Configured(), "nobody is let in by an empty file")
 	o = base()
-	o.TokenFile = write(t, "web/1 machine "+sum("m"))
+	o.TokenFiles = []string{write(t, "web/1 machine "+sum("m"))}
 	_, err := New(o)
 	require.ErrorContains(t, err, "machine name")
 }
@@ -422,7 +430,7 @@ func TestTokensOfMachines(t *testing.T) {
 // A web configuration that cannot be read may have asked everybody for a password.
 func TestRolesApplyWhileTheWebConfigurationIsBroken(t *testing.T) {
 	o := base()
-	o.TokenFile = write(t, "laptop machine "+sum("m"))
+	o.TokenFiles = []string{write(t, "laptop machine "+sum("m"))}
 	o.WebConfigFile = write(t, "basic_auth_users: [")
 	c := newIdentity(t, o).Identify(request("10.0.0.9", "Authorization: Bearer m"))
 	require.True(t, c.Configured)
@@ -460,7 +468,7 @@ func TestFilesThatBecomeReadable(t *testing.T) {
 	tokens, web := write(t, "ci operator "+sum("c")), write(t, "basic_auth_users: {alice: x}")
 	require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(tokens)), 0o755))
 	o := base()
-	o.TokenFile, o.WebConfigFile = tokens, web
+	o.TokenFiles, o.WebConfigFile = []string{tokens}, web
 	log := new(strings.Builder)
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	i := newIdentity(t, o)
@@ -493,7 +501,7 @@ func TestFilesThatBecomeReadable(t *testing.T) {
 // Who presents a token that does not count is told so, however else they are not known.
 func TestATokenThatIsNotKnown(t *testing.T) {
 	o := base()
-	o.TokenFile = write(t, "ci operator "+sum("c"))
+	o.TokenFiles = []string{write(t, "ci operator "+sum("c"))}
 	o.Header, o.TrustedProxies = "Remote-User", []string{"10.0.0.1"}
 	i := newIdentity(t, o)
 	for _, from := range []string{"10.0.0.9", "10.0.0.1", "100.64.0.7"} {

@@ -37,8 +37,11 @@ func (t token) person() person {
 	return p
 }
 
-// tokens are those of a file, which is read again when it changes.
-type tokens struct {
+// tokens are those of all files.
+type tokens []*tokenFile
+
+// tokenFile has tokens, and is read again when it changes.
+type tokenFile struct {
 	file string
 	log  *slog.Logger
 
@@ -51,9 +54,20 @@ type tokens struct {
 	people bool
 }
 
-// newTokens reads the file, of which every line must be right.
-func newTokens(file string, log *slog.Logger) (*tokens, error) {
-	t := &tokens{file: file, log: log}
+// newTokens reads the files, of which every line must be right.
+func newTokens(files []string, log *slog.Logger) (all tokens, err error) {
+	for _, file := range files {
+		t, err := newTokenFile(file, log)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+func newTokenFile(file string, log *slog.Logger) (*tokenFile, error) {
+	t := &tokenFile{file: file, log: log}
 	info, err := os.Stat(file)
 	if err != nil {
 		return nil, fmt.Errorf("--web.token-file: %w", err)
@@ -68,26 +82,22 @@ func newTokens(file string, log *slog.Logger) (*tokens, error) {
 }
 
 // ofPeople reports whether the tokens give roles, and are not only those of machines.
-func (t *tokens) ofPeople() bool {
-	if t == nil {
-		return false
-	}
-	t.current()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.people
+func (all tokens) ofPeople() bool {
+	return slices.ContainsFunc(all, func(t *tokenFile) bool {
+		t.current()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.people
+	})
 }
 
 // note keeps in mind whether a token has a role. t.mu is held.
-func (t *tokens) note() {
+func (t *tokenFile) note() {
 	t.people = t.people || slices.ContainsFunc(t.list, func(x token) bool { return !x.machine })
 }
 
 // find returns the token that r presents.
-func (t *tokens) find(r *http.Request) (token, bool) {
-	if t == nil {
-		return token{}, false
-	}
+func (all tokens) find(r *http.Request) (token, bool) {
 	text, ok := bearer(r)
 	if !ok {
 		return token{}, false
@@ -95,18 +105,20 @@ func (t *tokens) find(r *http.Request) (token, bool) {
 	sum := sha256.Sum256([]byte(text))
 	var found token
 	matches := 0
-	for _, known := range t.current() { // all of them, so that time says nothing
-		if subtle.ConstantTimeCompare(sum[:], known.sum[:]) == 1 {
-			found = known
-			matches++
+	for _, t := range all {
+		for _, known := range t.current() { // all of them, so that time says nothing
+			if subtle.ConstantTimeCompare(sum[:], known.sum[:]) == 1 {
+				found = known
+				matches++
+			}
 		}
 	}
 	return found, matches > 0
 }
 
 // unknown is why the token that r presents does not identify anybody; "" if r has none.
-func (t *tokens) unknown(r *http.Request) string {
-	if _, ok := bearer(r); !ok || t == nil {
+func (all tokens) unknown(r *http.Request) string {
+	if _, ok := bearer(r); !ok || len(all) == 0 {
 		return ""
 	}
 	return "the token in the header Authorization is not in --web.token-file"
@@ -120,7 +132,7 @@ func bearer(r *http.Request) (string, bool) {
 
 // current are the tokens of the file as it is now. Lines that are wrong count for
 // nothing, and neither does a file that is gone: it may revoke tokens.
-func (t *tokens) current() []token {
+func (t *tokenFile) current() []token {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	info, err := os.Stat(t.file)
