@@ -363,6 +363,12 @@ in
     push = {
       enable = flag false "Accept samples from machines that push them, see docs/push.md.";
       availability = text "Whether these machines are meant to be on: `always` or `intermittent`; `null` is `intermittent`.";
+      tokens = attrs types.str {
+        example = {
+          laptop = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+        };
+        description = "SHA-256 of the tokens of machines, by machine, in addition to those of `identity.tokenFile`. With clan, those of machines with `push.enable` are added.";
+      };
     };
     boards = list types.path {
       description = "Boards to show read-only, see docs/boards.md. A build fails if one is invalid.";

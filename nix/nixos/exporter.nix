@@ -126,7 +126,12 @@ let
     [ "--look" ] ++ map (n: "--look.from=${n}") cfg.look.from ++ lookUnits
   )
   ++ map (u: "--push=${u}") cfg.push.servers
-  ++ lib.optional (pushes && cfg.push.tokenFile != null) "--push.token-file=%d/push-token"
+  ++ lib.optional (
+    pushes && cfg.push.caFile == null && cfg.push.tokenFile != null
+  ) "--push.token-file=%d/push-token"
+  ++ lib.optional (
+    pushes && cfg.push.caFile != null
+  ) "--push.config.file=/etc/clanmon/exporter-push.json"
   ++ lib.optionals keepsHistory (
     # What waits to be pushed is kept for 48h unless something else is said.
     lib.optional (cfg.history.keep != null || !pushes) (
@@ -230,6 +235,7 @@ in
         description = "URLs of servers, or of receivers of remote write, to which this machine sends what it gathers. See docs/push.md.";
       };
       tokenFile = file "File with the token by which this machine proves its name; only root has to be able to read it. The tailnet needs none.";
+      caFile = file "Certificates of the authorities of the servers' certificates, instead of the system's.";
       keepPorts = lib.mkEnableOption "the ports of the exporters too, for a server that can scrape this machine at times";
     };
     machineName = mkOption {
@@ -335,6 +341,17 @@ in
       };
     };
 
+    environment.etc."clanmon/exporter-push.json" = mkIf (pushes && cfg.push.caFile != null) {
+      text = builtins.toJSON (
+        {
+          tls_config.ca_file = credential "push-ca";
+        }
+        // lib.optionalAttrs (cfg.push.tokenFile != null) {
+          authorization.credentials_file = credential "push-token";
+        }
+      );
+    };
+
     systemd.services.clanmon-exporter = units.exporter {
       program = if probes then lib.getExe cfg.package else program;
       args = lib.optional probes "exporter" ++ args;
@@ -358,6 +375,7 @@ in
         )
         ++ when "redis" (lib.optional (redisPassword != null) "redis-password:${redisPassword}")
         ++ lib.optional (pushes && cfg.push.tokenFile != null) "push-token:${cfg.push.tokenFile}"
+        ++ lib.optional (pushes && cfg.push.caFile != null) "push-ca:${cfg.push.caFile}"
         ++ lib.optionals cfg.tls.enable [
           "tls-ca:${cfg.tls.caFile}"
           "tls-cert:${cfg.tls.certFile}"

@@ -189,6 +189,7 @@ let
     ++ given "identity.groups-header" i.groupsHeader
     ++ all "trusted-proxy" i.trustedProxies
     ++ optional (i.tokenFile != null) "--web.token-file=${toString i.tokenFile}"
+    ++ optional (cfg.push.tokens != { }) "--web.token-file=/etc/clanmon/push-tokens"
     ++ given "oidc.issuer" i.oidc.issuer
     ++ given "oidc.client-id" i.oidc.clientId
     ++ optional (
@@ -363,6 +364,10 @@ let
             == [ ]
         )
         "tls.enable: no target of the method ${list methods} has certificates, so exporters that have them would be down: list the method in tls.methods, or add \"inventory\" to discoveryMethod"
+    ++ map (
+      m: "push.tokens.${m}: it must be the SHA-256 of the token, as 64 hexadecimal digits: printf %s TOKEN | sha256sum"
+    ) (attrNames (filterAttrs (_: sum: builtins.match "[0-9a-fA-F]{64}" sum == null) cfg.push.tokens))
+    ++ optional (cfg.push.tokens != { } && !cfg.push.enable) "push.tokens needs push.enable"
     ++ optional (cfg.tls.pages && !cfg.tls.enable) "tls.pages needs tls.enable"
     ++ optional (
       # Clan's files do not exist before `clan vars generate`.
@@ -561,6 +566,9 @@ in
       "clanmon/settings.json".text = builtins.toJSON settings;
       "clanmon/inventory.json" = mkIf (cfg.inventory != { } && on "inventory") {
         text = builtins.toJSON inventory;
+      };
+      "clanmon/push-tokens" = mkIf (cfg.push.tokens != { }) {
+        text = lib.concatMapStrings (m: "${m} machine ${cfg.push.tokens.${m}}\n") (attrNames cfg.push.tokens);
       };
       "clanmon/server-web.json" = mkIf cfg.tls.pages {
         text = builtins.toJSON {

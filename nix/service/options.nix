@@ -57,6 +57,24 @@ in
         server scrapes its own machine at `localhost`.
       '';
     };
+    push = {
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        description = "The machine sends its samples to the servers, for a machine that no server can reach. Clan makes its token. See \"Machines that push\".";
+      };
+      servers = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "https://hub.example.org:9090" ];
+        description = "URLs of the servers, as this machine can reach them. Empty is `<server>.<domain of the clan>` of all servers that would scrape it.";
+      };
+      keepPorts = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Servers also scrape the machine, whenever they can reach it.";
+      };
+    };
     availability = mkOption {
       type = types.enum [
         "always"

@@ -24,6 +24,7 @@
   lib,
   config,
   clanLib,
+  directory,
   ...
 }:
 let
@@ -70,17 +71,16 @@ let
     else
       "${instance}-${machine}.${domain}";
 
+  urlOf =
+    domain: name: s:
+    "${if s.tls.pages then "https" else "http"}://${name}.${domain}:${toString (s.port or 9090)}";
   # Where the pages of an instance are; null if it has several servers, or none.
   serverURL =
     domain: servers:
     let
-      name = lib.head (attrNames servers);
-      s = servers.${name};
+      all = mapAttrsToList (urlOf domain) servers;
     in
-    if lib.length (attrNames servers) == 1 then
-      "${if s.tls.pages then "https" else "http"}://${name}.${domain}:${toString (s.port or 9090)}"
-    else
-      null;
+    if lib.length all == 1 then lib.head all else null;
 
   # Settings of all instances, also of those that this machine has no part in.
   everyone = mapAttrs (
@@ -99,6 +99,7 @@ let
       mapAttrsToList (machine: settings: {
         where = where i "server" machine;
         inherit (settings) tls;
+        url = domain: urlOf domain machine settings;
         pings = mapAttrs (name: p: p // { generator = "clanmon-${i}-ping-${name}"; }) (
           settings.pings or { }
         );
@@ -114,6 +115,26 @@ let
       openssl rand -hex 16 | tr -d '\n' > "$out/token"
     '';
   };
+
+  # The machines that push to a server of an instance, with the SHA-256 of their tokens: null
+  # before `clan vars generate`.
+  pushers =
+    instance:
+    builtins.foldl' (
+      all: i:
+      all
+      // mapAttrs (
+        machine: _:
+        clanLib.getPublicValue {
+          flake = directory;
+          inherit machine;
+          generator = "clanmon-push";
+          file = "sha256";
+          default = null;
+        }
+      ) (filterAttrs (m: s: s.push.enable && kindsOf i m s != { }) (exportersOf i))
+    ) { } (lib.unique ([ instance ] ++ headless));
+  kindsOf = instance: machine: settings: sections (exporterSettings instance machine settings);
 
   # What a role has in addition to its own options.
   freeOf = options: settings: removeAttrs settings (attrNames options ++ [ "_module" ]);
@@ -215,6 +236,7 @@ in
         pages = endpoint instanceName (roles.server.machines or { }) machine.name meta.domain;
         free = freeOf (shared.server // own.server) s;
         peers = peersIn exports;
+        pushing = pushers instanceName;
 
         # The exporters that this server scrapes.
         entries = filter (e: e.kinds != { }) (
@@ -224,7 +246,7 @@ in
               m: given:
               let
                 e = exporterSettings i m given;
-                kinds = sections e;
+                kinds = if e.push.enable && !e.push.keepPorts then { } else sections e;
                 # Where they listen, if not everywhere.
                 addresses = lib.unique (
                   mapAttrsToList (
@@ -306,6 +328,7 @@ in
                       "identity"
                       "notify"
                       "pings"
+                      "push"
                       "tailscale"
                       "tls"
                     ] (attrNames shared.server)) s
@@ -315,6 +338,12 @@ in
                     notifications = clanmon.some s.notifications;
                     identity = clanmon.some (s.identity // { oidc = clanmon.some s.identity.oidc; });
                     tailscale = clanmon.some s.tailscale;
+                    push =
+                      clanmon.some s.push
+                      // lib.optionalAttrs (pushing != { }) {
+                        enable = true;
+                        tokens = filterAttrs (_: sum: sum != null) pushing // s.push.tokens;
+                      };
                     tls = lib.getAttrs (attrNames shared.server.tls) s.tls;
                     notify = mapAttrs (n: v: clanmon.some (withFile "notify-${n}" v)) s.notify;
                     heartbeat = clanmon.some (withFile "heartbeat" s.heartbeat);
@@ -348,6 +377,11 @@ in
                   ) entries
                 );
               };
+
+              warnings = map (
+                m:
+                "${here}: machine '${m}' pushes, and its token does not exist yet: run `clan vars generate ${m}` and deploy this machine again"
+              ) (attrNames (filterAttrs (_: sum: sum == null) pushing));
 
               environment.etc = lib.mapAttrs' (n: _: {
                 name = "clanmon/ping/${n}";
@@ -502,21 +536,36 @@ in
                 }
                 // clanmon.some s.history;
                 machineName = machine.name;
+                push = mkIf s.push.enable {
+                  servers =
+                    if s.push.servers != [ ] then
+                      s.push.servers
+                    else
+                      map (server: server.url meta.domain) (scrapers instanceName);
+                  tokenFile = config.clan.core.vars.generators.clanmon-push.files.token.path;
+                  # The clan's own certificates are of the names in the clan's domain.
+                  caFile = mkIf (
+                    s.push.servers == [ ] && lib.any (server: server.tls.pages) (scrapers instanceName)
+                  ) config.services.clanmon.exporter.tls.caFile;
+                  keepPorts = s.push.keepPorts;
+                };
                 noteDeploys = mkIf s.noteDeploys.enable (
                   { server = mkDefault (serverURL meta.domain (serversOf instanceName)); }
                   // clanmon.some s.noteDeploys
                 );
               };
               # Each instance opens what it wants; a port is open wherever one of them wants it.
-              services.clanmon.ports = mapAttrsToList (kind: k: {
-                where = here;
-                what = "the exporter ${kind}";
-                port =
-                  if exporters.${kind}.port == null then clanmon.vocabulary.ports.${kind} else exporters.${kind}.port;
-                openFirewall = if k.openFirewall or null == null then s.openFirewall else k.openFirewall;
-                interfaces = if k.interfaces or [ ] == [ ] then s.interfaces else k.interfaces;
-              }) kinds;
-              warnings = optional (scrapers instanceName == [ ]) (
+              services.clanmon.ports = optionals (!s.push.enable || s.push.keepPorts) (
+                mapAttrsToList (kind: k: {
+                  where = here;
+                  what = "the exporter ${kind}";
+                  port =
+                    if exporters.${kind}.port == null then clanmon.vocabulary.ports.${kind} else exporters.${kind}.port;
+                  openFirewall = if k.openFirewall or null == null then s.openFirewall else k.openFirewall;
+                  interfaces = if k.interfaces or [ ] == [ ] then s.interfaces else k.interfaces;
+                }) kinds
+              );
+              warnings = optional (scrapers instanceName == [ ] && s.push.servers == [ ]) (
                 "${here}: no instance has a machine with the role server, so nobody scrapes this machine"
               );
             };
@@ -536,6 +585,7 @@ in
         filterAttrs (_: s: s != null) (mapAttrs (_: roles: roles.${role}.${machine.name} or null) everyone);
       servers = filterAttrs (_: s: s.tls.enable) (mine "server");
       exporters = filterAttrs (i: _: lib.any (s: s.tls.enable) (scrapers i)) (mine "exporter");
+      pushes = lib.any (s: s.push.enable) (attrValues (mine "exporter"));
       authorities = lib.unique (
         map (s: s.tls.authorities) (attrValues servers ++ concatMap scrapers (attrNames exporters))
       );
@@ -591,7 +641,20 @@ in
         {
           imports =
             optional (mine "server" != { }) ../nixos/server.nix
-            ++ optional (mine "exporter" != { }) ../nixos/exporter.nix;
+            ++ optional (mine "exporter" != { }) ../nixos/exporter.nix
+            ++ optional pushes {
+              clan.core.vars.generators.clanmon-push = {
+                files.token = {
+                  secret = true;
+                  # systemd reads it when the unit starts.
+                  restartUnits = [ "clanmon-exporter.service" ];
+                };
+                # What servers know of it.
+                files.sha256.secret = false;
+                runtimeInputs = [ pkgs.openssl ];
+                script = builtins.readFile ./push-token.sh;
+              };
+            };
           config = mkIf (authorities != [ ]) (
             {
               assertions = [

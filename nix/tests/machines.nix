@@ -63,6 +63,15 @@ let
   };
 
   # What clan-core makes of an inventory.
+  clanLib.getPublicValue =
+    {
+      machine,
+      generator,
+      file,
+      default,
+      ...
+    }:
+    clan.vars.${machine}.${generator}.${file} or default;
   clanLib.parseScope =
     key:
     let
@@ -104,7 +113,10 @@ let
           }) (lib.filterAttrs (name: tags: member role tags name) clan.machines);
         }) instance.roles;
       }) own;
-      value = import (../service + "/${file}.nix") { inherit lib config clanLib; };
+      value = import (../service + "/${file}.nix") {
+        inherit lib config clanLib;
+        directory = ./.;
+      };
       meta.domain = clan.domain or "clan";
       instancesOf =
         name:

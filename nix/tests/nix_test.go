@@ -555,7 +555,7 @@ in {
   slim = system.clanmon-slim.withoutClouds;
   shell = out.devShells.x86_64-linux.default.packages;
   modules = map (m: builtins.pathExists m) ([ out.nixosModules.server out.nixosModules.exporter out.clan.modules.clanmon out.clan.modules.prometheus ] ++ out.nixosModules.default.imports);
-  manifests = lib.mapAttrs (_: m: (import m { inherit lib; clanLib = { }; config.instances = { }; }).manifest.name) out.clan.modules;
+  manifests = lib.mapAttrs (_: m: (import m { inherit lib; clanLib = { }; directory = throw "does not exist yet"; config.instances = { }; }).manifest.name) out.clan.modules;
   deprecated = out.clan.deprecatedModules;
   checks = lib.attrNames (import %[1]s/flake.nix).inputs;
 }`, here))

@@ -38,6 +38,7 @@ let
         inherit lib;
         config.instances = { };
         clanLib = { };
+        directory = ./.;
       };
       interface = service.roles.${role}.interface;
     in
