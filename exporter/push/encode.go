@@ -22,6 +22,7 @@ type batch struct {
 	index     map[string]int    // by key
 	all       []series
 	samples   int
+	backlog   bool // it is not the newest gather
 }
 
 type series struct {
@@ -68,7 +69,7 @@ func (b *batch) divisible() bool { return b.samples > minSamples && len(b.all) >
 // halves are two batches with half of the series each.
 func (b *batch) halves() (first, second *batch) {
 	part := func(all []series) *batch {
-		p := &batch{all: all}
+		p := &batch{all: all, backlog: b.backlog}
 		for _, s := range all {
 			p.samples += len(s.samples)
 		}

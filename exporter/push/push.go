@@ -287,7 +287,12 @@ func (s *Sender) sendLive(ctx context.Context) error {
 
 // sendGap sends what a gap has, and what is new in between.
 func (s *Sender) sendGap(ctx context.Context, g gap) error {
-	b, last := newBatch(s.opts.Instances), g[0]
+	begin := func() *batch {
+		b := newBatch(s.opts.Instances)
+		b.backlog = true
+		return b
+	}
+	b, last := begin(), g[0]
 	flush := func(till int64) error {
 		var changed bool
 		note := func() {
@@ -300,7 +305,7 @@ func (s *Sender) sendGap(ctx context.Context, g gap) error {
 		if changed {
 			return errChanged
 		}
-		b = newBatch(s.opts.Instances)
+		b = begin()
 		return s.sendLive(ctx)
 	}
 	err := s.opts.Read(ctx, g[0], g[1], func(x history.Gather) error {
@@ -393,6 +398,9 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 	req.Header.Set("User-Agent", s.opts.UserAgent)
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	if b.backlog {
+		req.Header.Set(wire.BacklogHeader, "1")
+	}
 	if s.version == 2 {
 		req.Header.Set("Content-Type", "application/x-protobuf;proto=io.prometheus.write.v2.Request")
 		req.Header.Set("X-Prometheus-Remote-Write-Version", "2.0.0")

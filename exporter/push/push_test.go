@@ -38,6 +38,7 @@ type receiver struct {
 	mu       sync.Mutex
 	answer   func(version int, times []int64) (status int, header map[string]string, body string)
 	sized    func(version, samples int) (status int, header map[string]string, body string)
+	backlogs int                          // requests
 	received []string                     // version and times of each request
 	stored   map[string]map[int64]float64 // by labels
 	at       []time.Time                  // of requests
@@ -100,6 +101,9 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 		status, header, text = r.sized(version, n)
 	}
 	what := "v" + strconv.Itoa(version)
+	if req.Header.Get(wire.BacklogHeader) == "1" {
+		r.backlogs++
+	}
 	for _, t := range sorted {
 		what += " " + strconv.FormatInt(t, 10)
 	}
@@ -257,6 +261,7 @@ func TestNewestFirst(t *testing.T) {
 		f.set(nil)
 		pass(15 * time.Second)
 		require.Equal(t, []string{"v2 500", "v2 200 300 400"}, f.requests())
+		require.Equal(t, 1, f.backlogs, "the other may overtake it")
 		require.Equal(t, []int64{100, 200, 300, 400, 500}, f.has())
 		require.Equal(t, 1, strings.Count(f.log.String(), "Could not push"), f.log)
 		require.Contains(t, f.log.String(), "Pushing works again")

@@ -49,6 +49,9 @@ const (
 	// NewestHeader is of a server that a machine pushes to, and has the time of the newest
 	// sample that the server had of it before, in the same unit; 0 if it had none.
 	NewestHeader = "X-Clanmon-Push-Newest"
+	// BacklogHeader is of a request of a machine that pushes: 1 if what is new does not wait
+	// for it.
+	BacklogHeader = "X-Clanmon-Push-Backlog"
 )
 
 // Types of records.

@@ -60,6 +60,7 @@ type feed struct {
 const (
 	maxBody    = 16 << 20        // of a request, compressed; upstream bounds what it is decompressed to
 	atOnce     = 4               // requests that are decoded at one time
+	backlogs   = atOnce - 1      // of these with a backlog
 	patience   = 5 * time.Second // of a request for its turn
 	retryAfter = "5"             // seconds
 	scrapedFor = 5 * time.Second // that Options.Scraped is believed
@@ -83,6 +84,7 @@ type Push struct {
 	opts    Options
 	receive http.Handler
 	turns   chan struct{}
+	backlog chan struct{} // turns for a backlog
 	start   time.Time
 
 	mu      sync.Mutex
@@ -103,7 +105,7 @@ type Push struct {
 func New(o Options) *Push {
 	f := promauto.With(o.Registerer)
 	p := &Push{
-		opts: o, turns: make(chan struct{}, atOnce), start: time.Now(),
+		opts: o, turns: make(chan struct{}, atOnce), backlog: make(chan struct{}, backlogs), start: time.Now(),
 		heard: make(map[feed]*hearing), series: make(map[string]*budget),
 		samples: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "clanmon_push_samples_total", Help: "Samples that machines pushed and that were stored, by machine.",
@@ -148,14 +150,20 @@ func (p *Push) Handler() http.Handler {
 		}
 		turn, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
-		select {
-		case p.turns <- struct{}{}:
-			defer func() { <-p.turns }()
-		case <-turn.Done():
-			p.refused.WithLabelValues(reasonBusy).Inc()
-			w.Header().Set("Retry-After", retryAfter)
-			http.Error(w, "too many machines send at once: try again", http.StatusTooManyRequests)
-			return
+		lanes := []chan struct{}{p.turns}
+		if r.Header.Get(history.BacklogHeader) != "" {
+			lanes = []chan struct{}{p.backlog, p.turns}
+		}
+		for _, lane := range lanes {
+			select {
+			case lane <- struct{}{}:
+				defer func() { <-lane }()
+			case <-turn.Done():
+				p.refused.WithLabelValues(reasonBusy).Inc()
+				w.Header().Set("Retry-After", retryAfter)
+				http.Error(w, "too many machines send at once: try again", http.StatusTooManyRequests)
+				return
+			}
 		}
 		b := &batch{push: p, machine: machine, now: time.Now(), feeds: make(map[feed]*sent)}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -43,6 +44,7 @@ type fixture struct {
 	dir     string
 	mu      sync.Mutex
 	targets map[Target]bool
+	header  http.Header // of requests
 }
 
 // scraped sets what the server scrapes.
@@ -117,6 +119,7 @@ func (f *fixture) send(version int, machine string, all ...series) *httptest.Res
 	r := httptest.NewRequest(http.MethodPost, "/api/v1/push", bytes.NewReader(snappy.Encode(nil, body)))
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("Content-Encoding", "snappy")
+	maps.Copy(r.Header, f.header)
 	r = r.WithContext(caller.With(r.Context(), caller.Caller{Machine: machine}))
 	w := httptest.NewRecorder()
 	f.Handler().ServeHTTP(w, r)
@@ -383,6 +386,21 @@ func TestManyAtOnce(t *testing.T) {
 		require.Equal(t, retryAfter, w.Header().Get("Retry-After"))
 		<-f.turns
 		require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now(), 1)).Code)
+	})
+}
+
+// What is new does not wait until the backlogs of all machines are stored.
+func TestBacklogsLeaveATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, 0)
+		f.header = http.Header{history.BacklogHeader: {"1"}}
+		for range backlogs {
+			f.backlog <- struct{}{}
+			f.turns <- struct{}{}
+		}
+		require.Equal(t, http.StatusTooManyRequests, f.send(2, "laptop", load(time.Now(), 1)).Code)
+		f.header = nil
+		require.Equal(t, http.StatusNoContent, f.send(2, "web1", load(time.Now(), 1)).Code)
 	})
 }
 
