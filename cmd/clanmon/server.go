@@ -78,12 +78,12 @@ func newServerCommand(e cli.Env) cli.Command {
 			"help", "config.file", "discovery", "discovery.static", "discovery.dns", "notify", "storage.tsdb.path", "retention",
 			"web.listen-address", "web.external-url", "web.config.file", "log.level",
 		}},
-		{Title: "Discovery and scraping", Flags: []string{"discovery.", "clan.", "scrape.", "backfill", "backfill.", "config.", "look"}},
-		{Title: "HTTP", Flags: []string{"web."}},
+		{Title: "Discovery and scraping", Flags: []string{"discovery.", "clan.", "scrape.", "check", "backfill", "backfill.", "push", "push.", "config.", "look"}},
+		{Title: "HTTP and pages", Flags: []string{"web.", "boards"}},
 		{Title: "Storage", Flags: []string{"storage.", "remote-write", "external-label"}},
 		{Title: "Rules and queries", Flags: []string{"rules.", "query.", "jobs.", "ping."}},
 		{Title: "Alerts and notifications", Flags: []string{"notify.", "alertmanager."}},
-		{Title: "Pair of servers", Flags: []string{"cluster."}},
+		{Title: "Pair of servers", Flags: []string{"replica", "cluster."}},
 		{Title: "Process", Flags: []string{""}},
 	})
 	return c
@@ -135,9 +135,9 @@ func (c *serverCommand) defineFlags() {
 	a.Flag("check", "Service to check from this server: https://HOST, tcp://HOST:PORT, tls://HOST, smtp+starttls://HOST, ping://HOST, dns://SERVER/NAME. NAME is the name of the check, the host by default. Repeatable.").PlaceHolder("[NAME=]URL").StringsVar(&d.Checks)
 	a.Flag("ping.file", "Path to a YAML or JSON file with jobs that report to /ping/TOKEN, as to healthchecks.io. It is read again with the configuration.").PlaceHolder("FILE").StringVar(&o.PingFile)
 	a.Flag("boards", "Path to a JSON file with a board to show read-only. Repeatable.").PlaceHolder("FILE").StringsVar(&o.Boards)
-	c.forServer("push", "Accept samples at /api/v1/push, by remote write, from machines that prove their name: a client certificate, a token of the role machine in --web.token-file, or a device of the tailnet.").BoolVar(&o.Push.Enabled)
-	c.forServer("push.availability", "Whether machines that push are meant to be on at all times: always or intermittent. It is their label of that name.").Default(contract.Intermittent).EnumVar(&o.Push.Availability, contract.Always, contract.Intermittent)
-	c.forServer("push.series-limit", "Maximum number of series of a machine that pushes. 0 means no limit.").Default("50000").UintVar(&o.Push.MaxSeries)
+	c.forServer("push", "Accept samples by remote write at /api/v1/push, from machines that prove their name by a client certificate, a token with the role machine (see --web.token-file) or the tailnet.").BoolVar(&o.Push.Enabled)
+	c.forServer("push.availability", "Label availability of machines that push: always, or intermittent for machines that are not always on.").Default(contract.Intermittent).EnumVar(&o.Push.Availability, contract.Always, contract.Intermittent)
+	c.forServer("push.series-limit", "Maximum number of series per machine that pushes. 0 means no limit.").Default("50000").UintVar(&o.Push.MaxSeries)
 	a.Flag("clan.settings", "Path to a JSON or YAML file with discovery settings, as the clan.lol service for NixOS writes it.").PlaceHolder("FILE").StringVar(&d.SettingsFile)
 
 	a.Flag("look", "Let operators read the journals and list the processes of machines whose exporters run with --look.").BoolVar(&o.Look)
@@ -250,9 +250,9 @@ func (c *serverCommand) defineFlags() {
 	c.forServer("query.max-concurrency", "Maximum number of queries executed concurrently.").Default("20").IntVar(&o.Query.Concurrency)
 	c.forServer("query.max-samples", "Maximum number of samples a single query can load into memory. Note that queries will fail if they try to load more samples than this into memory, so this also limits the number of samples a query can return.").Default("50000000").IntVar(&o.Query.MaxSamples)
 	c.forServer("query.result-cache-size", "Maximum memory for cached results of range queries. Only new steps of a refreshed query are evaluated. 0 disables the cache.").Default("32MiB").BytesVar(&o.Query.ResultCacheSize)
-	c.forServer("query.url", "URL of a Prometheus, Mimir, Thanos or VictoriaMetrics that has the history of this server, below which /api/v1 is. Queries read from it what is older than the own store.").PlaceHolder("URL").SetValue((*engineURL)(&o.Query.History))
-	c.forServer("query.dialect", "What --query.url is: "+strings.Join(engine.Dialects, ", ")+".").Default(string(engine.Prometheus)).EnumVar((*string)(&o.Query.History.Dialect), engine.Dialects...)
-	c.forServer("query.config-file", "Path to a YAML file for requests to --query.url: timeout, and the HTTP settings that remote_read has, such as basic_auth, tls_config and http_headers.").PlaceHolder("FILE").StringVar(&o.Query.History.ConfigFile)
+	c.forServer("query.url", "URL of a Prometheus, Mimir, Thanos or VictoriaMetrics, without /api/v1. Queries read samples from it that are older than the store of this server.").PlaceHolder("URL").SetValue((*engineURL)(&o.Query.History))
+	c.forServer("query.dialect", "Product at --query.url: "+strings.Join(engine.Dialects, ", ")+".").Default(string(engine.Prometheus)).EnumVar((*string)(&o.Query.History.Dialect), engine.Dialects...)
+	c.forServer("query.config-file", "Path to a YAML file with settings of requests to --query.url: timeout, and the HTTP settings of remote_read, such as basic_auth, tls_config and http_headers.").PlaceHolder("FILE").StringVar(&o.Query.History.ConfigFile)
 	c.forServer("query.max-length", "Maximum size of a query in a request, with repetitions in its regular expressions written out. 0 sets no limit.").Default("1MiB").BytesVar(&o.Query.MaxLength)
 	c.forServer("query.max-nesting", "Maximum number of operators, functions and brackets within each other in a query, and of selectors in a request. 0 sets no limit.").Default("500").IntVar(&o.Query.MaxNesting)
 

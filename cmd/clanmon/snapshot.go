@@ -24,7 +24,7 @@ func newSnapshotCommand(e cli.Env) cli.Command {
 	c.app = cli.NewApp("clanmon snapshot", "Copy the data directory of a running or stopped server. Blocks are hard-linked where DEST is on the same file system. Run it as root or as the server's user. To restore, stop the server and put the copy in place of its data directory.", e)
 	c.app.Arg("DEST", "Directory to copy to. It must not exist or be empty.").Required().StringVar(&c.dest)
 	c.app.Flag("storage.tsdb.path", "Base path for metrics storage.").Default("data/").StringVar(&c.dir)
-	c.app.Flag("only-state", "Copy only silences, the notification log and the state of discovery, without series.").BoolVar(&c.onlyState)
+	c.app.Flag("only-state", "Copy only the state, such as silences, boards and notes, without series.").BoolVar(&c.onlyState)
 	return c
 }
 

@@ -294,7 +294,7 @@ func (p *pair) peers() []Peer {
 
 func unreachable(label, since string) Difference {
 	return Difference{
-		fmt.Sprintf("Peer %s is unreachable", label), since + ". If it runs nevertheless, both servers send every notification",
+		fmt.Sprintf("Peer %s is unreachable", label), since + ". If it is running, both servers send every notification",
 		"unreachable " + label,
 	}
 }
@@ -312,7 +312,7 @@ func (p *pair) peer(o *other, mine About, reachable bool, now time.Time) Peer {
 	}
 	if o.Labels != p.own.Labels {
 		add("labels "+o.Labels+p.own.Labels, "adds different labels to alerts",
-			fmt.Sprintf("Here: %s. There: %s. Both servers notify of every alert. Set the same external_labels, and name the server with --replica", p.own.Labels, o.Labels))
+			fmt.Sprintf("Here: %s. There: %s. Both servers send every notification. Set the same external_labels, and tell the servers apart with --replica only", p.own.Labels, o.Labels))
 	}
 	if o.Rules != p.own.Rules {
 		add("rules", "evaluates different rules", "An alert that only one server has is not sent while that server is down. Use the same rule files and --rules flags")
@@ -345,7 +345,7 @@ func (p *pair) peer(o *other, mine About, reachable bool, now time.Time) Peer {
 		o.different = now
 	}
 	if now.Sub(o.different) >= lasting {
-		add("machines", "monitors other machines", fmt.Sprintf("Here: %d. There: %d. What only one server monitors is not monitored while that server is down. Use the same discovery flags on both servers", mine.Machines, o.About.Machines))
+		add("machines", "monitors different machines", fmt.Sprintf("Here: %d. There: %d. What only one server monitors is not monitored while that server is down. Use the same discovery flags on both servers", mine.Machines, o.About.Machines))
 	}
 	return x
 }

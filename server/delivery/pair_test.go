@@ -104,7 +104,7 @@ func TestWhatIsSaidOfAPeer(t *testing.T) {
 		require.Empty(t, texts())
 		require.False(t, p.peers()[0].Same)
 		time.Sleep(lasting)
-		require.Contains(t, texts(), "monitors other machines. Here: 2. There: 1.")
+		require.Contains(t, texts(), "monitors different machines. Here: 2. There: 1.")
 		say("one", 2*time.Millisecond, "a", "b")
 		require.Empty(t, texts())
 

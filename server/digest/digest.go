@@ -147,7 +147,7 @@ func (r *report) watched() string {
 	const step = 5 * time.Minute
 	for _, x := range r.ask(`count_over_time((0 * max(up{machine!=""}))[WINDOW:5m])`) {
 		if known := time.Duration(x.value) * step; known < r.to.Sub(r.from)*98/100 {
-			return " that this server was there (" + ago(known) + " of " + ago(r.to.Sub(r.from)) + ")"
+			return " while this server ran (" + ago(known) + " of " + ago(r.to.Sub(r.from)) + ")"
 		}
 	}
 	return ""
@@ -239,15 +239,16 @@ func (r *report) traffic() {
 		unless on (machine) last_over_time(machine:traffic_quota_used:ratio{machine!=""}[10m]) > 1`)
 	var parts []string
 	if len(over) > 0 {
-		parts = append(parts, "quota of the month exceeded by "+list(most(over), what))
+		parts = append(parts, "exceeded by "+list(most(over), what))
 	}
 	if len(soon) > 0 {
-		parts = append(parts, "will be exceeded by "+list(most(soon), what))
+		parts = append(parts, "expected to be exceeded by "+list(most(soon), what))
 	}
 	if len(parts) == 0 {
-		parts = append(parts, "within the quota of the month. Most: "+list(most(used)[:min(len(used), 3)], what))
+		r.line("Traffic: all within the monthly quota. Highest: %s", list(most(used)[:min(len(used), 3)], what))
+		return
 	}
-	r.line("Traffic: %s", strings.Join(parts, "; "))
+	r.line("Traffic: monthly quota %s", strings.Join(parts, "; "))
 }
 
 func (r *report) backups() {

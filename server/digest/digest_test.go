@@ -107,12 +107,12 @@ func TestTraffic(t *testing.T) {
 		"": "",
 		`  machine:traffic_quota_used:ratio{machine="a"} 0.5x288
   machine:traffic_quota_used:ratio{machine="b"} 0.75x288
-`: "Traffic: within the quota of the month. Most: b (75 %), a (50 %)",
+`: "Traffic: all within the monthly quota. Highest: b (75 %), a (50 %)",
 		`  machine:traffic_quota_used:ratio{machine="a"} 1.5x288
   machine:traffic_quota_expected:ratio{machine="a"} 2x288
   machine:traffic_quota_used:ratio{machine="b"} 0.75x288
   machine:traffic_quota_expected:ratio{machine="b"} 1.25x288
-`: "Traffic: quota of the month exceeded by a (150 %); will be exceeded by b (125 %)",
+`: "Traffic: monthly quota exceeded by a (150 %); expected to be exceeded by b (125 %)",
 	} {
 		r, err := New(Options{Query: stored(t, base+load)}).Report(t.Context(), from, from.Add(24*time.Hour))
 		require.NoError(t, err)
@@ -169,7 +169,7 @@ func TestReportOfAQuietDay(t *testing.T) {
 func TestReportOfATimeWithAGap(t *testing.T) {
 	r, err := New(Options{Query: stored(t, "load 5m\n  up{machine=\"web1\",job=\"node\"} 1x71 _x71 1x144\n")}).Report(t.Context(), from, from.Add(24*time.Hour))
 	require.NoError(t, err)
-	require.Contains(t, r.Text, "Machines: 1, up 100 % of the time that this server was there (18 hours of 24 hours)\n")
+	require.Contains(t, r.Text, "Machines: 1, up 100 % of the time while this server ran (18 hours of 24 hours)\n")
 }
 
 // A server with nothing but the name of a backup has nothing to say yet.

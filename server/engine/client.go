@@ -244,7 +244,7 @@ func (c *client) found(err error, misses int) {
 		return
 	}
 	if c.away == nil {
-		log.Warn("The engine of --query.url does not respond; queries lack what is older than the own store", "err", err)
+		log.Warn("The engine of --query.url does not respond; queries lack samples that are older than the store of this server", "err", err)
 	}
 	c.away, c.resumes = err, c.now().Add(pause)
 }

@@ -27,7 +27,7 @@ type series struct {
 	Histograms []json.RawMessage `json:"histograms"`
 }
 
-// value reads the response to r. It refuses what does not fit together with the own part.
+// value reads the response to r. It refuses what does not fit together with the local part.
 func (a *answer) value(r request, s scope, nameless bool) (parser.Value, error) {
 	var d data
 	if err := json.Unmarshal(a.Data, &d); err != nil {

@@ -1,16 +1,16 @@
 // Package engine reads history from an engine that others run: Prometheus, Mimir, Thanos or
-// VictoriaMetrics (--query.url). The server's own store has the recent part, the engine what is older.
+// VictoriaMetrics (--query.url). The server's store has the recent part, the engine what is older.
 //
 // It asks by the HTTP API for queries, because all four have it. Remote read would keep
 // PromQL's semantics exactly, but VictoriaMetrics and Thanos lack it, and a chart of a month
 // would move every sample instead of a few hundred points.
 //
-// What a step needs is either all in the own store, or the step is the engine's. So a range
+// What a step needs is either all in the local store, or the step is the engine's. So a range
 // query is divided at one step; no expression is put together from samples of both.
 // As with remote read, the server's external labels are added to each selector that does
 // not mention them, and removed from what comes back. That makes series of both the same.
 //
-// Nothing fails because the engine does: the own part is returned with a warning that
+// Nothing fails because the engine does: the local part is returned with a warning that
 // begins with NotReached. Results of the engine are not cached.
 package engine
 
@@ -42,7 +42,7 @@ type Options struct {
 	Settings
 	Parser     parser.Parser
 	MaxSamples int // of one result, as in the query engine; 0 is no limit
-	// Oldest is the time from which the own store has samples, in milliseconds.
+	// Oldest is the time from which the local store has samples, in milliseconds.
 	Oldest func() (int64, error)
 	// ReplicaLabels are external labels by which the servers of a pair differ.
 	ReplicaLabels []string
@@ -80,7 +80,7 @@ func (e *Engine) SetExternalLabels(external labels.Labels) {
 	e.external.Store(&all)
 }
 
-// oldest is the time from which the own store has everything.
+// oldest is the time from which the local store has everything.
 func (e *Engine) oldest() int64 {
 	t, err := e.Oldest()
 	if err != nil {
@@ -143,7 +143,7 @@ func (s scope) own(ls map[string]string) labels.Labels {
 	return b.Labels()
 }
 
-// QueryEngine returns an engine that evaluates with next what the own store has.
+// QueryEngine returns an engine that evaluates with next what the local store has.
 func (e *Engine) QueryEngine(next promql.QueryEngine) promql.QueryEngine {
 	return &queryEngine{e, next}
 }

@@ -27,7 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Minutes of the samples: all of them, and those that are in the own store.
+// Minutes of the samples: all of them, and those that are in the local store.
 const (
 	minutes = 360
 	young   = 240
@@ -181,7 +181,7 @@ func (s *setup) ask(e promql.QueryEngine, store storage.Queryable, query string,
 	return r.Value.String(), warnings
 }
 
-// What the own store and the engine return together is what a store with everything
+// What the local store and the engine return together is what a store with everything
 // returns, whatever an expression reads.
 func TestTogetherTheyAreAsOneStore(t *testing.T) {
 	t.Parallel()
@@ -215,7 +215,7 @@ func TestTogetherTheyAreAsOneStore(t *testing.T) {
 	}
 }
 
-// Only steps for which the own store is too young are the engine's.
+// Only steps for which the local store is too young are the engine's.
 func TestTheSeam(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, nil)
@@ -334,7 +334,7 @@ func TestVictoriaMetricsNames(t *testing.T) {
 }
 
 // An engine that this server does not feed leaves no hole: what it does not know is the
-// own store's, as far as that can be right.
+// local store's, as far as that can be right.
 func TestAnEngineThatIsNotFed(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
@@ -359,7 +359,7 @@ func TestAnEngineThatIsNotFed(t *testing.T) {
 	require.Empty(t, got)
 }
 
-// Whatever is wrong with the engine, the own part is there, with a warning.
+// Whatever is wrong with the engine, the local part is there, with a warning.
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	body := func(code int, text string) http.HandlerFunc {
@@ -477,7 +477,7 @@ func TestAnEngineThatIsAwayIsLeftAlone(t *testing.T) {
 `), "clanmon_query_url_requests_total"))
 }
 
-// Names, values and series of the engine are added to the own ones.
+// Names, values and series of the engine are added to the local ones.
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	var broken bool
@@ -513,7 +513,7 @@ func TestMetadata(t *testing.T) {
 	require.Contains(t, warnings, Incomplete+"store 1 away")
 	values, _, err = q.LabelValues(ctx, "site", nil)
 	require.NoError(t, err)
-	require.Empty(t, values, "the own series have no such label")
+	require.Empty(t, values, "the local series have no such label")
 
 	series := func() (all []string, warnings int) {
 		set := q.Select(ctx, true, &storage.SelectHints{Func: "series", Start: -1 << 62, End: 1 << 62}, i, labels.MustNewMatcher(labels.MatchEqual, "__name__", "c"))
@@ -542,7 +542,7 @@ func TestMetadata(t *testing.T) {
 	defer young.Close()
 	_, _, err = young.LabelNames(ctx, nil)
 	require.NoError(t, err)
-	require.Len(t, f.asked(), before, "what is young is in the own store")
+	require.Len(t, f.asked(), before, "what is young is in the local store")
 }
 
 // sortMatch leaves the matchers as they are; their order is that of the external labels.

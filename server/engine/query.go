@@ -16,7 +16,7 @@ import (
 )
 
 // query is a query of which the engine answers the steps from first to until. Query is
-// the own store's for all steps: it is what there is if the engine fails.
+// the local store's for all steps: it is what there is if the engine fails.
 type query struct {
 	promql.Query
 	engine       *Engine
@@ -84,7 +84,7 @@ func (q *query) Exec(ctx context.Context) *promql.Result {
 	asked := make(chan answer, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	q.cancel.Store(&cancel)
-	defer cancel() // if the own part fails, the query has failed
+	defer cancel() // if the local part fails, the query has failed
 	go func() {
 		var a answer
 		a.value, a.warnings, a.err = q.ask(ctx)
@@ -208,7 +208,7 @@ func merge[P any](old, newer []P, at func(P) int64, wanted func(t int64, has boo
 	return joined
 }
 
-// instant chooses: the engine's, unless it knows nothing of what the own store has in part.
+// instant chooses: the engine's, unless it knows nothing of what the local store has in part.
 func (q *query) instant(theirs, own parser.Value) (parser.Value, error) {
 	if s, scalar := own.(promql.Scalar); scalar {
 		switch v, vector := theirs.(promql.Vector); { // VictoriaMetrics has no scalars

@@ -116,7 +116,7 @@ func severity(r shippedRule) string {
 	}
 }
 
-// ShippedRules are all rules in the binary, with what became of each. Safe for
+// ShippedRules are all built-in rules, with what became of each. Safe for
 // concurrent use.
 func (r *Ruler) ShippedRules() []RuleInfo {
 	now := r.ruled.Load()

@@ -71,7 +71,7 @@ type ShippedOptions struct {
 	BackupUnits []string
 }
 
-// Shipped are the rules in the binary, with the operator's changes in place.
+// Shipped are the built-in rules, with the operator's changes in place.
 type Shipped struct {
 	files []string // in the order of their names
 	byID  map[string]*rulefmt.RuleGroups
@@ -82,7 +82,7 @@ type Shipped struct {
 // shippedPrefix marks the rule files in the binary where a path is expected.
 const shippedPrefix = "clanmon:"
 
-// NewShipped reads the rules in the binary and applies o. An error names the
+// NewShipped reads the built-in rules and applies o. An error names the
 // option that is wrong and what would be right.
 func NewShipped(o ShippedOptions) (*Shipped, error) {
 	source, err := readShipped()
