@@ -435,7 +435,7 @@ func TestACutNetworkIsOneAlert(t *testing.T) {
 	}
 }
 
-// The rules in the binary are for those who let clanmon choose what to scrape.
+// The built-in rules are for those who let clanmon choose what to scrape.
 // Where a configuration file does, nothing fires that nobody wrote.
 func TestRulesInTheBinaryOnlyWhereClanmonChooses(t *testing.T) {
 	t.Parallel()

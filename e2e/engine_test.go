@@ -86,7 +86,7 @@ func (h month) ask(t *testing.T, s *harness.Server, query string, step int64) ma
 	return m
 }
 
-// A month is read from another engine, two hours from the own store, and nobody sees
+// A month is read from another engine, two hours from the local store, and nobody sees
 // where one ends. Without the engine there are two hours, and the reason why.
 func TestHistoryOfAnotherEngine(t *testing.T) {
 	t.Parallel()

@@ -33,7 +33,7 @@ in
           "none"
         ];
         default = "state";
-        description = "What `clan backups create` includes: `state` is silences, the notification log and what discovery remembers; `all` adds the metrics.";
+        description = "What `clan backups create` includes: `state` is everything except the metrics, such as silences, boards and notes; `all` adds the metrics.";
       };
       tls.authorities = mkOption {
         type = types.nonEmptyListOf (types.strMatching "[a-z0-9-]+");
