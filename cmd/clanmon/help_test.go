@@ -5,7 +5,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -211,6 +213,43 @@ func TestHelpHasCommonFlagsFirst(t *testing.T) {
 					require.Contains(t, listed, f.Name, "%s --help", role)
 				}
 			}
+		}
+	}
+}
+
+// A flag that a document names can be set.
+func TestDocumentsNameFlagsThatExist(t *testing.T) {
+	known := map[string]bool{
+		// Of Alertmanager and Thanos, where a document compares or names their flags.
+		"data.retention": true, "silences.max-silences": true, "silences.max-silence-size-bytes": true,
+		"alerts.per-alertname-limit": true, "dispatch.start-delay": true, "storage.path": true,
+		"tsdb.out-of-order.time-window": true,
+	}
+	var learn func(flags []*kingpin.FlagModel, below []*kingpin.CmdModel)
+	learn = func(flags []*kingpin.FlagModel, below []*kingpin.CmdModel) {
+		for _, f := range flags {
+			known[f.Name] = true
+		}
+		for _, c := range below {
+			learn(c.Flags, c.Commands)
+		}
+	}
+	for _, c := range commands() {
+		if made, ok := c.make(cli.Env{Stdout: io.Discard, Stderr: io.Discard}).(hasFlags); ok {
+			model := made.Application().Model()
+			learn(model.Flags, model.Commands)
+		}
+	}
+	files, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	files = append(files, "../../README.md", "../../CHANGELOG.md", "../../nix/README.md")
+	// Flags with a dot: the others may be those of other programs in an example.
+	named := regexp.MustCompile(`--(?:no-)?([a-z][a-z0-9-]*\.[a-z0-9.-]*[a-z0-9])([.-]\*)?`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+			require.True(t, known[m[1]] || m[2] != "", "%s names --%s", file, m[1])
 		}
 	}
 }

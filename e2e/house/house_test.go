@@ -66,13 +66,26 @@ var rules = []rule{
 	{"exporter", "cmd", "flags, signals and exit codes stay in the command"},
 }
 
-// rooms know only the hall's introductions.
-var rooms = []string{"store", "backfill", "checks", "events", "ingest", "fleet", "ruler", "delivery", "look", "identity", "api"}
+// rooms are the folders of server. They know only the hall's introductions.
+func rooms(t *testing.T) []string {
+	t.Helper()
+	folders, err := os.ReadDir("../../server")
+	require.NoError(t, err)
+	var names []string
+	for _, f := range folders {
+		if f.IsDir() && f.Name() != "internal" && f.Name() != "servertest" {
+			names = append(names, f.Name())
+		}
+	}
+	require.Contains(t, names, "store")
+	return names
+}
 
 func TestWhoMayKnowWhom(t *testing.T) {
 	all := rules
+	rooms := rooms(t)
 	for _, a := range rooms {
-		for _, b := range append([]string{"config"}, rooms...) {
+		for _, b := range rooms {
 			if a != b {
 				all = append(all, rule{"server/" + a, "server/" + b, "rooms have no doors into each other; server/setup.go introduces them"})
 			}
@@ -170,6 +183,42 @@ func TestDocumentsNameWhatThereIs(t *testing.T) {
 			name = last
 		}
 		require.True(t, strings.Contains(string(architecture), name), "ARCHITECTURE.md's table of rooms lacks %s", name)
+	}
+}
+
+// A link from one document to another leads to a file and a heading that exist.
+func TestLinksOfDocuments(t *testing.T) {
+	fenced := regexp.MustCompile("(?ms)^```.*?^```")
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	left := regexp.MustCompile(`[^\w\- ]`) // out of an anchor, by GitHub
+	link := regexp.MustCompile(`\]\(([^)#\s]*)(#[^)\s]*)?\)`)
+
+	files, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	files = append(files, "../../README.md", "../../ARCHITECTURE.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md", "../../nix/README.md")
+	texts, anchors := make(map[string]string), make(map[string][]string)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		texts[file] = fenced.ReplaceAllString(string(text), "")
+		for _, h := range heading.FindAllStringSubmatch(texts[file], -1) {
+			anchors[file] = append(anchors[file], "#"+strings.ReplaceAll(left.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
+		}
+	}
+	for file, text := range texts {
+		for _, l := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(l[1], ":") {
+				continue
+			}
+			to := file
+			if l[1] != "" {
+				to = filepath.Join(filepath.Dir(file), l[1])
+				require.FileExists(t, to, "%s links to %s", file, l[1])
+			}
+			if _, known := texts[to]; known && l[2] != "" {
+				require.Contains(t, anchors[to], l[2], "%s links to %s%s", file, l[1], l[2])
+			}
+		}
 	}
 }
 
