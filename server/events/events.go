@@ -15,10 +15,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"golang.org/x/sync/errgroup"
 )
 
 // Kinds of an Event.
@@ -187,44 +189,59 @@ func (e *Events) Find(ctx context.Context, q Question) (Answer, error) {
 	return a, nil
 }
 
+// read reads two parts at the same time.
 func (e *Events) read(ctx context.Context, q Question) ([]Event, error) {
-	r, err := newReader(ctx, e.opts, q)
-	if err != nil {
-		return nil, err
-	}
-	defer r.close()
+	var reading errgroup.Group
+	reading.SetLimit(2)
+	whole := newReader(ctx, e.opts, q)
+	var mu sync.Mutex
+	var found []Event
 	for _, part := range []struct {
 		kinds []string
-		read  func() error
-	}{
-		{[]string{KindReboot}, r.reboots},
-		{[]string{KindSystem}, r.generations},
-		{[]string{KindSystem}, r.kernels},
-		{[]string{KindExporter}, r.exporters},
-		{[]string{KindAlert, KindUnit, KindCheck}, r.alerts},
-		{[]string{KindFilesystem}, r.filesystems},
-		{[]string{KindMachine}, r.newMachines},
-		{[]string{KindMachine}, r.goneMachines},
-		{[]string{KindServer}, r.servers},
+		read  func(*reader) error
+	}{ // those that take long first
+		{[]string{KindFilesystem}, (*reader).filesystems},
+		{[]string{KindSystem}, (*reader).generations},
+		{[]string{KindReboot}, (*reader).reboots},
+		{[]string{KindSystem}, (*reader).kernels},
+		{[]string{KindExporter}, (*reader).exporters},
+		{[]string{KindAlert, KindUnit, KindCheck}, (*reader).alerts},
+		{[]string{KindMachine}, (*reader).newMachines},
+		{[]string{KindMachine}, (*reader).goneMachines},
+		{[]string{KindServer}, (*reader).servers},
 	} {
 		if !slices.ContainsFunc(part.kinds, q.wants) {
 			continue
 		}
-		if err := part.read(); err != nil {
-			return nil, err
-		}
+		reading.Go(func() error {
+			r := *whole
+			r.told = make(map[string][]float64)
+			if err := r.open(); err != nil {
+				return err
+			}
+			defer r.close()
+			err := part.read(&r)
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, r.found...)
+			return err
+		})
 	}
+	if err := reading.Wait(); err != nil {
+		return nil, err
+	}
+	whole.told = make(map[string][]float64)
 	if q.wants(KindSilence) && e.opts.Silences != nil {
-		r.silences(e.opts.Silences(ctx))
+		whole.silences(e.opts.Silences(ctx))
 	}
 	if q.wants(KindNote) {
 		all, err := e.notes.between(unix(q.From), unix(q.To))
 		if err != nil {
 			return nil, err
 		}
-		r.notes(all)
+		whole.notes(all)
 	}
-	return r.found, nil
+	return append(found, whole.found...), nil
 }
 
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

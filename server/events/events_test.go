@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -486,6 +487,105 @@ func TestDays(t *testing.T) {
 	}
 	require.Len(t, want, 18)
 	assert.ElementsMatch(t, want, texts(d.find(q)))
+}
+
+// The same with what happens by chance, of all kinds that are read by moments. What comes and goes
+// again lasts longer than the time from one moment to the next.
+func TestDaysByChance(t *testing.T) {
+	const days = 4 * 24 * 60
+	origin := begin.AddDate(0, 0, -30)
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 19))
+			d := newData(t)
+			type stored struct {
+				labels labels.Labels
+				v      func(int) float64
+			}
+			var all []stored
+			for n := range 5 {
+				m := fmt.Sprintf("m%d", n)
+				var off []int // pairs of minutes
+				for range random.IntN(3) {
+					from := random.IntN(days)
+					off = append(off, from, from+1+random.IntN(1500))
+				}
+				add := func(v func(int) float64, name string, more ...string) {
+					ls := labels.FromStrings(append([]string{"__name__", name, "job", "node", "machine", m, "instance", m + ":9100"}, more...)...)
+					all = append(all, stored{ls, func(i int) float64 {
+						for k := 0; k < len(off); k += 2 {
+							if i >= off[k] && i < off[k+1] {
+								return gap
+							}
+						}
+						return v(i)
+					}})
+				}
+				add(always(1), "up")
+				// A value that is another one from some minutes on.
+				var steps []int
+				for at := random.IntN(2000); at < days; at += 800 + random.IntN(2500) {
+					steps = append(steps, at)
+				}
+				nth := func(i int) (k int) {
+					for k < len(steps) && i >= steps[k] {
+						k++
+					}
+					return k
+				}
+				add(func(i int) float64 {
+					if k := nth(i); k > 0 {
+						return unix(origin) + 60*float64(steps[k-1]) - 30
+					}
+					return unix(origin) - 5000
+				}, "node_boot_time_seconds")
+				add(func(i int) float64 { return 41 + float64(nth(i)) }, "clanmon_nixos_generation", "which", "current")
+				for k := range len(steps) + 1 {
+					is := func(i int) float64 {
+						if nth(i) == k {
+							return 1
+						}
+						return gap
+					}
+					add(is, "clanmon_nixos_system_info", "revision", fmt.Sprint("rev", k), "kernel", fmt.Sprint("6.", k))
+					add(is, uname, "release", fmt.Sprint("6.", k))
+					add(is, "clanmon_build_info", "version", fmt.Sprint("1.", k))
+				}
+				add(always(0), mounted, "mountpoint", "/", "device", "/dev/sda1", "fstype", "ext4")
+				for k := range 2 {
+					from := random.IntN(days)
+					to := from + 800 + random.IntN(3000)
+					add(func(i int) float64 {
+						if i < from || i >= to {
+							return gap
+						}
+						return 0
+					}, mounted, "mountpoint", fmt.Sprint("/srv", k), "device", "/dev/sdb1", "fstype", "ext4")
+				}
+			}
+			for i := 0; i < days; i += 30 { // the head takes nothing that is older than an hour
+				app := d.store.Appender(t.Context())
+				for _, s := range all {
+					for j := i; j < min(i+30, days); j++ {
+						if v := s.v(j); v != gap {
+							_, err := app.Append(0, s.labels, origin.Add(time.Duration(j)*time.Minute).UnixMilli(), v)
+							require.NoError(t, err)
+						}
+					}
+				}
+				require.NoError(t, app.Commit())
+			}
+			q := Question{From: origin.Add(3 * time.Hour), To: origin.Add(days * time.Minute), Kinds: []string{KindReboot, KindSystem, KindExporter, KindFilesystem}}
+			var want []string
+			for n := range 5 {
+				one := q
+				one.Machine = fmt.Sprintf("m%d", n)
+				want = append(want, texts(d.find(one))...)
+			}
+			require.NotEmpty(t, want)
+			assert.ElementsMatch(t, want, texts(d.find(q)))
+		})
+	}
 }
 
 func TestSilences(t *testing.T) {

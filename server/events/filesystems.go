@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/clanmon/clanmon/discovery/contract"
 )
 
 // Every mount has a sample of this metric, also one whose server does not respond.
@@ -39,37 +41,47 @@ type mount struct {
 // filesystems are those that appeared or vanished while their machine was seen. What is mounted
 // when a machine is seen for the first time, or again, is not an event unless it was mounted before.
 func (r *reader) filesystems() error {
-	part := r
-	if moments := r.moments(); moments != nil {
-		moved := make(map[string]bool)
-		err := r.differing(moments, mounted, func(_, _ int64, machines map[string]bool) error {
-			maps.Copy(moved, machines)
-			return nil
+	machines, periods := make(map[string]map[string]*mount), make(map[string][]period)
+	read := func(part *reader, wanted map[string]bool) error {
+		return part.series(mounted, func(ls labels.Labels, it chunks.Iterator) error {
+			if wanted != nil && !wanted[ls.Get(contract.MachineLabel)] {
+				return nil
+			}
+			m, point := r.machine(ls), ls.Get("mountpoint")
+			if machines[m] == nil {
+				machines[m] = make(map[string]*mount)
+			}
+			if n, now := len(periods[m]), (period{part.from, part.to}); n == 0 || periods[m][n-1] != now {
+				periods[m] = append(periods[m], now)
+			}
+			f := machines[m][point]
+			if f == nil {
+				f = &mount{}
+				machines[m][point] = f
+			}
+			f.about = ls.Get("fstype") + ", " + ls.Get("device")
+			there, err := part.there(it)
+			f.there = append(f.there, there...)
+			return err
 		}, lasting...)
-		if err != nil || len(moved) == 0 {
-			return err
-		}
-		if part, err = r.during(r.from, r.to, moved); err != nil {
-			return err
-		}
-		defer part.close()
 	}
-	machines := make(map[string]map[string]*mount)
-	err := part.series(mounted, func(ls labels.Labels, it chunks.Iterator) error {
-		m, point := r.machine(ls), ls.Get("mountpoint")
-		if machines[m] == nil {
-			machines[m] = make(map[string]*mount)
+	var err error
+	if moments := r.moments(); moments == nil {
+		err = read(r, nil)
+	} else {
+		err = r.differing(moments, mounted, func(from, to int64, moved map[string]bool) error {
+			part, err := r.during(max(r.from, from-pause.Milliseconds()), to, moved)
+			if err != nil {
+				return err
+			}
+			defer part.close()
+			err = read(part, moved)
+			return err
+		}, lasting...)
+		for machine, mounts := range machines {
+			r.unread(mounts, periods[machine])
 		}
-		f := machines[m][point]
-		if f == nil {
-			f = &mount{}
-			machines[m][point] = f
-		}
-		f.about = ls.Get("fstype") + ", " + ls.Get("device")
-		there, err := part.there(it)
-		f.there = append(f.there, there...)
-		return err
-	}, lasting...)
+	}
 	if err != nil {
 		return err
 	}
@@ -77,6 +89,28 @@ func (r *reader) filesystems() error {
 		r.mounts(machine, mounts)
 	}
 	return nil
+}
+
+// unread adds to the mounts of a machine the times that were not read, because the same ones were
+// there at each moment.
+func (r *reader) unread(mounts map[string]*mount, read []period) {
+	slices.SortFunc(read, func(a, b period) int { return cmp.Compare(a.from, b.from) })
+	moment := pause.Milliseconds() // is that long
+	for _, f := range mounts {
+		there := slices.Clone(f.there)
+		add := func(at, from, to int64) {
+			if from < to && slices.ContainsFunc(there, func(s span) bool { return s.first <= at && s.last >= at-moment }) {
+				f.there = append(f.there, span{first: from, last: to})
+			}
+		}
+		add(read[0].from+moment, r.from, read[0].from)
+		until := read[0].to
+		for _, p := range read[1:] {
+			add(until, until, p.from)
+			until = max(until, p.to)
+		}
+		add(until, until, r.end())
+	}
 }
 
 // there are the times in which a series had samples. A chunk that lasts longer than others with as

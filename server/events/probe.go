@@ -1,13 +1,16 @@
 package events
 
 import (
-	"errors"
+	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
 	"github.com/clanmon/clanmon/discovery/contract"
@@ -43,18 +46,19 @@ func (r *reader) look(t int64, last bool, name string, visit func(ls labels.Labe
 	}
 	defer near.close()
 	near.untrimmed = true
-	err = near.series(name, func(ls labels.Labels, it chunks.Iterator) error {
+	return near.series(name, func(ls labels.Labels, it chunks.Iterator) error {
 		value, ok := 0.0, false
 		for it.Next() {
 			if err := near.count(); err != nil {
 				return err
 			}
-			if !last {
-				value, ok = firstOf(it.At(), &near.it)
+			c := it.At()
+			if !last && !near.paused(c) {
+				value, ok = firstOf(c, &near.it)
 				continue
 			}
-			err := near.samples(it.At(), func(at int64, v float64, stale bool) {
-				if at <= t && !stale {
+			err := near.samples(c, func(at int64, v float64, stale bool) {
+				if at > near.from && at <= t && !stale {
 					value, ok = v, true
 				}
 			})
@@ -67,8 +71,17 @@ func (r *reader) look(t int64, last bool, name string, visit func(ls labels.Labe
 		}
 		return nil
 	}, more...)
-	r.chunks = near.chunks
-	return err
+}
+
+// paused reports whether a chunk may have a pause in it: it lasts longer than others with as many
+// samples.
+func (r *reader) paused(c chunks.Meta) bool {
+	r.it = c.Chunk.Iterator(r.it)
+	if r.it.Next() == chunkenc.ValNone || r.it.Next() == chunkenc.ValNone {
+		return false
+	}
+	interval := r.it.AtT() - c.MinTime
+	return interval > pause.Milliseconds() || c.MaxTime-c.MinTime > interval*int64(c.Chunk.NumSamples()-1)+pause.Milliseconds()
 }
 
 // during is a reader of a part of the time, and of these machines only if they are given.
@@ -83,52 +96,58 @@ func (r *reader) during(from, to int64, machines map[string]bool) (*reader, erro
 		slices.Sort(names)
 		part.only = labels.MustNewMatcher(labels.MatchRegexp, contract.MachineLabel, strings.Join(names, "|"))
 	}
-	var err error
-	if part.store, err = r.queryable.ChunkQuerier(from, to); err != nil {
-		return nil, err
-	}
-	if part.index, err = r.queryable.Querier(from, to); err != nil {
-		return nil, errors.Join(err, part.store.Close())
-	}
-	return &part, nil
+	return &part, part.open()
 }
 
-// seen is what a series was at the moment before.
+// exported is what of a machine exports series.
+type exported struct{ machine, instance string }
+
+// seen is of the last moment at which there were any.
 type seen struct {
-	at      int
-	value   float64
-	machine string
+	at    int
+	state uint64 // of all series and their values
 }
 
-// differing calls visit with the machines, by their label, that have a series which is there at
-// one of two moments only, or has another value.
+// differing calls visit with the machines, by their label, whose series, or their values, are not
+// the same at two moments. Moments at which there is none of a machine do not count: from the one
+// before to the one after, or to the begin or the end, all is read.
 func (r *reader) differing(moments []int64, name string, visit func(from, to int64, machines map[string]bool) error, more ...*labels.Matcher) error {
-	before := make(map[uint64]seen)
+	before := make(map[exported]seen)
+	last := len(moments) - 1
 	for k, t := range moments {
+		now := make(map[exported]uint64)
+		err := r.look(t, k == last, name, func(ls labels.Labels, v float64) {
+			now[exported{ls.Get(contract.MachineLabel), ls.Get(model.InstanceLabel)}] += mixed(ls.Hash(), math.Float64bits(v))
+		}, more...)
+		if err != nil {
+			return err
+		}
 		moved := make(map[int]map[string]bool) // by the moment at which they were seen before
 		move := func(since int, machine string) {
+			if since == k {
+				return
+			}
 			if moved[since] == nil {
 				moved[since] = make(map[string]bool)
 			}
 			moved[since][machine] = true
 		}
-		err := r.look(t, k == len(moments)-1, name, func(ls labels.Labels, v float64) {
-			id, machine := ls.Hash(), ls.Get(contract.MachineLabel)
-			switch s, ok := before[id]; {
-			case k == 0:
-			case !ok:
-				move(k-1, machine)
-			case s.at != k-1 || s.value != v:
-				move(s.at, machine)
+		for of, state := range now {
+			if s, ok := before[of]; !ok || s.at != k-1 || s.state != state {
+				move(s.at, of.machine)
 			}
-			before[id] = seen{k, v, machine}
-		}, more...)
-		if err != nil {
-			return err
+			before[of] = seen{k, state}
 		}
-		for _, s := range before {
-			if s.at == k-1 {
-				move(k-1, s.machine)
+		if k == last {
+			for of, s := range before {
+				move(s.at, of.machine)
+			}
+			unseen, err := r.unseen(name, before)
+			if err != nil {
+				return err
+			}
+			for _, machine := range unseen {
+				move(0, machine)
 			}
 		}
 		for since, machines := range moved {
@@ -138,6 +157,39 @@ func (r *reader) differing(moments []int64, name string, visit func(from, to int
 		}
 	}
 	return nil
+}
+
+// unseen are the machines that have series, but none at any of the moments.
+func (r *reader) unseen(name string, at map[exported]seen) ([]string, error) {
+	var missing []string
+	machines := make(map[string]bool)
+	for of := range at {
+		machines[of.machine] = true
+	}
+	all, err := r.machines()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		if !machines[m] {
+			missing = append(missing, regexp.QuoteMeta(m))
+		}
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	all, _, err = r.index.LabelValues(r.ctx, contract.MachineLabel, nil, r.matchers(name, labels.MustNewMatcher(labels.MatchRegexp, contract.MachineLabel, strings.Join(missing, "|")))...)
+	if err != nil {
+		return nil, fmt.Errorf("list machines with %s: %w", name, err)
+	}
+	return all, nil
+}
+
+// mixed makes one number of two, so that sums of it differ.
+func mixed(a, b uint64) uint64 {
+	a ^= b * 0x9e3779b97f4a7c15
+	a = (a ^ a>>30) * 0xbf58476d1ce4e5b9
+	return a ^ a>>31
 }
 
 // changes calls visit with the changes of a value that hardly ever changes, and does not become
@@ -154,7 +206,6 @@ func (r *reader) changes(name string, visit func(ls labels.Labels, c change), mo
 		}
 		defer part.close()
 		err = part.allChanges(name, visit, more...)
-		r.chunks = part.chunks
 		return err
 	}, more...)
 }

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -42,28 +44,45 @@ type reader struct {
 	store     storage.ChunkQuerier
 	index     storage.Querier // of the same, for labels alone
 	from, to  int64           // milliseconds, what is read
-	chunks    int
+	chunks    *atomic.Int64
 	it        chunkenc.Iterator
 	whose     func(labels.Labels) string
 	only      *labels.Matcher // of machines, nil for all
 	untrimmed bool            // chunks are read as they are, beyond from and to
 	found     []Event
+	machines  func() ([]string, error)
 	told      map[string][]float64 // when something was said, so that two exporters say it once
 }
 
-func newReader(ctx context.Context, o Options, q Question) (_ *reader, err error) {
-	store := o.Store
-	r := &reader{ctx: ctx, q: q, queryable: store, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), told: make(map[string][]float64)}
+// newReader returns a reader of q that has not opened the store.
+func newReader(ctx context.Context, o Options, q Question) *reader {
+	r := &reader{ctx: ctx, q: q, queryable: o.Store, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), chunks: new(atomic.Int64)}
 	if o.Whose != nil {
 		r.whose = o.Whose()
 	}
-	if r.store, err = store.ChunkQuerier(r.from, r.to); err != nil {
-		return nil, err
+	r.machines = sync.OnceValues(func() ([]string, error) {
+		whole := *r
+		if err := whole.open(); err != nil {
+			return nil, err
+		}
+		defer whole.close()
+		all, _, err := whole.index.LabelValues(ctx, contract.MachineLabel, nil, whole.matchers("up")...)
+		if err != nil {
+			return nil, fmt.Errorf("list machines: %w", err)
+		}
+		return all, nil
+	})
+	return r
+}
+
+func (r *reader) open() (err error) {
+	if r.store, err = r.queryable.ChunkQuerier(r.from, r.to); err != nil {
+		return err
 	}
-	if r.index, err = store.Querier(r.from, r.to); err != nil {
-		return nil, errors.Join(err, r.store.Close())
+	if r.index, err = r.queryable.Querier(r.from, r.to); err != nil {
+		return errors.Join(err, r.store.Close())
 	}
-	return r, nil
+	return nil
 }
 
 func (r *reader) close() { _, _ = r.store.Close(), r.index.Close() }
@@ -126,7 +145,7 @@ func (r *reader) matchers(name string, more ...*labels.Matcher) []*labels.Matche
 
 // count refuses to read on where a question would take all day.
 func (r *reader) count() error {
-	if r.chunks++; r.chunks > maxChunks {
+	if r.chunks.Add(1) > maxChunks {
 		return ErrTooMuch
 	}
 	return nil
@@ -149,7 +168,11 @@ func (r *reader) samples(c chunks.Meta, visit func(t int64, v float64, stale boo
 type change struct {
 	old, new    float64
 	last, first int64
+	within      period
 }
+
+// period is a part of the time that is read, in milliseconds.
+type period struct{ from, to int64 }
 
 // allChanges reads the whole time. Between chunks that begin with the same value it is taken to
 // be constant.
@@ -162,7 +185,7 @@ func (r *reader) allChanges(name string, visit func(ls labels.Labels, c change),
 				return
 			}
 			if known && v != at.new {
-				visit(ls, change{old: at.new, new: v, last: at.first, first: t})
+				visit(ls, change{old: at.new, new: v, last: at.first, first: t, within: period{r.from, r.to}})
 			}
 			at.new, at.first, known = v, t, true
 		}
@@ -225,38 +248,53 @@ func (r *reader) reboots() error {
 // where the exporter says them. A system that is activated without a generation of its own is
 // tried out.
 func (r *reader) generations() error {
-	var found []Event
-	moved, times := make(map[string]bool), make(map[string][]float64)
+	type found struct {
+		events   []Event
+		machines map[string]bool // by their label
+	}
+	all, times := make(map[period]*found), make(map[string][]float64)
+	add := func(ls labels.Labels, c change, e Event) {
+		if all[c.within] == nil {
+			all[c.within] = &found{machines: make(map[string]bool)}
+		}
+		f := all[c.within]
+		f.machines[ls.Get(contract.MachineLabel)] = true
+		e.Time, e.Kind, e.Machine = float64(c.first)/1e3, KindSystem, r.machine(ls)
+		f.events = append(f.events, e)
+	}
 	err := r.changes("clanmon_nixos_generation", func(ls labels.Labels, c change) {
-		m, t := r.machine(ls), float64(c.first)/1e3
-		moved[m], times[m] = true, append(times[m], t)
-		found = append(found, Event{Time: t, Kind: KindSystem, Machine: m, Text: fmt.Sprintf("NixOS generation %.0f → %.0f", c.old, c.new), like: "new NixOS generation"})
+		m := r.machine(ls)
+		times[m] = append(times[m], float64(c.first)/1e3)
+		add(ls, c, Event{Text: fmt.Sprintf("NixOS generation %.0f → %.0f", c.old, c.new), like: "new NixOS generation"})
 	}, labels.MustNewMatcher(labels.MatchEqual, "which", "current"))
 	if err != nil {
 		return err
 	}
 	err = r.changes("clanmon_nixos_system_activated_timestamp_seconds", func(ls labels.Labels, c change) {
-		if m, t := r.machine(ls), float64(c.first)/1e3; !near(times[m], t) {
-			moved[m] = true
-			found = append(found, Event{Time: t, Kind: KindSystem, Machine: m, Text: "NixOS system activated", like: "NixOS system activated"})
+		if !near(times[r.machine(ls)], float64(c.first)/1e3) {
+			add(ls, c, Event{Text: "NixOS system activated", like: "NixOS system activated"})
 		}
 	})
-	if err != nil || len(found) == 0 {
+	if err != nil {
 		return err
 	}
-	systems, err := r.spans("clanmon_nixos_system_info", func(ls labels.Labels) (subject, string, bool) {
-		m := r.machine(ls)
-		return subject{machine: m}, ls.Get("revision") + "\xff" + ls.Get("kernel"), moved[m]
-	})
-	for _, e := range found {
-		text, revision := systemAt(systems[subject{machine: e.Machine}], e.Time)
-		e.Text += text
-		if revision != "" { // what is deployed together is one event
-			e.like = "NixOS rev " + revision
+	for when, f := range all {
+		systems, err := r.spans("clanmon_nixos_system_info", when, f.machines, func(ls labels.Labels) (subject, string) {
+			return subject{machine: r.machine(ls)}, ls.Get("revision") + "\xff" + ls.Get("kernel")
+		})
+		if err != nil {
+			return err
 		}
-		r.add(e)
+		for _, e := range f.events {
+			text, revision := systemAt(systems[subject{machine: e.Machine}], e.Time)
+			e.Text += text
+			if revision != "" { // what is deployed together is one event
+				e.like = "NixOS rev " + revision
+			}
+			r.add(e)
+		}
 	}
-	return err
+	return nil
 }
 
 // systemAt says in words which revision is active at a time, and whether the kernel is another
@@ -317,40 +355,60 @@ func (r *reader) exporters() error {
 // Only series of machines that have more than one value are read, and of those the times of
 // the chunks.
 func (r *reader) labelled(name, label string, visit func(machine, job, from, to string, t float64)) error {
-	moved, err := r.moved(name, label)
-	if err != nil || len(moved) == 0 {
+	// In many fleets all say the same.
+	if values, _, err := r.index.LabelValues(r.ctx, label, nil, r.matchers(name)...); err != nil || len(values) < 2 {
 		return err
 	}
-	spans, err := r.spans(name, func(ls labels.Labels) (subject, string, bool) {
-		k := r.subject(ls)
-		return k, ls.Get(label), moved[k]
-	})
-	if err != nil {
+	all := make(map[subject][]span)
+	read := func(from, to int64, machines map[string]bool) error {
+		spans, err := r.spans(name, period{from, to}, machines, func(ls labels.Labels) (subject, string) {
+			return subject{r.machine(ls), ls.Get(model.JobLabel)}, ls.Get(label)
+		})
+		for k, part := range spans {
+			all[k] = append(all[k], part...)
+		}
 		return err
 	}
-	for k, all := range spans {
-		for i := 1; i < len(all); i++ {
+	var err error
+	if moments := r.moments(); moments != nil {
+		err = r.differing(moments, name, func(from, to int64, machines map[string]bool) error {
+			return read(max(r.from, from-pause.Milliseconds()), to, machines)
+		})
+	} else if moved, wrong := r.moved(name, label); wrong != nil {
+		err = wrong
+	} else if len(moved) > 0 {
+		err = read(r.from, r.to, moved)
+	}
+	for k, spans := range all {
+		slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+		for i := 1; i < len(spans); i++ {
 			// Two at the same time are two exporters, or a label that says something else.
-			if from, to := all[i-1], all[i]; from.value != to.value && from.last <= to.first+slack.Milliseconds() {
+			if from, to := spans[i-1], spans[i]; from.value != to.value && from.last <= to.first+slack.Milliseconds() {
 				visit(k.machine, k.job, from.value, to.value, float64(to.first)/1e3)
 			}
 		}
 	}
-	return nil
+	return err
 }
 
-// spans are the times in which series of a name were there, in order, by the subject and with
-// the value that of gives them; it reports whether a series is wanted.
-func (r *reader) spans(name string, of func(labels.Labels) (subject, string, bool)) (map[subject][]span, error) {
+// spans are the times in which series of these machines, by their label, were there, in order,
+// by the subject and with the value that of gives them.
+func (r *reader) spans(name string, when period, machines map[string]bool, of func(labels.Labels) (subject, string)) (map[subject][]span, error) {
+	part, err := r.during(when.from, when.to, machines)
+	if err != nil {
+		return nil, err
+	}
+	defer part.close()
+	part.untrimmed = true
 	spans := make(map[subject][]span)
-	err := r.series(name, func(ls labels.Labels, it chunks.Iterator) error {
-		k, value, wanted := of(ls)
-		if !wanted {
+	err = part.series(name, func(ls labels.Labels, it chunks.Iterator) error {
+		if !machines[ls.Get(contract.MachineLabel)] {
 			return nil
 		}
+		k, value := of(ls)
 		var s span
 		for it.Next() {
-			if err := r.count(); err != nil {
+			if err := part.count(); err != nil {
 				return err
 			}
 			c := it.At()
@@ -382,24 +440,17 @@ type span struct {
 
 type subject struct{ machine, job string }
 
-func (r *reader) subject(ls labels.Labels) subject {
-	return subject{r.machine(ls), ls.Get(model.JobLabel)}
-}
-
-// moved are those whose label has more than one value, by the index alone.
-func (r *reader) moved(name, label string) (map[subject]bool, error) {
-	// In many fleets all say the same.
-	if all, _, err := r.index.LabelValues(r.ctx, label, nil, r.matchers(name)...); err != nil || len(all) < 2 {
-		return nil, err
-	}
+// moved are the machines, by their label, of whom a label has more than one value, by the index
+// alone.
+func (r *reader) moved(name, label string) (map[string]bool, error) {
 	set := r.index.Select(r.ctx, false, &storage.SelectHints{Start: r.from, End: r.to, Func: "series"}, r.matchers(name)...)
 	values := make(map[subject]string)
-	moved := make(map[subject]bool)
+	moved := make(map[string]bool)
 	for set.Next() {
 		ls := set.At().Labels()
-		k, v := r.subject(ls), ls.Get(label)
+		k, v := subject{r.machine(ls), ls.Get(model.JobLabel)}, ls.Get(label)
 		if before, ok := values[k]; ok && before != v {
-			moved[k] = true
+			moved[ls.Get(contract.MachineLabel)] = true
 		}
 		values[k] = v
 	}
@@ -500,16 +551,18 @@ func (r *reader) alert(ls labels.Labels, begin, end int64, ended bool) {
 
 // newMachines are those that a built-in rule saw for the first time, as it still says.
 func (r *reader) newMachines() error {
-	late := *r
-	late.from = r.end() - pause.Milliseconds()
-	defer func() { r.found = late.found }()
+	late, err := r.during(r.end()-pause.Milliseconds(), r.end(), nil)
+	if err != nil {
+		return err
+	}
+	defer late.close()
 	return late.series("machine:first_seen:timestamp_seconds", func(ls labels.Labels, it chunks.Iterator) error {
 		for it.Next() {
-			if err := r.count(); err != nil {
+			if err := late.count(); err != nil {
 				return err
 			}
-			if t, ok := firstOf(it.At(), &r.it); ok {
-				late.add(Event{Time: t, Kind: KindMachine, Machine: r.machine(ls), Text: "first seen"})
+			if t, ok := firstOf(it.At(), &late.it); ok {
+				r.add(Event{Time: t, Kind: KindMachine, Machine: r.machine(ls), Text: "first seen"})
 			}
 		}
 		return nil
@@ -518,17 +571,19 @@ func (r *reader) newMachines() error {
 
 // goneMachines are scraped no longer at the end of the question. One that is down is scraped.
 func (r *reader) goneMachines() error {
-	up := labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "up")
-	all, _, err := r.store.LabelValues(r.ctx, contract.MachineLabel, nil, up)
+	all, err := r.machines()
 	if err != nil {
-		return fmt.Errorf("list machines: %w", err)
+		return err
 	}
+	late, err := r.during(r.end()-pause.Milliseconds(), r.end(), nil)
+	if err != nil {
+		return err
+	}
+	defer late.close()
+	late.untrimmed = true // chunks may have begun long before
 	here := make(map[string]bool)
-	late := *r
-	late.from = r.end() - pause.Milliseconds()
 	err = late.series("up", func(ls labels.Labels, it chunks.Iterator) error {
 		for it.Next() {
-			// The chunk may have begun long before.
 			if it.At().MaxTime >= late.from {
 				here[r.machine(ls)] = true
 			}
@@ -539,26 +594,32 @@ func (r *reader) goneMachines() error {
 	if err != nil || len(here) == 0 {
 		return err
 	}
-	var gone []string
+	gone := make(map[string]bool)
 	for _, m := range all {
 		if !here[m] && (r.q.Machine == "" || r.q.Machine == m) {
-			gone = append(gone, regexp.QuoteMeta(m))
+			gone[m] = true
 		}
 	}
 	if len(gone) == 0 {
 		return nil
 	}
+	part, err := r.during(r.from, r.to, gone)
+	if err != nil {
+		return err
+	}
+	defer part.close()
 	last := make(map[string]int64)
-	err = r.series("up", func(ls labels.Labels, it chunks.Iterator) error {
+	err = part.series("up", func(ls labels.Labels, it chunks.Iterator) error {
 		for it.Next() {
-			if err := r.count(); err != nil {
+			if err := part.count(); err != nil {
 				return err
 			}
-			m := r.machine(ls)
-			last[m] = max(last[m], it.At().MaxTime)
+			if m := r.machine(ls); gone[ls.Get(contract.MachineLabel)] {
+				last[m] = max(last[m], it.At().MaxTime)
+			}
 		}
 		return nil
-	}, labels.MustNewMatcher(labels.MatchRegexp, contract.MachineLabel, strings.Join(gone, "|")))
+	})
 	for m, t := range last {
 		r.add(Event{Time: float64(t) / 1e3, Kind: KindMachine, Machine: m, Text: "no longer scraped"})
 	}

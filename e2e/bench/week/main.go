@@ -143,6 +143,25 @@ func machine(n int, begin, end time.Time) []series {
 		{of("node", "clanmon_build_info", "version", "1.0"), func(float64) float64 { return 1 }},
 		{of("rules", "machine:first_seen:timestamp_seconds"), func(float64) float64 { return first - 1e6 }},
 	}
+	// What totals and uptime are made of.
+	all = append(all,
+		series{of("systemd", "up"), func(t float64) float64 {
+			if t >= rebooted-120 && t < rebooted {
+				return 0
+			}
+			return 1
+		}},
+		series{of("clanmon", "clanmon_machine_state", "state", "ok"), func(float64) float64 { return 1 }},
+	)
+	recent := float64(end.Add(-30 * time.Hour).Unix()) // these are costly to write
+	for k, name := range []string{"machine:cpu_used:ratio", "machine:memory_used:ratio", "machine:network_receive_bytes:rate5m", "machine:network_transmit_bytes:rate5m"} {
+		all = append(all, series{of("rules", name), func(t float64) float64 {
+			if t < recent {
+				return math.NaN()
+			}
+			return 0.5 + math.Sin(t/3000+float64(n*k))/3 + math.Mod(t*float64(7919+n), 997)/9970
+		}})
+	}
 	for _, point := range []string{"/", "/boot", "/home"} {
 		all = append(all, series{of("node", "node_filesystem_device_error", "mountpoint", point, "device", "/dev/sda1", "fstype", "ext4"), func(float64) float64 { return 0 }})
 	}
