@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -373,4 +374,48 @@ func TestLateSamplesAreCompactedBehindTheOthers(t *testing.T) {
 	require.NoError(t, db.Compact(t.Context()))
 	require.Equal(t, time.Hour, time.UnixMilli(db.Blocks()[0].MaxTime()).Sub(first))
 	require.Equal(t, 132, samples(t, s, "a"))
+}
+
+// Only blocks that bring or take samples make another version: not those that the head is written
+// to, nor those that others are compacted to.
+func TestVersionIsOfSamples(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := runningWith(t, dir, func(o *Options) {
+		o.TSDB.MinBlockDuration, o.TSDB.MaxBlockDuration = (20 * time.Minute).Milliseconds(), time.Hour.Milliseconds()
+	})
+	defer stop()
+	first := start.Truncate(time.Hour)
+	write := func(from, to time.Duration) {
+		for m := from; m < to; m++ {
+			app := s.Appender(t.Context())
+			_, err := app.Append(0, labels.FromStrings("__name__", "a"), first.Add(m*time.Minute).UnixMilli(), 1)
+			require.NoError(t, errors.Join(err, app.Commit()))
+		}
+	}
+	version := func() uint64 {
+		v, ok := s.local.Version()
+		require.True(t, ok)
+		return v
+	}
+	db := s.local.db.Load().tsdb
+	write(0, 70)
+	empty := version()
+	require.NoError(t, db.Compact(t.Context()))
+	require.NotEmpty(t, db.Blocks())
+	require.Equal(t, empty, version())
+	write(70, 200)
+	require.NoError(t, db.Compact(t.Context()))
+	require.Equal(t, time.Hour.Milliseconds(), db.Blocks()[0].MaxTime()-db.Blocks()[0].MinTime(), "blocks were compacted")
+	require.Equal(t, empty, version())
+
+	makeBlock(t, dir, "b", 10, first, 20)
+	write(200, 260)
+	require.NoError(t, db.Compact(t.Context())) // which finds it
+	found := version()
+	require.NotEqual(t, empty, found)
+	require.Equal(t, found, version())
+
+	require.NoError(t, s.local.Delete(t.Context(), 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, "__name__", "b")))
+	require.NoError(t, db.CleanTombstones())
+	require.NotEqual(t, found, version())
 }

@@ -1,11 +1,9 @@
 package store
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
 )
@@ -68,25 +66,15 @@ func (t *touched) tell() {
 // Watch makes w learn of changes. It has to be called before Run.
 func (s *Store) Watch(w Watcher) { s.local.watcher = w }
 
-// Version changes when samples come or go other than by Append and Delete: when blocks
-// are written, deleted or found, and when the database is exchanged. It is false while no
-// database is open, and in agent mode.
+// Version changes when samples come or go other than by Append and Delete: when blocks are
+// deleted or found, and when the database is exchanged. It is false while no database is open,
+// and in agent mode.
 func (l *Local) Version() (version uint64, ok bool) {
 	db := l.db.Load()
 	if db == nil || db.tsdb == nil {
 		return 0, false
 	}
-	h := xxhash.New()
-	var buf []byte
-	buf = binary.LittleEndian.AppendUint64(buf, uint64(db.era))
-	// Deleted samples come back when the head is truncated and all of a block is deleted.
-	buf = binary.LittleEndian.AppendUint64(buf, uint64(db.tsdb.Head().MinTime()))
-	_, _ = h.Write(buf)
-	for _, b := range db.tsdb.Blocks() {
-		id := b.Meta().ULID
-		_, _ = h.Write(id[:])
-	}
-	return h.Sum64(), true
+	return l.blocks.Version(db.tsdb, uint64(db.era)), true
 }
 
 // InBlocks reports whether a block has a part of mint to maxt, in milliseconds. Series

@@ -129,6 +129,17 @@ func (c *compactor) Compact(dest string, dirs []string, open []*tsdb.Block) ([]u
 	return c.Compactor.Compact(dest, dirs, open)
 }
 
+// Write implements tsdb.Compactor. Without a base it writes samples of the head.
+func (c *compactor) Write(dest string, b tsdb.BlockReader, mint, maxt int64, base *tsdb.BlockMeta) ([]ulid.ULID, error) {
+	ids, err := c.Compactor.Write(dest, b, mint, maxt, base)
+	if base == nil {
+		for _, id := range ids {
+			c.s.local.blocks.Written(id)
+		}
+	}
+	return ids, err
+}
+
 // checkBlock reads all of a block.
 func checkBlock(ctx context.Context, b *tsdb.Block) error {
 	ir, err := b.Index()

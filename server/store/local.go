@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/agent"
+
+	"github.com/clanmon/clanmon/server/internal/resultcache"
 )
 
 // Local is the database of this machine: upstream's tsdb.DB, or in agent mode
@@ -26,6 +28,7 @@ type Local struct {
 	eras    storage.SeriesRef // databases that have been open; one is opened at a time
 	gate    gate              // those who use db are inside
 	watcher Watcher           // nil for none
+	blocks  resultcache.Blocks
 	commits commits
 
 	exchanging atomic.Bool // db is being exchanged
@@ -304,6 +307,7 @@ func (l *Local) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 		return err
 	}
 	defer leave()
+	l.blocks.Deleted()
 	if l.watcher != nil {
 		defer l.watcher.Changed(mint, labels.EmptyLabels()) // also where it failed half way
 	}

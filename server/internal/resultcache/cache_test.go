@@ -31,7 +31,7 @@ type fixture struct {
 func newFixture(t *testing.T, size int64) *fixture {
 	f := &fixture{t: t, engine: newEngine(false), now: start.Add(2 * time.Hour)}
 	f.db = teststorage.New(t, func(o *tsdb.Options) { o.OutOfOrderTimeWindow = day })
-	f.cache = New(Options{Engine: f.engine, Parser: testParser, Source: source{f.db.DB}, Size: size, MaxSamples: 1e6, Now: func() time.Time { return f.now }})
+	f.cache = New(Options{Engine: f.engine, Parser: testParser, Source: source{&Blocks{}, f.db.DB}, Size: size, MaxSamples: 1e6, Now: func() time.Time { return f.now }})
 	return f
 }
 

@@ -2,7 +2,6 @@ package resultcache
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -98,17 +96,12 @@ func (l listener) NewRangeQuery(ctx context.Context, q storage.Queryable, opts p
 }
 
 // source is what the store tells of a database.
-type source struct{ db *tsdb.DB }
-
-func (s source) Version() (uint64, bool) {
-	h := xxhash.New()
-	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, uint64(s.db.Head().MinTime())))
-	for _, b := range s.db.Blocks() {
-		id := b.Meta().ULID
-		_, _ = h.Write(id[:])
-	}
-	return h.Sum64(), true
+type source struct {
+	*Blocks
+	db *tsdb.DB
 }
+
+func (s source) Version() (uint64, bool) { return s.Blocks.Version(s.db, 0), true }
 
 func (s source) InBlocks(mint, maxt int64) bool {
 	return slices.ContainsFunc(s.db.Blocks(), func(b *tsdb.Block) bool { return b.OverlapsClosedInterval(mint, maxt) })
@@ -158,7 +151,8 @@ func play(t *testing.T, s *scene, rng *rand.Rand) *Cache {
 	defer db.Close()
 	var now time.Time
 	engine := newEngine(false)
-	c := New(Options{Engine: engine, Parser: testParser, Source: source{db.DB}, Size: 64 << 20, Now: func() time.Time { return now }})
+	from := source{&Blocks{}, db.DB}
+	c := New(Options{Engine: engine, Parser: testParser, Source: from, Size: 64 << 20, Now: func() time.Time { return now }})
 
 	// When each sample arrives: most in order, some late, of which some very late.
 	type arrival struct {
@@ -202,11 +196,17 @@ func play(t *testing.T, s *scene, rng *rand.Rand) *Cache {
 		switch rng.IntN(10) {
 		case 0: // of parts of a series, upstream's tombstones and out-of-order samples do not go together
 			series := s.samples[rng.IntN(len(s.samples))].series
+			from.Deleted()
 			require.NoError(t, db.Delete(context.Background(), first, last+day, matchersOf(series)...))
 			c.Changed(first, labels.EmptyLabels())
 		case 1:
 			if head := db.Head(); head.MaxTime()-head.MinTime() > 1000 {
 				require.NoError(t, db.CompactHead(tsdb.NewRangeHead(head, head.MinTime(), (head.MinTime()+head.MaxTime())/2)))
+				for _, b := range db.Blocks() {
+					if m := b.Meta(); !m.Compaction.FromOutOfOrder() {
+						from.Written(m.ULID)
+					}
+				}
 			}
 		case 2:
 			require.NoError(t, db.CompactOOOHead(context.Background()))
