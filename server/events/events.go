@@ -96,13 +96,14 @@ type Options struct {
 type Events struct {
 	opts   Options
 	notes  *notes
+	looks  *looks
 	turn   chan struct{} // who holds it reads
 	moving chan struct{} // the same for Moved
 }
 
 // New returns Events.
 func New(o Options) *Events {
-	e := &Events{opts: o, notes: &notes{log: o.Logger}, turn: make(chan struct{}, 1), moving: make(chan struct{}, 1)}
+	e := &Events{opts: o, notes: &notes{log: o.Logger}, looks: newLooks(), turn: make(chan struct{}, 1), moving: make(chan struct{}, 1)}
 	if o.Dir != "" {
 		e.notes.file = filepath.Join(o.Dir, notesFile)
 	}
@@ -193,7 +194,7 @@ func (e *Events) Find(ctx context.Context, q Question) (Answer, error) {
 func (e *Events) read(ctx context.Context, q Question) ([]Event, error) {
 	var reading errgroup.Group
 	reading.SetLimit(2)
-	whole := newReader(ctx, e.opts, q)
+	whole := newReader(ctx, e.opts, e.looks, q)
 	var mu sync.Mutex
 	var found []Event
 	for _, part := range []struct {

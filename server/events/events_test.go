@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/teststorage"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -497,7 +498,7 @@ func TestDaysByChance(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 19))
-			d := newData(t)
+			d := &data{t, teststorage.New(t, func(o *tsdb.Options) { o.OutOfOrderTimeWindow = 2 * days * time.Minute.Milliseconds() })}
 			type stored struct {
 				labels labels.Labels
 				v      func(int) float64
@@ -563,19 +564,35 @@ func TestDaysByChance(t *testing.T) {
 					}, mounted, "mountpoint", fmt.Sprint("/srv", k), "device", "/dev/sdb1", "fstype", "ext4")
 				}
 			}
-			for i := 0; i < days; i += 30 { // the head takes nothing that is older than an hour
-				app := d.store.Appender(t.Context())
-				for _, s := range all {
-					for j := i; j < min(i+30, days); j++ {
-						if v := s.v(j); v != gap {
-							_, err := app.Append(0, s.labels, origin.Add(time.Duration(j)*time.Minute).UnixMilli(), v)
-							require.NoError(t, err)
+			write := func(some []stored) {
+				for i := 0; i < days; i += 30 { // the head takes nothing in order that is older than an hour
+					app := d.store.Appender(t.Context())
+					for _, s := range some {
+						for j := i; j < min(i+30, days); j++ {
+							if v := s.v(j); v != gap {
+								_, err := app.Append(0, s.labels, origin.Add(time.Duration(j)*time.Minute).UnixMilli(), v)
+								require.NoError(t, err)
+							}
 						}
 					}
+					require.NoError(t, app.Commit())
 				}
-				require.NoError(t, app.Commit())
 			}
 			q := Question{From: origin.Add(3 * time.Hour), To: origin.Add(days * time.Minute), Kinds: []string{KindReboot, KindSystem, KindExporter, KindFilesystem}}
+			e := New(Options{Store: d.store})
+			ask := func(q Question) []string {
+				q.Limit = 1000
+				a, err := e.Find(t.Context(), q)
+				require.NoError(t, err)
+				return texts(a.Events)
+			}
+			// One machine's samples arrive after others were looked at and remembered.
+			late := slices.IndexFunc(all, func(s stored) bool { return s.labels.Get("machine") == "m4" })
+			write(all[:late])
+			other := q
+			other.From = other.From.Add(17 * time.Minute)
+			require.NotEmpty(t, ask(other))
+			write(all[late:])
 			var want []string
 			for n := range 5 {
 				one := q
@@ -583,7 +600,8 @@ func TestDaysByChance(t *testing.T) {
 				want = append(want, texts(d.find(one))...)
 			}
 			require.NotEmpty(t, want)
-			assert.ElementsMatch(t, want, texts(d.find(q)))
+			assert.ElementsMatch(t, want, ask(q))
+			assert.ElementsMatch(t, want, ask(q), "of what is remembered")
 		})
 	}
 }

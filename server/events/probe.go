@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -17,36 +18,109 @@ import (
 )
 
 // A long time of all machines is not read as a whole: at some moments it is looked which series
-// there are, with which values, and only what differs between two of them is read.
+// there are, with which values, and only what differs between two of them is read. Moments are the
+// same in all questions, so that what was seen can be remembered.
 const (
 	sparse = 26 * time.Hour // from which length on
 	every  = 12 * time.Hour // from one moment to the next
 	chunk  = 2 * time.Hour  // is the longest that a chunk lasts
 	// manyMachines are not named in a matcher: all are read then.
 	manyMachines = 300
+	// settled is how old a moment is before it is remembered.
+	settled = time.Hour
+	// maxRemembered bounds what is, of 16 bytes each.
+	maxRemembered = 1 << 20
 )
+
+// looks remember what was seen at moments. Of samples that arrive later it does not know, and need
+// not: between moments at which a machine was not seen, all is read.
+type looks struct {
+	mu    sync.Mutex
+	ids   map[exported]uint32
+	names []exported
+	seen  map[lookedAt][]state
+	size  int
+}
+
+type lookedAt struct {
+	name string
+	t    int64
+}
+
+// state is that of all series of what exports them, and of their values.
+type state struct {
+	of  uint32
+	sum uint64
+}
+
+func newLooks() *looks {
+	return &looks{ids: make(map[exported]uint32), seen: make(map[lookedAt][]state)}
+}
+
+func (l *looks) get(at lookedAt) (map[exported]uint64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all, ok := l.seen[at]
+	now := make(map[exported]uint64, len(all))
+	for _, s := range all {
+		now[l.names[s.of]] = s.sum
+	}
+	return now, ok
+}
+
+func (l *looks) put(at lookedAt, now map[exported]uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.size+len(now) > maxRemembered {
+		clear(l.ids)
+		clear(l.seen)
+		l.names, l.size = nil, 0
+	}
+	all := make([]state, 0, len(now))
+	for of, sum := range now {
+		id, ok := l.ids[of]
+		if !ok {
+			id = uint32(len(l.names))
+			of = exported{strings.Clone(of.machine), strings.Clone(of.instance)}
+			l.ids[of], l.names = id, append(l.names, of)
+		}
+		all = append(all, state{id, sum})
+	}
+	l.size += len(all) + 1
+	l.seen[at] = all
+}
 
 // moments are the times at which it is looked, none for what is read as a whole.
 func (r *reader) moments() (out []int64) {
 	if r.q.Machine != "" || r.to-r.from < sparse.Milliseconds() {
 		return nil
 	}
-	for t := r.from + pause.Milliseconds(); t < r.end(); t += every.Milliseconds() {
+	first, step := r.from+pause.Milliseconds(), every.Milliseconds()
+	out = append(out, first)
+	for t := (first/step + 1) * step; t < r.end(); t += step {
 		out = append(out, t)
 	}
 	return append(out, r.end())
 }
 
-// look calls visit with each series of a name that has samples in the minutes before t, and the
-// first value of its chunk, or with last its last one.
-func (r *reader) look(t int64, last bool, name string, visit func(ls labels.Labels, v float64), more ...*labels.Matcher) error {
+// look says what there is of a name in the minutes before t, with the first value of its chunk, or
+// with last its last one.
+func (r *reader) look(t int64, last bool, name string, more ...*labels.Matcher) (map[exported]uint64, error) {
+	at := lookedAt{name, t}
+	old := !last && t%every.Milliseconds() == 0 && time.Since(time.UnixMilli(t)) > settled
+	if old {
+		if now, ok := r.looks.get(at); ok {
+			return now, nil
+		}
+	}
+	now := make(map[exported]uint64)
 	near, err := r.during(t-pause.Milliseconds(), t, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer near.close()
 	near.untrimmed = true
-	return near.series(name, func(ls labels.Labels, it chunks.Iterator) error {
+	err = near.series(name, func(ls labels.Labels, it chunks.Iterator) error {
 		value, ok := 0.0, false
 		for it.Next() {
 			if err := near.count(); err != nil {
@@ -67,10 +141,14 @@ func (r *reader) look(t int64, last bool, name string, visit func(ls labels.Labe
 			}
 		}
 		if ok {
-			visit(ls, value)
+			now[exported{ls.Get(contract.MachineLabel), ls.Get(model.InstanceLabel)}] += mixed(ls.Hash(), math.Float64bits(value))
 		}
 		return nil
 	}, more...)
+	if err == nil && old {
+		r.looks.put(at, now)
+	}
+	return now, err
 }
 
 // paused reports whether a chunk may have a pause in it: it lasts longer than others with as many
@@ -115,10 +193,7 @@ func (r *reader) differing(moments []int64, name string, visit func(from, to int
 	before := make(map[exported]seen)
 	last := len(moments) - 1
 	for k, t := range moments {
-		now := make(map[exported]uint64)
-		err := r.look(t, k == last, name, func(ls labels.Labels, v float64) {
-			now[exported{ls.Get(contract.MachineLabel), ls.Get(model.InstanceLabel)}] += mixed(ls.Hash(), math.Float64bits(v))
-		}, more...)
+		now, err := r.look(t, k == last, name, more...)
 		if err != nil {
 			return err
 		}

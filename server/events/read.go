@@ -51,12 +51,13 @@ type reader struct {
 	untrimmed bool            // chunks are read as they are, beyond from and to
 	found     []Event
 	machines  func() ([]string, error)
+	looks     *looks
 	told      map[string][]float64 // when something was said, so that two exporters say it once
 }
 
 // newReader returns a reader of q that has not opened the store.
-func newReader(ctx context.Context, o Options, q Question) *reader {
-	r := &reader{ctx: ctx, q: q, queryable: o.Store, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), chunks: new(atomic.Int64)}
+func newReader(ctx context.Context, o Options, l *looks, q Question) *reader {
+	r := &reader{ctx: ctx, q: q, queryable: o.Store, looks: l, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), chunks: new(atomic.Int64)}
 	if o.Whose != nil {
 		r.whose = o.Whose()
 	}
