@@ -180,7 +180,7 @@ func (b *builder) findMachines() (err error) {
 	b.boards = boards.New(boards.Options{Dir: o.Dir, Files: b.boardFiles, Logger: o.Logger.With("component", "boards")})
 	b.boards.LogBroken()
 	b.events = events.New(events.Options{
-		Store: b.eventStore(), Whose: b.fleet.Whose, Silences: b.eventSilences, Select: b.machineSeries,
+		Store: b.eventStore(), Blocks: b.store.Blocks, Whose: b.fleet.Whose, Silences: b.eventSilences, Select: b.machineSeries,
 		Dir: o.Dir, Knows: b.isMachine, Logger: o.Logger.With("component", "events"),
 	})
 	if !o.Agent {

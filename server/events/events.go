@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -79,6 +80,8 @@ type Silence struct {
 type Options struct {
 	// Store is read; nil for an agent, which keeps nothing.
 	Store storage.SampleAndChunkQueryable
+	// Blocks are those of Store, which can be read until leave is called; nil for none.
+	Blocks func() (blocks []tsdb.BlockReader, leave func(), err error)
 	// Whose returns what names the machine of a series, "" if it knows none; nil for labels alone.
 	Whose func() func(labels.Labels) string
 	// Select returns what selects the series of a machine; nil for the label machine alone.

@@ -579,7 +579,12 @@ func TestDaysByChance(t *testing.T) {
 				}
 			}
 			q := Question{From: origin.Add(3 * time.Hour), To: origin.Add(days * time.Minute), Kinds: []string{KindReboot, KindSystem, KindExporter, KindFilesystem}}
-			e := New(Options{Store: d.store})
+			e := New(Options{Store: d.store, Blocks: func() (all []tsdb.BlockReader, leave func(), err error) {
+				for _, b := range d.store.Blocks() {
+					all = append(all, b)
+				}
+				return all, func() {}, nil
+			}})
 			ask := func(q Question) []string {
 				q.Limit = 1000
 				a, err := e.Find(t.Context(), q)
@@ -589,6 +594,8 @@ func TestDaysByChance(t *testing.T) {
 			// One machine's samples arrive after others were looked at and remembered.
 			late := slices.IndexFunc(all, func(s stored) bool { return s.labels.Get("machine") == "m4" })
 			write(all[:late])
+			require.NoError(t, d.store.Compact(t.Context()))
+			require.NotEmpty(t, d.store.Blocks())
 			other := q
 			other.From = other.From.Add(17 * time.Minute)
 			require.NotEmpty(t, ask(other))

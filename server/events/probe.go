@@ -1,6 +1,8 @@
 package events
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
@@ -23,6 +27,7 @@ import (
 const (
 	sparse = 26 * time.Hour // from which length on
 	every  = 12 * time.Hour // from one moment to the next
+	phase  = time.Hour      // of them, so that none is where a block begins
 	chunk  = 2 * time.Hour  // is the longest that a chunk lasts
 	// manyMachines are not named in a matcher: all are read then.
 	manyMachines = 300
@@ -97,22 +102,135 @@ func (r *reader) moments() (out []int64) {
 	}
 	first, step := r.from+pause.Milliseconds(), every.Milliseconds()
 	out = append(out, first)
-	for t := (first/step + 1) * step; t < r.end(); t += step {
+	for t := first - (first-phase.Milliseconds())%step + step; t < r.end(); t += step {
 		out = append(out, t)
 	}
 	return append(out, r.end())
 }
 
-// look says what there is of a name in the minutes before t, with the first value of its chunk, or
-// with last its last one.
-func (r *reader) look(t int64, last bool, name string, more ...*labels.Matcher) (map[exported]uint64, error) {
-	at := lookedAt{name, t}
-	old := !last && t%every.Milliseconds() == 0 && time.Since(time.UnixMilli(t)) > settled
-	if old {
-		if now, ok := r.looks.get(at); ok {
-			return now, nil
+// lookAll says what there is of a name in the minutes before each moment.
+func (r *reader) lookAll(moments []int64, name string, more ...*labels.Matcher) ([]map[exported]uint64, error) {
+	all := make([]map[exported]uint64, len(moments))
+	last := len(moments) - 1
+	for k := 1; k < last; k++ {
+		if now, ok := r.looks.get(lookedAt{name, moments[k]}); ok {
+			all[k] = now
 		}
 	}
+	if err := r.lookIntoBlocks(moments, all, name, more...); err != nil {
+		return nil, err
+	}
+	for k, t := range moments {
+		if all[k] != nil {
+			continue
+		}
+		now, err := r.look(t, k == last, name, more...)
+		if err != nil {
+			return nil, err
+		}
+		all[k] = now
+		if k > 0 && k < last && time.Since(time.UnixMilli(t)) > settled {
+			r.looks.put(lookedAt{name, t}, now)
+		}
+	}
+	return all, nil
+}
+
+// lookIntoBlocks looks at all moments in a block at once, but for the first and the last one. It
+// reads no more of it than the chunks of these moments.
+func (r *reader) lookIntoBlocks(moments []int64, all []map[exported]uint64, name string, more ...*labels.Matcher) error {
+	if r.blocks == nil {
+		return nil
+	}
+	blocks, leave, err := r.blocks()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	within := make(map[int][]int) // the moments, by the block that has the most samples of their time
+	for k := 1; k < len(moments)-1; k++ {
+		best, most := 0, uint64(0)
+		for i, b := range blocks {
+			if m := b.Meta(); all[k] == nil && m.MinTime <= moments[k]-pause.Milliseconds() && moments[k] < m.MaxTime && m.Stats.NumSamples > most {
+				best, most = i, m.Stats.NumSamples
+			}
+		}
+		if most > 0 {
+			within[best] = append(within[best], k)
+		}
+	}
+	for i, these := range within {
+		for _, k := range these {
+			all[k] = make(map[exported]uint64)
+		}
+		if err := r.lookInto(blocks[i], moments, these, all, r.matchers(name, more...)); err != nil {
+			return fmt.Errorf("look for %s: %w", name, err)
+		}
+		for _, k := range these {
+			r.looks.put(lookedAt{name, moments[k]}, all[k])
+		}
+	}
+	return nil
+}
+
+func (r *reader) lookInto(b tsdb.BlockReader, moments []int64, these []int, all []map[exported]uint64, matchers []*labels.Matcher) (err error) {
+	index, err := b.Index()
+	if err != nil {
+		return err
+	}
+	defer index.Close()
+	reader, err := b.Chunks()
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	found, err := tsdb.PostingsForMatchers(r.ctx, index, matchers...)
+	if err != nil {
+		return err
+	}
+	var builder labels.ScratchBuilder
+	var metas []chunks.Meta
+	for found.Next() {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		if err := index.Series(found.At(), &builder, &metas); errors.Is(err, storage.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		ls := builder.Labels()
+		of, id := exported{ls.Get(contract.MachineLabel), ls.Get(model.InstanceLabel)}, ls.Hash()
+		for _, k := range these {
+			t := moments[k]
+			i, _ := slices.BinarySearchFunc(metas, t-pause.Milliseconds(), func(c chunks.Meta, t int64) int { return cmp.Compare(c.MaxTime, t+1) })
+			value, ok := 0.0, false
+			for ; i < len(metas) && metas[i].MinTime <= t; i++ {
+				if err := r.count(); err != nil {
+					return err
+				}
+				c := metas[i]
+				if c.Chunk, _, err = reader.ChunkOrIterable(c); errors.Is(err, storage.ErrNotFound) {
+					continue
+				} else if err != nil {
+					return err
+				}
+				if v, there, err := r.valueOf(c, t, false); err != nil {
+					return err
+				} else if there {
+					value, ok = v, true
+				}
+			}
+			if ok {
+				all[k][of] += mixed(id, math.Float64bits(value))
+			}
+		}
+	}
+	return found.Err()
+}
+
+// look reads what lookAll says of one moment; of the last one the values are those of then.
+func (r *reader) look(t int64, last bool, name string, more ...*labels.Matcher) (map[exported]uint64, error) {
 	now := make(map[exported]uint64)
 	near, err := r.during(t-pause.Milliseconds(), t, nil)
 	if err != nil {
@@ -126,18 +244,10 @@ func (r *reader) look(t int64, last bool, name string, more ...*labels.Matcher) 
 			if err := near.count(); err != nil {
 				return err
 			}
-			c := it.At()
-			if !last && !near.paused(c) {
-				value, ok = firstOf(c, &near.it)
-				continue
-			}
-			err := near.samples(c, func(at int64, v float64, stale bool) {
-				if at > near.from && at <= t && !stale {
-					value, ok = v, true
-				}
-			})
-			if err != nil {
+			if v, there, err := near.valueOf(it.At(), t, last); err != nil {
 				return err
+			} else if there {
+				value, ok = v, true
 			}
 		}
 		if ok {
@@ -145,10 +255,22 @@ func (r *reader) look(t int64, last bool, name string, more ...*labels.Matcher) 
 		}
 		return nil
 	}, more...)
-	if err == nil && old {
-		r.looks.put(at, now)
-	}
 	return now, err
+}
+
+// valueOf is a value of a chunk that has samples in the minutes before t: its first one, or the
+// last one of these minutes.
+func (r *reader) valueOf(c chunks.Meta, t int64, last bool) (value float64, ok bool, err error) {
+	if !last && !r.paused(c) {
+		value, ok = firstOf(c, &r.it)
+		return value, ok, nil
+	}
+	err = r.samples(c, func(at int64, v float64, stale bool) {
+		if at > t-pause.Milliseconds() && at <= t && !stale {
+			value, ok = v, true
+		}
+	})
+	return value, ok, err
 }
 
 // paused reports whether a chunk may have a pause in it: it lasts longer than others with as many
@@ -192,11 +314,11 @@ type seen struct {
 func (r *reader) differing(moments []int64, name string, visit func(from, to int64, machines map[string]bool) error, more ...*labels.Matcher) error {
 	before := make(map[exported]seen)
 	last := len(moments) - 1
+	all, err := r.lookAll(moments, name, more...)
+	if err != nil {
+		return err
+	}
 	for k, t := range moments {
-		now, err := r.look(t, k == last, name, more...)
-		if err != nil {
-			return err
-		}
 		moved := make(map[int]map[string]bool) // by the moment at which they were seen before
 		move := func(since int, machine string) {
 			if since == k {
@@ -207,7 +329,7 @@ func (r *reader) differing(moments []int64, name string, visit func(from, to int
 			}
 			moved[since][machine] = true
 		}
-		for of, state := range now {
+		for of, state := range all[k] {
 			if s, ok := before[of]; !ok || s.at != k-1 || s.state != state {
 				move(s.at, of.machine)
 			}

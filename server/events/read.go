@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 
@@ -52,12 +53,13 @@ type reader struct {
 	found     []Event
 	machines  func() ([]string, error)
 	looks     *looks
+	blocks    func() (blocks []tsdb.BlockReader, leave func(), err error)
 	told      map[string][]float64 // when something was said, so that two exporters say it once
 }
 
 // newReader returns a reader of q that has not opened the store.
 func newReader(ctx context.Context, o Options, l *looks, q Question) *reader {
-	r := &reader{ctx: ctx, q: q, queryable: o.Store, looks: l, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), chunks: new(atomic.Int64)}
+	r := &reader{ctx: ctx, q: q, queryable: o.Store, blocks: o.Blocks, looks: l, from: q.From.Add(-before).UnixMilli(), to: q.To.UnixMilli(), chunks: new(atomic.Int64)}
 	if o.Whose != nil {
 		r.whose = o.Whose()
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/index"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -109,6 +110,48 @@ func (b *checkedBlock) Index() (tsdb.IndexReader, error) {
 		return nil, errors.Join(err, index.Close())
 	}
 	return &checkedIndex{IndexReader: index, block: b, chunks: chunks}, nil
+}
+
+// Blocks are those of the database, for who reads less of them than a query would. They can be
+// read until leave is called. Series and chunks that are damaged are not found.
+func (s *Store) Blocks() (blocks []tsdb.BlockReader, leave func(), err error) {
+	db, leave, err := s.local.enterTSDB()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, b := range db.Blocks() {
+		r := &checkedBlock{Block: b, note: s.noteBlock}
+		r.lax.Store(true)
+		blocks = append(blocks, looseBlock{r})
+	}
+	return blocks, leave, nil
+}
+
+// looseBlock checks chunks when they are read.
+type looseBlock struct{ *checkedBlock }
+
+// Chunks implements tsdb.BlockReader.
+func (b looseBlock) Chunks() (tsdb.ChunkReader, error) {
+	r, err := b.Block.Chunks()
+	return looseChunks{r, b.checkedBlock}, err
+}
+
+type looseChunks struct {
+	tsdb.ChunkReader
+	block *checkedBlock
+}
+
+// ChunkOrIterable implements tsdb.ChunkReader.
+func (r looseChunks) ChunkOrIterable(c chunks.Meta) (chunk chunkenc.Chunk, it chunkenc.Iterable, err error) {
+	err = caught(func() (err error) {
+		chunk, it, err = r.ChunkReader.ChunkOrIterable(c)
+		return err
+	})
+	if err != nil {
+		r.block.leaveOut(err)
+		return nil, nil, storage.ErrNotFound
+	}
+	return chunk, it, nil
 }
 
 // checkedIndex leaves out series and chunks that cannot be read.
