@@ -9,12 +9,12 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -178,13 +178,7 @@ func (e *Events) Find(ctx context.Context, q Question) (Answer, error) {
 		all = grouped(all)
 	}
 	slices.SortStableFunc(all, func(a, b Event) int {
-		switch {
-		case a.Time > b.Time:
-			return -1
-		case a.Time < b.Time:
-			return 1
-		}
-		return strings.Compare(a.Machine, b.Machine)
+		return cmp.Or(cmp.Compare(b.Time, a.Time), inTime(a, b))
 	})
 	if len(all) > q.Limit {
 		a.LeftOut, all = len(all)-q.Limit, all[:q.Limit]

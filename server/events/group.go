@@ -27,7 +27,7 @@ func grouped(all []Event) []Event {
 		events      []Event
 		machines    map[string]bool
 	}
-	slices.SortStableFunc(all, func(a, b Event) int { return cmp.Compare(a.Time, b.Time) })
+	slices.SortStableFunc(all, inTime)
 	open := make(map[string]*group)
 	var groups []*group
 	var out []Event
@@ -55,6 +55,11 @@ func grouped(all []Event) []Event {
 		out = append(out, one(g.events))
 	}
 	return out
+}
+
+// inTime orders events, the same ones always in the same order.
+func inTime(a, b Event) int {
+	return cmp.Or(cmp.Compare(a.Time, b.Time), strings.Compare(a.Machine, b.Machine), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Text, b.Text))
 }
 
 // one is a group as an event. It ends with the last of what lasted, if all have ended.
