@@ -58,7 +58,7 @@ func TestManyPushersAtOnce(t *testing.T) {
 	}
 	server := harness.StartServer(t, harness.ServerOptions{
 		Data: t.TempDir(), Config: "global: {scrape_interval: 15s}\n",
-		Args: []string{"--push", "--web.token-file=" + harness.WriteFile(t, t.TempDir(), "tokens", tokens.String())},
+		Args: []string{"--push", "--web.max-connections=4096", "--web.token-file=" + harness.WriteFile(t, t.TempDir(), "tokens", tokens.String())},
 	})
 	to, err := url.Parse(server.URL + "/api/v1/push")
 	require.NoError(t, err)
