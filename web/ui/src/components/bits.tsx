@@ -145,6 +145,15 @@ export function Menu({
   const [open, setOpen] = useState(false);
   const [right, setRight] = useState(false);
   const ref = useRef<HTMLSpanElement>(null);
+  const menu = useRef<HTMLDivElement>(null);
+  // On a phone a menu may be wider than the room on its side.
+  useLayoutEffect(() => {
+    if (!open) return;
+    const { left, right } = menu.current!.getBoundingClientRect();
+    const over = right - document.documentElement.clientWidth + 8;
+    const by = over > 0 ? -Math.min(over, left - 8) : left < 8 ? 8 - left : 0;
+    if (by) menu.current!.style.translate = `${by}px`;
+  }, [open]);
   // At once: somebody may press the next key before the next frame.
   useLayoutEffect(() => {
     if (!open) return;
@@ -203,7 +212,7 @@ export function Menu({
         {label && <Icon name="down_" />}
       </button>
       {open && (
-        <div class="menu" style={{ top: 'calc(100% + 4px)', ...(right ? { right: 0 } : { left: 0 }) }}>
+        <div class="menu" ref={menu} style={{ top: 'calc(100% + 4px)', ...(right ? { right: 0 } : { left: 0 }) }}>
           {children(() => setOpen(false))}
         </div>
       )}
