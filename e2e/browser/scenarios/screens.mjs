@@ -8,13 +8,12 @@ export default async function screens(browser, { base }) {
   const machine = data.rows.find((r) => r.state === 'ok')?.name ?? data.rows[0].name;
   const take = async (name, path, more) => {
     const page = await browser.open(path, more);
-    await page.p.addStyleTag({ content: '.toasts { display: none }' });
     await page.shoot(name);
     await page.close();
   };
   await take('fleet', '/');
   await take('machine', `/m/${encodeURIComponent(machine)}`, { dark: true });
   await take('alerts', '/alerts');
-  await take('explore', `/explore?g0.expr=${encodeURIComponent('sum by (machine) (machine:cpu_used:ratio)')}&g0.tab=graph`, { dark: true });
+  await take('explore', `/explore?g0.expr=${encodeURIComponent('topk(6, rate(node_network_receive_bytes_total{device="eth0"}[5m]))')}&g0.tab=graph`);
   await take('phone', '/', { size: PHONE });
 }
