@@ -277,8 +277,10 @@ func (r *reader) valueOf(c chunks.Meta, t int64, last bool) (value float64, ok b
 // samples.
 func (r *reader) paused(c chunks.Meta) bool {
 	r.it = c.Chunk.Iterator(r.it)
-	if r.it.Next() == chunkenc.ValNone || r.it.Next() == chunkenc.ValNone {
-		return false
+	for range 2 {
+		if r.it.Next() == chunkenc.ValNone {
+			return false
+		}
 	}
 	interval := r.it.AtT() - c.MinTime
 	return interval > pause.Milliseconds() || c.MaxTime-c.MinTime > interval*int64(c.Chunk.NumSamples()-1)+pause.Milliseconds()
