@@ -140,8 +140,9 @@ func TestAFailedUnitIsTold(t *testing.T) {
 	b.Exec("systemctl", "reset-failed", "t-fail.service")
 	h.wait(t, 5*time.Minute, "resolved", alert)
 	for _, a := range h.told("firing") {
-		// Watchdog holds MachineNew back, but not if it fires later than a group waits here.
-		require.Contains(t, []string{alert, "Watchdog", "MachineNew/box"}, a, "what fires beside it")
+		// Watchdog holds MachineNew back, but not if it fires later than a group waits here. The
+		// machine of the server itself is new too.
+		require.True(t, a == alert || a == "Watchdog" || strings.HasPrefix(a, "MachineNew/"), "%s fires beside it", a)
 	}
 }
 
