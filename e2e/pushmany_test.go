@@ -42,7 +42,8 @@ func (b *bearer) CloseIdleConnections() { b.transport.CloseIdleConnections() }
 
 // The link of a server is back, and all machines that push are back at once, each with a backlog:
 // every sample is stored, once, with its value, what is new comes first, and memory is bounded.
-// PUSHERS and PUSH_GATHERS measure with more of them.
+// They want more connections than the server accepts. PUSHERS, PUSH_GATHERS and PUSH_CONNECTIONS
+// measure with more of them.
 func TestManyPushersAtOnce(t *testing.T) {
 	number := func(name string, usual int) int {
 		n, err := strconv.Atoi(cmp.Or(os.Getenv(name), strconv.Itoa(usual)))
@@ -58,7 +59,7 @@ func TestManyPushersAtOnce(t *testing.T) {
 	}
 	server := harness.StartServer(t, harness.ServerOptions{
 		Data: t.TempDir(), Config: "global: {scrape_interval: 15s}\n",
-		Args: []string{"--push", "--web.max-connections=4096", "--web.token-file=" + harness.WriteFile(t, t.TempDir(), "tokens", tokens.String())},
+		Args: []string{"--push", fmt.Sprintf("--web.max-connections=%d", number("PUSH_CONNECTIONS", 40)), "--web.token-file=" + harness.WriteFile(t, t.TempDir(), "tokens", tokens.String())},
 	})
 	to, err := url.Parse(server.URL + "/api/v1/push")
 	require.NoError(t, err)

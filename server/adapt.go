@@ -363,7 +363,8 @@ func (s *Server) newPush(to storage.AppendableV2) *push.Push {
 		Appendable: to, Store: s.store.Local(), Scraped: s.scrapedJobs,
 		Reserved:     []string{config.SelfJob, jobs.PingJob, checkdefs.Job},
 		Availability: s.opts.Push.Availability, MaxSeries: s.opts.Push.MaxSeries,
-		Dir: s.opts.Dir, SetAside: s.store.SetAside,
+		MaxConnections: s.opts.Web.MaxConnections,
+		Dir:            s.opts.Dir, SetAside: s.store.SetAside,
 		Registerer: s.opts.Registerer, Logger: s.opts.Logger.With("component", "push"),
 	})
 }

@@ -40,6 +40,8 @@ type Options struct {
 	Availability string
 	// MaxSeries is how many series a machine may have; 0 is no limit.
 	MaxSeries uint
+	// MaxConnections is how many connections the server accepts; 0 is no limit.
+	MaxConnections int
 	// Dir is the data directory.
 	Dir string
 	// SetAside moves a damaged file away. May be nil.
@@ -147,6 +149,9 @@ func (p *Push) Handler() http.Handler {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "cannot identify the machine: "+why, http.StatusUnauthorized)
 			return
+		}
+		if limit := p.opts.MaxConnections; limit > 0 && p.count(time.Now()) > limit/4 {
+			w.Header().Set("Connection", "close") // which others need more than this machine until its next gather
 		}
 		turn, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()

@@ -505,3 +505,15 @@ func TestArchitecture(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, w.Code, w.Body)
 	require.Equal(t, map[string][]float64{`{__name__="node_uname_info", availability="intermittent", exported_machine="x86_64", instance="m1", job="node", machine="m1"}`: {1}}, f.stored("node_uname_info"))
 }
+
+// Where machines would take the connections that the server accepts, each is closed after its
+// request.
+func TestConnectionsAreShared(t *testing.T) {
+	f := newFixture(t, 0)
+	f.opts.MaxConnections = 8
+	for i, want := range []string{"", "", "", "close", "close"} {
+		w := f.send(2, fmt.Sprintf("m%d", i), load(time.Now(), 1))
+		require.Equal(t, http.StatusNoContent, w.Code)
+		require.Equal(t, want, w.Header().Get("Connection"), "machine %d", i)
+	}
+}
