@@ -46,8 +46,15 @@ func (l *Lan) Host(name string) *Host { return &Host{l.lab + "-" + name} }
 // StopDNS ends the name server of the host dns, for another one in its place.
 func (l *Lan) StopDNS() {
 	l.t.Helper()
-	out, err := exec.Command("pkill", "-f", "/run/netlab/"+l.lab+"/dnsmasq.conf").CombinedOutput()
+	conf := "/run/netlab/" + l.lab + "/dnsmasq.conf"
+	out, err := exec.Command("pkill", "-f", conf).CombinedOutput()
 	require.NoError(l.t, err, "the name server of the lab: %s", out)
+	Eventually(l.t, Patience, func() error {
+		if pids, err := exec.Command("pgrep", "-f", conf).Output(); err == nil {
+			return fmt.Errorf("the name server of the lab still runs: %s", pids)
+		}
+		return nil
+	})
 }
 
 // Cut pulls the network cable of a host, Plug undoes it.
