@@ -24,11 +24,12 @@ const endedFor = 2 * time.Minute
 type endedStage struct {
 	log  notify.NotificationLog
 	recv *nflogpb.Receiver
+	wait func() time.Duration // of this server for others; those who wait for nobody send what they see
 	hold time.Duration
 }
 
 // leaveOutEnded adds the stage to the pipeline of each receiver, after the wait for other servers.
-func leaveOutEnded(all notify.RoutingStage, used map[string][]notify.Integration, log notify.NotificationLog) {
+func leaveOutEnded(all notify.RoutingStage, used map[string][]notify.Integration, log notify.NotificationLog, waited func() time.Duration) {
 	for name, stage := range all {
 		receiver, _ := stage.(notify.MultiStage)
 		if len(receiver) == 0 {
@@ -39,13 +40,16 @@ func leaveOutEnded(all notify.RoutingStage, used map[string][]notify.Integration
 			stages, _ := stage.(notify.MultiStage)
 			wait := slices.IndexFunc(stages, func(s notify.Stage) bool { _, ok := s.(*notify.ClusterWaitStage); return ok })
 			recv := &nflogpb.Receiver{GroupName: name, Integration: used[name][i].Name(), Idx: uint32(used[name][i].Index())}
-			integrations[i] = slices.Insert(stages, wait+1, notify.Stage(&endedStage{log, recv, endedFor}))
+			integrations[i] = slices.Insert(stages, wait+1, notify.Stage(&endedStage{log, recv, waited, endedFor}))
 		}
 	}
 }
 
 // Exec implements notify.Stage.
 func (s *endedStage) Exec(ctx context.Context, _ *slog.Logger, alerts ...*alert.Alert) (context.Context, []*alert.Alert, error) {
+	if s.wait() == 0 {
+		return ctx, alerts, nil
+	}
 	key, _ := notify.GroupKey(ctx)
 	entries, err := s.log.Query(nflog.QGroupKey(key), nflog.QReceiver(s.recv))
 	if err != nil || len(entries) != 1 {

@@ -139,7 +139,7 @@ func (in *inside) startPipeline() {
 	intervener := timeinterval.NewIntervener(b.intervals())
 	stages := in.pipelines.New(used, wait, p.inhibitor, in.silencer, intervener, in.nflog, peer)
 	if in.peer != nil {
-		leaveOutEnded(stages, used, in.nflog)
+		leaveOutEnded(stages, used, in.nflog, wait)
 	}
 	p.stages = stages
 	p.dispatcher = dispatch.NewDispatcher(in.alerts, routes, p.stages, intervener, timeout, dispatchMaintenance, nil, in.log, recorder, in.dispatch, b.tmpl)
