@@ -62,10 +62,10 @@ func ParseReceiver(text string) (*url.URL, error) {
 		return nil, errors.New("not a URL; it must be https://HOST:PORT or https://HOST/PATH")
 	case u.User != nil || strings.Contains(u.Opaque, "@"):
 		return nil, errors.New("the URL must not contain a user or password, which every user of this machine can read on the command line; use --push.token-file, or basic_auth in the file of --push.config.file")
-	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("%q must be https://HOST:PORT or https://HOST/PATH", text)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, fmt.Errorf("%q must not have a query or fragment, which would be in logs and metrics; use --push.token-file, or http_headers in the file of --push.config.file", (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()+"?…")
+	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q must be https://HOST:PORT or https://HOST/PATH", text)
 	}
 	return u, nil
 }

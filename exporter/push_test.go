@@ -75,6 +75,7 @@ func TestParseReceiver(t *testing.T) {
 		"hub:9090":                       `"hub:9090" must be https://HOST:PORT or https://HOST/PATH`,
 		"":                               `"" must be https://HOST:PORT`,
 		"https://hub/write?token=s3cret": `"https://hub/write?…" must not have a query or fragment`,
+		"hub/write?token=s3cret":         "must not have a query or fragment",
 		"https://hub/write#s3cret":       "http_headers in the file of --push.config.file",
 		"https://hub?":                   "must not have a query or fragment",
 	} {

@@ -151,7 +151,11 @@ func (r *reader) lookIntoBlocks(moments []int64, all []map[exported]uint64, name
 	for k := 1; k < len(moments)-1; k++ {
 		best, most := 0, uint64(0)
 		for i, b := range blocks {
-			if m := b.Meta(); all[k] == nil && m.MinTime <= moments[k]-pause.Milliseconds() && moments[k] < m.MaxTime && m.Stats.NumSamples > most {
+			m := b.Meta()
+			if m.Compaction.FromOutOfOrder() || m.Compaction.FromStaleSeries() {
+				continue // the rest of that time is elsewhere
+			}
+			if all[k] == nil && m.MinTime <= moments[k]-pause.Milliseconds() && moments[k] < m.MaxTime && m.Stats.NumSamples > most {
 				best, most = i, m.Stats.NumSamples
 			}
 		}
@@ -163,11 +167,17 @@ func (r *reader) lookIntoBlocks(moments []int64, all []map[exported]uint64, name
 		for _, k := range these {
 			all[k] = make(map[exported]uint64)
 		}
-		if err := r.lookInto(blocks[i], moments, these, all, r.matchers(name, more...)); err != nil {
+		err := r.lookInto(blocks[i], moments, these, all, r.matchers(name, more...))
+		if err != nil && !errors.Is(err, tsdb.ErrClosing) {
 			return fmt.Errorf("look for %s: %w", name, err)
 		}
 		for _, k := range these {
-			r.looks.put(lookedAt{name, moments[k]}, all[k])
+			switch {
+			case err != nil:
+				all[k] = nil // another block has taken its place
+			case time.Since(time.UnixMilli(moments[k])) > settled:
+				r.looks.put(lookedAt{name, moments[k]}, all[k])
+			}
 		}
 	}
 	return nil

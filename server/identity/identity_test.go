@@ -415,6 +415,11 @@ func TestTokensOfMachines(t *testing.T) {
 	i = newIdentity(t, o)
 	require.Equal(t, "laptop", with("m").Machine, "one of several files")
 	require.Equal(t, caller.Operator, with("c").Role)
+	require.NoError(t, os.WriteFile(o.TokenFiles[1], []byte("ci operator "+sum("m")), 0o600))
+	o.Registerer = prometheus.NewRegistry()
+	c := newIdentity(t, o).Identify(request("10.0.0.9", "Authorization: Bearer m"))
+	require.Empty(t, c.Machine, "a token that two files give to different owners is nobody's")
+	require.Less(t, c.Role, caller.Operator)
 	o.TokenFiles[1] = "missing"
 	require.ErrorContains(t, o.CheckFiles(), "--web.token-file")
 

@@ -86,13 +86,28 @@ func (p *Push) hear(b *batch) {
 // of a scrape counts: the machine must not send again what was scraped.
 func (p *Push) newest(f feed, now time.Time) int64 {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	h := p.heard[f]
+	var known int64
+	if h != nil {
+		known = h.Newest
+	}
+	ask := h == nil || h.recalled
+	p.mu.Unlock()
+	if !ask {
+		return known
+	}
+	// Others need not wait for the disk.
 	if h == nil {
+		if t := p.storedAfter(f.Target, now.Add(-countBack).UnixMilli()); t > 0 {
+			return t
+		}
 		return p.storedAfter(f.Target, now.Add(-forgetAfter).UnixMilli())
 	}
+	stored := p.storedAfter(f.Target, known)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if h.recalled {
-		h.recalled, h.Newest = false, max(h.Newest, p.storedAfter(f.Target, h.Newest))
+		h.recalled, h.Newest = false, max(h.Newest, stored)
 	}
 	return h.Newest
 }
