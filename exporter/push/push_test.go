@@ -506,12 +506,8 @@ func TestLargeBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		f.set(down)
-		more := make([]string, 1999)
-		for i := range more {
-			more[i] = "m" + strconv.Itoa(i)
-		}
 		for at := int64(1); at <= 23; at++ {
-			f.gather(at, more...)
+			f.gather(at, manyMetrics()...)
 		}
 		f.requests()
 		f.set(nil)
@@ -531,12 +527,8 @@ func TestTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		f.set(down)
-		more := make([]string, 1999)
-		for i := range more {
-			more[i] = "m" + strconv.Itoa(i)
-		}
 		for at := int64(1); at <= 7; at++ {
-			f.gather(at, more...)
+			f.gather(at, manyMetrics()...)
 		}
 		refused := 0
 		f.takes(func(version, samples int) (int, map[string]string, string) {
@@ -548,7 +540,7 @@ func TestTooLarge(t *testing.T) {
 		})
 		pass(15 * time.Second)
 		for at := int64(8); at <= 10; at++ {
-			f.gather(at, more...)
+			f.gather(at, manyMetrics()...)
 		}
 		require.Len(t, f.has(), 10)
 		require.Len(t, f.stored, 2000)
@@ -563,7 +555,7 @@ func TestTooLarge(t *testing.T) {
 		// Nothing is small enough: that is not tried forever.
 		f.takes(func(int, int) (int, map[string]string, string) { return 413, nil, "too large" })
 		f.requests()
-		f.gather(11, more...)
+		f.gather(11, manyMetrics()...)
 		pass(time.Minute)
 		require.LessOrEqual(t, len(f.requests()), 10)
 		require.Equal(t, 2000.0, f.metric("dropped_samples_total"))
@@ -634,4 +626,13 @@ func TestLabels(t *testing.T) {
 	require.Error(t, err)
 	_, err = labelsOf(string(wire.AppendString(wire.AppendString(key, "a"), "c")), instances)
 	require.ErrorContains(t, err, "label a twice")
+}
+
+// manyMetrics are names of metrics that make a gather of 2,000 samples with the one it has.
+func manyMetrics() []string {
+	all := make([]string, 1999)
+	for i := range all {
+		all[i] = "m" + strconv.Itoa(i)
+	}
+	return all
 }
