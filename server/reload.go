@@ -84,6 +84,9 @@ func (m reloadMetrics) succeeded() {
 // parsed changes nothing; a part that refuses its section keeps its old one.
 func (s *Server) reload() (err error) {
 	start := time.Now()
+	if s.opts.AutoReload { // nobody else looks at it, and it complains of missing files too
+		s.applied = s.checksum() // before the files are read: what changes meanwhile is read again
+	}
 	log := s.opts.Logger
 	log.Info("Loading configuration file", "filename", s.loader.Name())
 	defer func() {
@@ -125,26 +128,21 @@ func (s *Server) reload() (err error) {
 func (s *Server) reloadLoop(ctx context.Context) error {
 	log := s.opts.Logger
 	var tick <-chan time.Time
-	checksum := ""
 	if s.opts.AutoReload {
 		t := time.NewTicker(s.opts.AutoReloadInterval)
 		defer t.Stop()
 		tick = t.C
-		checksum = s.checksum()
 	}
 	reload := func() error {
 		s.status(Reloading)
 		defer s.status(Ready)
 		s.reloaded.Store(true)
-		if s.opts.AutoReload { // nobody else looks at it, and it complains of missing files too
-			checksum = s.checksum()
-		}
 		err := s.reload()
 		if err != nil {
 			log.Error("Error reloading config", "err", err)
 			// Try again at the next tick: what was missing, such as a certificate, may
 			// not be in the checksum.
-			checksum = "failed"
+			s.applied = "failed"
 		}
 		return err
 	}
@@ -155,7 +153,7 @@ func (s *Server) reloadLoop(ctx context.Context) error {
 		case result := <-s.api.Reload():
 			result <- reload()
 		case <-tick:
-			if s.checksum() != checksum {
+			if s.checksum() != s.applied {
 				log.Info("Configuration file change detected, reloading the configuration.")
 				_ = reload()
 			}

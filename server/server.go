@@ -84,6 +84,7 @@ type Server struct {
 	queryDefaults
 	reloads       reloadMetrics
 	reloaded      atomic.Bool // while it runs
+	applied       string      // the checksum of the files that the last reload read, for automatic reloads
 	ruleURL       *url.URL    // the external URL in generatorURL, with its password as upstream has it
 	notifications *notifications.Notifications
 }
