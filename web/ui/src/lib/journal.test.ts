@@ -12,11 +12,16 @@ const words = (lines: Line[], moment?: number) =>
   arrange(lines, moment).shown.map((x) => ('line' in x ? x.line.MESSAGE : 'boot' in x ? `boot ${x.boot}` : 'moment'));
 
 test('the moment stands between the lines before and after it', () => {
-  const lines = [line(1), line(2), line(3)];
-  expect(words(lines, 2.5)).toEqual(['at 1', 'at 2', 'moment', 'at 3']);
-  expect(words(lines, 2)).toEqual(['at 1', 'at 2', 'moment', 'at 3']);
-  expect(words(lines, 9)).toEqual(['at 1', 'at 2', 'at 3', 'moment']);
-  expect(words(lines)).toEqual(['at 1', 'at 2', 'at 3']);
+  const lines = [line(10), line(20), line(30)];
+  expect(words(lines, 25)).toEqual(['at 10', 'at 20', 'moment', 'at 30']);
+  expect(words(lines, 20)).toEqual(['at 10', 'at 20', 'moment', 'at 30']);
+  expect(words(lines, 90)).toEqual(['at 10', 'at 20', 'at 30', 'moment']);
+  expect(words(lines)).toEqual(['at 10', 'at 20', 'at 30']);
+});
+
+test('what a process said last may be dated after its end', () => {
+  expect(words([line(20.1), line(20.2)], 20)).toEqual(['at 20.1', 'at 20.2', 'moment']);
+  expect(words([line(10), line(20.1), line(30)], 20)).toEqual(['at 10', 'at 20.1', 'moment', 'at 30']);
 });
 
 test('a moment before the first line is not among them', () => {
@@ -26,13 +31,13 @@ test('a moment before the first line is not among them', () => {
 });
 
 test('another boot is marked, and lines without a time or boot change nothing', () => {
-  expect(words([line(1), { MESSAGE: 'no time' }, line(3, 'b'), line(4, 'b')], 2)).toEqual([
+  expect(words([line(1), { MESSAGE: 'no time' }, line(5, 'b'), line(6, 'b')], 2)).toEqual([
     'at 1',
     'no time',
     'moment',
     'boot b',
-    'at 3',
-    'at 4',
+    'at 5',
+    'at 6',
   ]);
 });
 

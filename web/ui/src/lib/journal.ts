@@ -20,17 +20,21 @@ export function levelOf(l: Line): 'crit' | 'warn' | 'off' | '' {
 // looks for.
 export type Shown = { line: Line } | { boot: string } | { moment: true };
 
+// late is how long after the end of a process its last lines may be dated, in seconds:
+// journald dates them when it reads them.
+const late = 1;
+
 // arrange puts the lines in order, with what stands between them. found says whether the
 // moment is among them.
 export function arrange(lines: Line[], moment: number | undefined): { shown: Shown[]; found: boolean } {
   const shown: Shown[] = [];
   let boot = '';
   let found = false;
-  let before = false; // a line from before the moment was there
+  let before = false; // a line from before the moment was there, or of it
   for (const line of lines) {
     const t = secondsOf(line);
     if (moment !== undefined && t !== undefined && !found) {
-      if (t <= moment) before = true;
+      if (t <= moment + late) before = true;
       else if (before) {
         shown.push({ moment: true });
         found = true;
