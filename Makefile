@@ -30,7 +30,9 @@ SLIM := remove_all_sd,enable_dns_sd
 # Without tables for debuggers: a dozen tests link all of Prometheus. Without vet,
 # which make lint runs: it reads every dependency once more, for each set of checks
 # and tags.
-GOTEST := go test -vet=off -ldflags='-s -w'
+TESTFLAGS := -vet=off -ldflags='-s -w'
+GOTEST := go test $(TESTFLAGS)
+RETEST := go run ./e2e/retest $(TESTFLAGS)
 
 .DEFAULT_GOAL := help
 
@@ -69,14 +71,14 @@ test: ## install what the tests need (as root with apt), and run every test
 # What the race detector sees is not run a second time without it, but where the two builds have different files.
 FILES := '{{.ImportPath}} {{.GoFiles}} {{.TestGoFiles}} {{.XTestGoFiles}}'
 test-binary:
-	$(GOTEST) -timeout 20m $$({ go list ./... | grep -E '/(e2e|nix)(/|$$)'; \
+	$(RETEST) -timeout 20m -- $$({ go list ./... | grep -E '/(e2e|nix)(/|$$)'; \
 		{ go list -f $(FILES) ./...; go list -tags $(SLIM) -f $(FILES) ./...; } | sort | uniq -u | cut -d' ' -f1; } | sort -u)
 
 test-unit: oracle ## run the tests that need neither root nor packages
 	$(GOTEST) $$(go list ./... | grep -Ev '/(e2e(/browser)?|nix/.*)$$')
 
 test-race: ## run our own packages under the race detector
-	CGO_ENABLED=1 $(GOTEST) -timeout 20m -race -tags $(SLIM) $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
+	CGO_ENABLED=1 $(RETEST) -timeout 20m -race -tags $(SLIM) -- $$(go list ./... | grep -Ev '/(e2e|nix)(/|$$)')
 
 test-long: test-upstream ## run the tests that take long: the suites of upstream, a disk that stays full, a soak of 30 minutes, many kills, other engines, the fuzz targets
 	$(GOTEST) -tags long -timeout 90m -count 1 -run "TestSoak|ManyKills|TestBlindServerTells|TestPackage|TestImage|TestInstall|TestHistoryOf|TestDigest" ./e2e
@@ -88,7 +90,7 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	TAGS=$(SLIM) .ci/fuzz $(FUZZTIME)
 
 test-upstream: build ## run the suites of Prometheus, Alertmanager and node_exporter against bin/clanmon
-	$(GOTEST) -tags long -timeout 40m -count 1 ./e2e/upstream
+	$(RETEST) -tags long -timeout 40m -count 1 -- ./e2e/upstream
 
 vuln: build ## look for known vulnerabilities in what is linked, if the database can be reached
 	.ci/vuln
