@@ -2,11 +2,12 @@
 // and prints the figures as a Markdown table with ratios. What counts are the
 // ratios: the machine is noisy, and all peers meet the same noise.
 //
-//	go run ./e2e/bench [-short] [-rounds N] [-only server|start|restart|dashboard|exporter|discovery|ui]
+//	go run ./e2e/bench [-short] [-rounds N] [-only server|start|restart|dashboard|exporter|push|discovery|ui]
 //
 // The peers are upstream's own programs, built from the module versions that
 // clanmon embeds (CLANMON_ORACLE_DIR, as make bench sets it), and VictoriaMetrics
-// where PEER_VICTORIAMETRICS names its binary or it is in PATH.
+// where PEER_VICTORIAMETRICS names its binary or it is in PATH. The part push needs
+// vmagent, which build-vmagent.sh builds.
 package main
 
 import (
@@ -24,7 +25,7 @@ import (
 func main() {
 	log.SetFlags(log.Ltime)
 	short := flag.Bool("short", false, "less of each: good for a first look")
-	only := flag.String("only", "", "server, start, restart, dashboard, exporter, discovery or ui")
+	only := flag.String("only", "", "server, start, restart, dashboard, exporter, push, discovery or ui")
 	serverRounds := flag.Int("rounds", 0, "rounds of the part server (0 is 3, and 1 with -short)")
 	flag.Parse()
 
@@ -103,6 +104,15 @@ func main() {
 			n = 100
 		}
 		if err := benchExporters(bin, small, oracle, n); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *only == "" || *only == "push" {
+		o := outage{interval: 5 * time.Second, before: 2 * time.Minute, cut: 4 * time.Minute, back: 2 * time.Minute, kills: []time.Duration{58 * time.Second, 147 * time.Second}}
+		if *short {
+			o = outage{interval: 2 * time.Second, before: 30 * time.Second, cut: time.Minute, back: time.Minute, kills: []time.Duration{15 * time.Second, 40 * time.Second}}
+		}
+		if err := benchPush(small, oracle, o); err != nil {
 			log.Fatal(err)
 		}
 	}

@@ -46,5 +46,8 @@ if [ "$(id -u)" = 0 ]; then
 	fi
 	cleanup+=("rm -rf $dir")
 fi
+if [ ! -x bin/oracle/vmagent ] && [[ "$*" != *-only* || "$*" == *push* ]]; then
+	e2e/bench/build-vmagent.sh bin/oracle || echo 'vmagent could not be built' >&2
+fi
 go build -o bin/bench ./e2e/bench
 bin/bench "$@"
