@@ -9,6 +9,8 @@
 // query is divided at one step; no expression is put together from samples of both.
 // As with remote read, the server's external labels are added to each selector that does
 // not mention them, and removed from what comes back. That makes series of both the same.
+// A query whose selectors all demand an external label is the engine's as a whole: series of
+// the local store lack the label.
 //
 // Nothing fails because the engine does: the local part is returned with a warning that
 // begins with NotReached. Results of the engine are not cached.
@@ -98,14 +100,20 @@ type scope struct {
 // scopeOf takes the selectors of a request.
 func (e *Engine) scopeOf(selectors ...[]*labels.Matcher) scope {
 	s := scope{strip: make(map[string]string)}
-	for _, l := range *e.external.Load() {
-		if slices.ContainsFunc(selectors, func(ms []*labels.Matcher) bool {
-			return slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return m.Name == l.Name })
-		}) {
+	external := *e.external.Load()
+	others := false // series of other servers are wanted, whose replicas are not ours
+	for _, l := range external {
+		others = others || !slices.Contains(e.ReplicaLabels, l.Name) && anyOf(selectors, func(m *labels.Matcher) bool {
+			return m.Name == l.Name && !m.Matches("") && (m.Type != labels.MatchEqual || m.Value != l.Value)
+		})
+	}
+	for _, l := range external {
+		replica := slices.Contains(e.ReplicaLabels, l.Name)
+		if replica && others || anyOf(selectors, func(m *labels.Matcher) bool { return m.Name == l.Name }) {
 			continue
 		}
 		s.strip[l.Name] = l.Value
-		if !slices.Contains(e.ReplicaLabels, l.Name) {
+		if !replica {
 			s.add = append(s.add, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
 			continue
 		}
@@ -116,6 +124,54 @@ func (e *Engine) scopeOf(selectors ...[]*labels.Matcher) scope {
 		}
 	}
 	return s
+}
+
+func anyOf(selectors [][]*labels.Matcher, is func(*labels.Matcher) bool) bool {
+	return slices.ContainsFunc(selectors, func(ms []*labels.Matcher) bool { return slices.ContainsFunc(ms, is) })
+}
+
+// demanded reports whether each of the selectors demands an external label, which series
+// of the local store lack.
+func (e *Engine) demanded(selectors ...[]*labels.Matcher) bool {
+	external := *e.external.Load()
+	demands := func(m *labels.Matcher) bool {
+		return !m.Matches("") && slices.ContainsFunc(external, func(l labels.Label) bool { return l.Name == m.Name })
+	}
+	for _, ms := range selectors {
+		if !slices.ContainsFunc(ms, demands) {
+			return false
+		}
+	}
+	return len(selectors) > 0
+}
+
+func selectorsOf(expr parser.Expr) (all [][]*labels.Matcher) {
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if s, ok := node.(*parser.VectorSelector); ok {
+			all = append(all, s.LabelMatchers)
+		}
+		return nil
+	})
+	return all
+}
+
+// Instant evaluates an expression in the engine alone, as it is written: its selectors get
+// no labels, and the result keeps those that it has. It also returns the engine's warnings.
+func (e *Engine) Instant(ctx context.Context, expr string, t time.Time, lookback time.Duration) (promql.Vector, []string, error) {
+	r := request{query: expr, first: t.UnixMilli(), lookback: lookback}
+	a, err := e.client.query(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	value, err := a.value(r, scope{}, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, ok := value.(promql.Vector)
+	if !ok {
+		return nil, nil, errMalformed
+	}
+	return v, a.Warnings, nil
 }
 
 // escape makes a regular expression of a value, without quotes that other
@@ -183,7 +239,8 @@ func (e *queryEngine) divided(own promql.Query, opts promql.QueryOpts, qs string
 	if step > 0 {
 		last = first + (end-first)/step*step
 	}
-	if earliest(stmt, first) >= oldest || last < first {
+	labelled := e.demanded(selectorsOf(stmt.Expr)...)
+	if !labelled && earliest(stmt, first) >= oldest || last < first {
 		return own
 	}
 	expr, err := e.Parser.ParseExpr(qs) // as it was written: stmt has what the query engine made of it
@@ -200,7 +257,7 @@ func (e *queryEngine) divided(own promql.Query, opts promql.QueryOpts, qs string
 	d.inspect()
 	if d.whole {
 		d.until = end // end() is that, and not the last step
-	} else if step > 0 {
+	} else if step > 0 && !labelled {
 		// earliest does not fall with time: find the last step that needs the engine.
 		lo, hi := int64(0), (last-first)/step
 		for lo < hi {

@@ -263,7 +263,10 @@ func TestExternalLabels(t *testing.T) {
 		{Prometheus, `c`, `c{replica=~"a|",site="home"}`},
 		{Thanos, `c`, `c{site="home"}`}, // has both replicas, and deduplicates
 		{Prometheus, `rate(c{i="1"}[5m]) / on (i) g`, `rate(c{i="1",replica=~"a|",site="home"}[5m]) / on (i) g{replica=~"a|",site="home"}`},
-		{Prometheus, `c{site="other"} + g`, `c{replica=~"a|",site="other"} + g{replica=~"a|"}`},
+		{Prometheus, `c{site="other"} + g`, `c{site="other"} + g`}, // whose replicas have other names
+		{Prometheus, `c{site=~"home|other"}`, `c{site=~"home|other"}`},
+		{Prometheus, `c{site="home"}`, `c{replica=~"a|",site="home"}`},
+		{Prometheus, `c{site!="other"}`, `c{replica=~"a|",site!="other"}`},
 	} {
 		f := newFake(t, nil)
 		s := newSetup(t, f, func(o *Options) { o.Dialect = c.dialect })
@@ -274,10 +277,65 @@ func TestExternalLabels(t *testing.T) {
 	f := newFake(t, nil)
 	s := newSetup(t, f, nil)
 	got, _ := s.ask(s.queries, s.own, `c{site="other",i="1"}`, 0, 100, 0)
-	require.Equal(t, `{__name__="c", i="1", site="other"} => 500 @[6000000]`, got, "who asks for another site sees that")
+	require.Equal(t, `{__name__="c", i="1", replica="a", site="other"} => 500 @[6000000]`, got, "who asks for another site sees that")
 	s.engine.SetExternalLabels(labels.EmptyLabels())
 	s.ask(s.queries, s.own, `sum( c )`, 0, 100, 0)
 	require.Equal(t, `sum( c )`, f.asked()[1].Get("query"), "as it was written")
+}
+
+// A query that demands an external label in each selector is the engine's, also where the
+// local store has samples of that time: they lack the label.
+func TestSeriesOfOtherServers(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, nil)
+	s := newSetup(t, f, nil)
+	whole := promqltest.LoadedStorage(t, "load 1m\n"+samples(0, `,site="other",replica="a"`))
+	t.Cleanup(func() { whole.Close() })
+	for _, query := range []string{`c{site="other"}`, `rate(c{site="other"}[5m])`, `sum by (i) (c{site="other"}) / sum by (i) (g{site=~"oth.*"})`, `absent(c{site="other"})`} {
+		for _, r := range [][3]float64{{0, 360, 5}, {300, 360, 1}, {0, 360, 0}} {
+			want, _ := s.ask(s.plain, whole, query, r[0], r[1], r[2])
+			got, warnings := s.ask(s.queries, s.own, query, r[0], r[1], r[2])
+			require.Empty(t, warnings)
+			require.ElementsMatch(t, strings.Split(want, "\n"), strings.Split(got, "\n"), "%s %v", query, r)
+		}
+	}
+	before := len(f.asked())
+	for _, query := range []string{`c`, `c{site!="other"}`, `c{site=""}`, `c{site="other"} or c`, `c{i="1"}`} {
+		want, _ := s.ask(s.plain, s.own, query, 300, 360, 1)
+		got, _ := s.ask(s.queries, s.own, query, 300, 360, 1)
+		require.Equal(t, want, got, query)
+	}
+	require.Len(t, f.asked(), before, "the local store may have what these select")
+
+	s = newSetup(t, newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"status":"success","data":["there"]}`)
+	}), nil)
+	q, err := s.engine.Storage(s.own).Querier(young*60_000, 1<<62)
+	require.NoError(t, err)
+	defer q.Close()
+	names, _, err := q.LabelNames(t.Context(), nil, labels.MustNewMatcher(labels.MatchEqual, "site", "other"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"there"}, names)
+	values, _, err := q.LabelValues(t.Context(), "i", nil, labels.MustNewMatcher(labels.MatchEqual, "site", "other"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"there"}, values)
+}
+
+func TestInstant(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, nil)
+	s := newSetup(t, f, nil)
+	got, warnings, err := s.engine.Instant(t.Context(), `sum by (site) (c{i="1",site!="home"})`, minute(100), time.Hour)
+	require.NoError(t, err)
+	require.Empty(t, warnings)
+	require.Equal(t, `{site="other"} => 500 @[6000000]`, got.String())
+	require.Equal(t, "3600", f.asked()[0].Get("lookback_delta"))
+
+	for _, body := range []string{`<html>`, `{}`, `{"status":"success","data":{"resultType":"scalar","result":[0,"1"]}}`, `{"status":"success","data":{"resultType":"vector","result":7}}`, `{"status":"error","error":"too much"}`} {
+		s := newSetup(t, newFake(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }), nil)
+		_, _, err := s.engine.Instant(t.Context(), "up", minute(1), time.Minute)
+		require.Error(t, err, body)
+	}
 }
 
 func TestDialects(t *testing.T) {

@@ -37,21 +37,27 @@ func (u *united) CostSamplingQueryable() (storage.SampleAndChunkQueryable, bool)
 // Querier implements storage.Queryable.
 func (u *united) Querier(mint, maxt int64) (storage.Querier, error) {
 	own, err := u.Storage.Querier(mint, maxt)
-	if err != nil || mint >= u.engine.oldest() {
-		return own, err
+	if err != nil {
+		return nil, err
 	}
-	return &querier{own, u.engine, mint, maxt}, nil
+	return &querier{own, u.engine, mint, maxt, mint >= u.engine.oldest()}, nil
 }
 
 type querier struct {
 	storage.Querier
 	engine     *Engine
 	mint, maxt int64
+	recent     bool // the local store has everything
+}
+
+// has reports whether the local store has everything that matchers select.
+func (q *querier) has(matchers []*labels.Matcher) bool {
+	return q.recent && !q.engine.demanded(matchers)
 }
 
 // Select implements storage.Querier.
 func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	if hints == nil || hints.Func != "series" { // upstream's word for a request of labels alone
+	if hints == nil || hints.Func != "series" || q.has(matchers) { // upstream's word for a request of labels alone
 		return q.Querier.Select(ctx, sorted, hints, matchers...)
 	}
 	var found []map[string]string
@@ -71,8 +77,8 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 // LabelValues implements storage.LabelQuerier.
 func (q *querier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	own, notes, err := q.Querier.LabelValues(ctx, name, hints, matchers...)
-	if err != nil {
-		return nil, notes, err
+	if err != nil || q.has(matchers) {
+		return own, notes, err
 	}
 	scope := q.engine.scopeOf(matchers)
 	if _, external := scope.strip[name]; external {
@@ -86,8 +92,8 @@ func (q *querier) LabelValues(ctx context.Context, name string, hints *storage.L
 // LabelNames implements storage.LabelQuerier.
 func (q *querier) LabelNames(ctx context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	own, notes, err := q.Querier.LabelNames(ctx, hints, matchers...)
-	if err != nil {
-		return nil, notes, err
+	if err != nil || q.has(matchers) {
+		return own, notes, err
 	}
 	scope := q.engine.scopeOf(matchers)
 	var found []string
