@@ -14,7 +14,9 @@ import (
 	"github.com/prometheus/prometheus/util/logging"
 
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/elsewhere"
 	"github.com/clanmon/clanmon/server/engine"
+	"github.com/clanmon/clanmon/server/fleet"
 	"github.com/clanmon/clanmon/server/internal/resultcache"
 )
 
@@ -119,6 +121,23 @@ func (s *Server) newHistory(p parser.Parser) (*engine.Engine, error) {
 		return nil, &ConfigError{Err: err}
 	}
 	return h, nil
+}
+
+// newElsewhere makes what finds the machines of other servers in the engine of --query.url.
+func (s *Server) newElsewhere() *elsewhere.Elsewhere {
+	o := elsewhere.Options{
+		Replica: delivery.ReplicaLabels,
+		Own:     func(name string) bool { return s.fleet.States()[name] != "" }, Severity: fleet.Severity,
+		NotReached: engine.NotReached, Incomplete: engine.Incomplete,
+		Logger: s.opts.Logger.With("component", "elsewhere"),
+	}
+	for _, f := range fleet.Figures() {
+		o.Figures = append(o.Figures, elsewhere.Figure(f))
+	}
+	if s.history != nil {
+		o.Query, o.External = s.history.Instant, s.history.ExternalLabels
+	}
+	return elsewhere.New(o)
 }
 
 // configureCache forgets what depends on the configuration. Nobody knows when samples

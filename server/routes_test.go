@@ -83,6 +83,7 @@ var routes = map[string][]string{
 	"setup /api/clanmon/v1/journal":            {"GET /api/clanmon/v1/journal operator"},
 	"setup /api/clanmon/v1/processes":          {"GET /api/clanmon/v1/processes operator"},
 	"setup /api/clanmon/v1/backfill":           {"GET /api/clanmon/v1/backfill viewer"},
+	"setup /api/clanmon/v1/elsewhere":          {"GET /api/clanmon/v1/elsewhere viewer"},
 	"setup /api/clanmon/v1/events":             {"GET /api/clanmon/v1/events viewer", "POST /api/clanmon/v1/events operator"},
 	"setup /api/clanmon/v1/capacity":           {"GET /api/clanmon/v1/capacity viewer"},
 	"setup /api/clanmon/v1/moved":              {"GET /api/clanmon/v1/moved viewer"},

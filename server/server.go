@@ -32,6 +32,7 @@ import (
 	"github.com/clanmon/clanmon/server/checks"
 	"github.com/clanmon/clanmon/server/config"
 	"github.com/clanmon/clanmon/server/delivery"
+	"github.com/clanmon/clanmon/server/elsewhere"
 	"github.com/clanmon/clanmon/server/engine"
 	"github.com/clanmon/clanmon/server/events"
 	"github.com/clanmon/clanmon/server/fleet"
@@ -62,6 +63,7 @@ type Server struct {
 	own      *promql.Engine     // the same for queries of the rooms
 	results  *resultcache.Cache // nil for none
 	history  *engine.Engine     // nil for none
+	others   *elsewhere.Elsewhere
 	ruler    *ruler.Ruler       // nil in agent mode
 	capacity *capacity.Capacity // nil in agent mode
 	traffic  *traffic.Traffic   // nil in agent mode

@@ -279,6 +279,7 @@ func (b *builder) serveHTTP() error {
 	if b.history != nil {
 		queries, w.Storage = b.history.QueryEngine(queries), b.history.Storage(b.store)
 	}
+	b.others = b.newElsewhere()
 	w.QueryEngine, w.ScrapeManager, w.Notifier = b.engine, b.ingest.Scrapes(), b.delivery.Notifier()
 	if b.ruler != nil {
 		w.RuleManager = b.ruler.Manager()
@@ -317,6 +318,7 @@ func (s *Server) mounts() map[string]http.Handler {
 		"/api/clanmon/v1/events":       s.events.Handler(),
 		"/api/clanmon/v1/moved":        s.events.MovedHandler(),
 		"/api/clanmon/v1/backfill":     s.backfill.Handler(),
+		"/api/clanmon/v1/elsewhere":    s.others.Handler(),
 	}
 	if s.push != nil {
 		m["/api/v1/push"] = s.push.Handler()

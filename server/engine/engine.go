@@ -82,6 +82,9 @@ func (e *Engine) SetExternalLabels(external labels.Labels) {
 	e.external.Store(&all)
 }
 
+// ExternalLabels are this server's.
+func (e *Engine) ExternalLabels() []labels.Label { return *e.external.Load() }
+
 // oldest is the time from which the local store has everything.
 func (e *Engine) oldest() int64 {
 	t, err := e.Oldest()

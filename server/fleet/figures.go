@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -56,6 +57,31 @@ var raw = []struct{ figure, expr string }{
 	{"transmit", `sum by (machine, instance) (rate(node_network_transmit_bytes_total{%[1]s,device!~"` + virtualNet + `"}[5m]))`},
 	{"temperature", `max by (machine, instance) (node_hwmon_temp_celsius{%[1]s} < 150)`},
 	{"unitsFailed", `count by (machine, instance) (systemd_unit_state{%[1]s,state="failed",type=~"` + canFail + `"} == 1) or count by (machine, instance) (node_systemd_unit_state{%[1]s,state="failed"} == 1)`},
+}
+
+// Figure is a current value of machines, for whoever reads the series of others.
+type Figure struct {
+	Name, Record string
+	// Raw is its expression for what selector selects, by more labels; nil if not every
+	// machine has it.
+	Raw func(selector, by string) string
+}
+
+// Figures are those of a row.
+func Figures() []Figure {
+	var all []Figure
+	for record, name := range records {
+		f := Figure{Name: name, Record: record}
+		for _, r := range raw {
+			if r.figure == name && slices.Contains([]string{"cpu", "memory", "filesystem"}, name) {
+				f.Raw = func(selector, by string) string {
+					return strings.ReplaceAll(fmt.Sprintf(r.expr, selector), "by (machine, instance)", "by (machine, instance, "+by+")")
+				}
+			}
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // finder finds the machine of a series.

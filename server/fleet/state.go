@@ -32,9 +32,12 @@ const (
 	internal = "none" // Watchdog and the like: about nothing that is wrong
 )
 
-// severity of an alert. Rules of the user's own use other words, or none.
-func severity(ls model.LabelSet) string {
-	switch s := strings.ToLower(string(ls["severity"])); s {
+// severity of an alert.
+func severity(ls model.LabelSet) string { return Severity(string(ls["severity"])) }
+
+// Severity reads the label of an alert. Rules of the user's own use other words, or none.
+func Severity(text string) string {
+	switch s := strings.ToLower(text); s {
 	case critical, "page", "emergency", "fatal", "disaster", "high":
 		return critical
 	case info, "information", "informational", "notice", "debug", "low":

@@ -1,0 +1,318 @@
+package elsewhere
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/stretchr/testify/require"
+)
+
+// standIn is an engine that evaluates PromQL on what was loaded.
+type standIn struct {
+	t        *testing.T
+	promql   *promql.Engine
+	store    storage.Queryable
+	warnings []string
+
+	mu    sync.Mutex
+	asked []string
+	err   error
+	fails string // queries with this text
+}
+
+func (s *standIn) query(ctx context.Context, expr string, t time.Time, lookback time.Duration) (promql.Vector, []string, error) {
+	s.mu.Lock()
+	s.asked = append(s.asked, expr)
+	err := s.err
+	if s.fails != "" && strings.Contains(expr, s.fails) {
+		err = errors.New("too many samples")
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := s.promql.NewInstantQuery(ctx, s.store, promql.NewPrometheusQueryOpts(false, lookback, nil), expr, t)
+	if err != nil {
+		s.t.Error(expr, err)
+		return nil, nil, err
+	}
+	defer q.Close()
+	v, err := q.Exec(ctx).Vector()
+	if err != nil {
+		s.t.Error(expr, err)
+	}
+	return append(promql.Vector{}, v...), s.warnings, err
+}
+
+type setup struct {
+	*Elsewhere
+	engine *standIn
+	log    *bytes.Buffer
+	clock  time.Time
+	own    map[string]bool
+}
+
+// newSetup is of the site home, at the minute 60 of what is loaded, with samples every minute.
+func newSetup(t *testing.T, load string) *setup {
+	e := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
+	t.Cleanup(func() { e.Close() })
+	store := promqltest.LoadedStorage(t, "load 1m\n"+strings.TrimPrefix(load, "\n"))
+	t.Cleanup(func() { store.Close() })
+	s := &setup{engine: &standIn{t: t, promql: e, store: store}, log: &bytes.Buffer{}, clock: time.Unix(3600, 0), own: make(map[string]bool)}
+	s.Elsewhere = New(Options{
+		Query: s.engine.query,
+		External: func() []labels.Label {
+			return []labels.Label{{Name: "replica", Value: "a"}, {Name: "site", Value: "home"}}
+		},
+		Replica:  []string{"replica", "__replica__"},
+		Own:      func(name string) bool { return s.own[name] },
+		Severity: func(text string) string { return text },
+		Figures: []Figure{
+			{"cpu", "machine:cpu_used:ratio", func(selector, by string) string {
+				return fmt.Sprintf(`sum by (machine, instance, %s) (rate(busy{%s}[5m]))`, by, selector)
+			}},
+			{"temperature", "machine:temperature_max:celsius", nil},
+		},
+		NotReached: "History not reached: ", Incomplete: "History incomplete: ",
+		Logger: slog.New(slog.NewTextHandler(s.log, nil)), Now: func() time.Time { return s.clock },
+	})
+	return s
+}
+
+const twoSites = `
+  up{machine="beta",job="node",instance="beta:9100",site="home",replica="a"} 1x60
+  up{machine="beta",job="node",instance="beta:9100",site="office",replica="x"} 1x60
+  up{machine="beta",job="node",instance="beta:9100",site="office",replica="y"} 1x60
+  up{machine="beta",job="nginx",instance="beta:9113",site="office",replica="x"} 1x60
+  up{machine="beta",job="clanmon",instance="beta:9090",site="office",replica="x"} 1x60
+  machine:cpu_used:ratio{machine="beta",site="office",replica="x"} 0.25x60
+  machine:cpu_used:ratio{machine="beta",site="office",replica="y"} 0.26x60
+  machine:cpu_used:ratio{machine="beta",site="home"} 0.9x60
+  machine:temperature_max:celsius{machine="beta",site="office",replica="x"} 51x60
+  up{machine="gone",job="node",site="office"} 1x48
+  up{machine="dead",job="node",site="office"} 0x60
+  up{machine="half",job="node",site="office"} 1x60
+  up{machine="half",job="nginx",site="office"} 0x60
+  up{machine="half",job="redis",site="office"} 0x60
+  busy{machine="half",site="office"} 0+30x60
+  up{machine="laptop",job="node",site="office",availability="intermittent"} 0x60
+  up{machine="away",job="node",site="office",availability="intermittent"} 1x30
+  up{machine="removed",job="node",site="office"} 1x50 stale
+  up{machine="selfish",job="clanmon",site="office"} 1x60
+  up{machine="hot",job="node",site="cellar"} 1x60
+  ALERTS{alertname="TooHot",alertstate="firing",severity="critical",machine="hot",site="cellar",replica="x",zone="1"} 1x60
+  ALERTS{alertname="TooHot",alertstate="firing",severity="critical",machine="hot",site="cellar",replica="y",zone="1"} 1x60
+  ALERTS{alertname="TooHot",alertstate="firing",severity="critical",machine="hot",site="cellar",replica="x",zone="2"} 1x60
+  ALERTS{alertname="Soon",alertstate="pending",severity="critical",machine="hot",site="cellar"} 1x60
+  ALERTS{alertname="New",alertstate="firing",severity="none",machine="hot",site="cellar"} 1x60
+  up{machine="plain",job="node",site="cellar"} 1x60
+  ALERTS{alertname="Slow",alertstate="firing",severity="warning",machine="plain",site="cellar"} 1x60
+  up{machine="nosite",job="node"} 1x60
+  up{job="node",site="office"} 1x60
+`
+
+func TestMachinesOfOtherServers(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, twoSites)
+	a := s.Answer(t.Context())
+	require.True(t, a.Enabled)
+	require.Equal(t, "home", a.Site)
+	require.Equal(t, 3600.0, a.Time)
+	require.Empty(t, a.Warnings)
+	var lines []string
+	for _, m := range a.Machines {
+		lines = append(lines, fmt.Sprintf("%s %d/%d %s %d %d %d %v %v", m.Name, m.Up, m.Targets, m.State, m.Critical, m.Warning, m.Info, m.Judged, m.Figures)+" "+m.Why)
+	}
+	require.Equal(t, []string{
+		"away@office 0/0 offline 0 0 0 true map[] intermittent: may be off",
+		"beta@office 3/3 ok 0 0 0 true map[cpu:0.26 temperature:51] ",
+		"dead@office 0/1 down 0 0 0 true map[] does not respond",
+		"gone@office 0/0 down 0 0 0 true map[] not heard for 12 min",
+		"half@office 1/3 warning 0 0 0 true map[cpu:0.5] nginx, redis are down",
+		"hot@cellar 1/1 critical 2 0 0 false map[] TooHot",
+		"laptop@office 0/1 offline 0 0 0 true map[] intermittent: may be off",
+		"plain@cellar 1/1 warning 0 1 0 false map[] Slow",
+	}, lines)
+	require.Equal(t, `machine="beta",site="office"`, a.Machines[1].Selector)
+	require.Equal(t, "1970-01-01T00:48:00Z", a.Machines[3].Since)
+	require.Equal(t, "1970-01-01T01:00:00Z", a.Machines[1].Heard)
+}
+
+// This server's own machines keep their names.
+func TestAnOwnMachineWins(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, `
+  up{machine="beta",job="node",site="office"} 1x60
+  up{machine="a@b",job="node",site="c"} 1x60
+  up{machine="a",job="node",site="b@c"} 1x60
+`)
+	s.own["beta@office"] = true
+	for range 2 {
+		a := s.Answer(t.Context())
+		require.Len(t, a.Machines, 1, "and of two others with one name the first")
+		require.Equal(t, "a", a.Machines[0].Machine)
+		s.clock = s.clock.Add(time.Minute)
+	}
+	require.Equal(t, 1, strings.Count(s.log.String(), `machine=beta@office`), "logged once: %s", s.log)
+	require.Equal(t, 1, strings.Count(s.log.String(), `machine=a@b@c`))
+}
+
+func TestSeveralLabels(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, `
+  up{machine="beta",job="node",env="prod",site="home"} 1x60
+  up{machine="beta",job="node",env="test",site="home"} 1x60
+  up{machine="beta",job="node",env="prod",site="office"} 1x60
+  up{machine="beta",job="node",site="office"} 1x60
+`)
+	s.External = func() []labels.Label {
+		return []labels.Label{{Name: "env", Value: "prod"}, {Name: "site", Value: "home"}}
+	}
+	var names []string
+	for _, m := range s.Answer(t.Context()).Machines {
+		names = append(names, m.Name+" "+m.Selector)
+	}
+	require.Equal(t, []string{`beta@prod,office machine="beta",env="prod",site="office"`, `beta@test,home machine="beta",env="test",site="home"`}, names)
+}
+
+// Without labels that tell machines apart, or without an engine, nothing is asked.
+func TestNothingToTellThemApart(t *testing.T) {
+	t.Parallel()
+	for _, external := range [][]labels.Label{nil, {{Name: "replica", Value: "a"}}} {
+		s := newSetup(t, twoSites)
+		s.External = func() []labels.Label { return external }
+		require.Equal(t, Answer{Machines: []Machine{}, Warnings: []string{}}, s.Answer(t.Context()))
+		require.Empty(t, s.engine.asked)
+	}
+	require.Equal(t, Answer{Machines: []Machine{}, Warnings: []string{}}, New(Options{}).Answer(t.Context()))
+}
+
+// While the engine is away, what was known stays.
+func TestAnEngineThatIsAway(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, twoSites)
+	s.engine.err = errors.New("connection refused")
+	a := s.Answer(t.Context())
+	require.Empty(t, a.Machines)
+	require.Zero(t, a.Time)
+	require.Equal(t, []string{"History not reached: connection refused"}, a.Warnings)
+	text, err := json.Marshal(a)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"machines":[]`)
+
+	s.engine.err = nil
+	require.Empty(t, s.Answer(t.Context()).Machines, "it is not asked again at once")
+	s.clock = s.clock.Add(every)
+	known := s.Answer(t.Context())
+	require.Len(t, known.Machines, 8)
+
+	s.engine.err = errors.New("connection refused")
+	s.clock = s.clock.Add(every)
+	a = s.Answer(t.Context())
+	require.Equal(t, known.Machines, a.Machines)
+	require.Equal(t, known.Time, a.Time)
+	require.Equal(t, []string{"History not reached: connection refused"}, a.Warnings)
+
+	s.External = func() []labels.Label { return []labels.Label{{Name: "site", Value: "cellar"}} }
+	require.Empty(t, s.Answer(t.Context()).Machines, "they may be this server's own now")
+}
+
+// What is missing is said; the machines are there.
+func TestPartialAnswers(t *testing.T) {
+	t.Parallel()
+	for what, warning := range map[string]string{"ALERTS": "alerts", "machine:cpu": "current values", "rate(busy": "current values"} {
+		s := newSetup(t, twoSites)
+		s.engine.fails = what
+		a := s.Answer(t.Context())
+		require.Len(t, a.Machines, 8, what)
+		require.Equal(t, []string{"History incomplete: " + warning + ": too many samples"}, a.Warnings)
+	}
+	s := newSetup(t, twoSites)
+	s.engine.warnings = []string{"store 1 is away"}
+	require.Equal(t, []string{"History incomplete: store 1 is away"}, s.Answer(t.Context()).Warnings, "once")
+	s = newSetup(t, twoSites)
+	s.engine.fails = "up{"
+	require.Equal(t, []string{"History not reached: too many samples"}, s.Answer(t.Context()).Warnings)
+}
+
+// An engine may return anything.
+func TestNonsense(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, "")
+	nonsense := promql.Vector{
+		{Metric: labels.EmptyLabels(), F: 1}, {Metric: labels.FromStrings("machine", "x"), F: 3600},
+		{Metric: labels.FromStrings("machine", "x", "site", "home"), F: 3600},
+		{Metric: labels.FromStrings("machine", "old", "site", "b"), F: -1}, {Metric: labels.FromStrings("machine", "far", "site", "b"), F: 1e300},
+		{Metric: labels.FromStrings("machine", "later", "site", "b", "severity", "critical", "__name__", "machine:cpu_used:ratio"), F: 1e10},
+	}
+	s.Query = func(context.Context, string, time.Time, time.Duration) (promql.Vector, []string, error) {
+		return append(promql.Vector{}, nonsense...), nil, nil
+	}
+	a := s.Answer(t.Context())
+	require.Len(t, a.Machines, 1)
+	require.Equal(t, "later@b", a.Machines[0].Name)
+	require.Equal(t, "1970-01-01T01:00:00Z", a.Machines[0].Heard, "not in the future")
+	require.Zero(t, a.Machines[0].Critical)
+
+	many := make(promql.Vector, most+7)
+	for n := range many {
+		many[n] = promql.Sample{Metric: labels.FromStrings("machine", fmt.Sprintf("m%05d", n), "site", "b"), F: 3600}
+	}
+	s = newSetup(t, "")
+	s.Query = func(_ context.Context, expr string, _ time.Time, _ time.Duration) (promql.Vector, []string, error) {
+		require.Less(t, len(expr), 10_000)
+		return append(promql.Vector{}, many...), nil, nil
+	}
+	a = s.Answer(t.Context())
+	require.Len(t, a.Machines, most)
+	require.Equal(t, []string{"5000 of 5007 machines of other servers are shown"}, a.Warnings)
+}
+
+// Many who ask at once are one round of queries, also if the first goes away.
+func TestOneRoundForAll(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, twoSites)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Len(t, s.Answer(gone).Machines, 8)
+	n := len(s.engine.asked)
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { s.Answer(t.Context()) })
+	}
+	all.Wait()
+	require.Len(t, s.engine.asked, n)
+	s.clock = s.clock.Add(every)
+	for range 20 {
+		all.Go(func() { s.Answer(t.Context()) })
+	}
+	all.Wait()
+	require.Len(t, s.engine.asked, 2*n)
+}
+
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, twoSites)
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Contains(t, w.Body.String(), `"name":"beta@office","machine":"beta","site":"office"`)
+	w = httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
+	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
+}
