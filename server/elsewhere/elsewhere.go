@@ -73,6 +73,7 @@ type Machine struct {
 	Name         string             `json:"name"`     // machine@site
 	Machine      string             `json:"machine"`  // its label
 	Site         string             `json:"site"`     // the values of its cluster's labels
+	Tags         []string           `json:"tags"`     // the same as label=value
 	Selector     string             `json:"selector"` // what goes between braces to select its series
 	State        string             `json:"state"`
 	Since        string             `json:"since,omitempty"` // RFC 3339; only of a machine that is not heard
@@ -327,11 +328,13 @@ func (r *round) take(heard promql.Vector) {
 
 func newFound(k, machine string, names, values []string) *found {
 	matchers := []string{matcher(labels.MatchEqual, contract.MachineLabel, machine)}
+	tags := make([]string, len(names))
 	for i, name := range names {
 		matchers = append(matchers, matcher(labels.MatchEqual, name, values[i]))
+		tags[i] = name + "=" + values[i]
 	}
 	return &found{
-		Machine: &Machine{Name: k, Machine: machine, Site: strings.Join(values, ","), Selector: strings.Join(matchers, ","), Figures: make(map[string]float64)},
+		Machine: &Machine{Name: k, Machine: machine, Site: strings.Join(values, ","), Tags: tags, Selector: strings.Join(matchers, ","), Figures: make(map[string]float64)},
 		values:  values, jobs: make(map[string]bool), down: make(map[string]bool), alerts: make(map[string][]string),
 	}
 }

@@ -149,6 +149,7 @@ func TestMachinesOfOtherServers(t *testing.T) {
 		"plain@cellar 1/1 warning 0 1 0 false map[] Slow",
 	}, lines)
 	require.Equal(t, `machine="beta",site="office"`, a.Machines[1].Selector)
+	require.Equal(t, []string{"site=office"}, a.Machines[1].Tags)
 	require.Equal(t, "1970-01-01T00:48:00Z", a.Machines[3].Since)
 	require.Equal(t, "1970-01-01T01:00:00Z", a.Machines[1].Heard)
 }

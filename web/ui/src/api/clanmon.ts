@@ -15,7 +15,7 @@ import type {
   Schedule,
   Silence,
 } from './types/alerts';
-import type { Discovery, FleetAnswer, Machine } from './types/machines';
+import type { Discovery, Elsewhere, FleetAnswer, Machine } from './types/machines';
 import type { StorageHealth } from './types/status';
 
 export const machines = (signal?: AbortSignal) =>
@@ -28,6 +28,8 @@ export const machine = (name: string, signal?: AbortSignal) =>
 // in Unix seconds, rows have the figures of then.
 export const fleet = (since?: string, time?: number, signal?: AbortSignal) =>
   request<FleetAnswer>('/api/clanmon/v1/fleet', { params: { since, time }, ...(signal && { signal }) });
+export const elsewhere = (signal?: AbortSignal) =>
+  request<Elsewhere>('/api/clanmon/v1/elsewhere', { ...(signal && { signal }) });
 export const forgetMachine = (name: string) =>
   request<unknown>(`/api/clanmon/v1/machines/${encodeURIComponent(name)}`, { method: 'DELETE' });
 export const forgetTarget = (name: string, job: string, instance: string) =>

@@ -5,12 +5,22 @@ import { go } from '../state/location';
 import { compareHref, full, pick, picked, picking, unpick } from '../state/picked';
 import { Icon } from './icons';
 
-export function Tick({ name }: { name: string }) {
+// without says why a machine cannot be selected.
+export function Tick({ name, without }: { name: string; without?: string | undefined }) {
   const on = picked.value.includes(name);
   const most = !on && full();
   return (
-    <label class={`tick${picked.value.length ? ' used' : ''}`} title={most ? `At most ${MOST} machines` : undefined}>
-      <input type="checkbox" checked={on} disabled={most} aria-label={`Select ${name}`} onChange={() => pick(name)} />
+    <label
+      class={`tick${picked.value.length ? ' used' : ''}`}
+      title={without ?? (most ? `At most ${MOST} machines` : undefined)}
+    >
+      <input
+        type="checkbox"
+        checked={on}
+        disabled={most || !!without}
+        aria-label={`Select ${name}`}
+        onChange={() => pick(name)}
+      />
     </label>
   );
 }

@@ -32,6 +32,7 @@ import {
   whyOf,
   type FleetRow,
 } from '../lib/fleet';
+import { countText, isHere, isWhere, otherSparkQuery, watchedBy } from '../lib/elsewhere';
 import { leftText, WEEK } from '../lib/capacity';
 import { isFailing } from '../lib/checks';
 import { ago, format } from '../lib/format';
@@ -41,6 +42,7 @@ import { dateTime } from '../lib/time';
 import { MACHINE, NOT_SCRAPED, REBOOT } from '../lib/words';
 import { at, known, now, second, serverNow, setRelative, tick, useOld } from '../state/clock';
 import { useData } from '../state/data';
+import { useElsewhere } from '../state/elsewhere';
 import { useFleet, useImpatience } from '../state/fleet';
 import { href, machinePath, param, setParams, tagFilter } from '../state/location';
 import { pick, picking } from '../state/picked';
@@ -62,14 +64,26 @@ export default function FleetPage() {
     () => (at.value === undefined || !fleet.rows ? fleet.rows : asOf(fleet.rows, then.data?.rows ?? [])),
     [fleet.rows, then.data, at.value],
   );
+  const elsewhere = useElsewhere();
+  const others = useMemo(
+    () => (at.value === undefined ? elsewhere.rows : asOf(elsewhere.rows, [])),
+    [elsewhere.rows, at.value],
+  );
+  // all are this server's own; every one is a row of the table.
+  const every = useMemo(() => [...(all ?? []), ...others], [all, others]);
   const tag = tagFilter.value;
   const show = param('show');
   const text = param('q');
+  const where = param('where');
   const rows = useMemo(
-    () => (all ?? []).filter((r) => hasTag(r, tag) && shows(r, show, second.peek()) && (!text || matches(r, text))),
-    [all, tag, show, text],
+    () =>
+      every.filter(
+        (r) => isWhere(r, where) && hasTag(r, tag) && shows(r, show, second.peek()) && (!text || matches(r, text)),
+      ),
+    [every, tag, show, text, where],
   );
-  const tags = useMemo(() => [...new Set((all ?? []).flatMap((r) => r.tags ?? []))].sort(), [all]);
+  const here = useMemo(() => rows.filter(isHere), [rows]);
+  const tags = useMemo(() => [...new Set(every.flatMap((r) => r.tags ?? []))].sort(), [every]);
   const tiles = param('view') === 'tiles';
   const group = param('group', tiles ? 'tag' : '');
   // By tag, a machine stands below each of its tags.
@@ -129,7 +143,7 @@ export default function FleetPage() {
         <button type="button" class="btn" onClick={() => setParams({ add: '1' }, false)}>
           Add a machine
         </button>
-        {all.length > 0 && (
+        {every.length > 0 && (
           <>
             <input
               class="field"
@@ -139,7 +153,7 @@ export default function FleetPage() {
               value={text}
               onInput={(e) => setParams({ q: e.currentTarget.value })}
             />
-            {tags.length > 0 && <TagMenu tags={tags} all={all} />}
+            {tags.length > 0 && <TagMenu tags={tags} all={every} />}
             {tags.length > 0 && (
               <button
                 type="button"
@@ -158,7 +172,7 @@ export default function FleetPage() {
               </a>
             )}
             <ViewButtons tiles={tiles} />
-            <SilenceButton rows={rows} />
+            <SilenceButton rows={here} elsewhere={rows.length - here.length} />
             {phone.value && !tiles && <PickButton />}
             {!phone.value && !tiles && (
               <Menu icon="columns" title="Columns">
@@ -189,7 +203,8 @@ export default function FleetPage() {
       </PageHead>
       <Notices list={fleet.notices} />
       <FirstSteps rows={all} discovery={disco.data} started={fleet.started} receivers={receivers.data} />
-      <Problems all={all} backups={backups} silent={silent} time={fleet.time} started={fleet.started} />
+      <Sites every={every} where={where} warnings={elsewhere.warnings} time={elsewhere.time} />
+      <Problems all={all} others={others} backups={backups} silent={silent} time={fleet.time} started={fleet.started} />
       {at.value !== undefined && all.length > 0 && (
         <p class="note row">
           <span class="grow">
@@ -204,7 +219,7 @@ export default function FleetPage() {
         error={fleet.error ?? then.error}
         what={fleet.error ? stale(fleet.time) : 'The values could not be loaded'}
       />
-      <Totals rows={rows} all={all.length} />
+      <Totals rows={here} all={all.length} elsewhere={others.length > 0} />
       <section class={`panel fleet${old ? ' stale' : ''}`}>
         {tiles && rows.length > 0 ? (
           <Tiles rows={rows} byTag={group === 'tag'} tag={tag} />
@@ -219,8 +234,8 @@ export default function FleetPage() {
             defaultSort="state"
             href={(r) => href(machinePath(r.name))}
             card={(r) => <Card r={r} />}
-            onMark={(r) => pick(r.name)}
-            {...(picking.value && { beside: (r: FleetRow) => <Tick name={r.name} /> })}
+            onMark={(r) => isHere(r) && pick(r.name)}
+            {...(picking.value && { beside: (r: FleetRow) => <RowTick r={r} /> })}
             rowClass={(r) =>
               `${r.state === 'down' || r.state === 'offline' ? 'old' : ''} ${r.state === 'down' || r.state === 'critical' ? 'critical' : ''}`
             }
@@ -230,8 +245,8 @@ export default function FleetPage() {
               groupHead: (t, n) => <GroupHead tag={t} n={n} rows={rows.filter((r) => tagsOf(r, '').includes(t))} />,
             })}
             empty={
-              all.length ? (
-                <NoMatch text={text} tag={tag} show={show} total={all.length} disco={disco.data} />
+              every.length ? (
+                <NoMatch text={text} tag={tag} show={show} total={every.length} disco={disco.data} />
               ) : (
                 <NoMachines disco={disco.data} silent={silent} />
               )
@@ -249,7 +264,7 @@ export default function FleetPage() {
       {param('add') && AddMachine && (
         <AddMachine rows={all} discovery={disco.data} onClose={() => setParams({ add: null }, false)} />
       )}
-      {param('silence') === 'shown' && <SilenceShown rows={rows} />}
+      {param('silence') === 'shown' && <SilenceShown rows={here} />}
       {param('drawer') === 'silent' && disco.data && (
         <NotReporting d={disco.data} onClose={() => setParams({ drawer: null })} />
       )}
@@ -325,16 +340,65 @@ function TagMenu({ tags, all }: { tags: string[]; all: FleetRow[] }) {
   );
 }
 
+const RowTick = ({ r }: { r: FleetRow }) => (
+  <Tick name={r.name} without={r.site === undefined ? undefined : `Cannot be compared: ${watchedBy(r.site)}`} />
+);
+
+// Sites counts the machines of other servers apart from this server's own.
+function Sites({
+  every,
+  where,
+  warnings,
+  time,
+}: {
+  every: FleetRow[];
+  where: string;
+  warnings: string[];
+  time: number;
+}) {
+  const choice = (id: string, what: string) => (
+    <button
+      type="button"
+      class="btn"
+      aria-pressed={where === id}
+      onClick={() => setParams({ where: where === id ? null : id }, false)}
+    >
+      {what}
+    </button>
+  );
+  return (
+    <>
+      {(every.some((r) => !isHere(r)) || where) && (
+        <div class="row" role="group" aria-label="Where machines are watched">
+          <span class="dim">{countText(every)}</span>
+          <span class="group">
+            {choice('here', 'Here')}
+            {choice('elsewhere', 'Elsewhere')}
+          </span>
+        </div>
+      )}
+      {warnings.map((w) => (
+        <p class="note warn" key={w}>
+          Machines elsewhere: {w}
+          {time > 0 && w.startsWith('History not reached') && `. Showing data from ${dateTime(time, isUTC())}`}
+        </p>
+      ))}
+    </>
+  );
+}
+
 // Problems counts what is wrong; each count is a filter. Healthy is said only of
 // machines that were judged, and only while the server responds.
 function Problems({
   all,
+  others,
   backups,
   silent,
   time,
   started,
 }: {
   all: FleetRow[];
+  others: FleetRow[];
   backups: Map<string, Job[]>;
   silent: number;
   time: number;
@@ -354,9 +418,11 @@ function Problems({
     'silenced',
   ].map(count) as [number, number, number, number, number, number, number, number];
   const units = all.reduce((n, r) => n + ((r.up ?? 0) > 0 ? (r.unitsFailed ?? 0) : 0), 0);
-  if (!all.length) return null;
-  const filter = (name: string, n: number, level: Level, icon: string, word: string, title: string) =>
-    (n > 0 || show === name) && (
+  if (!all.length && !others.length) return null;
+  const filter = (name: string, n: number, level: Level, icon: string, word: string, title: string) => {
+    const more = others.filter((r) => shows(r, name, second.peek())).length;
+    if (!n && !more && show !== name) return null;
+    return (
       <button
         type="button"
         class={`problem ${level}`}
@@ -366,8 +432,10 @@ function Problems({
       >
         <Icon name={icon} />
         <b>{n}</b> {word}
+        {more > 0 && <span class="dim">, {more} elsewhere</span>}
       </button>
     );
+  };
   const checks = useData('checks', fetchChecks);
   const failing = (checks.data ?? []).filter(isFailing).length;
   const unsaved = [...backups.values()].flat().filter(isTrouble).length;
@@ -408,14 +476,15 @@ function Problems({
             <Icon name="ok" />
             <span>
               {all.length === 1 && well === 1
-                ? 'The machine is healthy'
+                ? `The machine${others.length ? ' here' : ''} is healthy`
                 : well === all.length - offline
-                  ? `All ${well} machines healthy`
+                  ? `All ${well} machines${others.length ? ' here' : ''} healthy`
                   : `${well} of ${all.length} machines healthy`}
               , checked <Ago time={time} suffix=" ago" />
             </span>
           </span>
         ) : (
+          all.length > 0 &&
           offline === all.length && (
             <span class="problem off">
               <Icon name="off" />
@@ -497,7 +566,7 @@ function fleetColumns(spark: Map<string, (number | null)[]>, backups: Map<string
       head: <span class="sr">Select</span>,
       class: 'pick',
       width: '34px',
-      cell: (r) => <Tick name={r.name} />,
+      cell: (r) => <RowTick r={r} />,
     },
     {
       id: 'state',
@@ -723,8 +792,13 @@ function NameCell({ r }: { r: FleetRow }) {
       title={[why, warned, r.tags?.length && `tags: ${r.tags.join(', ')}`].filter(Boolean).join('\n')}
     >
       <a class="ellipsis" href={href(machinePath(r.name))}>
-        <b>{r.name}</b>
+        <b>{r.machine ?? r.name}</b>
       </a>
+      {r.site !== undefined && (
+        <span class="chip site" title={watchedBy(r.site)}>
+          {r.site}
+        </span>
+      )}
       {warned && (
         <span class="status warn">
           <Icon name="warn" />
@@ -754,7 +828,7 @@ function NameCell({ r }: { r: FleetRow }) {
         </span>
       ) : (
         <span class="tags">
-          {(r.tags ?? []).map((t) => (
+          {(isHere(r) ? (r.tags ?? []) : []).map((t) => (
             <button
               type="button"
               class="chip"
@@ -777,7 +851,13 @@ function Card({ r }: { r: FleetRow }) {
   return (
     <span class="machinecard">
       <span class="row">
-        <b class="grow ellipsis">{r.name}</b>
+        <b class={r.site === undefined ? 'grow ellipsis' : 'ellipsis'}>{r.machine ?? r.name}</b>
+        {r.site !== undefined && (
+          <>
+            <span class="chip site">{r.site}</span>
+            <span class="grow" />
+          </>
+        )}
         <MachineState row={r} badge />
       </span>
       <span class="dim ellipsis">
@@ -828,21 +908,24 @@ function useSparks() {
     const step = 60;
     const end = Math.floor((at.value ?? serverNow()) / step) * step;
     const grid = { start: end - 3600, end, step };
-    const expr = sparkQuery(wanted.current);
-    const asked = sparkCache.missing(expr, grid);
     const mine = (abort.current = new AbortController());
-    queryRange(expr, asked.start, asked.end, step, mine.signal).then(
-      (m) => {
-        if (mine.signal.aborted) return;
-        const frame = sparkCache.put(expr, grid, asked, m);
-        setData((old) => {
-          const next = new Map(old);
-          for (const s of frame.series) next.set(s.metric.machine ?? '', s.values);
-          return next;
-        });
-      },
-      () => undefined,
-    ); // the page's own requests tell of a server that is away
+    const own = wanted.current.filter(isHere);
+    const others = wanted.current.filter((r) => !isHere(r));
+    for (const expr of [own.length ? sparkQuery(own) : '', otherSparkQuery(others)].filter(Boolean)) {
+      const asked = sparkCache.missing(expr, grid);
+      queryRange(expr, asked.start, asked.end, step, mine.signal).then(
+        (m) => {
+          if (mine.signal.aborted) return;
+          const frame = sparkCache.put(expr, grid, asked, m);
+          setData((old) => {
+            const next = new Map(old);
+            for (const s of frame.series) next.set(s.metric.machine ?? '', s.values);
+            return next;
+          });
+        },
+        () => undefined,
+      ); // the page's own requests tell of a server that is away
+    }
   }, []);
   const want = useCallback((rows: FleetRow[]) => {
     const sorted = [...new Map(rows.map((r) => [r.name, r])).values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -897,7 +980,7 @@ function NoMatch({
       )}
       {text && disco && !found.length && <p>Discovery has not found “{text}” either.</p>}
       <span class="row">
-        <button type="button" class="btn" onClick={() => setParams({ q: null, show: null, tag: null })}>
+        <button type="button" class="btn" onClick={() => setParams({ q: null, show: null, tag: null, where: null })}>
           Show all {total}
         </button>
         {text && disco && (

@@ -34,6 +34,7 @@ import { MACHINE, NOT_SCRAPED, REBOOT } from '../lib/words';
 import { at, frozen, now, range, second, setAbsolute, setRelative } from '../state/clock';
 import { useData } from '../state/data';
 import { allAlerts } from '../state/firing';
+import { useElsewhere } from '../state/elsewhere';
 import { useFleet, useImpatience } from '../state/fleet';
 import { useKeys } from '../state/keys';
 import { go, href, machinePath, param, tagFilter } from '../state/location';
@@ -46,6 +47,7 @@ import { AboutContext, type About } from './machine/context';
 import { Backends } from './machine/Backends';
 import { Changes } from './machine/Changes';
 import { Disks } from './machine/Disks';
+import { Elsewhere } from './machine/Elsewhere';
 import { Hardware } from './machine/Hardware';
 import { Journal } from './machine/Journal';
 import { Metrics } from './machine/Metrics';
@@ -68,7 +70,28 @@ const TABS: { id: string; title: string; C: ComponentType }[] = [
 
 export default function MachinePage({ params }: PageProps) {
   const name = params.machine ?? '';
-  return <One key={name} name={name} />;
+  return name.includes('@') ? <HereOrElsewhere key={name} name={name} /> : <One key={name} name={name} />;
+}
+
+// A machine of this server that has such a name comes before one of another server.
+function HereOrElsewhere({ name }: { name: string }) {
+  const fleet = useFleet();
+  const { rows, known, error, warnings, time } = useElsewhere();
+  const own = fleet.rows?.some((r) => r.name === name);
+  const row = rows.find((r) => r.name === name);
+  if (!own && row) return <Elsewhere row={row} warnings={warnings} time={time} />;
+  if (!own && !known && !error) return <Loading lines={5} />;
+  return (
+    <>
+      {!own &&
+        warnings.map((w) => (
+          <p class="note warn" key={w}>
+            Machines elsewhere: {w}
+          </p>
+        ))}
+      <One name={name} />
+    </>
+  );
 }
 
 // What the server does not say of a machine itself.

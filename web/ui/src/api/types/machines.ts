@@ -131,6 +131,36 @@ export interface FleetRow {
   lastSeen?: string; // only when nothing of it responds
   addresses?: string[] | null;
   warnings?: Warning[] | null;
+  site?: string; // of the server that watches it, if that is another one
+  machine?: string; // what it is called there
+}
+
+// Mirrors server/elsewhere: /api/clanmon/v1/elsewhere. Machines that other servers watch.
+export interface OtherMachine {
+  name: string; // machine@site
+  machine: string;
+  site: string;
+  tags: string[]; // label=value of the site
+  selector: string;
+  state: State;
+  since?: string;
+  why: string;
+  intermittent?: boolean;
+  judged: boolean;
+  up: number;
+  targets: number;
+  critical: number;
+  warning: number;
+  info: number;
+  heard: string; // the time of its newest sample, RFC 3339
+  figures: Partial<Record<'cpu' | 'memory' | 'filesystem' | string, number>>;
+}
+export interface Elsewhere {
+  enabled: boolean;
+  site: string; // of this server
+  time: number; // of the machines, Unix seconds; 0: the engine never responded
+  machines: OtherMachine[];
+  warnings: string[];
 }
 
 export interface Notice {

@@ -10,13 +10,17 @@ import { param, setParams } from '../../state/location';
 const count = (n: number) => (n === 1 ? '1 machine' : `${n} machines`);
 
 // Only with a filter, so that nobody silences the whole fleet by accident.
-export function SilenceButton({ rows }: { rows: FleetRow[] }) {
+export function SilenceButton({ rows, elsewhere }: { rows: FleetRow[]; elsewhere: number }) {
   if (!rows.length || !(param('q') || param('tag') || param('show'))) return null;
   return (
     <ChangeButton
       type="button"
       class="btn"
-      title="Silence all machines that the filter shows"
+      title={
+        elsewhere
+          ? `Silence the machines here that the filter shows. ${elsewhere} elsewhere can only be silenced on the servers that watch them.`
+          : 'Silence all machines that the filter shows'
+      }
       onClick={() => setParams({ silence: 'shown' }, false)}
     >
       <Icon name="silence" />

@@ -23,7 +23,8 @@ function counts(rows: FleetRow[]) {
 
 const EVERY = 600; // seconds; a point is half an hour
 
-export function Totals({ rows, all }: { rows: FleetRow[]; all: number }) {
+// elsewhere: the table has machines of other servers too, which are not counted here.
+export function Totals({ rows, all, elsewhere }: { rows: FleetRow[]; all: number; elsewhere: boolean }) {
   const t = useMemo(() => totals(rows), [rows]);
   const wanted = useMemo(
     () => (rows.length ? trendQuery(rows.length === all ? undefined : rows.map((r) => r.name)) : ''),
@@ -55,7 +56,10 @@ export function Totals({ rows, all }: { rows: FleetRow[]; all: number }) {
   return (
     <dl class="totals" aria-label="Totals">
       <div>
-        <dt>{rows.length === all ? 'Machines' : `Machines, of ${all}`}</dt>
+        <dt>
+          {elsewhere ? 'Machines here' : 'Machines'}
+          {rows.length !== all && `, of ${all}`}
+        </dt>
         <dd>
           <b>{rows.length}</b>
           <span class="states">

@@ -30,7 +30,7 @@ export function Overview() {
         </div>
       )}
       {node && <Filesystems wide={!units} />}
-      {node && !a.away && <MachineTraffic machine={a.name} />}
+      {node && !a.away && a.site === undefined && <MachineTraffic machine={a.name} />}
       {units && <TopUnits />}
       {!node && has(a, 'process_cpu_seconds_total') && <Processes />}
     </div>

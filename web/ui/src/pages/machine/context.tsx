@@ -22,6 +22,7 @@ export interface About {
   scrape: number; // seconds
   jobs: string[];
   away: boolean; // nothing of it answers now
+  site?: string; // of the server that watches it, if that is another one
 }
 
 export const AboutContext = createContext<About | null>(null);
@@ -40,8 +41,8 @@ export interface MachineChart extends Omit<ChartProps, 'limits'> {
   limits?: (all: Limiting[], lines: Line[]) => RuleLimit[];
 }
 
-// Rules are about what has the label machine.
-export const judged = (a: About) => a.m.startsWith('machine=');
+// Rules of this server are about what has the label machine.
+export const judged = (a: About) => a.site === undefined && a.m.startsWith('machine=');
 
 export function Chart({ limits, ...p }: MachineChart) {
   const a = useAbout();
