@@ -136,6 +136,7 @@ func (s *Server) newElsewhere() *elsewhere.Elsewhere {
 	}
 	if s.history != nil {
 		o.Query, o.External = s.history.Instant, s.history.ExternalLabels
+		o.ShortSighted = s.opts.Query.History.Dialect == engine.Mimir
 	}
 	return elsewhere.New(o)
 }

@@ -32,6 +32,7 @@ const (
 	limit     = 30 * time.Second // of a round
 	quiet     = 5 * time.Minute  // after which samples are missed
 	forgotten = 24 * time.Hour   // after which a machine that is not heard is none
+	deepEvery = 10 * time.Minute // between two queries that look back so far
 	most      = 5000             // machines
 	// named is how many machines a query names; of more it reads all, because some engines
 	// limit the length of a query.
@@ -43,6 +44,8 @@ type Options struct {
 	// Query evaluates an expression in the engine as it is written, and returns the engine's
 	// warnings too; nil without an engine. Its errors are for people.
 	Query func(ctx context.Context, expr string, t time.Time, lookback time.Duration) (promql.Vector, []string, error)
+	// ShortSighted is that the engine looks back as far as it is configured, whatever a query says.
+	ShortSighted bool
 	// External are the external labels of this server, Replica the names of those by which
 	// servers of a pair differ.
 	External func() []labels.Label
@@ -97,6 +100,9 @@ type Elsewhere struct {
 	asked  time.Time // when the last round began
 	of     string    // the external labels of that
 	last   Answer
+	round  time.Time // when the engine last responded
+	deep   time.Time // the same to a query that looks far back
+	known  map[string]*found
 	warned map[string]bool
 }
 
@@ -192,7 +198,7 @@ func (e *Elsewhere) Answer(ctx context.Context) Answer {
 		return e.last
 	}
 	if of != e.of {
-		e.last = Answer{Machines: []Machine{}}
+		e.last, e.known, e.deep = Answer{Machines: []Machine{}}, nil, time.Time{}
 	}
 	e.asked, e.of = now, of
 	// Whoever asked first may go away; others wait for the same answer.
@@ -230,11 +236,24 @@ type round struct {
 func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machine, []string, error) {
 	r := &round{Elsewhere: e, cluster: c, now: now, machines: make(map[string]*found), warnings: []string{}}
 	by := list(append([]string{contract.MachineLabel}, c.names...)...)
-	heard, err := r.query(ctx, fmt.Sprintf(`max by (%s, %s) (timestamp(up{%s}))`, by, contract.AvailabilityLabel, c.others()), forgotten)
+	// A query that looks far back reads a day of samples. Between two of them it is remembered
+	// who was heard.
+	lookback := quiet
+	if now.Sub(e.deep) >= deepEvery || now.Sub(e.round) >= quiet {
+		lookback = forgotten
+	}
+	heard, err := r.query(ctx, fmt.Sprintf(`max by (%s, %s) (timestamp(up{%s}))`, by, contract.AvailabilityLabel, c.others()), lookback)
 	if err != nil {
 		return nil, nil, err
 	}
 	r.take(heard)
+	if e.round = now; lookback == forgotten {
+		e.deep = now
+	}
+	if lookback != forgotten || e.ShortSighted {
+		r.remember()
+	}
+	e.known = maps.Clone(r.machines)
 	if len(r.machines) == 0 {
 		return []Machine{}, r.warnings, nil
 	}
@@ -323,6 +342,19 @@ func (r *round) take(heard promql.Vector) {
 	}
 	if left > 0 {
 		r.warn(fmt.Sprintf("%d of %d machines of other servers are shown", most, most+left))
+	}
+}
+
+// remember adds the machines whose samples stopped coming. What was heard a short while ago and
+// is not in the answer has ended there: its series are marked as stale.
+func (r *round) remember() {
+	for k, m := range r.known {
+		if age := r.now.Sub(m.heard); r.machines[k] != nil || age < quiet || age >= forgotten || len(r.machines) >= most {
+			continue
+		}
+		silent := newFound(k, m.Machine.Machine, r.names, m.values)
+		silent.heard, silent.Heard, silent.Intermittent = m.heard, m.Heard, m.Intermittent
+		r.machines[k] = silent
 	}
 }
 

@@ -154,6 +154,58 @@ func TestMachinesOfOtherServers(t *testing.T) {
 	require.Equal(t, "1970-01-01T01:00:00Z", a.Machines[1].Heard)
 }
 
+// Who is silent is looked for seldom, and known in between.
+func TestSilentMachines(t *testing.T) {
+	t.Parallel()
+	for _, short := range []bool{false, true} {
+		s := newSetup(t, `
+  up{machine="up",job="node",site="b"} 1x1600
+  up{machine="stops",job="node",site="b"} 1x65
+  up{machine="removed",job="node",site="b"} 1x70 stale
+  up{machine="gone",job="node",site="b"} 1x30
+`)
+		var back []time.Duration
+		s.ShortSighted = short
+		query := s.Query
+		s.Query = func(ctx context.Context, expr string, at time.Time, lookback time.Duration) (promql.Vector, []string, error) {
+			if strings.Contains(expr, "timestamp") {
+				back = append(back, lookback)
+			}
+			if short {
+				lookback = quiet
+			}
+			return query(ctx, expr, at, lookback)
+		}
+		var got []string
+		for _, minute := range []int{60, 62, 69, 71, 75, 80, 81, 300, 1500} {
+			s.clock = time.Unix(int64(minute)*60, 0)
+			line := fmt.Sprint(minute)
+			for _, m := range s.Answer(t.Context()).Machines {
+				line += " " + m.Machine + ":" + m.Why
+			}
+			got = append(got, line)
+		}
+		gone := func(text string) string {
+			if short { // it was silent before anybody looked
+				return ""
+			}
+			return " gone:not heard for " + text
+		}
+		require.Equal(t, []string{
+			"60" + gone("30 min") + " removed: stops: up:",
+			"62" + gone("32 min") + " removed: stops: up:",
+			"69" + gone("39 min") + " removed: stops: up:",
+			"71" + gone("41 min") + " stops:not heard for 6 min up:",
+			"75" + gone("45 min") + " stops:not heard for 10 min up:",
+			"80" + gone("50 min") + " stops:not heard for 15 min up:",
+			"81" + gone("51 min") + " stops:not heard for 16 min up:",
+			"300" + gone("4 h 30 min") + " stops:not heard for 3 h 55 min up:",
+			"1500 stops:not heard for 23 h 55 min up:",
+		}, got)
+		require.Equal(t, []time.Duration{forgotten, quiet, forgotten, quiet, quiet, forgotten, quiet, forgotten, forgotten}, back)
+	}
+}
+
 // This server's own machines keep their names.
 func TestAnOwnMachineWins(t *testing.T) {
 	t.Parallel()
