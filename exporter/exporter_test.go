@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/clanmon/clanmon/exporter/collector"
 	"github.com/clanmon/clanmon/exporter/node"
+	"github.com/clanmon/clanmon/internal/testport"
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -281,7 +281,7 @@ func TestListenAddresses(t *testing.T) {
 		require.NoError(t, err)
 		defer l.Close()
 		for _, address := range []string{l.Addr().String(), "unix:" + sock} {
-			free := freeAddress(t)
+			free := testport.Address(t)
 			_, err = New(Options{Logger: quiet(), Listen: map[string][]string{"node": {free}, "systemd": {address}}})
 			require.ErrorContains(t, err, "exporter systemd")
 			require.ErrorContains(t, err, address)
@@ -307,10 +307,7 @@ func TestListenAddresses(t *testing.T) {
 // portOf changes the usual port of a kind to one that is free, for this test.
 func portOf(t *testing.T, kind string) int {
 	t.Helper()
-	_, text, err := net.SplitHostPort(freeAddress(t))
-	require.NoError(t, err)
-	port, err := strconv.Atoi(text)
-	require.NoError(t, err)
+	port := testport.Port(t)
 	i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == kind })
 	before := kinds[i].Port
 	kinds[i].Port = port
@@ -335,7 +332,7 @@ func TestOtherKindsListenOnTheHostsOfTheFirst(t *testing.T) {
 	require.Equal(t, []string{fmt.Sprintf("[::]:%d", port)}, addresses(r))
 	r.stop()
 
-	own := freeAddress(t)
+	own := testport.Address(t)
 	r = start(t, Options{Listen: map[string][]string{"node": {"[::1]:0"}, "systemd": {own}}})
 	require.Equal(t, []string{own}, addresses(r))
 }
@@ -368,16 +365,8 @@ func TestAKindThatNobodyNamedCostsOnlyItself(t *testing.T) {
 		})
 	}
 	taken := l.Addr().String()
-	_, err = New(Options{Logger: quiet(), Listen: map[string][]string{"node": {taken}, "systemd": {freeAddress(t)}}, Optional: []string{"node", "systemd"}})
+	_, err = New(Options{Logger: quiet(), Listen: map[string][]string{"node": {taken}, "systemd": {testport.Address(t)}}, Optional: []string{"node", "systemd"}})
 	require.ErrorContains(t, err, "exporter node", "without the first kind there is no exporter")
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func TestBasicAuth(t *testing.T) {
@@ -450,7 +439,10 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	var log syncBuffer
 	stopping := 0
-	r := start(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Stopping: func() { stopping++ }})
+	own := func() map[string][]string { // which nobody else takes when the exporter has stopped
+		return map[string][]string{"node": {testport.Address(t)}, "systemd": {testport.Address(t)}}
+	}
+	r := start(t, Options{Listen: own(), Logger: slog.New(slog.NewTextHandler(&log, nil)), Stopping: func() { stopping++ }})
 	r.metrics(t, "node", "")
 	r.metrics(t, "systemd", "")
 	idle, err := net.Dial("tcp", r.Addr("node").String())
@@ -463,7 +455,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	require.Error(t, err)
 	require.NotContains(t, log.String(), "level=ERROR source=")
 
-	e, err := New(Options{Listen: anyPort(), Logger: quiet()})
+	e, err := New(Options{Listen: own(), Logger: quiet()})
 	require.NoError(t, err)
 	require.NoError(t, e.Close())
 	_, err = net.Dial("tcp", e.Addr("node").String())

@@ -3,9 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/clanmon/clanmon/internal/testport"
 	"github.com/clanmon/clanmon/server"
 	"github.com/clanmon/clanmon/server/servertest"
 )
@@ -37,18 +36,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, options...)
 }
 
-// freePort is an address on loopback that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)) // which the kernel gives to nobody
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-}
-
 func TestReloadWithoutTheFileIsOneError(t *testing.T) {
 	s := servertest.Start(t, "{}", nil)
 	require.NoError(t, os.Remove(s.Options.ConfigFile))
@@ -61,7 +48,7 @@ func TestReloadWithoutTheFileIsOneError(t *testing.T) {
 // An early end leaves the gossip: the other of a pair must not wait for one that
 // was stopped while it read its WAL.
 func TestEarlyEndLeavesTheGossip(t *testing.T) {
-	early := freePort(t)
+	early := testport.Address(t)
 	o, _ := servertest.Options(t)
 	o.ConfigFile = filepath.Join(t.TempDir(), "prometheus.yml")
 	require.NoError(t, os.WriteFile(o.ConfigFile, []byte("{}"), 0o600))
@@ -70,7 +57,7 @@ func TestEarlyEndLeavesTheGossip(t *testing.T) {
 	require.NoError(t, err)
 
 	second := servertest.Start(t, "{}", func(o *server.Options) {
-		o.Delivery.Cluster.ListenAddress, o.Delivery.Cluster.Peers = freePort(t), []string{early}
+		o.Delivery.Cluster.ListenAddress, o.Delivery.Cluster.Peers = testport.Address(t), []string{early}
 	})
 	peers := func() int {
 		_, body := second.Get("/api/v2/status")

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clanmon/clanmon/internal/testport"
 	"github.com/clanmon/clanmon/server"
 	"github.com/clanmon/clanmon/server/servertest"
 )
@@ -19,7 +20,7 @@ import (
 // Two servers of a pair say, both of them, in what they differ, and that they do no
 // longer.
 func TestAPairSaysWhatDiffers(t *testing.T) {
-	addresses := []string{freePort(t), freePort(t)}
+	addresses := []string{testport.Address(t), testport.Address(t)}
 	rules := make([]string, 2)
 	pair := make([]*servertest.Server, 2)
 	config := func(i int, label string) string {
@@ -95,7 +96,7 @@ func TestAPairSaysWhatDiffers(t *testing.T) {
 // of the machines; and that the other is gone.
 func TestAPairKnowsEachOther(t *testing.T) {
 	t.Parallel()
-	addresses := []string{freePort(t), freePort(t)}
+	addresses := []string{testport.Address(t), testport.Address(t)}
 	pair := make([]*servertest.Server, 2)
 	for i := range pair {
 		pair[i] = servertest.Start(t, "global: {scrape_interval: 1s}\nscrape_configs: [{job_name: node, static_configs: [{targets: ['127.0.0.1:1'], labels: {machine: m}}]}]\n", func(o *server.Options) {

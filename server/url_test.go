@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/clanmon/clanmon/internal/testport"
 	"github.com/clanmon/clanmon/server"
 	"github.com/clanmon/clanmon/server/servertest"
 )
@@ -38,7 +39,7 @@ func TestThePasswordOfTheExternalURL(t *testing.T) {
 	s := servertest.Start(t, fmt.Sprintf("global: {evaluation_interval: 100ms}\nrule_files: [%q]\n", rules), func(o *server.Options) {
 		o.Web.ExternalURL, _ = url.Parse("https://reader:geheim@mon.example.org")
 		o.Delivery.ConfigFile = receivers
-		o.Delivery.Cluster.ListenAddress = freePort(t)
+		o.Delivery.Cluster.ListenAddress = testport.Address(t)
 	})
 	var body string
 	require.EventuallyWithT(t, func(c *assert.CollectT) {

@@ -8,7 +8,6 @@
 package harness
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clanmon/clanmon/e2e/oracle"
+	"github.com/clanmon/clanmon/internal/testport"
 )
 
 // Patience is how long the machine may take for anything that has no limit of
@@ -42,41 +42,10 @@ func Eventually(t testing.TB, limit time.Duration, check func() error) {
 	}
 }
 
-var ports struct {
-	sync.Mutex
-	next int
-	held []net.Listener
-}
-
-// Port returns a free TCP port of the loopback. It is below the range from
-// which the kernel hands out ports itself, so nothing takes it in between; nor does
-// another process of tests, for this one holds an abstract socket of that name.
+// Port returns a free port of the loopback, which nothing else takes.
 func Port(t testing.TB) int {
 	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.next == 0 {
-		ports.next = 20000 + os.Getpid()%100*100
-	}
-	for range 2000 {
-		ports.next++
-		if ports.next >= 32000 {
-			ports.next = 20000
-		}
-		name, err := net.Listen("unix", fmt.Sprintf("@clanmon-test-port-%d", ports.next))
-		if err != nil {
-			continue
-		}
-		ports.held = append(ports.held, name)
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", ports.next))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		return ports.next
-	}
-	t.Fatal("no free port between 20000 and 32000")
-	return 0
+	return testport.Port(t)
 }
 
 // Listens waits until somebody listens at an address for TCP.
@@ -94,7 +63,7 @@ func Listens(t testing.TB, address string) {
 // Address is a free address of the loopback.
 func Address(t testing.TB) string {
 	t.Helper()
-	return fmt.Sprintf("127.0.0.1:%d", Port(t))
+	return testport.Address(t)
 }
 
 // Repo is the root of the repository.

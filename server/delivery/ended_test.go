@@ -1,8 +1,6 @@
 package delivery
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,14 +15,13 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/internal/testport"
 )
 
 // pairOptions are those of two servers that do not wait long for each other.
 func pairOptions(t *testing.T, h *webhook) (pair [2]Options) {
-	var addresses [2]string
-	for i := range addresses {
-		addresses[i] = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)) // which the kernel gives to nobody
-	}
+	addresses := []string{testport.Address(t), testport.Address(t)}
 	for i := range pair {
 		pair[i] = testOptions(t, h.config())
 		pair[i].Cluster = ClusterOptions{

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clanmon/clanmon/internal/calendar"
+	"github.com/clanmon/clanmon/internal/testport"
 )
 
 // told is a log that keeps what people are told, with the time by the clock of a zone.
@@ -323,10 +323,7 @@ func TestAPairSendsOneDigest(t *testing.T) {
 	h := newWebhook(t)
 	now := time.Now()
 	plan := planOf(t, calendar.Words{Digest: "daily", DigestAt: now.Add(-12 * time.Hour).Format("15:04")})
-	addresses := make([]string, 2)
-	for i := range addresses {
-		addresses[i] = fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000)) // which the kernel gives to nobody
-	}
+	addresses := []string{testport.Address(t), testport.Address(t)}
 	var digesters []*digester
 	for i := range addresses {
 		o := testOptions(t, h.config())

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/clanmon/clanmon/discovery/inventory"
+	"github.com/clanmon/clanmon/internal/testport"
 )
 
 func families(t *testing.T, exposition []byte) map[string]*dto.MetricFamily {
@@ -143,10 +143,10 @@ func TestMetricsAreThoseOfAMachine(t *testing.T) {
 func TestMachinesAreToldApartByTheirAddress(t *testing.T) {
 	f, err := New(500, 1)
 	require.NoError(t, err)
-	l, err := net.Listen("tcp4", ":0")
-	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	port, next := testport.Port(t), testport.Port(t)
+	for next != port+1 { // where the systemd exporters listen
+		port, next = next, testport.Port(t)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- f.Serve(ctx, port) }()
