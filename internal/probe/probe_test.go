@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -108,9 +109,6 @@ func TestWhatIsWrongWithASite(t *testing.T) {
 	good := serve(t, -day, 2*day, "127.0.0.1", ok)
 	plain := httptest.NewServer(http.HandlerFunc(ok))
 	t.Cleanup(plain.Close)
-	refused, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	refused.Close()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { silent.Close() })
@@ -123,6 +121,7 @@ func TestWhatIsWrongWithASite(t *testing.T) {
 			if err != nil {
 				return
 			}
+			_, _ = http.ReadRequest(bufio.NewReader(c)) // what is left unread resets the connection
 			c.Close()
 		}
 	}()
@@ -173,7 +172,7 @@ func TestWhatIsWrongWithASite(t *testing.T) {
 		"another address": {section(serve(t, -day, day, "127.0.0.2", ok)), "certificate is for 127.0.0.2, not for 127.0.0.1"},
 		"self-signed":     {section(self.URL), "certificate is signed by an unknown authority"},
 		"no TLS":          {section("https" + strings.TrimPrefix(plain.URL, "http")), "no TLS on this port"},
-		"refused":         {section("https://" + refused.Addr().String()), "connection refused"},
+		"refused":         {section("https://127.0.0.1:1"), "connection refused"},
 		"silent":          {section("https://" + silent.Addr().String()), "no response within 6s"},
 		"hangs up":        {section("http://" + hangsUp.Addr().String()), "connection closed (empty reply)"},
 		"no name":         {section("https://nothing.invalid"), "name not found"},
@@ -185,7 +184,7 @@ func TestWhatIsWrongWithASite(t *testing.T) {
 		"to link-local 6": {section(redirecting("https://[fe80::1]/")), "redirected to fe80::1, a link-local or metadata address"},
 		"to mapped":       {section(redirecting("http://[::ffff:169.254.169.254]/")), "redirected to ::ffff:169.254.169.254, a link-local or metadata address"},
 		"port":            {section("tcp" + strings.TrimPrefix(plain.URL, "http")), ""},
-		"closed port":     {section("tcp://" + refused.Addr().String()), "connection refused"},
+		"closed port":     {section("tcp://127.0.0.1:1"), "connection refused"},
 		"TLS":             {section("tls" + strings.TrimPrefix(good, "https")), ""},
 		"TLS expired":     {section("tls" + strings.TrimPrefix(serve(t, -2*day, -day, "127.0.0.1", ok), "https")), "certificate expired on "},
 		"not SMTP":        {section("smtp+starttls" + strings.TrimPrefix(plain.URL, "http")), "no response within 6s"},
