@@ -62,6 +62,8 @@ const (
 	maxRetryAfter = 10 * time.Minute
 	// tolerated is how far a clock may be off before the log says so.
 	tolerated = time.Minute
+	// learned is how long the size of requests that a receiver refused bounds others.
+	learned = 24 * time.Hour
 	// maxRead is how much of a response is read, and maxWords how much of that is logged.
 	maxRead, maxWords = 16 << 10, 300
 	// shortest is the length of secrets that are looked for. Shorter ones are parts of words.
@@ -95,7 +97,8 @@ type Sender struct {
 	version    int  // of remote write
 	negotiated bool // the receiver has acknowledged something in version 2
 	limit      int  // of samples in a request
-	most       int  // samples that the receiver takes in a request
+	most       int  // samples that the receiver takes in a request, as known until mostTill
+	mostTill   time.Time
 
 	mu        sync.Mutex
 	cursor    cursor
@@ -329,52 +332,76 @@ type laterError struct {
 	after time.Duration
 }
 
+// result is what a receiver says of a batch, or of several.
+type result struct {
+	newest  int64 // time of the newest sample that it had before, -1 if it does not say
+	stored  int   // samples
+	refused int   // for good
+}
+
 // post sends a batch, if it has something, and calls note, under the lock, when that is done with.
 // An error says that it has to be sent again.
 func (s *Sender) post(ctx context.Context, b *batch, note func()) error {
-	newest, err := s.deliver(ctx, b)
-	if err != nil {
-		return err
+	r := result{newest: -1}
+	if b.samples > 0 {
+		var err error
+		if r, err = s.deliver(ctx, b); err != nil {
+			return err
+		}
+		missing := b.samples - r.stored - r.refused
+		if missing == b.samples {
+			return errors.New("the response acknowledges none of the samples")
+		}
+		var lost error
+		if missing > 0 {
+			lost = errors.New("the response acknowledges fewer samples than were sent")
+		}
+		s.metrics.samples.Add(float64(r.stored))
+		s.metrics.dropped.WithLabelValues(reasonRefused).Add(float64(r.refused))
+		s.metrics.dropped.WithLabelValues(reasonUnacknowledged).Add(float64(missing))
+		s.say("unacknowledged", slog.LevelError, "The receiver did not store all samples; the others are not sent again", lost)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if newest >= 0 && s.cursor.void(newest) {
-		s.log.Warn("The receiver lacks samples that it acknowledged; they are sent again", "from", time.UnixMilli(newest).UTC().Format(time.RFC3339))
+	if r.newest >= 0 && s.cursor.void(r.newest) {
+		s.log.Warn("The receiver lacks samples that it acknowledged; they are sent again", "from", time.UnixMilli(r.newest).UTC().Format(time.RFC3339))
 	}
 	note()
 	s.save()
 	return nil
 }
 
-// deliver sends a batch, in parts if it is too large for the receiver. newest is the time of
-// the newest sample that the receiver says it had before, -1 if it does not.
-func (s *Sender) deliver(ctx context.Context, b *batch) (newest int64, err error) {
-	if b.samples == 0 {
-		return -1, nil
+// deliver sends a batch, in parts if it is too large for the receiver. An error says that all of it
+// has to be sent again.
+func (s *Sender) deliver(ctx context.Context, b *batch) (r result, err error) {
+	if time.Now().After(s.mostTill) {
+		s.most = math.MaxInt
 	}
 	if b.samples <= s.most || !b.divisible() {
 		for {
-			newest, err = s.request(ctx, b)
+			r, err = s.request(ctx, b)
 			if !errors.Is(err, errOlder) {
 				break
 			}
 		}
 		if !errors.Is(err, errTooLarge) {
-			return newest, err
+			return r, err
 		}
-		s.most = max(b.samples/2, minSamples)
+		s.most, s.mostTill = max(b.samples/2, minSamples), time.Now().Add(learned)
 		s.limit = min(s.limit, s.most)
-		s.log.Warn("The receiver refused a request as too large; requests are smaller from now on", "samples", b.samples, "maximum", s.most)
+		s.log.Warn("The receiver refused a request as too large; requests are smaller for a day", "samples", b.samples, "maximum", s.most)
 	}
 	first, second := b.halves()
-	if newest, err = s.deliver(ctx, first); err != nil {
-		return -1, err
+	if r, err = s.deliver(ctx, first); err != nil {
+		return result{}, err
 	}
 	later, err := s.deliver(ctx, second)
-	if newest < 0 || later >= 0 && later < newest {
-		newest = later
+	if r.newest < 0 || later.newest >= 0 && later.newest < r.newest {
+		r.newest = later.newest
 	}
-	return newest, err
+	r.stored += later.stored
+	r.refused += later.refused
+	return r, err
 }
 
 var (
@@ -384,15 +411,15 @@ var (
 	errTooLarge = errors.New("too large")
 )
 
-// request sends a batch once. An error says that it has to be sent again; newest is that of
-// deliver.
-func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error) {
+// request sends a batch once. An error says that it has to be sent again.
+func (s *Sender) request(ctx context.Context, b *batch) (r result, err error) {
+	r.newest = -1
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	limited = httptrace.WithClientTrace(limited, &httptrace.ClientTrace{WroteHeaderField: s.wrote})
 	req, err := http.NewRequestWithContext(limited, http.MethodPost, s.opts.URL.String(), bytes.NewReader(b.encode(s.version)))
 	if err != nil {
-		return 0, err
+		return r, err
 	}
 	req.Header.Set("Content-Encoding", "snappy")
 	req.Header.Set("User-Agent", s.opts.UserAgent)
@@ -413,9 +440,9 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 	if err != nil {
 		if limited.Err() != nil && ctx.Err() == nil {
 			s.limit = max(s.limit/2, minSamples)
-			return 0, fmt.Errorf("no response in %s", s.timeout)
+			return r, fmt.Errorf("no response in %s", s.timeout)
 		}
-		return 0, errors.New(s.clean(err.Error()))
+		return r, errors.New(s.clean(err.Error()))
 	}
 	defer res.Body.Close()
 	words, _ := io.ReadAll(io.LimitReader(res.Body, maxRead)) // a part is enough
@@ -426,46 +453,41 @@ func (s *Sender) request(ctx context.Context, b *batch) (newest int64, err error
 	unknown := ok && !acknowledges || res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusUnsupportedMediaType
 	if s.version == 2 && !s.negotiated && unknown {
 		s.version = 1
-		return 0, errOlder
+		return r, errOlder
 	}
-	switch {
-	case ok && s.version == 2 && !acknowledges:
-		return 0, errors.New("the response does not say how many samples were stored, as remote write 2.0 demands")
-	case ok && s.version == 2 && written == 0:
-		return 0, errors.New("the response acknowledges none of the samples")
-	case ok:
-		lost := 0
-		if s.version == 2 && written < b.samples {
-			lost = b.samples - written
-			s.metrics.dropped.WithLabelValues(reasonUnacknowledged).Add(float64(lost))
-			err = errors.New("the response acknowledges fewer samples than were sent")
+	if ok && s.version == 2 && !acknowledges {
+		return r, errors.New("the response does not say how many samples were stored, as remote write 2.0 demands")
+	}
+	if ok {
+		if r.stored = b.samples; s.version == 2 {
+			r.stored = min(written, b.samples)
 		}
-		s.metrics.samples.Add(float64(b.samples - lost))
-		s.say("unacknowledged", slog.LevelError, "The receiver did not store all samples; the others are not sent again", err)
+		if r.stored == 0 {
+			return r, nil
+		}
+		r.newest = had(res.Header)
 		s.limit = min(2*s.limit, maxSamples, s.most)
 		s.mu.Lock()
 		s.succeeded = time.Now()
 		s.mu.Unlock()
-		return had(res.Header), nil
+		return r, nil
 	}
 	if res.StatusCode == http.StatusRequestEntityTooLarge && b.divisible() {
-		return -1, errTooLarge
+		return r, errTooLarge
 	}
 	err = errors.New(s.clean(res.Status + ": " + string(words)))
 	if skew.Abs() > tolerated {
 		err = fmt.Errorf("%w; %s", err, off(skew))
 	}
 	if final(res.StatusCode) {
-		stored := 0
 		if s.version == 2 && acknowledges { // in part, as remote write 2.0 allows
-			stored = min(written, b.samples)
+			r.stored = min(written, b.samples)
 		}
-		s.metrics.samples.Add(float64(stored))
-		s.metrics.dropped.WithLabelValues(reasonRefused).Add(float64(b.samples - stored))
+		r.refused = b.samples - r.stored
 		s.say("refused", slog.LevelError, "The receiver refused samples; they are not sent again", err)
-		return -1, nil
+		return r, nil
 	}
-	return 0, &laterError{err, retryAfter(res.Header.Get("Retry-After"), time.Now())}
+	return r, &laterError{err, retryAfter(res.Header.Get("Retry-After"), time.Now())}
 }
 
 // wrote notes by what a request proves who it is from: a token of OAuth 2.0 is in no file.

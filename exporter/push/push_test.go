@@ -562,6 +562,67 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
+// A request that is sent in parts is one: what is stored of it counts once, also if a part fails and
+// all of it is sent again, and the rest is lost as if it were not divided.
+func TestParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.gather(1)
+		parts := 0
+		second := func(status int, written string) { // the answer to every second part
+			f.takes(func(_, samples int) (int, map[string]string, string) {
+				if samples > 1000 {
+					return 413, nil, "too large"
+				}
+				if parts++; parts%2 == 0 {
+					return status, map[string]string{"X-Prometheus-Remote-Write-Samples-Written": written}, ""
+				}
+				return 204, map[string]string{"X-Prometheus-Remote-Write-Samples-Written": strconv.Itoa(samples)}, ""
+			})
+		}
+		second(503, "0")
+		f.gather(2, manyMetrics()...)
+		pass(15 * time.Second)
+		require.Greater(t, parts, 2, "it is tried again")
+		require.Equal(t, 1.0, f.metric("samples_total"))
+		second(204, "1000")
+		pass(15 * time.Second)
+		require.Equal(t, 2001.0, f.metric("samples_total"))
+		require.Zero(t, f.metric("dropped_samples_total"))
+
+		before := parts
+		second(204, "0")
+		f.gather(3, manyMetrics()...)
+		pass(time.Minute)
+		require.Equal(t, before+2, parts, "never again")
+		require.Equal(t, 3001.0, f.metric("samples_total"))
+		require.Equal(t, 1000.0, f.metric("dropped_samples_total"))
+		require.Contains(t, f.log.String(), "acknowledges fewer samples than were sent")
+		require.Zero(t, f.metric("backlog_seconds"))
+	})
+}
+
+// The receiver may take more than it once did.
+func TestLargerRequestsAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.takes(func(_, samples int) (int, map[string]string, string) {
+			if samples > 1500 {
+				return 413, nil, "too large"
+			}
+			return 204, map[string]string{"X-Prometheus-Remote-Write-Samples-Written": strconv.Itoa(samples)}, ""
+		})
+		f.gather(1, manyMetrics()...)
+		f.takes(nil)
+		f.requests()
+		f.gather(2, manyMetrics()...)
+		require.Len(t, f.requests(), 2)
+		pass(25 * time.Hour)
+		f.gather(3, manyMetrics()...)
+		require.Len(t, f.requests(), 1)
+	})
+}
+
 // Gathers that the history drops before they are sent are counted and said.
 func TestHistoryTooSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
