@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,7 +72,9 @@ type Identity struct {
 	tailnet            *tailnet
 
 	granted     atomic.Bool // a capability of the tailnet's policy has given somebody a role
-	grantedFile string      // exists then; "" for none
+	grantedFile string      // exists then; "" if it need not be written
+	saving      sync.Mutex  // of grantedFile and warned
+	warned      bool        // that it could not be written
 	log         *slog.Logger
 	removed     *prometheus.CounterVec
 }
@@ -116,9 +119,8 @@ const grantedFile = "clanmon-tailnet-roles"
 // New checks o. An error names the flag.
 func New(o Options) (*Identity, error) {
 	i := &Identity{
-		log:     o.Logger,
-		web:     webConfig{file: o.WebConfigFile},
-		tailnet: newTailnet(tailscaled.New(cmp.Or(o.TailscaleSocket, tailscaled.DefaultSocket), "--discovery.tailscale.socket"), o.Logger),
+		log: o.Logger,
+		web: webConfig{file: o.WebConfigFile},
 		removed: promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "clanmon_identity_headers_ignored_total",
 			Help: "Identity headers of requests that were removed, by reason: untrusted (not sent by a --web.trusted-proxy), repeated, too_long, invalid.",
@@ -127,10 +129,14 @@ func New(o Options) (*Identity, error) {
 	for _, reason := range []string{untrusted, repeated, tooLong, invalid} {
 		i.removed.WithLabelValues(reason)
 	}
+	i.tailnet = newTailnet(tailscaled.New(cmp.Or(o.TailscaleSocket, tailscaled.DefaultSocket), "--discovery.tailscale.socket"), i.grant, o.Logger)
 	if o.Dir != "" {
 		i.grantedFile = filepath.Join(o.Dir, grantedFile)
 		_, err := os.Stat(i.grantedFile)
 		i.granted.Store(!errors.Is(err, fs.ErrNotExist))
+		if err == nil {
+			i.grantedFile = ""
+		}
 	}
 	var err error
 	if i.operators, i.viewers, i.proxy, err = o.parse(); err != nil {
@@ -234,14 +240,29 @@ func (i *Identity) person(r *http.Request) person {
 		header.unknown = cmp.Or(i.tokens.unknown(r), header.unknown)
 		return header
 	}
-	p, grant := i.tailnet.person(r.Context(), remote, localAddr(r))
-	if grant && !i.granted.Swap(true) && i.grantedFile != "" {
-		if err := atomicfile.Write(i.grantedFile, 0o600, func(io.Writer) error { return nil }); err != nil {
-			i.log.Warn("Could not save that the tailnet's policy grants roles: after a restart, roles apply once a peer that has one connects", "err", err)
-		}
-	}
+	p := i.tailnet.person(r.Context(), remote, localAddr(r))
 	p.unknown = cmp.Or(i.tokens.unknown(r), p.unknown, header.unknown)
 	return p
+}
+
+// grant makes roles apply, also after a restart. What cannot be saved is tried again with the next
+// answer of tailscaled.
+func (i *Identity) grant() {
+	i.granted.Store(true)
+	if !i.saving.TryLock() { // a request need not wait for the disk
+		return
+	}
+	defer i.saving.Unlock()
+	if i.grantedFile == "" {
+		return
+	}
+	err := atomicfile.Write(i.grantedFile, 0o600, func(io.Writer) error { return nil })
+	if err == nil {
+		i.grantedFile = ""
+	} else if !i.warned {
+		i.warned = true
+		i.log.Warn("Could not save that the tailnet's policy grants roles, which is retried: after a restart, roles apply once a peer that has one connects", "err", err)
+	}
 }
 
 // localAddr is the address of this machine that r was sent to.

@@ -321,6 +321,26 @@ func TestAGrantConfiguresRoles(t *testing.T) {
 	require.True(t, newIdentity(t, o).Configured())
 }
 
+// What the disk refused is saved when tailscaled is asked again.
+func TestAGrantIsSavedLater(t *testing.T) {
+	log := new(strings.Builder)
+	o := base()
+	o.Dir, o.Logger = filepath.Join(t.TempDir(), "data"), slog.New(slog.NewTextHandler(log, nil))
+	i := newIdentity(t, o)
+	connect := func(port int) {
+		r := request("100.64.0.5")
+		r.RemoteAddr = fmt.Sprintf("100.64.0.5:%d", port)
+		require.Equal(t, caller.Operator, i.Identify(r).Role)
+	}
+	connect(1)
+	connect(2)
+	require.Equal(t, 1, strings.Count(log.String(), "Could not save that the tailnet's policy grants roles"), log)
+	require.NoError(t, os.Mkdir(o.Dir, 0o700))
+	connect(3)
+	o.Registerer = prometheus.NewRegistry()
+	require.True(t, newIdentity(t, o).Configured())
+}
+
 func TestOptionsThatAreWrong(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		"--web.operator \"\"":                          func(o *Options) { o.Operators = []string{""} },
@@ -572,7 +592,7 @@ func TestWhoisIsBounded(t *testing.T) {
 			now.Add(-1)
 			return tailscaled.Who{Login: "alice"}, nil
 		}}
-		n := newTailnet(d, promslog.NewNopLogger())
+		n := newTailnet(d, func() {}, promslog.NewNopLogger())
 		local := netip.MustParseAddr("100.64.0.100")
 		for port := range uint16(2 * maxAnswers) {
 			go n.person(t.Context(), netip.AddrPortFrom(netip.MustParseAddr("100.64.0.1"), port+1), local)

@@ -33,9 +33,10 @@ const (
 
 // tailnet asks tailscaled who the peers are, once for each connection.
 type tailnet struct {
-	api    whoer
-	log    *slog.Logger
-	asking chan struct{}
+	api     whoer
+	log     *slog.Logger
+	granted func() // a peer has a role by the policy; called each time that tailscaled says so
+	asking  chan struct{}
 
 	mu      sync.Mutex
 	answers map[netip.AddrPort]*answer
@@ -46,18 +47,17 @@ type answer struct {
 	done  chan struct{} // closed when the rest is there
 	until time.Time
 	who   person
-	grant bool
+	grant bool // the tailnet's policy gives it a role
 }
 
-func newTailnet(api whoer, log *slog.Logger) *tailnet {
-	return &tailnet{api: api, log: log, asking: make(chan struct{}, maxQuestion), answers: make(map[netip.AddrPort]*answer)}
+func newTailnet(api whoer, granted func(), log *slog.Logger) *tailnet {
+	return &tailnet{api: api, granted: granted, log: log, asking: make(chan struct{}, maxQuestion), answers: make(map[netip.AddrPort]*answer)}
 }
 
-// person returns who is at the other end of a connection, and whether the tailnet's
-// policy gives a role to them. It waits for a second at most.
-func (t *tailnet) person(ctx context.Context, remote netip.AddrPort, local netip.Addr) (person, bool) {
+// person returns who is at the other end of a connection. It waits for a second at most.
+func (t *tailnet) person(ctx context.Context, remote netip.AddrPort, local netip.Addr) person {
 	if !tailscaled.IsPeer(remote.Addr(), local) {
-		return person{}, false
+		return person{}
 	}
 	now := time.Now()
 	t.mu.Lock()
@@ -71,9 +71,9 @@ func (t *tailnet) person(ctx context.Context, remote netip.AddrPort, local netip
 	t.mu.Unlock()
 	select {
 	case <-a.done:
-		return a.who, a.grant
+		return a.who
 	case <-ctx.Done():
-		return person{unknown: "the request ended before tailscaled responded"}, false
+		return person{unknown: "the request ended before tailscaled responded"}
 	}
 }
 
@@ -128,6 +128,9 @@ func (t *tailnet) ask(a *answer, remote netip.AddrPort) {
 		}
 	}
 	t.mu.Unlock()
+	if a.grant {
+		t.granted()
+	}
 	close(a.done)
 }
 
