@@ -255,6 +255,9 @@ func (p *Push) save() {
 	p.mu.Unlock()
 	err := atomicfile.Write(filepath.Join(p.opts.Dir, heardFile), 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(all) })
 	if err != nil {
+		p.mu.Lock()
+		p.changed = true
+		p.mu.Unlock()
 		p.opts.Logger.Warn("Could not save the list of machines that push", "file", heardFile, "err", err)
 	}
 }

@@ -363,6 +363,18 @@ func TestADamagedListIsSetAside(t *testing.T) {
 	require.Equal(t, "damaged", string(text), "it could not be set aside")
 }
 
+// A list that the disk refuses is saved later, also if nobody pushes until then.
+func TestAListIsSavedLater(t *testing.T) {
+	f := newFixture(t, 0)
+	f.dir = filepath.Join(f.dir, "data")
+	f.restart(0)
+	require.Equal(t, http.StatusNoContent, f.send(2, "laptop", load(time.Now(), 1)).Code)
+	f.save()
+	require.NoError(t, os.Mkdir(f.dir, 0o700))
+	f.save()
+	require.FileExists(t, filepath.Join(f.dir, heardFile))
+}
+
 func TestABodyThatIsTooLarge(t *testing.T) {
 	f := newFixture(t, 0)
 	r := httptest.NewRequest(http.MethodPost, "/api/v1/push", bytes.NewReader(make([]byte, maxBody+1)))
