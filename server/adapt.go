@@ -314,7 +314,7 @@ func (s *Server) newBackfill(remoteWrite bool) *backfill.Backfill {
 	return backfill.New(backfill.Options{
 		MaxAge: o.Backfill.MaxAge, Targets: s.targets, Job: s.ingest.Scrapes().ScrapePoolConfig, Client: s.look.Client,
 		Store: s.store.Local(), Appendable: s.store, Delete: s.store.Local().Delete,
-		Dir: o.Dir, Registerer: o.Registerer, Logger: o.Logger.With("component", "backfill"),
+		Dir: o.Dir, SetAside: s.store.SetAside, Registerer: o.Registerer, Logger: o.Logger.With("component", "backfill"),
 	})
 }
 

@@ -43,6 +43,8 @@ type Options struct {
 	Appendable storage.AppendableV2
 	Delete     func(ctx context.Context, from, to int64, ms ...*labels.Matcher) error
 	Dir        string // data directory
+	// SetAside moves a damaged file of Dir away, because of why.
+	SetAside   func(file, what, hint string, why error) error
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
@@ -94,7 +96,7 @@ type gap struct {
 // New returns a Backfill that does nothing until Run. It reads which gaps are filled.
 func New(o Options) *Backfill {
 	b := &Backfill{opts: o, wake: make(chan struct{}, 1)}
-	b.known.load(filepath.Join(o.Dir, "clanmon-backfill.json"), o.Logger)
+	b.known.load(filepath.Join(o.Dir, "clanmon-backfill.json"), o.SetAside, o.Logger)
 	b.metrics = newMetrics(b, o.Registerer)
 	return b
 }

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,6 +90,7 @@ func (f *fixture) restart(dir string) {
 		Job:     func(string) (*config.ScrapeConfig, error) { return f.job, nil },
 		Client:  func(string) (*http.Client, error) { return f.exporter.Client(), nil },
 		Store:   f.db, Appendable: appendable{f.db}, Delete: f.db.Delete, Dir: dir,
+		SetAside:   func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") },
 		Registerer: f.reg, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
 	})
 }
@@ -239,6 +242,27 @@ func TestAGapIsFilled(t *testing.T) {
 	f.run()
 	require.Len(t, f.asked, 2)
 	require.Equal(t, want, f.gauge(), "what is there is not stored again")
+}
+
+func TestADamagedListIsSetAside(t *testing.T) {
+	f := newFixture(t)
+	file := filepath.Join(f.opts.Dir, "clanmon-backfill.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"a": [[1`), 0o600))
+	f.restart(f.opts.Dir)
+	require.FileExists(t, file+".aside")
+	f.known.add("a", 1, 2)
+	f.save(true)
+	require.FileExists(t, file)
+
+	require.NoError(t, os.Remove(file+".aside"))
+	require.NoError(t, os.Mkdir(file+".aside", 0o700)) // it cannot be moved there
+	require.NoError(t, os.WriteFile(file, []byte("damaged"), 0o600))
+	f.restart(f.opts.Dir)
+	f.known.add("a", 1, 2)
+	f.save(true)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "damaged", string(text))
 }
 
 // A failed scrape ends all series. Where the exporter shows that they went on, that goes.

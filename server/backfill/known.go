@@ -20,6 +20,7 @@ type known struct {
 	dirty   bool
 	saved   time.Time
 	failed  bool
+	unsaved bool // the file could not be read or set aside
 }
 
 // span is a time that is filled: Unix milliseconds, the first and last that need not be
@@ -30,15 +31,20 @@ type span [2]int64
 // there is not stored again.
 const saveEvery = 10 * time.Second
 
-func (k *known) load(file string, log *slog.Logger) {
-	k.file, k.targets = file, make(map[string][]span)
+func (k *known) load(file string, setAside func(file, what, hint string, why error) error, log *slog.Logger) {
+	k.file = file
 	atomicfile.Clean(file)
 	text, err := os.ReadFile(file)
-	if err == nil {
-		err = json.Unmarshal(text, &k.targets)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	} else if err == nil {
+		if err = json.Unmarshal(text, &k.targets); err != nil {
+			k.targets, err = nil, setAside(file, "list of filled gaps", "Gaps are requested again.", err)
+		}
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("Could not read which gaps are filled; requesting them again", "file", file, "err", err)
+	if err != nil {
+		k.unsaved = true
+		log.Error("Could not read which gaps are filled, which is not overwritten: they are requested again", "file", file, "err", err)
 	}
 	if k.targets == nil {
 		k.targets = make(map[string][]span)
@@ -83,7 +89,7 @@ func (k *known) forget(oldest int64) {
 
 // save writes the file, if there is something new and it is time to, or it has to be now.
 func (k *known) save(now bool, log *slog.Logger) {
-	if !k.dirty || !now && time.Since(k.saved) < saveEvery {
+	if !k.dirty || k.unsaved || !now && time.Since(k.saved) < saveEvery {
 		return
 	}
 	k.saved = time.Now()

@@ -44,8 +44,10 @@ type Source interface {
 // Options of a Manager.
 type Options struct {
 	// File has the positions. It contains no secrets.
-	File   string
-	Source Source
+	File string
+	// SetAside moves a damaged File away, because of why.
+	SetAside func(file, what, hint string, why error) error
+	Source   Source
 	// Apply hands a configuration to upstream's remote storage.
 	Apply func(*config.Config) error
 	// Metrics are those of upstream's queues now: without the prefix
@@ -128,6 +130,9 @@ func New(o Options) *Manager {
 	var err error
 	if m.positions, err = readPositions(o.File); err != nil {
 		o.Logger.Warn("It is not known what receivers of remote write have; they get new samples only", "file", o.File, "err", err)
+		if err := o.SetAside(o.File, "list of what receivers of remote write have", "They got new samples only. What they missed before is still in the store.", err); err != nil {
+			o.Logger.Warn("A damaged file stays until it is overwritten", "file", o.File, "err", err)
+		}
 		m.positions = make(map[string]int64)
 	}
 	m.written = maps.Clone(m.positions)

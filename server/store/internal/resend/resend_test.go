@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -253,7 +254,7 @@ func TestPositionsAreKeptAndForgotten(t *testing.T) {
 	none := sourceFunc(func() error { return nil })
 	open := func() *Manager {
 		return New(Options{
-			File: file, Source: none, Apply: func(*config.Config) error { return nil },
+			File: file, SetAside: func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") }, Source: none, Apply: func(*config.Config) error { return nil },
 			Metrics: func() (Metrics, error) { return nil, errors.New("none") }, Address: func(s string) string { return s },
 			Reads: func(string) float64 { return 0 }, Failed: func(string, error) {}, Logger: slog.New(slog.DiscardHandler),
 		})
@@ -271,6 +272,10 @@ func TestPositionsAreKeptAndForgotten(t *testing.T) {
 	require.Equal(t, first[1].Position, m.Status()[0].Position)
 	require.Len(t, m.positions, 1)
 	m.Stop()
+
+	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
+	open().Stop()
+	require.FileExists(t, file+".aside")
 }
 
 // What is so new that more of it may be stored is sent in parts if it is too much at a time.
