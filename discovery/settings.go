@@ -404,13 +404,17 @@ func (s *Settings) written(text []byte) error {
 	}
 	for _, section := range []struct {
 		node *yamlnode.Node
+		name string
 		key  string
 		to   *[]byte
 	}{
-		{&f.Additional, "scrape_configs", &s.Additional},
-		{&f.Pings, "pings", &s.Server.Pings},
-		{&f.RemoteWrite, "remote_write", &s.Server.RemoteWrite},
+		{&f.Additional, "additionalScrapeConfigs", "scrape_configs", &s.Additional},
+		{&f.Pings, "pings", "pings", &s.Server.Pings},
+		{&f.RemoteWrite, "remoteWrite", "remote_write", &s.Server.RemoteWrite},
 	} {
+		if section.node.Kind == yamlnode.ScalarNode && section.node.ShortTag() != "!!null" {
+			return fmt.Errorf("line %d: %s: it must be a list or a map", section.node.Line, section.name)
+		}
 		if section.node.IsZero() || len(section.node.Content) == 0 {
 			continue
 		}

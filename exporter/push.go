@@ -15,6 +15,7 @@ import (
 	"github.com/clanmon/clanmon/exporter/blackbox"
 	"github.com/clanmon/clanmon/exporter/push"
 	wire "github.com/clanmon/clanmon/internal/history"
+	"github.com/clanmon/clanmon/internal/yamlerror"
 )
 
 // PushPath is where a server takes what is pushed.
@@ -88,7 +89,7 @@ func (e *Exporter) addSenders() error {
 	case o.ConfigFile != "":
 		file, _, err := config.LoadHTTPConfigFile(o.ConfigFile)
 		if err != nil {
-			return fmt.Errorf("--push.config.file %q: %w", o.ConfigFile, err)
+			return fmt.Errorf("--push.config.file %q: %w", o.ConfigFile, yamlerror.Hide(err))
 		}
 		conf = *file
 	case o.TokenFile != "":

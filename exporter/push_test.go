@@ -59,6 +59,14 @@ func TestPushOptions(t *testing.T) {
 		err := Check(o)
 		require.ErrorContains(t, err, want)
 	}
+
+	o := good()
+	o.History.Dir, o.Push.TokenFile, o.Push.ConfigFile = t.TempDir(), "", filepath.Join(t.TempDir(), "push.yml")
+	require.NoError(t, os.WriteFile(o.Push.ConfigFile, []byte("\nauthorization: s3cret-of-mine\n"), 0o600))
+	_, err := New(o)
+	require.ErrorContains(t, err, "line 2: cannot unmarshal !!str into ")
+	require.ErrorContains(t, err, o.Push.ConfigFile)
+	require.NotContains(t, err.Error(), "s3c")
 }
 
 func TestParseReceiver(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 
 	wire "github.com/clanmon/clanmon/internal/look"
 	"github.com/clanmon/clanmon/internal/tailscaled"
+	"github.com/clanmon/clanmon/internal/yamlerror"
 )
 
 // Options of the door.
@@ -256,7 +257,7 @@ func allowedNames(file string) ([]string, error) {
 		} `yaml:"tls_server_config"`
 	}
 	if err := yaml.Unmarshal(text, &c); err != nil {
-		return nil, fmt.Errorf("--web.config.file %q: %w", file, err)
+		return nil, fmt.Errorf("--web.config.file %q: %w", file, yamlerror.Hide(err))
 	}
 	if c.TLS.ClientAuth != "RequireAndVerifyClientCert" {
 		return nil, fmt.Errorf("--web.config.file %q does not require client certificates: %s", file, remedy)

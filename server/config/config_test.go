@@ -203,6 +203,24 @@ func TestOnlyTheServersOwnJobHonoursLabels(t *testing.T) {
 	require.ErrorAs(t, err, &flag)
 }
 
+// What settings contain may be a secret.
+func TestErrorsOfSettingsHaveNoValues(t *testing.T) {
+	for _, text := range []string{
+		"additionalScrapeConfigs: [{job_name: mine, authorization: s3cret}]",
+		"additionalScrapeConfigs: [{job_name: mine, basic_auth: {password:s3cret}}]",
+		"additionalScrapeConfigs: [{job_name: mine, proxy_url: 'http://u:s3cret/@h'}]",
+		"remoteWrite: [{url: 'http://u:s3cret/@h'}]",
+		"remoteWrite: [{url: http://h, basic_auth: s3cret}]",
+		"remoteWrite: s3cret",
+		"pings: s3cret",
+	} {
+		file := write(t, "settings.yml", text)
+		_, err := NewLoader(Options{File: write(t, "p.yml", ""), Local: []LocalJob{{Name: SelfJob}}, Discovery: discovery.Flags{SettingsFile: file}}).Load(nil)
+		require.ErrorContains(t, err, file, text)
+		require.NotContains(t, err.Error(), "s3c", text)
+	}
+}
+
 func TestReplicaIsAnExternalLabel(t *testing.T) {
 	o := Options{File: write(t, "p.yml", "global: {external_labels: {site: home}}"), Replica: "a", ReplicaLabels: []string{"replica", "prometheus_replica"}}
 	cfg, err := NewLoader(o).Load(nil)

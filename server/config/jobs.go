@@ -13,6 +13,7 @@ import (
 	"github.com/clanmon/clanmon/discovery"
 	"github.com/clanmon/clanmon/discovery/checks"
 	"github.com/clanmon/clanmon/discovery/contract"
+	"github.com/clanmon/clanmon/internal/yamlerror"
 )
 
 // addJobs adds the jobs that no file says: those of the process itself, and those
@@ -149,7 +150,7 @@ func (l *Loader) parse(cfg *config.Config, sections []byte, logger *slog.Logger)
 	}
 	made, err := config.Load(string(global)+string(sections), logger)
 	if err != nil {
-		return nil, fmt.Errorf("%s", strings.ReplaceAll(err.Error(), "\n", " "))
+		return nil, fmt.Errorf("%s", strings.ReplaceAll(yamlerror.Hide(err).Error(), "\n", " "))
 	}
 	if file := l.opts.Discovery.SettingsFile; file != "" {
 		for _, s := range made.ScrapeConfigs {

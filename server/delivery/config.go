@@ -25,6 +25,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/clanmon/clanmon/internal/calendar"
+	"github.com/clanmon/clanmon/internal/yamlerror"
 	"github.com/clanmon/clanmon/server/delivery/integration"
 )
 
@@ -80,7 +81,7 @@ func LoadConfig(file string) (*Config, error) {
 	}
 	c, err := parseConfig(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, yamlerror.Hide(err))
 	}
 	c.resolvePaths(filepath.Dir(file))
 	return c, nil
@@ -174,7 +175,7 @@ func liftOwn(text []byte) (rest []byte, own map[string][]ownIntegration, err err
 				o, err := read(text)
 				if err != nil {
 					// The parser counts the entry's own lines, which nobody sees.
-					text := entryLine.ReplaceAllString(err.Error(), "")
+					text := entryLine.ReplaceAllString(yamlerror.Hide(err).Error(), "")
 					return nil, nil, fmt.Errorf("line %d: receiver %q: %s[%d]: %s", entry.Line, name, key, k, text)
 				}
 				add(own, name, o)

@@ -62,13 +62,18 @@ func TestWrongFilesAreRefusedWithThePlace(t *testing.T) {
 		minimal + "  slack_configs: [{api_url: 'http://x/', title: '{{ template \"nothing\" . }}'}]\n":          "receivers[0].slack_configs[0].title",
 		minimal + "  webhook_configs: [{url: 'http://x', http_config: {authorization: {credentials_file: n}}}]": "credentials_file: open ",
 		"templates: [broken.tmpl]\n" + minimal:                                                                  "templates: ",
-		"":                                                                                                      "no route",
+		minimal + "  webhook_configs: s3cret\n":                                                                 "line 4: cannot unmarshal !!str into ",
+		minimal + "  gotify_configs: [{url: 'https://g', token:s3cret}]\n":                                      `line 4: receiver "r": gotify_configs[0]: field … (': ' is missing after its name) not found`,
+		minimal + "  slack_configs: [{api_url: 'https://u:s3cret/@h'}]\n":                                       "not a URL",
+		minimal + "  gotify_configs: [{url: 'https://u:s3cret/@h', token: t}]\n":                                "gotify_configs[0]: ",
+		"": "no route",
 	} {
 		file := write(t, "am.yml", text)
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(file), "broken.tmpl"), []byte("{{ define"), 0o600))
 		_, _, err := Check(file, false, promslog.NewNopLogger())
 		require.ErrorContains(t, err, want, text)
 		require.ErrorContains(t, err, file)
+		require.NotContains(t, err.Error(), "s3c")
 	}
 }
 

@@ -624,10 +624,12 @@ func TestSettings(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for text, says := range map[string]string{
-		"timeout: 0s":        "must be more than 0s",
-		"timeout: soon":      "soon",
-		"tenant: a":          "tenant",
-		"basic_auth: {a: b}": "field a not found",
+		"timeout: 0s":                   "must be more than 0s",
+		"timeout: soon":                 "soon",
+		"tenant: a":                     "tenant",
+		"basic_auth: {a: b}":            "field a not found",
+		"basic_auth: geheim":            "line 1: cannot unmarshal !!str into ",
+		"proxy_url: http://u:geheim/@h": "not a URL",
 		"bearer_token_file: nowhere\nbasic_auth: {username: u}": "at most one",
 	} {
 		path := filepath.Join(dir, "bad.yml")
@@ -635,6 +637,7 @@ func TestSettings(t *testing.T) {
 		_, err := New(Options{Settings: Settings{URL: &url.URL{}, ConfigFile: path}, Registerer: prometheus.NewRegistry(), Logger: promslog.NewNopLogger()})
 		require.ErrorContains(t, err, says)
 		require.ErrorContains(t, err, path)
+		require.NotContains(t, err.Error(), "geheim")
 	}
 
 	// The tenant, and secrets from files beside it.

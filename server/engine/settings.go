@@ -11,6 +11,8 @@ import (
 	commonconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/internal/yamlerror"
 )
 
 // Dialect is what an engine understands.
@@ -67,7 +69,7 @@ func (s *Settings) load() (*file, error) {
 		return nil, err
 	}
 	if err := yaml.UnmarshalStrict(text, f); err != nil {
-		return nil, err
+		return nil, yamlerror.Hide(err)
 	}
 	if f.Timeout <= 0 {
 		return nil, fmt.Errorf("timeout: %s must be more than 0s, such as 10s", f.Timeout)

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v2"
 
+	"github.com/clanmon/clanmon/internal/yamlerror"
 	"github.com/clanmon/clanmon/server/internal/caller"
 )
 
@@ -66,7 +67,7 @@ func readWebConfig(file string) (asked, error) {
 		} `yaml:"tls_server_config"`
 	}
 	if err := yaml.Unmarshal(text, &c); err != nil {
-		return asked{}, err
+		return asked{}, yamlerror.Hide(err)
 	}
 	return asked{c.Users, c.TLS.ClientAuth == "RequireAndVerifyClientCert"}, nil
 }

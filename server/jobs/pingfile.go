@@ -88,7 +88,7 @@ func (s PingSource) read(syntaxOnly bool) ([]ping, error) {
 func readPings(text []byte, file, flag string, syntaxOnly bool) ([]ping, error) {
 	var f pingFile
 	if err := yaml.UnmarshalStrict(text, &f); err != nil {
-		return nil, fmt.Errorf("%s %q: %s", flag, file, withoutValues(yamlerror.Readable(err, "pings.<name>.{token,tokenFile,every,grace,machine,backup}")))
+		return nil, fmt.Errorf("%s %q: %w", flag, file, yamlerror.Readable(err, "pings.<name>.{token,tokenFile,every,grace,machine,backup}"))
 	}
 	if len(f.Pings) > maxPings {
 		return nil, fmt.Errorf("%s %q: %d pings; one server takes at most %d", flag, file, len(f.Pings), maxPings)
@@ -149,8 +149,3 @@ func readPings(text []byte, file, flag string, syntaxOnly bool) ([]ping, error) 
 	}
 	return all, nil
 }
-
-// quoted is what YAML's errors show of the file, which may be a token.
-var quoted = regexp.MustCompile("`[^`]*`")
-
-func withoutValues(err error) string { return quoted.ReplaceAllString(err.Error(), "a value") }
