@@ -24,8 +24,10 @@ func ParseReceiver(text string) (Receiver, error) {
 	switch {
 	case err != nil:
 		return Receiver{}, errors.New("not a URL; it must be http://HOST/PATH or https://HOST/PATH")
-	case u.User != nil:
+	case u.User != nil || strings.Contains(u.Opaque, "@"):
 		return Receiver{}, errors.New("the URL must not contain a user or password, which every user of this machine can read on the command line; write remote_write with basic_auth in the configuration file")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return Receiver{}, errors.New("the URL must not have a query or fragment, which every user of this machine can read on the command line; write remote_write in the configuration file")
 	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return Receiver{}, fmt.Errorf("%q must be http://HOST/PATH or https://HOST/PATH", text)
 	}

@@ -87,6 +87,10 @@ func TestWrongReceiversAndLabels(t *testing.T) {
 		"http:///push":         "must be http://HOST/PATH",
 		"https://u:s3cret@h/":  "must not contain a user or password",
 		"https://h/%zz s3cret": "not a URL",
+		"u:s3cret@h:9009":      "must not contain a user or password",
+		"https://h/w?t=s3cret": "must not have a query or fragment",
+		"h/w?t=s3cret":         "write remote_write in the configuration file",
+		"https://h/w#s3cret":   "must not have a query or fragment",
 	} {
 		_, err := ParseReceiver(text)
 		require.ErrorContains(t, err, want, text)

@@ -616,6 +616,9 @@ func TestSettings(t *testing.T) {
 		"mimir:8080":         "must be http://HOST/PATH",
 		"ftp://h":            "must be http://HOST/PATH",
 		"http://h/?tenant=1": "below which /api/v1 is",
+		"h/?tenant=geheim":   "below which /api/v1 is",
+		"http://h/#geheim":   "below which /api/v1 is",
+		"u:geheim@h:8080":    "--query.config-file",
 		"http://\x00":        "not a URL",
 	} {
 		_, err := ParseURL(text)

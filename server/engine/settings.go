@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	commonconfig "github.com/prometheus/common/config"
@@ -42,12 +43,12 @@ func ParseURL(text string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, errors.New("not a URL; it must be http://HOST/PATH or https://HOST/PATH")
-	case u.User != nil:
+	case u.User != nil || strings.Contains(u.Opaque, "@"):
 		return nil, errors.New("the URL must not contain a user or password, which every user of this machine can read on the command line; write basic_auth to the file of --query.config-file")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("the URL must not have a query or fragment; it ends with the path below which /api/v1 is")
 	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("%q must be http://HOST/PATH or https://HOST/PATH", text)
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("%q must end with the path below which /api/v1 is", text)
 	}
 	return u, nil
 }
