@@ -207,6 +207,9 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, errors.New("url is missing, for example https://example.org")
 	}
 	u, err := url.Parse(text)
+	if err != nil && strings.Contains(text, "@") { // perhaps a password
+		return nil, fmt.Errorf("url is not a URL; it must be SCHEME://HOST with a scheme of %s", known)
+	}
 	if err != nil || !strings.Contains(text, "://") {
 		return nil, fmt.Errorf("url %q must be SCHEME://HOST with a scheme of %s", text, known)
 	}

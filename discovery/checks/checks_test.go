@@ -38,6 +38,7 @@ func TestWrongChecksAreRefused(t *testing.T) {
 		"ftp://example.org":     `unknown scheme "ftp"; one of https`,
 		"file:///etc/passwd":    `unknown scheme "file"`,
 		"https://alice:pw@host": "has a password, which would be shown",
+		"https://al:x/pw@ho":    "not a URL",
 		"https://":              "has no host",
 		"tcp://hub":             "has no port",
 		"ping://hub:7":          "ping has none",
