@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"math"
+	"regexp"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -54,7 +55,8 @@ func (p *Push) room(b *batch) (n int, ok bool) {
 	return s.counted, s.counted <= limit
 }
 
-// stored counts the series of a machine, up to one more than limit.
+// stored counts the series of a machine, up to one more than limit. What rules recorded of it, its
+// alerts and checks have no job or the instance of something else.
 func (p *Push) stored(machine string, now time.Time, limit int) int {
 	from, to := now.Add(-countBack).UnixMilli(), now.Add(countBack).UnixMilli() // a clock may be ahead
 	q, err := p.opts.Store.Querier(from, to)
@@ -63,7 +65,9 @@ func (p *Push) stored(machine string, now time.Time, limit int) int {
 	}
 	defer q.Close()
 	n := 0
-	set := q.Select(context.Background(), false, &storage.SelectHints{Start: from, End: to, Func: "series"}, labels.MustNewMatcher(labels.MatchEqual, contract.MachineLabel, machine))
+	set := q.Select(context.Background(), false, &storage.SelectHints{Start: from, End: to, Func: "series"}, labels.MustNewMatcher(labels.MatchEqual, contract.MachineLabel, machine),
+		labels.MustNewMatcher(labels.MatchNotEqual, model.JobLabel, ""),
+		labels.MustNewMatcher(labels.MatchRegexp, model.InstanceLabel, regexp.QuoteMeta(machine)+"(:[0-9]+)?"))
 	for n <= limit && set.Next() {
 		n++
 	}
@@ -72,7 +76,8 @@ func (p *Push) stored(machine string, now time.Time, limit int) int {
 
 // storedAfter is the time of the newest sample of a job of a machine after time t, 0 if there is
 // none. Samples of scrapes have another label instance. Staleness markers do not count, nor what
-// this server writes: both come after the last sample of a scrape that fails.
+// this server writes: both come after the last sample of a scrape that fails. Nor does what rules
+// of users recorded of several instances, under any name.
 func (p *Push) storedAfter(of Target, t int64) (newest int64) {
 	q, err := p.opts.Store.Querier(t+1, math.MaxInt64)
 	if err != nil {
@@ -81,6 +86,7 @@ func (p *Push) storedAfter(of Target, t int64) (newest int64) {
 	defer q.Close()
 	set := q.Select(context.Background(), false, nil, labels.MustNewMatcher(labels.MatchEqual, contract.MachineLabel, of.Machine),
 		labels.MustNewMatcher(labels.MatchEqual, model.JobLabel, of.Job),
+		labels.MustNewMatcher(labels.MatchNotEqual, model.InstanceLabel, ""),
 		labels.MustNewMatcher(labels.MatchNotRegexp, model.MetricNameLabel, "up|scrape_.+|ALERTS.*|.*:.*"))
 	var it chunkenc.Iterator
 	for n := 0; n < enough && set.Next(); {

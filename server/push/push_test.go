@@ -280,6 +280,16 @@ func TestSeriesOfAMachineAreLimited(t *testing.T) {
 	require.True(t, refused)
 	require.LessOrEqual(t, len(f.stored("node_load1")), 30)
 	require.Equal(t, http.StatusNoContent, batch("web1", 0, 9).Code, "another machine has its own")
+
+	app := f.db.Appender(t.Context()) // what rules recorded, and a check of a site
+	for i := range 20 {
+		_, err := app.Append(0, labels.FromStrings("__name__", "unit:failed", "machine", "nas", "name", fmt.Sprint(i)), at.UnixMilli(), 1)
+		require.NoError(t, err)
+		_, err = app.Append(0, labels.FromStrings("__name__", "probe_success", "machine", "nas", "job", "blackbox", "instance", fmt.Sprint(i)), at.UnixMilli(), 1)
+		require.NoError(t, err)
+	}
+	require.NoError(t, app.Commit())
+	require.Equal(t, http.StatusNoContent, batch("nas", 0, 9).Code, "these are not the machine's")
 }
 
 // up is what the server heard: it follows the pace of the machine and is not invented for a time
@@ -457,6 +467,10 @@ func TestWhatIsStoredIsSaid(t *testing.T) {
 	f.save()
 	newest("m1", now.Add(2*time.Minute))
 	f.restart(0) // with a file that is older than the store
+	app := f.db.Appender(t.Context())
+	_, err := app.Append(0, labels.FromStrings("__name__", "recorded", "machine", "m1", "job", "node"), now.Add(4*time.Minute).UnixMilli(), 1)
+	require.NoError(t, err)
+	require.NoError(t, app.Commit())
 	require.Equal(t, ms(now.Add(2*time.Minute)), newest("m1", now.Add(3*time.Minute)))
 	require.Equal(t, ms(now.Add(3*time.Minute)), newest("m1", now.Add(4*time.Minute)))
 	f.targets = map[Target]bool{{"m1", "node"}: true}
