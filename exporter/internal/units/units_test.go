@@ -5,7 +5,6 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 	"github.com/stretchr/testify/require"
@@ -33,12 +32,17 @@ func TestBusThatHangs(t *testing.T) {
 	defer l.Close()
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+path)
 	m := Open(User)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	begin := time.Now()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			defer c.Close()
+		}
+		cancel()
+		<-t.Context().Done()
+	}()
 	_, err = m.Snapshot(ctx, all)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Less(t, time.Since(begin), connectLimit/2)
+	require.ErrorIs(t, err, context.Canceled, "not the limit of a connection")
 	require.NoError(t, m.Close())
 }
 
