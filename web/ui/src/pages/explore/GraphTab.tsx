@@ -11,13 +11,14 @@ import { ChartMenu, slug } from '../../components/ChartMenu';
 import { Empty, Time } from '../../components/bits';
 import { useMarks } from '../../components/Marks';
 import { Table } from '../../components/Table';
-import { colour, lastIndex, seriesName, type Dot, type Line } from '../../lib/chart';
+import { colour, firstTime, lastIndex, seriesName, type Dot, type Line } from '../../lib/chart';
 import { guessedUnit, POINTS, type Density, type Mode, type Query } from '../../lib/explore';
 import { heatOf, isClassic, isNative } from '../../lib/heatmap';
 import { format, UNITS, type Unit } from '../../lib/format';
 import { panelOf } from '../../lib/panel';
 import { RangeCache, type Grid } from '../../lib/rangeCache';
 import { aligned, dateTime, durationText, parseDuration, stepFor } from '../../lib/time';
+import { begins } from '../../state/begun';
 import { frozen, range } from '../../state/clock';
 import { useNotKept } from '../../state/kept';
 import { isUTC } from '../../state/prefs';
@@ -392,6 +393,7 @@ function Lines({
     () => ({ times, lines, hiddenSeries: 0, time: 0, from: a.from, to: a.to, step, begun: a.begun }),
     [a, lines],
   );
+  useEffect(() => begins(firstTime(times, lines)), [data]);
   useEffect(() => {
     hidden.clear();
     setCursor(null);
