@@ -9,6 +9,7 @@
 package elsewhere
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -90,6 +91,10 @@ type Machine struct {
 	Info         int                `json:"info"`
 	Heard        string             `json:"heard"` // RFC 3339; the time of its newest sample
 	Figures      map[string]float64 `json:"figures"`
+	OS           string             `json:"os,omitempty"`
+	Kernel       string             `json:"kernel,omitempty"`
+	Booted       int64              `json:"booted,omitempty"` // Unix seconds
+	Reboot       bool               `json:"reboot,omitempty"` // required
 }
 
 // Elsewhere asks the engine. Safe for concurrent use.
@@ -220,7 +225,7 @@ type found struct {
 	heard  time.Time
 	jobs   map[string]bool // of its targets
 	down   map[string]bool
-	alerts map[string][]string // names by severity
+	alerts map[string]map[string]int // by severity and name
 }
 
 // round is one round of queries.
@@ -268,6 +273,10 @@ func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machin
 		r.firing(alerts)
 	}
 	r.figures(ctx)
+	facts, err := r.query(ctx, fmt.Sprintf(`{%s,%s}`, matcher(labels.MatchRegexp, model.MetricNameLabel, "node_os_info|node_uname_info|node_boot_time_seconds|clanmon_reboot_required|clanmon_nixos_kernel_current"), c.others()), quiet)
+	if r.lacks("facts", err) {
+		r.facts(facts)
+	}
 	return r.judge(), r.warnings, nil
 }
 
@@ -367,7 +376,7 @@ func newFound(k, machine string, names, values []string) *found {
 	}
 	return &found{
 		Machine: &Machine{Name: k, Machine: machine, Site: strings.Join(values, ","), Tags: tags, Selector: strings.Join(matchers, ","), Figures: make(map[string]float64)},
-		values:  values, jobs: make(map[string]bool), down: make(map[string]bool), alerts: make(map[string][]string),
+		values:  values, jobs: make(map[string]bool), down: make(map[string]bool), alerts: make(map[string]map[string]int),
 	}
 }
 
@@ -405,7 +414,10 @@ func (r *round) firing(alerts promql.Vector) {
 		case "info":
 			m.Info += n
 		}
-		m.alerts[severity] = append(m.alerts[severity], s.Metric.Get(model.AlertNameLabel))
+		if m.alerts[severity] == nil {
+			m.alerts[severity] = make(map[string]int)
+		}
+		m.alerts[severity][s.Metric.Get(model.AlertNameLabel)] += n
 	}
 }
 
@@ -461,6 +473,30 @@ func (r *round) figures(ctx context.Context) {
 	}
 }
 
+// facts reads what is known of systems.
+func (r *round) facts(facts promql.Vector) {
+	for _, s := range facts {
+		m := r.find(s.Metric)
+		if m == nil {
+			continue
+		}
+		switch s.Metric.Get(model.MetricNameLabel) {
+		case "node_os_info":
+			m.OS = cmp.Or(s.Metric.Get("pretty_name"), s.Metric.Get("name"))
+		case "node_uname_info":
+			m.Kernel = s.Metric.Get("release")
+		case "node_boot_time_seconds":
+			if s.F > 0 && s.F < 1e11 {
+				m.Booted = int64(s.F)
+			}
+		case "clanmon_reboot_required":
+			m.Reboot = m.Reboot || s.F == 1
+		case "clanmon_nixos_kernel_current":
+			m.Reboot = m.Reboot || s.F == 0
+		}
+	}
+}
+
 // oneOf is a regular expression that matches names.
 func oneOf(names map[string]bool) string {
 	var all []string
@@ -502,7 +538,6 @@ func (r *round) judge() []Machine {
 		switch age := r.now.Sub(m.heard); {
 		case m.Targets == 0 || age >= quiet:
 			m.State, m.Since, m.Why = "down", m.Heard, "not heard for "+ago(age)
-			m.Figures = map[string]float64{}
 		case m.Up == 0:
 			m.State, m.Why = "down", "does not respond"
 		case m.Critical > 0:
@@ -518,6 +553,9 @@ func (r *round) judge() []Machine {
 		default:
 			m.State = "unjudged"
 		}
+		if m.Up == 0 {
+			m.Figures = map[string]float64{} // of before
+		}
 		if m.State == "down" && m.Intermittent {
 			m.State, m.Why = "offline", "intermittent: may be off"
 		}
@@ -528,8 +566,13 @@ func (r *round) judge() []Machine {
 
 // names are the names of the alerts of a severity.
 func (m *found) names(severity string) string {
-	names := slices.Sorted(slices.Values(m.alerts[severity]))
-	names = slices.Compact(names)
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(m.alerts[severity])) {
+		if n := m.alerts[severity][name]; n > 1 {
+			name = fmt.Sprintf("%s ×%d", name, n)
+		}
+		names = append(names, name)
+	}
 	if len(names) > 3 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:2], ", "), len(names)-2)
 	}

@@ -104,6 +104,11 @@ const twoSites = `
   machine:cpu_used:ratio{machine="beta",site="office",replica="y"} 0.26x60
   machine:cpu_used:ratio{machine="beta",site="home"} 0.9x60
   machine:temperature_max:celsius{machine="beta",site="office",replica="x"} 51x60
+  node_os_info{machine="beta",site="office",name="NixOS",pretty_name="NixOS 26.11"} 1x60
+  node_uname_info{machine="beta",site="office",release="6.18.1"} 1x60
+  node_boot_time_seconds{machine="beta",site="office"} 1200x60
+  clanmon_nixos_kernel_current{machine="beta",site="office"} 0x60
+  machine:cpu_used:ratio{machine="dead",site="office"} 0.7x60
   up{machine="gone",job="node",site="office"} 1x48
   up{machine="dead",job="node",site="office"} 0x60
   up{machine="half",job="node",site="office"} 1x60
@@ -144,12 +149,13 @@ func TestMachinesOfOtherServers(t *testing.T) {
 		"dead@office 0/1 down 0 0 0 true map[] does not respond",
 		"gone@office 0/0 down 0 0 0 true map[] not heard for 12 min",
 		"half@office 1/3 warning 0 0 0 true map[cpu:0.5] nginx, redis are down",
-		"hot@cellar 1/1 critical 2 0 0 false map[] TooHot",
+		"hot@cellar 1/1 critical 2 0 0 false map[] TooHot ×2",
 		"laptop@office 0/1 offline 0 0 0 true map[] intermittent: may be off",
 		"plain@cellar 1/1 warning 0 1 0 false map[] Slow",
 	}, lines)
 	require.Equal(t, `machine="beta",site="office"`, a.Machines[1].Selector)
 	require.Equal(t, []string{"site=office"}, a.Machines[1].Tags)
+	require.Equal(t, []any{"NixOS 26.11", "6.18.1", int64(1200), true}, []any{a.Machines[1].OS, a.Machines[1].Kernel, a.Machines[1].Booted, a.Machines[1].Reboot})
 	require.Equal(t, "1970-01-01T00:48:00Z", a.Machines[3].Since)
 	require.Equal(t, "1970-01-01T01:00:00Z", a.Machines[1].Heard)
 }
@@ -288,7 +294,7 @@ func TestAnEngineThatIsAway(t *testing.T) {
 // What is missing is said; the machines are there.
 func TestPartialAnswers(t *testing.T) {
 	t.Parallel()
-	for what, warning := range map[string]string{"ALERTS": "alerts", "machine:cpu": "current values", "rate(busy": "current values"} {
+	for what, warning := range map[string]string{"ALERTS": "alerts", "machine:cpu": "current values", "rate(busy": "current values", "node_os_info": "facts"} {
 		s := newSetup(t, twoSites)
 		s.engine.fails = what
 		a := s.Answer(t.Context())

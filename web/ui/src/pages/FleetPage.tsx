@@ -24,6 +24,7 @@ import {
   hasTag,
   healthy,
   inOrder,
+  isTroubled,
   matches,
   shortSystem,
   shows,
@@ -417,10 +418,11 @@ function Problems({
     'reboot',
     'silenced',
   ].map(count) as [number, number, number, number, number, number, number, number];
-  const units = all.reduce((n, r) => n + ((r.up ?? 0) > 0 ? (r.unitsFailed ?? 0) : 0), 0);
+  const failed = (rows: FleetRow[]) => rows.reduce((n, r) => n + ((r.up ?? 0) > 0 ? (r.unitsFailed ?? 0) : 0), 0);
+  const units = failed(all);
   if (!all.length && !others.length) return null;
   const filter = (name: string, n: number, level: Level, icon: string, word: string, title: string) => {
-    const more = others.filter((r) => shows(r, name, second.peek())).length;
+    const more = name === 'units' ? failed(others) : others.filter((r) => shows(r, name, second.peek())).length;
     if (!n && !more && show !== name) return null;
     return (
       <button
@@ -431,15 +433,15 @@ function Problems({
         onClick={() => setParams({ show: show === name ? null : name }, false)}
       >
         <Icon name={icon} />
-        <b>{n}</b> {word}
-        {more > 0 && <span class="dim">, {more} elsewhere</span>}
+        <b>{n || more}</b> {word}
+        {more > 0 && (n ? `, ${more} elsewhere` : ' elsewhere')}
       </button>
     );
   };
   const checks = useData('checks', fetchChecks);
   const failing = (checks.data ?? []).filter(isFailing).length;
   const unsaved = [...backups.values()].flat().filter(isTrouble).length;
-  const calm = !down && !critical && !warning && !units && !failing && !unsaved;
+  const calm = !down && !critical && !warning && !units && !failing && !unsaved && !others.some(isTroubled);
   const well = all.filter(healthy).length;
   const checking = all.filter((r) => r.state === 'ok' && r.checking).length;
   const young = waiting > 0 && !!started && second.value - started < 120;

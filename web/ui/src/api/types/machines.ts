@@ -153,7 +153,11 @@ export interface OtherMachine {
   warning: number;
   info: number;
   heard: string; // the time of its newest sample, RFC 3339
-  figures: Partial<Record<'cpu' | 'memory' | 'filesystem' | string, number>>;
+  figures: Partial<Record<string, number>>; // by the names of FleetRow
+  os?: string;
+  kernel?: string;
+  booted?: number;
+  reboot?: boolean;
 }
 export interface Elsewhere {
   enabled: boolean;
