@@ -80,7 +80,7 @@ type Machine struct {
 	Tags         []string           `json:"tags"`     // the same as label=value
 	Selector     string             `json:"selector"` // what goes between braces to select its series
 	State        string             `json:"state"`
-	Since        string             `json:"since,omitempty"` // RFC 3339; only of a machine that is not heard
+	Since        string             `json:"since,omitempty"` // RFC 3339; not always known
 	Why          string             `json:"why"`
 	Intermittent bool               `json:"intermittent,omitempty"`
 	Judged       bool               `json:"judged"` // built-in rules are evaluated for it
@@ -225,7 +225,13 @@ type found struct {
 	heard  time.Time
 	jobs   map[string]bool // of its targets
 	down   map[string]bool
-	alerts map[string]map[string]int // by severity and name
+	alerts map[string]map[string]*alert // by severity and name
+}
+
+// alert are those of one name.
+type alert struct {
+	n     int
+	since float64 // Unix seconds; 0 if it is not known
 }
 
 // round is one round of queries.
@@ -269,8 +275,12 @@ func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machin
 	r.targets(ups)
 	alerts, err := r.query(ctx, fmt.Sprintf(`count by (%s, alertname, severity) (max without (%s) (ALERTS{alertstate="firing",%s}))`,
 		by, list(e.Replica...), c.others()), quiet)
-	if r.lacks("alerts", err) {
+	if r.lacks("alerts", err) && len(alerts) > 0 {
 		r.firing(alerts)
+		since, err := r.query(ctx, fmt.Sprintf(`min by (%s, alertname, severity) (ALERTS_FOR_STATE{%s})`, by, c.others()), quiet)
+		if r.lacks("alerts", err) {
+			r.begun(since)
+		}
 	}
 	r.figures(ctx)
 	facts, err := r.query(ctx, fmt.Sprintf(`{%s,%s}`, matcher(labels.MatchRegexp, model.MetricNameLabel, "node_os_info|node_uname_info|node_boot_time_seconds|clanmon_reboot_required|clanmon_nixos_kernel_current"), c.others()), quiet)
@@ -376,7 +386,7 @@ func newFound(k, machine string, names, values []string) *found {
 	}
 	return &found{
 		Machine: &Machine{Name: k, Machine: machine, Site: strings.Join(values, ","), Tags: tags, Selector: strings.Join(matchers, ","), Figures: make(map[string]float64)},
-		values:  values, jobs: make(map[string]bool), down: make(map[string]bool), alerts: make(map[string]map[string]int),
+		values:  values, jobs: make(map[string]bool), down: make(map[string]bool), alerts: make(map[string]map[string]*alert),
 	}
 }
 
@@ -415,10 +425,40 @@ func (r *round) firing(alerts promql.Vector) {
 			m.Info += n
 		}
 		if m.alerts[severity] == nil {
-			m.alerts[severity] = make(map[string]int)
+			m.alerts[severity] = make(map[string]*alert)
 		}
-		m.alerts[severity][s.Metric.Get(model.AlertNameLabel)] += n
+		name := s.Metric.Get(model.AlertNameLabel)
+		if m.alerts[severity][name] == nil {
+			m.alerts[severity][name] = &alert{}
+		}
+		m.alerts[severity][name].n += n
 	}
+}
+
+// begun says since when the conditions of the alerts hold.
+func (r *round) begun(since promql.Vector) {
+	for _, s := range since {
+		if m := r.find(s.Metric); m != nil && s.F > 0 && s.F <= float64(r.now.Unix()) {
+			a := m.alerts[r.Severity(s.Metric.Get("severity"))][s.Metric.Get(model.AlertNameLabel)]
+			if a != nil && (a.since == 0 || s.F < a.since) {
+				a.since = s.F
+			}
+		}
+	}
+}
+
+// since is when the first of some alerts began, "" if that is not known.
+func (m *found) since(severity string, names ...string) string {
+	first := 0.0
+	for name, a := range m.alerts[severity] {
+		if a.since > 0 && (first == 0 || a.since < first) && (len(names) == 0 || slices.Contains(names, name)) {
+			first = a.since
+		}
+	}
+	if first == 0 {
+		return ""
+	}
+	return time.Unix(int64(first), 0).UTC().Format(time.RFC3339)
 }
 
 // figures reads the current values: by the recording rules, and what these do not say of
@@ -518,6 +558,9 @@ func (m *found) set(figure string, v float64) {
 	}
 }
 
+// downAlert is the built-in alert of a machine that does not respond.
+const downAlert = "MachineDown"
+
 // selfJob is the job of a server's own metrics, which say nothing on how its machine is.
 const selfJob = "clanmon"
 
@@ -539,11 +582,11 @@ func (r *round) judge() []Machine {
 		case m.Targets == 0 || age >= quiet:
 			m.State, m.Since, m.Why = "down", m.Heard, "not heard for "+ago(age)
 		case m.Up == 0:
-			m.State, m.Why = "down", "does not respond"
+			m.State, m.Since, m.Why = "down", m.since("critical", downAlert), "does not respond"
 		case m.Critical > 0:
-			m.State, m.Why = "critical", m.names("critical")
+			m.State, m.Since, m.Why = "critical", m.since("critical"), m.names("critical")
 		case m.Warning > 0:
-			m.State, m.Why = "warning", m.names("warning")
+			m.State, m.Since, m.Why = "warning", m.since("warning"), m.names("warning")
 		case len(m.down) == 1:
 			m.State, m.Why = "warning", down+" is down"
 		case len(m.down) > 1:
@@ -568,7 +611,7 @@ func (r *round) judge() []Machine {
 func (m *found) names(severity string) string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(m.alerts[severity])) {
-		if n := m.alerts[severity][name]; n > 1 {
+		if n := m.alerts[severity][name].n; n > 1 {
 			name = fmt.Sprintf("%s ×%d", name, n)
 		}
 		names = append(names, name)

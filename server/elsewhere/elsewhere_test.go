@@ -123,6 +123,11 @@ const twoSites = `
   ALERTS{alertname="TooHot",alertstate="firing",severity="critical",machine="hot",site="cellar",replica="x",zone="1"} 1x60
   ALERTS{alertname="TooHot",alertstate="firing",severity="critical",machine="hot",site="cellar",replica="y",zone="1"} 1x60
   ALERTS{alertname="TooHot",alertstate="firing",severity="critical",machine="hot",site="cellar",replica="x",zone="2"} 1x60
+  ALERTS_FOR_STATE{alertname="TooHot",severity="critical",machine="hot",site="cellar",replica="x",zone="1"} 600x60
+  ALERTS_FOR_STATE{alertname="TooHot",severity="critical",machine="hot",site="cellar",replica="x",zone="2"} 1200x60
+  ALERTS_FOR_STATE{alertname="Soon",severity="critical",machine="hot",site="cellar"} 60x60
+  ALERTS{alertname="MachineDown",alertstate="firing",severity="critical",machine="dead",site="office"} 1x60
+  ALERTS_FOR_STATE{alertname="MachineDown",severity="critical",machine="dead",site="office"} 1800x60
   ALERTS{alertname="Soon",alertstate="pending",severity="critical",machine="hot",site="cellar"} 1x60
   ALERTS{alertname="New",alertstate="firing",severity="none",machine="hot",site="cellar"} 1x60
   up{machine="plain",job="node",site="cellar"} 1x60
@@ -146,7 +151,7 @@ func TestMachinesOfOtherServers(t *testing.T) {
 	require.Equal(t, []string{
 		"away@office 0/0 offline 0 0 0 true map[] intermittent: may be off",
 		"beta@office 3/3 ok 0 0 0 true map[cpu:0.26 temperature:51] ",
-		"dead@office 0/1 down 0 0 0 true map[] does not respond",
+		"dead@office 0/1 down 1 0 0 true map[] does not respond",
 		"gone@office 0/0 down 0 0 0 true map[] not heard for 12 min",
 		"half@office 1/3 warning 0 0 0 true map[cpu:0.5] nginx, redis are down",
 		"hot@cellar 1/1 critical 2 0 0 false map[] TooHot ×2",
@@ -157,6 +162,8 @@ func TestMachinesOfOtherServers(t *testing.T) {
 	require.Equal(t, []string{"site=office"}, a.Machines[1].Tags)
 	require.Equal(t, []any{"NixOS 26.11", "6.18.1", int64(1200), true}, []any{a.Machines[1].OS, a.Machines[1].Kernel, a.Machines[1].Booted, a.Machines[1].Reboot})
 	require.Equal(t, "1970-01-01T00:48:00Z", a.Machines[3].Since)
+	require.Equal(t, "1970-01-01T00:30:00Z", a.Machines[2].Since)
+	require.Equal(t, "1970-01-01T00:10:00Z", a.Machines[5].Since, "the first that fires")
 	require.Equal(t, "1970-01-01T01:00:00Z", a.Machines[1].Heard)
 }
 

@@ -29,7 +29,8 @@ test('a machine of another server is a row of the table with its site as a tag',
   expect(r.lastSeen).toBeUndefined();
   expect(hasTag(r, 'site=office')).toBe(true);
   expect(matches(r, 'beta office')).toBe(true);
-  expect(rowOf(other({ up: 0, state: 'down' })).lastSeen).toBe('2026-11-28T09:00:00Z');
+  expect(rowOf(other({ up: 0, state: 'down' })).lastSeen).toBeUndefined();
+  expect(rowOf(other({ up: 0, targets: 0, state: 'down' })).lastSeen).toBe('2026-11-28T09:00:00Z');
 });
 
 test('machines here and elsewhere are told apart and counted apart', () => {

@@ -4,7 +4,8 @@ import { quote } from './quote';
 
 export function rowOf(m: OtherMachine): FleetRow {
   const { figures, heard, ...rest } = m;
-  return { ...figures, ...rest, labelled: true, ...(m.up === 0 && { lastSeen: heard }) };
+  // A server goes on to write that a target is down; no target means that it is not heard.
+  return { ...figures, ...rest, labelled: true, ...(m.targets === 0 && { lastSeen: heard }) };
 }
 
 // isHere: this server watches it, so that it can silence and forget it.

@@ -770,7 +770,9 @@ function FullIn({ r }: { r: FleetRow }) {
 
 // Since when matters where something is wrong, and comes before what it is.
 function Why({ r }: { r: FleetRow }) {
-  const timed = r.state === 'down' || r.state === 'critical' || r.state === 'warning' || r.state === 'offline';
+  const unheard = !isHere(r) && !r.targets; // its text says how long
+  const timed =
+    !unheard && (r.state === 'down' || r.state === 'critical' || r.state === 'warning' || r.state === 'offline');
   const why = whyOf(r);
   return (
     <>

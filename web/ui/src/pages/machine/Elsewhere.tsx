@@ -2,12 +2,14 @@
 // both write; what only that server knows is not here.
 import type { ComponentType } from 'preact';
 import { useMemo } from 'preact/hooks';
-import { metricNames } from '../../api/prom';
+import { metricNames, vector } from '../../api/prom';
 import type { FleetRow } from '../../api/types/machines';
 import { Ago, Empty, ErrorNote, Loading } from '../../components/bits';
 import { MachineState } from '../../components/MachineState';
 import { watchedBy } from '../../lib/elsewhere';
+import { lastQuery } from '../../lib/machine';
 import { dateTime } from '../../lib/time';
+import { MACHINE } from '../../lib/words';
 import { at, range } from '../../state/clock';
 import { useData } from '../../state/data';
 import { href, machinePath, param } from '../../state/location';
@@ -30,7 +32,9 @@ const TABS: { id: string; title: string; C: ComponentType }[] = [
 export function Elsewhere({ row, warnings, time }: { row: FleetRow; warnings: string[]; time: number }) {
   const m = row.selector ?? '';
   const away = row.state === 'down' || row.state === 'offline';
-  const seen = row.lastSeen ? Math.ceil(Date.parse(row.lastSeen) / 1000) : undefined;
+  const last = useData(away ? `last ${row.name}` : null, (s) => vector(lastQuery(m), undefined, s), 120);
+  const up = last.data?.[0] && Math.ceil(Number(last.data[0].value?.[1]));
+  const seen = up || (row.lastSeen ? Math.ceil(Date.parse(row.lastSeen) / 1000) : undefined);
   const r = range.value;
   const names = useData(
     `metrics ${m} ${r.relative ?? `${r.from} ${r.to}`}`,
@@ -68,7 +72,16 @@ export function Elsewhere({ row, warnings, time }: { row: FleetRow; warnings: st
             </span>
           )}
         </div>
-        {row.why && <p class="dim">{row.why}</p>}
+        {row.why && (
+          <p class="row dim">
+            {row.since && row.targets !== 0 && (
+              <span class="nowrap">
+                {MACHINE[row.state].toLowerCase()} for <Ago time={Date.parse(row.since) / 1000} />
+              </span>
+            )}
+            <span class="wrap">{row.why}</span>
+          </p>
+        )}
         <p class="note">
           This machine is {watchedBy(row.site ?? '')}. Its targets, silences, journal, uptime, notes and changes are on
           that server.
