@@ -108,7 +108,11 @@ export function Elsewhere({ row, warnings, time }: { row: FleetRow; warnings: st
         <C key={current.id} />
       ) : metrics ? (
         <div class="panel">
-          <Empty icon="chart" title="No data in this range" why="The engine has no samples of this machine here." />
+          <Empty
+            icon="chart"
+            title="No data in this range"
+            {...(!warnings.length && { why: 'The engine has no samples of this machine in this range.' })}
+          />
         </div>
       ) : names.error ? (
         <ErrorNote error={names.error} what="The metrics could not be loaded" />
