@@ -16,6 +16,7 @@ import { refresh, setRelative } from '../state/clock';
 import { agent } from '../state/config';
 import { useData } from '../state/data';
 import { allAlerts } from '../state/firing';
+import { useElsewhere } from '../state/elsewhere';
 import { useFleet } from '../state/fleet';
 import { shortcuts } from '../state/keys';
 import { go, href, machinePath } from '../state/location';
@@ -104,6 +105,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const [text, setText] = useState('');
   const [at, setAt] = useState(0);
   const { rows } = useFleet(!agent);
+  const { rows: others } = useElsewhere();
   const units = useData(
     agent ? null : 'palette units',
     (s) => vector('count by (name) ({__name__=~"(node_)?systemd_unit_state",state="active"})', undefined, s),
@@ -130,7 +132,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
     const ruleNames = new Map((rules.data ?? []).map((r) => [r.name, r.annotations?.summary]));
     return [
       ...pages,
-      ...(rows ?? []).map((m) => ({
+      ...[...(rows ?? []), ...others].map((m) => ({
         icon: 'fleet',
         text: m.name,
         kind: 'machine',
@@ -176,7 +178,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
           run: () => go(href('/explore', { 'g0.expr': name })),
         })),
     ];
-  }, [rows, units.data, rules.data, metrics.data, boards.data, allAlerts.value]);
+  }, [rows, others, units.data, rules.data, metrics.data, boards.data, allAlerts.value]);
   const hits = useMemo<Entry[]>(() => {
     const q = text.trim();
     if (!q) {
