@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+
+	"github.com/clanmon/clanmon/server/store/internal/resend"
 )
 
 // Health says whether samples are stored. No rule can say it: rules read what is
@@ -154,6 +156,7 @@ type use struct {
 	wrote bool
 
 	touched touched
+	late    resend.Late
 }
 
 // Whoever appends remembers the references of series. Those of one database mean
@@ -188,6 +191,7 @@ func (u *use) appended(l labels.Labels, t int64, ref storage.SeriesRef, err erro
 	if stored(err) {
 		u.wrote = true
 		u.touched.add(l, t)
+		u.late.Add(l, t)
 	}
 	return u.out(ref, err)
 }
@@ -219,7 +223,9 @@ func (u *use) commit(commit, rollback func() error) error {
 		local.commits.refused(errFull)
 		return errors.Join(errFull, rollback())
 	}
+	u.late.Note()
 	err := commit()
+	u.late.Note()    // it can be read only now
 	u.touched.tell() // also of what failed: it may be in memory
 	if unsafe := local.commits.done(err, u.wrote); err == nil && unsafe {
 		return errUnsafe

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/agent"
 
 	"github.com/clanmon/clanmon/server/internal/resultcache"
+	"github.com/clanmon/clanmon/server/store/internal/resend"
 )
 
 // Local is the database of this machine: upstream's tsdb.DB, or in agent mode
@@ -28,6 +29,7 @@ type Local struct {
 	eras    storage.SeriesRef // databases that have been open; one is opened at a time
 	gate    gate              // those who use db are inside
 	watcher Watcher           // nil for none
+	resend  *resend.Manager   // knows of late samples; nil for none
 	blocks  resultcache.Blocks
 	commits commits
 
@@ -193,7 +195,7 @@ func (l *Local) Appender(ctx context.Context) storage.Appender {
 	if err != nil {
 		return notReadyAppender{}
 	}
-	return &appender{db.Appender(ctx), use{local: l, era: db.era, agent: db.agent != nil, touched: touches(l.watcher)}}
+	return &appender{db.Appender(ctx), use{local: l, era: db.era, agent: db.agent != nil, touched: touches(l.watcher), late: l.resend.Late(time.Now())}}
 }
 
 // AppenderV2 implements storage.AppendableV2.
@@ -202,7 +204,7 @@ func (l *Local) AppenderV2(ctx context.Context) storage.AppenderV2 {
 	if err != nil {
 		return notReadyAppenderV2{}
 	}
-	return &appenderV2{db.AppenderV2(ctx), use{local: l, era: db.era, agent: db.agent != nil, touched: touches(l.watcher)}}
+	return &appenderV2{db.AppenderV2(ctx), use{local: l, era: db.era, agent: db.agent != nil, touched: touches(l.watcher), late: l.resend.Late(time.Now())}}
 }
 
 // CostSamplingQueryable implements storage.CostSamplingQueryable: what the cost of

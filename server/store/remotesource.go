@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
@@ -13,24 +14,33 @@ import (
 )
 
 // remoteFile is the name of the file in the data directory that says what receivers of
-// remote write have.
-const remoteFile = "clanmon-remote-write.json"
+// remote write have, and remoteLateFile of the one that says what they lack of what was
+// stored late.
+const (
+	remoteFile     = "clanmon-remote-write.json"
+	remoteLateFile = "clanmon-remote-write-late.json"
+)
 
 // remoteSource is what receivers of remote write may have missed.
 type remoteSource struct{ *Store }
 
 // Read implements resend.Source.
-func (s remoteSource) Read(ctx context.Context, mint, maxt int64, each func(labels.Labels, []resend.Sample) error) error {
+func (s remoteSource) Read(ctx context.Context, of resend.Target, mint, maxt int64, each func(labels.Labels, []resend.Sample) error) error {
 	if s.opts.Agent {
-		return readWAL(ctx, filepath.Join(s.opts.Dir, walDir), mint, maxt, each)
+		return readWAL(ctx, filepath.Join(s.opts.Dir, walDir), of, mint, maxt, each)
 	}
 	q, err := s.local.Querier(mint, maxt)
 	if err != nil {
 		return err
 	}
 	defer q.Close()
-	everything := labels.MustNewMatcher(labels.MatchEqual, "", "")
-	set := q.Select(ctx, false, nil, everything)
+	matchers := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "", "")}
+	if !of.Any {
+		matchers = []*labels.Matcher{
+			labels.MustNewMatcher(labels.MatchEqual, model.JobLabel, of.Job), labels.MustNewMatcher(labels.MatchEqual, model.InstanceLabel, of.Instance),
+		}
+	}
+	set := q.Select(ctx, false, nil, matchers...)
 	var (
 		it  chunkenc.Iterator
 		all []resend.Sample

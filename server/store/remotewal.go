@@ -16,9 +16,9 @@ import (
 	"github.com/clanmon/clanmon/server/store/internal/resend"
 )
 
-// readWAL reads the samples from mint to maxt, in milliseconds, of a WAL that may be
+// readWAL reads the samples of a target from mint to maxt, in milliseconds, of a WAL that may be
 // written to. It is what an agent has instead of a database.
-func readWAL(ctx context.Context, dir string, mint, maxt int64, each func(labels.Labels, []resend.Sample) error) error {
+func readWAL(ctx context.Context, dir string, of resend.Target, mint, maxt int64, each func(labels.Labels, []resend.Sample) error) error {
 	checkpoint, _, err := wlog.LastCheckpoint(dir)
 	if err != nil && !errors.Is(err, record.ErrNotFound) {
 		return err
@@ -27,7 +27,7 @@ func readWAL(ctx context.Context, dir string, mint, maxt int64, each func(labels
 	if err != nil {
 		return err
 	}
-	w := walReader{mint: mint, maxt: maxt, series: make(map[chunks.HeadSeriesRef]labels.Labels), samples: make(map[chunks.HeadSeriesRef][]resend.Sample)}
+	w := walReader{of: of, mint: mint, maxt: maxt, series: make(map[chunks.HeadSeriesRef]labels.Labels), samples: make(map[chunks.HeadSeriesRef][]resend.Sample)}
 	if checkpoint != "" {
 		if err := w.read(ctx, wlog.SegmentRange{Dir: checkpoint, First: -1, Last: -1}); err != nil {
 			return fmt.Errorf("%s: %w", checkpoint, err)
@@ -52,16 +52,15 @@ func readWAL(ctx context.Context, dir string, mint, maxt int64, each func(labels
 		}
 	}
 	for ref, all := range w.samples {
-		if ls, ok := w.series[ref]; ok {
-			if err := each(ls, all); err != nil {
-				return err
-			}
+		if err := each(w.series[ref], all); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 type walReader struct {
+	of         resend.Target
 	mint, maxt int64
 	series     map[chunks.HeadSeriesRef]labels.Labels
 	samples    map[chunks.HeadSeriesRef][]resend.Sample
@@ -102,7 +101,9 @@ func (w *walReader) record(dec *record.Decoder, rec []byte) error {
 	case record.Series:
 		all, err := dec.Series(rec, nil)
 		for _, s := range all {
-			w.series[s.Ref] = s.Labels
+			if w.of.Has(s.Labels) {
+				w.series[s.Ref] = s.Labels
+			}
 		}
 		return err
 	case record.Samples, record.SamplesV2:
@@ -128,7 +129,7 @@ func (w *walReader) record(dec *record.Decoder, rec []byte) error {
 }
 
 func (w *walReader) add(ref chunks.HeadSeriesRef, s resend.Sample) {
-	if s.T >= w.mint && s.T <= w.maxt {
+	if _, ok := w.series[ref]; ok && s.T >= w.mint && s.T <= w.maxt {
 		w.samples[ref] = append(w.samples[ref], s)
 		w.n++
 	}

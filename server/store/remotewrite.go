@@ -30,9 +30,9 @@ type RemoteWrite struct {
 	Failed  float64 `json:"failed"`  // samples that the receiver refused for good, or that were too old
 	Retried float64 `json:"retried"` // samples in requests that failed and were repeated
 
-	// Resent are samples that are sent by the server itself because the receiver had not
-	// taken them before a restart, and Refused those of them that it did not want, which
-	// may be because it has them.
+	// Resent are samples that are sent from the store because the receiver had not taken
+	// them before a restart, or because they were stored late, and Refused those of them
+	// that it did not want, which may be because it has them.
 	Resent  float64 `json:"resent"`
 	Refused float64 `json:"refused"`
 
@@ -101,8 +101,8 @@ var (
 	descBehind     = remoteDesc("behind_seconds", "How much older the newest sample that was sent is than the newest one that is stored.")
 	descCatchingUp = remoteDesc("catching_up", "Whether the receiver is sent what it missed before a restart.")
 	descRejecting  = remoteDesc("rejecting", "Whether the receiver takes nothing of what it is sent.")
-	descResent     = remoteDesc("resent_samples_total", "Samples that a receiver missed before a restart and was sent again.")
-	descRefused    = remoteDesc("refused_samples_total", "Samples that were sent again and that the receiver refused; it may have them.")
+	descResent     = remoteDesc("resent_samples_total", "Samples that a receiver missed before a restart, or that were stored late, and that the server sent from its store.")
+	descRefused    = remoteDesc("refused_samples_total", "Samples that were sent from the store and that the receiver refused; it may have them.")
 )
 
 // Describe implements prometheus.Collector.

@@ -116,10 +116,12 @@ func New(o Options) (*Store, error) {
 	s.remote = remote.NewStorage(log, s.remoteRegistry,
 		s.local.StartTime, o.Dir, o.FlushDeadline, o.Scrapes, o.EnableTypeAndUnitLabels)
 	s.resend = resend.New(resend.Options{
-		File: filepath.Join(o.Dir, remoteFile), SetAside: s.SetAside, Source: remoteSource{s}, Apply: s.remote.ApplyConfig,
+		File: filepath.Join(o.Dir, remoteFile), LateFile: filepath.Join(o.Dir, remoteLateFile), SetAside: s.SetAside,
+		Source: remoteSource{s}, Apply: s.remote.ApplyConfig,
 		Metrics: s.remoteMetrics, Reads: s.walReads, Failed: s.remotes.record, Address: withoutSecrets,
 		Logger: slog.New(remoteLog{Handler: o.Logger.With("component", "remote").Handler(), remotes: s.remotes}),
 	})
+	s.local.resend = s.resend
 	o.Registerer.MustRegister(remoteCollector{s})
 	s.Storage = storage.NewFanout(o.Logger, s.local, remoteStorage{s.remote, s})
 	s.close = sync.OnceValue(func() error {

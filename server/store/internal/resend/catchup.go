@@ -23,6 +23,8 @@ const (
 	// shortSpan is read as a whole.
 	shortSpan = 20 * time.Second
 	readRetry = 10 * time.Second
+	// beginLimit is how long upstream's queue may take to begin.
+	beginLimit = 10 * time.Second
 )
 
 // TooMany reports whether n samples from mint to maxt, in milliseconds, are too many to
@@ -46,7 +48,7 @@ func (m *Manager) catchUp(r *receiver) {
 	s.log.Info("Sending what the receiver of remote write has missed", "since", time.UnixMilli(r.position).UTC())
 	m.running.Go(func() {
 		defer cancel()
-		c := &catchUp{manager: m, sender: s, receiver: r, log: s.log}
+		c := &catchUp{manager: m, sender: s, receiver: r, log: s.log, of: Target{Any: true}}
 		for {
 			err := c.run(ctx)
 			if err == nil {
@@ -73,6 +75,7 @@ type catchUp struct {
 	sender     *sender
 	receiver   *receiver
 	log        *slog.Logger
+	of         Target
 	samples    int // read so far
 	complained time.Time
 }
@@ -157,7 +160,7 @@ func (c *catchUp) begin(ctx context.Context) (time.Time, error) {
 	}
 	// It says nowhere when it has begun, and reads the WAL after that; nothing to read
 	// means that nothing is stored.
-	for limit := time.Now().Add(10 * time.Second); m.opts.Reads(r.name) == read && time.Now().Before(limit); {
+	for limit := time.Now().Add(beginLimit); m.opts.Reads(r.name) == read && time.Now().Before(limit); {
 		if !pause(ctx, 20*time.Millisecond) {
 			return time.Time{}, ctx.Err()
 		}
@@ -174,10 +177,14 @@ func (m *Manager) promote(ctx context.Context, r *receiver) error {
 		m.mu.Unlock()
 		return ctx.Err()
 	}
-	r.live = true
+	r.live, r.since = true, time.Now().Add(time.Hour) // until it is known
 	cfg := withLive(m.config, m.receivers)
 	m.mu.Unlock()
-	return m.opts.Apply(cfg)
+	err := m.opts.Apply(cfg)
+	m.mu.Lock()
+	r.since = time.Now().Add(beginLimit)
+	m.mu.Unlock()
+	return err
 }
 
 func (m *Manager) late() time.Duration {
@@ -249,7 +256,7 @@ func (c *catchUp) read(ctx context.Context, mint, maxt int64, sent map[uint64]in
 	}
 	builder := labels.NewBuilder(labels.EmptyLabels())
 	newest := make(map[uint64]int64) // not sent yet, and never if there are too many
-	err = c.manager.opts.Source.Read(ctx, mint, maxt, func(ls labels.Labels, all []Sample) error {
+	err = c.manager.opts.Source.Read(ctx, c.of, mint, maxt, func(ls labels.Labels, all []Sample) error {
 		builder.Reset(ls)
 		c.receiver.external.Range(func(l labels.Label) {
 			if builder.Get(l.Name) == "" {

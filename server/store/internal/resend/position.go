@@ -114,9 +114,11 @@ func (m *Manager) Flushed(before, after Metrics) {
 			(len(r.marks) == 0 || r.marks[len(r.marks)-1].blocked == after["enqueue_retries_total"][r.name])
 		if all {
 			r.position = max(r.position, time.Now().UnixMilli())
+			m.dropQueued(r, time.Now(), 0)
 		}
 	}
 	m.remember()
+	m.saveLate(0)
 }
 
 // remember writes the positions if they have changed. Those of receivers that are not

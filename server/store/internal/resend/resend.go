@@ -18,6 +18,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/config"
@@ -36,16 +37,16 @@ type Sample struct {
 
 // Source is what is stored.
 type Source interface {
-	// Read calls each for every series that has samples from mint to maxt, both
+	// Read calls each for every series of a target that has samples from mint to maxt, both
 	// included, in milliseconds. The samples are in order and must not be kept.
-	Read(ctx context.Context, mint, maxt int64, each func(labels.Labels, []Sample) error) error
+	Read(ctx context.Context, of Target, mint, maxt int64, each func(labels.Labels, []Sample) error) error
 }
 
 // Options of a Manager.
 type Options struct {
-	// File has the positions. It contains no secrets.
-	File string
-	// SetAside moves a damaged File away, because of why.
+	// File has the positions, LateFile what was stored late. They contain no secrets.
+	File, LateFile string
+	// SetAside moves a damaged file away, because of why.
 	SetAside func(file, what, hint string, why error) error
 	Source   Source
 	// Apply hands a configuration to upstream's remote storage.
@@ -93,12 +94,18 @@ type Manager struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 
+	horizon atomic.Int64 // the lateness in milliseconds; negative without receivers
+
 	mu        sync.Mutex
 	config    *config.Config // the last one
 	lateness  time.Duration  // how much later than its time a sample may be stored
 	receivers []*receiver
 	positions map[string]int64 // by id, in milliseconds
 	written   map[string]int64
+
+	lateWritten    map[string]map[Target][]times // by id, in the file
+	lateDone       bool                          // some of it has been sent
+	lateComplained time.Time
 }
 
 // receiver is one remote_write section. Its fields are guarded by the Manager's mu, but
@@ -111,10 +118,16 @@ type receiver struct {
 	config   *config.RemoteWriteConfig
 	external labels.Labels
 
+	latest *config.RemoteWriteConfig // differs from config in secrets only
+
 	position int64
-	live     bool // upstream's queue sends
+	live     bool      // upstream's queue sends
+	since    time.Time // samples from then on, at the latest
 	cancel   context.CancelFunc
 	marks    []mark
+
+	late       lateRanges
+	lateCancel context.CancelFunc // nil while none is sent
 
 	taken, failed float64 // at the last look
 	rejecting     bool    // all that was sent since the one before has failed for good
@@ -128,14 +141,22 @@ func New(o Options) *Manager {
 	m := &Manager{opts: o}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	var err error
+	aside := func(file, what, hint string, err error) {
+		if err := o.SetAside(file, what, hint, err); err != nil {
+			o.Logger.Warn("A damaged file stays until it is overwritten", "file", file, "err", err)
+		}
+	}
 	if m.positions, err = readPositions(o.File); err != nil {
 		o.Logger.Warn("It is not known what receivers of remote write have; they get new samples only", "file", o.File, "err", err)
-		if err := o.SetAside(o.File, "list of what receivers of remote write have", "They got new samples only. What they missed before is still in the store.", err); err != nil {
-			o.Logger.Warn("A damaged file stays until it is overwritten", "file", o.File, "err", err)
-		}
+		aside(o.File, "list of what receivers of remote write have", "They got new samples only. What they missed before is still in the store.", err)
 		m.positions = make(map[string]int64)
 	}
 	m.written = maps.Clone(m.positions)
+	m.horizon.Store(-1)
+	if m.lateWritten, err = readLate(o.LateFile); err != nil {
+		o.Logger.Warn("It is not known what receivers of remote write lack of what was stored late", "file", o.LateFile, "err", err)
+		aside(o.LateFile, "list of late samples that receivers of remote write lack", "They did not get these samples, which are still in the store.", err)
+	}
 	return m
 }
 
@@ -173,6 +194,7 @@ func (m *Manager) Apply(cfg *config.Config, running bool) error {
 		case same < 0:
 		case before[same].live:
 			next[i] = before[same]
+			next[i].latest = r.config
 		default: // begins anew, because a secret may have changed
 			r.position, r.resent, r.refused = before[same].position, before[same].resent, before[same].refused
 		}
@@ -188,16 +210,34 @@ func (m *Manager) Apply(cfg *config.Config, running bool) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, r := range next {
+		if !slices.Contains(before, r) {
+			r.late = m.lateOf(r.id)
+		}
+	}
 	m.config, m.receivers, m.lateness = cfg, next, lateness(cfg)
+	m.horizon.Store(-1)
+	if len(next) > 0 {
+		m.horizon.Store(m.lateness.Milliseconds())
+	}
 	for _, r := range before {
 		if r.cancel != nil && !slices.Contains(next, r) {
 			r.cancel()
 		}
+		if r.lateCancel != nil {
+			r.lateCancel() // begins again soon, with new secrets
+		}
 	}
 	for _, r := range next {
-		if !r.live {
+		switch {
+		case !r.live:
 			m.catchUp(r)
+		case r.since.IsZero():
+			r.since = time.Now().Add(beginLimit)
 		}
+	}
+	for id := range m.lateWritten { // forgotten where it is not configured any more
+		m.lateDone = m.lateDone || !slices.ContainsFunc(next, func(r *receiver) bool { return r.id == id })
 	}
 	m.remember()
 	return nil
@@ -212,7 +252,7 @@ func (m *Manager) receiver(c *config.RemoteWriteConfig, external labels.Labels) 
 	hash := md5.Sum(text)
 	r := &receiver{
 		key: string(text), name: hex.EncodeToString(hash[:])[:6], // as upstream calls it
-		url: m.opts.Address(c.URL.String()), config: c, external: external,
+		url: m.opts.Address(c.URL.String()), config: c, latest: c, external: external,
 	}
 	if c.Name != "" {
 		r.name = c.Name
@@ -250,7 +290,7 @@ func lateness(cfg *config.Config) time.Duration {
 // missed reports whether something is stored behind a position.
 func (m *Manager) missed(position int64) bool {
 	found := errors.New("found")
-	err := m.opts.Source.Read(m.ctx, position+1, time.Now().UnixMilli(), func(labels.Labels, []Sample) error { return found })
+	err := m.opts.Source.Read(m.ctx, Target{Any: true}, position+1, time.Now().UnixMilli(), func(labels.Labels, []Sample) error { return found })
 	return err != nil
 }
 
@@ -275,13 +315,19 @@ func (m *Manager) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			m.look(time.Now())
+			m.lookLate(time.Now())
 		}
 	}
 }
 
 // Stop ends what is being sent again. The source must not be closed before.
 func (m *Manager) Stop() {
+	m.mu.Lock() // nothing begins after that
 	m.cancel()
+	m.mu.Unlock()
 	m.running.Wait()
 	m.look(time.Now())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.saveLate(0)
 }

@@ -320,7 +320,7 @@ func TestTooManyNewSamples(t *testing.T) {
 // crowded has two series with too many samples for more than shortSpan at a time.
 type crowded struct{ times []int64 }
 
-func (c *crowded) Read(_ context.Context, mint, maxt int64, each func(labels.Labels, []Sample) error) error {
+func (c *crowded) Read(_ context.Context, _ Target, mint, maxt int64, each func(labels.Labels, []Sample) error) error {
 	for _, name := range []string{"a", "b"} {
 		var all []Sample
 		for _, at := range c.times {
@@ -340,6 +340,6 @@ func (c *crowded) Read(_ context.Context, mint, maxt int64, each func(labels.Lab
 
 type sourceFunc func() error
 
-func (s sourceFunc) Read(context.Context, int64, int64, func(labels.Labels, []Sample) error) error {
+func (s sourceFunc) Read(context.Context, Target, int64, int64, func(labels.Labels, []Sample) error) error {
 	return s()
 }

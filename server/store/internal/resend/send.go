@@ -25,6 +25,10 @@ type sender struct {
 	log      *slog.Logger
 	first    remoteapi.WriteMessageType // what is configured
 	client   map[remoteapi.WriteMessageType]remote.WriteClient
+
+	// After maxRefused single samples in a row, whole batches that are refused are given up;
+	// 0 for never. refused is how many there were.
+	maxRefused, refused int
 }
 
 func newSender(r *receiver, log *slog.Logger) (*sender, error) {
@@ -156,7 +160,15 @@ func (s *sender) deliver(ctx context.Context, b batch, failed func(error)) (take
 	if err != nil {
 		failed(err)
 	}
-	if b.samples > 1 && taken+refused == 0 { // which of them it refuses is not known
+	switch {
+	case taken > 0:
+		s.refused = 0
+	case b.samples <= 1:
+		s.refused++
+	case taken+refused > 0:
+	case s.maxRefused > 0 && s.refused >= s.maxRefused:
+		refused = b.samples
+	default: // which of them it refuses is not known
 		return s.deliverHalves(ctx, b, failed)
 	}
 	pause(ctx, time.Duration(b.samples)*time.Second/maxRate-time.Since(begin))

@@ -73,7 +73,7 @@ export function RemoteWritePanel() {
                 )}
                 {r.resent + r.refused > 0 && (
                   <p class="dim">
-                    {format(r.resent, 'count')} samples sent again after the restart
+                    {format(r.resent, 'count')} samples sent from the store
                     {r.refused > 0 && `, ${format(r.refused, 'count')} refused`}
                   </p>
                 )}

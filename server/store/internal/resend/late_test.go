@@ -1,0 +1,219 @@
+package resend
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// stored are the times of samples by the name of their series. Each is of the target with
+// the job of that name.
+type stored map[string][]int64
+
+func series(name string) labels.Labels {
+	return labels.FromStrings("__name__", name, "instance", "i", "job", name)
+}
+
+func (s stored) Read(_ context.Context, of Target, mint, maxt int64, each func(labels.Labels, []Sample) error) error {
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		var all []Sample
+		for _, at := range s[name] {
+			if at >= mint && at <= maxt {
+				all = append(all, Sample{T: at})
+			}
+		}
+		if !of.Has(series(name)) || len(all) == 0 {
+			continue
+		}
+		if err := each(series(name), all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lateManager is a Manager whose upstream sends nothing.
+func lateManager(t *testing.T, dir string, src Source, c *config.RemoteWriteConfig) *Manager {
+	var reads atomic.Int64
+	m := New(Options{
+		File: filepath.Join(dir, "positions.json"), LateFile: filepath.Join(dir, "late.json"), Source: src,
+		SetAside: func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") },
+		Apply:    func(*config.Config) error { return nil }, Metrics: func() (Metrics, error) { return Metrics{}, nil },
+		Address: func(s string) string { return s }, Reads: func(string) float64 { return float64(reads.Add(1)) }, Failed: func(string, error) {},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(m.Stop)
+	require.NoError(t, m.Apply(&config.Config{RemoteWriteConfigs: []*config.RemoteWriteConfig{c}}, false))
+	return m
+}
+
+// append stores samples, as the store does.
+func (s stored) append(m *Manager, name string, at ...int64) {
+	l := m.Late(time.Now())
+	for _, one := range at {
+		l.Add(series(name), one)
+	}
+	l.Note()
+	s[name] = append(s[name], at...)
+	l.Note()
+}
+
+func (x *receiving) all() map[string][]int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.got)
+}
+
+// done waits until nothing is to be sent any more.
+func (m *Manager) done(t *testing.T) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		m.lookLate(time.Now())
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		require.Empty(c, m.receivers[0].late)
+		require.Empty(c, m.lateWritten[m.receivers[0].id])
+	}, time.Minute, 10*time.Millisecond)
+}
+
+// A receiver gets what is stored late, of the targets it is of, once; also what it could not
+// be sent before a restart.
+func TestLateSamplesArrive(t *testing.T) {
+	x, dir := newReceiving(t), t.TempDir()
+	x.forbidden = 1 << 30 // it is away
+	hour := time.Now().Add(-time.Hour).Truncate(time.Second).UnixMilli()
+	src := stored{"gap": {hour - 1000, hour + 100_000}, "other": {hour, hour + 10_000}}
+	c := x.config(t)
+	m := lateManager(t, dir, src, c)
+	src.append(m, "gap", hour, hour+10_000)
+	src.append(m, "gap", hour+20_000)
+	now := time.Now().UnixMilli()
+	src.append(m, "new", now) // is not late
+
+	// After a crash more is sent than what is known to be missing, but nothing less.
+	late, err := readLate(m.opts.LateFile)
+	require.NoError(t, err)
+	require.Len(t, late[m.receivers[0].id], 1)
+	m.Stop()
+	m = lateManager(t, dir, src, c)
+	m.lookLate(time.Now())
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		require.Positive(c, x.requests, "it is tried")
+	}, time.Minute, 10*time.Millisecond)
+	x.mu.Lock()
+	x.forbidden = 0
+	x.mu.Unlock()
+	m.done(t)
+	require.Equal(t, map[string][]int64{"gap": {hour, hour + 10_000, hour + 20_000}, "new": {now}}, x.all())
+
+	src.append(m, "gap", hour+30_000)
+	m.done(t)
+	require.Equal(t, []int64{hour, hour + 10_000, hour + 20_000, hour + 30_000}, x.all()["gap"])
+	require.Equal(t, 5.0, m.Status()[0].Resent)
+	m.Stop()
+	late, err = readLate(m.opts.LateFile)
+	require.NoError(t, err)
+	require.Empty(t, late)
+}
+
+// A receiver that takes samples in order only costs few requests, and is not asked again.
+func TestLateSamplesThatAReceiverRefusesAreGivenUp(t *testing.T) {
+	x := newReceiving(t)
+	x.whole = true // knows 1.0 only
+	now := time.Now()
+	x.newest["gap"] = now.UnixMilli()
+	src := stored{}
+	m := lateManager(t, t.TempDir(), src, x.config(t))
+	var all []int64
+	for i := range 10_000 {
+		all = append(all, now.Add(-time.Hour).UnixMilli()+int64(i))
+	}
+	src.append(m, "gap", all...)
+	m.done(t)
+	require.Empty(t, x.all()["gap"])
+	require.Equal(t, 10_000.0, m.Status()[0].Refused)
+	require.False(t, m.Status()[0].Rejecting, "it takes what is new")
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	require.Less(t, x.requests, 200)
+}
+
+// What upstream's queue sends is sent again only if the server ends before that is certain.
+func TestLateSamplesThatUpstreamSends(t *testing.T) {
+	x, dir := newReceiving(t), t.TempDir()
+	src := stored{}
+	c := x.config(t)
+	m := lateManager(t, dir, src, c)
+	at := time.Now().Add(-time.Hour).UnixMilli()
+	began := func(m *Manager) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.receivers[0].since = time.UnixMilli(at - 1000)
+	}
+	began(m)
+	src.append(m, "gap", at)
+	m.lookLate(time.Now().Add(time.Hour))
+	m.running.Wait()
+	require.Empty(t, x.all())
+	m.Stop()
+
+	m = lateManager(t, dir, src, c)
+	m.done(t)
+	require.Equal(t, map[string][]int64{"gap": {at}}, x.all())
+
+	began(m)
+	src.append(m, "gap", at+1000)
+	m.mu.Lock()
+	m.receivers[0].position = time.Now().UnixMilli() // it has all that was stored until now
+	m.mu.Unlock()
+	m.lookLate(time.Now().Add(2 * time.Minute))
+	require.Empty(t, m.receivers[0].late)
+	require.Equal(t, map[string][]int64{"gap": {at}}, x.all())
+}
+
+// The ranges are bounded, whatever comes; nothing is missing afterwards.
+func TestManyLateTargets(t *testing.T) {
+	x := newReceiving(t)
+	src, want := stored{}, make(map[string][]int64)
+	m := lateManager(t, t.TempDir(), src, x.config(t))
+	hour := time.Now().Add(-time.Hour).UnixMilli()
+	l := m.Late(time.Now())
+	for i := range maxLate + 100 {
+		name := fmt.Sprintf("s%d", i)
+		src[name] = []int64{hour + int64(i)}
+		want[name] = src[name]
+		l.Add(series(name), src[name][0])
+	}
+	l.Note()
+	m.mu.Lock()
+	require.Less(t, m.receivers[0].late.len(), maxLate)
+	m.mu.Unlock()
+	m.done(t)
+	require.Equal(t, want, x.all())
+}
+
+// A damaged file is not a reason not to start.
+func TestDamagedLateFile(t *testing.T) {
+	x, dir := newReceiving(t), t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "late.json"), []byte("{"), 0o600))
+	src := stored{}
+	m := lateManager(t, dir, src, x.config(t))
+	require.FileExists(t, filepath.Join(dir, "late.json.aside"))
+	src.append(m, "gap", time.Now().Add(-time.Hour).UnixMilli())
+	m.done(t)
+	require.Len(t, x.all()["gap"], 1)
+}
