@@ -1,6 +1,11 @@
 package discovery
 
-import "slices"
+import (
+	"reflect"
+	"slices"
+
+	"github.com/prometheus/common/model"
+)
 
 // Server are the sections of the settings that say how the server itself runs. The rooms
 // that use them check what they contain.
@@ -11,6 +16,38 @@ type Server struct {
 	// remote_write; empty without any.
 	Pings, RemoteWrite []byte
 	ExternalLabels     map[string]string
+	Push               Push
+	Backfill           Backfill
+	Query              Query
+}
+
+// Push says whether machines may send samples, in the words of the flags --push.….
+type Push struct {
+	Enable       bool   `yaml:"enable"`
+	Availability string `yaml:"availability"`
+	SeriesLimit  *uint  `yaml:"seriesLimit"`
+}
+
+// Backfill says whether gaps are filled, in the words of the flags --backfill.….
+type Backfill struct {
+	Enable *bool           `yaml:"enable"`
+	MaxAge *model.Duration `yaml:"maxAge"`
+}
+
+// Query says where older samples are, in the words of the flags --query.….
+type Query struct {
+	URL        string `yaml:"url"`
+	Dialect    string `yaml:"dialect"`
+	ConfigFile string `yaml:"configFile"`
+}
+
+// AtStart are the names of the sections that are read at the start only.
+const AtStart = "identity, look, push, backfill and query"
+
+// EqualAtStart reports whether both say the same in these sections.
+func (s Server) EqualAtStart(o Server) bool {
+	return s.Identity.Equal(o.Identity) && s.Look == o.Look && s.Query == o.Query &&
+		reflect.DeepEqual(s.Push, o.Push) && reflect.DeepEqual(s.Backfill, o.Backfill)
 }
 
 // Identity says who may do what, in the words of the flags --web.….

@@ -124,6 +124,9 @@ type file struct {
 	TLS                 *TLS                      `yaml:"tls"`
 	Identity            Identity                  `yaml:"identity"`
 	Look                look                      `yaml:"look"`
+	Push                Push                      `yaml:"push"`
+	Backfill            Backfill                  `yaml:"backfill"`
+	Query               Query                     `yaml:"query"`
 	ExternalLabels      map[string]string         `yaml:"externalLabels"`
 	Additional          any                       `yaml:"additionalScrapeConfigs"` // see written
 	Pings               any                       `yaml:"pings"`                   // the same
@@ -318,8 +321,10 @@ func (s *Settings) readFile(name string) error {
 	if err := yaml.UnmarshalStrict(text, &f); err != nil {
 		return yamlerror.Readable(err, validKeys)
 	}
-	s.Server = Server{Identity: f.Identity, Look: f.Look.Enable, ExternalLabels: f.ExternalLabels}
-	for _, file := range []*string{&s.Server.Identity.TokenFile, &s.Server.Identity.OIDC.ClientSecretFile} {
+	s.Server = Server{
+		Identity: f.Identity, Look: f.Look.Enable, Push: f.Push, Backfill: f.Backfill, Query: f.Query, ExternalLabels: f.ExternalLabels,
+	}
+	for _, file := range []*string{&s.Server.Identity.TokenFile, &s.Server.Identity.OIDC.ClientSecretFile, &s.Server.Query.ConfigFile} {
 		*file = config.JoinDir(filepath.Dir(name), *file)
 	}
 	if err := s.written(text); err != nil {
@@ -506,7 +511,7 @@ func missingIf(missing bool, what string) string {
 }
 
 // validKeys are those of the file.
-const validKeys = "enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, tls.{methods,caFile,certFile,keyFile,serverName}, checks.<name>.{url,every,timeout,expect.{status,body,certificateDays},from,machine,severity}, notifications.{quiet,digest,digestAt,timeZone}, boards, identity.{operators,viewers,header,groupsHeader,trustedProxies,tokenFile,oidc.{issuer,clientId,clientSecretFile,scopes,nameClaim}}, look.enable, pings.<name>.{token,tokenFile,every,grace,machine,backup}, remoteWrite, externalLabels.<name>, additionalScrapeConfigs"
+const validKeys = "enableAutoDiscovery, discoveryMethod, dnsDiscovery.<job>.{names,type,port}, staticTargets.<job>, inventoryFile, tailscale.{socket,jobs,tags,intermittentTags}, tls.{methods,caFile,certFile,keyFile,serverName}, checks.<name>.{url,every,timeout,expect.{status,body,certificateDays},from,machine,severity}, notifications.{quiet,digest,digestAt,timeZone}, boards, identity.{operators,viewers,header,groupsHeader,trustedProxies,tokenFile,oidc.{issuer,clientId,clientSecretFile,scopes,nameClaim}}, look.enable, push.{enable,availability,seriesLimit}, backfill.{enable,maxAge}, query.{url,dialect,configFile}, pings.<name>.{token,tokenFile,every,grace,machine,backup}, remoteWrite, externalLabels.<name>, additionalScrapeConfigs"
 
 // Parts are what the methods add to the scrape configurations, in the order of
 // the methods.

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -15,7 +17,10 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	promruntime "github.com/prometheus/prometheus/util/runtime"
 
+	"github.com/clanmon/clanmon/discovery"
+	"github.com/clanmon/clanmon/discovery/contract"
 	"github.com/clanmon/clanmon/server/config"
+	"github.com/clanmon/clanmon/server/engine"
 	"github.com/clanmon/clanmon/server/store"
 )
 
@@ -55,6 +60,80 @@ func (o *Options) showFlag(name, value string) {
 	if _, ok := o.Web.Flags[name]; ok {
 		o.Web.Flags[name] = value
 	}
+}
+
+// readSettings is fromSettings with those that the flags name.
+func (o *Options) readSettings() error {
+	s, err := discovery.ReadFlags(o.Discovery)
+	if err != nil {
+		return nil // the loader says what is wrong
+	}
+	return o.fromSettings(s.Server)
+}
+
+// fromSettings takes what --clan.settings says of options that cannot change after the start.
+// Flags that were given take precedence.
+func (o *Options) fromSettings(s discovery.Server) error {
+	fail := func(key, format string, args ...any) error {
+		return fmt.Errorf("--clan.settings %q: %s: %w", o.Discovery.SettingsFile, key, fmt.Errorf(format, args...))
+	}
+	use := func(flag string, said bool) bool { return said && !slices.Contains(o.Given, "--"+flag) }
+	switch {
+	case o.Agent && s.Push.Enable:
+		return fail("push", "cannot be used in agent mode; leave the section out")
+	case o.Agent && s.Query != discovery.Query{}:
+		return fail("query", "cannot be used in agent mode; leave the section out")
+	}
+	if s.Push.Enable {
+		o.Push.Enabled = true
+		o.showFlag("push", "true")
+	}
+	if a := s.Push.Availability; a != "" && a != contract.Always && a != contract.Intermittent {
+		return fail("push.availability", "%q must be %s or %s", a, contract.Always, contract.Intermittent)
+	} else if use("push.availability", a != "") {
+		o.Push.Availability = a
+		o.showFlag("push.availability", a)
+	}
+	if n := s.Push.SeriesLimit; use("push.series-limit", n != nil) {
+		o.Push.MaxSeries = *n
+		o.showFlag("push.series-limit", fmt.Sprint(*n))
+	}
+	if on := s.Backfill.Enable; use("backfill", on != nil) {
+		o.Backfill.Mode = map[bool]string{true: "on", false: "off"}[*on]
+		o.showFlag("backfill", o.Backfill.Mode)
+	}
+	if age := s.Backfill.MaxAge; use("backfill.max-age", age != nil) {
+		o.Backfill.MaxAge = time.Duration(*age)
+		o.showFlag("backfill.max-age", age.String())
+	}
+	if q := s.Query; q != (discovery.Query{}) {
+		h := &o.Query.History
+		if q.URL == "" && h.URL == nil {
+			return fail("query", "url is missing")
+		}
+		if q.URL != "" {
+			u, err := engine.ParseURL(q.URL)
+			if err != nil {
+				return fail("query.url", "%w", err)
+			}
+			if use("query.url", true) {
+				h.URL = u
+				o.showFlag("query.url", u.String())
+			}
+		}
+		if q.Dialect != "" && !slices.Contains(engine.Dialects, q.Dialect) {
+			return fail("query.dialect", "%q must be one of %s", q.Dialect, strings.Join(engine.Dialects, ", "))
+		}
+		if use("query.dialect", q.Dialect != "") {
+			h.Dialect = engine.Dialect(q.Dialect)
+			o.showFlag("query.dialect", q.Dialect)
+		}
+		if use("query.config-file", q.ConfigFile != "") {
+			h.ConfigFile = q.ConfigFile
+			o.showFlag("query.config-file", q.ConfigFile)
+		}
+	}
+	return nil
 }
 
 // fromFile copies settings of cfg that cannot change once the store is open, and checks

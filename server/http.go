@@ -100,6 +100,17 @@ func CheckSettings(file string, syntaxOnly bool) error {
 		err = i.CheckFiles()
 	}
 	if err == nil {
+		o.Discovery.SettingsFile = file
+		if err := o.fromSettings(settings.Server); err != nil {
+			return err
+		}
+		if !syntaxOnly {
+			if err := o.Query.History.Check(); err != nil {
+				return fmt.Errorf("query.configFile: %w", err)
+			}
+		}
+	}
+	if err == nil {
 		err = jobs.PingSource{Section: settings.Server.Pings, Where: file}.Check(syntaxOnly)
 	}
 	return inSettings(err, file, settings.Server.Identity)

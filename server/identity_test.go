@@ -167,7 +167,7 @@ func TestIdentityInTheSettings(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return strings.Count(s.Log.String(), "Completed loading") == 2
 	}, time.Minute, 10*time.Millisecond)
-	require.Contains(t, s.Log.String(), "sections identity and look of --clan.settings changed: restart the server")
+	require.Contains(t, s.Log.String(), "sections identity, look, push, backfill and query of --clan.settings changed: restart the server")
 	code, _ = as(t, s, "", http.MethodGet, "/ping/00112233445566778899aabbccddeeff", "")
 	require.Equal(t, http.StatusNotFound, code)
 	code, _ = as(t, s, "", http.MethodGet, "/ping/11112233445566778899aabbccddeeff", "")

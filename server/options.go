@@ -51,6 +51,9 @@ type Options struct {
 	TSDB      tsdb.Options
 	AgentDB   agent.Options
 	Retention config.TSDBRetentionConfig // what the flags say; the file wins
+	// Given are the flags of server mode that were given, such as --push. They take precedence
+	// over settings.
+	Given []string
 	// RetentionSet tells that a flag says how long samples are kept.
 	RetentionSet bool
 	// PendingUploadsFile lists uploaded blocks, as Thanos writes it; blocks

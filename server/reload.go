@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/util/notifications"
+
+	"github.com/clanmon/clanmon/discovery"
 )
 
 // applier is a part of the server that follows the configuration.
@@ -103,8 +105,8 @@ func (s *Server) reload() (err error) {
 	if err != nil {
 		return fmt.Errorf("couldn't load configuration (--config.file=%q): %w", s.loader.Name(), err)
 	}
-	if now := s.loader.Server(); now.Look != s.started.Look || !now.Identity.Equal(s.started.Identity) {
-		log.Warn("The sections identity and look of --clan.settings changed: restart the server to apply them")
+	if !s.loader.Server().EqualAtStart(s.started) {
+		log.Warn("The sections " + discovery.AtStart + " of --clan.settings changed: restart the server to apply them")
 	}
 	timings := log
 	var failed []error

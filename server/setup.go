@@ -94,6 +94,9 @@ func (b *builder) openLocalJobs() (err error) {
 
 func (b *builder) readConfiguration() (err error) {
 	o := &b.opts
+	if err := o.readSettings(); err != nil {
+		return &ConfigError{Err: err}
+	}
 	load := config.Options{
 		File: o.ConfigFile, Agent: o.Agent, Retention: o.Retention, Discovery: o.Discovery,
 		Replica: o.Delivery.Replica, ReplicaLabels: delivery.ReplicaLabels,

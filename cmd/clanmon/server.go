@@ -355,6 +355,7 @@ func (c *serverCommand) convert() error {
 	o.RemoteFlushDeadline = time.Duration(c.remoteFlush)
 	o.Query.Lookback, o.Query.Timeout = time.Duration(c.lookback), time.Duration(c.queryTimeout)
 	o.Backfill.MaxAge = time.Duration(c.backfillMaxAge)
+	o.Given = c.serverOnly
 	o.Rules.OutageTolerance, o.Rules.ForGracePeriod, o.Rules.ResendDelay = time.Duration(c.outageTolerance), time.Duration(c.forGracePeriod), time.Duration(c.resendDelay)
 	if o.Retention.Time == 0 && o.Retention.Size == 0 {
 		o.Retention.Time = model.Duration(15 * 24 * time.Hour)

@@ -59,6 +59,14 @@ type file struct {
 	HTTP    commonconfig.HTTPClientConfig `yaml:",inline"`
 }
 
+// Check reads --query.config-file.
+func (s *Settings) Check() error {
+	if _, err := s.load(); err != nil {
+		return fmt.Errorf("%q: %w", s.ConfigFile, err)
+	}
+	return nil
+}
+
 // load reads --query.config-file.
 func (s *Settings) load() (*file, error) {
 	f := &file{Timeout: model.Duration(10 * time.Second), HTTP: commonconfig.DefaultHTTPClientConfig}
