@@ -63,8 +63,8 @@ query: {url: "http://mimir/prometheus", dialect: mimir, configFile: query.yml}
 func TestInvalidOptionsInTheSettings(t *testing.T) {
 	for text, want := range map[string]string{
 		"push: {enable: true, availability: sometimes}":           `push.availability: "sometimes" must be always or intermittent`,
-		"push: {seriesLimit: -1}":                                 "-1",
-		"backfill: {enable: auto}":                                "auto",
+		"push: {seriesLimit: -1}":                                 "a number of 0 or more",
+		"backfill: {enable: auto}":                                "true or false",
 		"backfill: {maxAge: two days}":                            "two days",
 		"query: {dialect: mimir}":                                 "query: url is missing",
 		"query: {url: 'http://me:s3cret@mimir'}":                  "query.url: the URL must not contain a user or password",

@@ -74,6 +74,8 @@ func kind(typ string) string {
 		return "true or false"
 	case "int":
 		return "a number"
+	case "uint":
+		return "a number of 0 or more"
 	case "string":
 		return "a string"
 	case "[]string":
