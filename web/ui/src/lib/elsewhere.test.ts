@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { OtherMachine } from '../api/types/machines';
-import { countText, isHere, isWhere, otherSparkQuery, rowOf } from './elsewhere';
+import { countText, isHere, isWhere, otherSparkQuery, rowOf, silentSites } from './elsewhere';
 import { hasTag, matches, type FleetRow } from './fleet';
 
 const other = (more: Partial<OtherMachine> = {}): OtherMachine => ({
@@ -49,4 +49,18 @@ test('every selector of the CPU lines names the site', () => {
       'label_replace(sum(rate(node_cpu_seconds_total{machine="beta",site="office",mode!~"idle|iowait|steal"}[4m])) / ' +
       'sum(rate(node_cpu_seconds_total{machine="beta",site="office"}[4m])), "machine", "hot@cellar", "", "")',
   );
+});
+
+test('a site of which nothing is heard is said once', () => {
+  const gone = (name: string, site: string, heard: string) =>
+    rowOf(other({ name, site, heard, up: 0, targets: 0, state: 'down' }));
+  expect(
+    silentSites([
+      own,
+      gone('a@office', 'office', '2026-11-28T09:00:00Z'),
+      gone('b@office', 'office', '2026-11-28T09:05:00Z'),
+      gone('c@cellar', 'cellar', '2026-11-28T09:05:00Z'),
+      rowOf(other({ name: 'd@cellar', site: 'cellar', up: 0 })),
+    ]),
+  ).toEqual([{ site: 'office', since: Date.parse('2026-11-28T09:05:00Z') / 1000 }]);
 });

@@ -13,7 +13,18 @@ export const isHere = (r: FleetRow) => r.site === undefined;
 
 export const watchedBy = (site: string) => `watched by another server (${site})`;
 
-export type Where = '' | 'here' | 'elsewhere';
+// silentSites are those of which no machine is heard, and since when: more likely their server
+// is away than all of their machines.
+export function silentSites(rows: FleetRow[]): { site: string; since: number }[] {
+  const last = new Map<string, number>();
+  const heard = new Set<string>();
+  for (const r of rows) {
+    if (r.site === undefined) continue;
+    if (r.targets) heard.add(r.site);
+    else last.set(r.site, Math.max(last.get(r.site) ?? 0, Date.parse(r.lastSeen ?? '') / 1000 || 0));
+  }
+  return [...last].filter(([site]) => !heard.has(site)).map(([site, since]) => ({ site, since }));
+}
 
 export const isWhere = (r: FleetRow, where: string) => !where || (where === 'here') === isHere(r);
 

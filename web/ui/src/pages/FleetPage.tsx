@@ -33,7 +33,7 @@ import {
   whyOf,
   type FleetRow,
 } from '../lib/fleet';
-import { countText, isHere, isWhere, otherSparkQuery, watchedBy } from '../lib/elsewhere';
+import { countText, isHere, isWhere, otherSparkQuery, silentSites, watchedBy } from '../lib/elsewhere';
 import { leftText, WEEK } from '../lib/capacity';
 import { isFailing } from '../lib/checks';
 import { ago, format } from '../lib/format';
@@ -378,6 +378,11 @@ function Sites({
           </span>
         </div>
       )}
+      {silentSites(every).map(({ site, since }) => (
+        <p class="note warn" key={site}>
+          No samples from {site} for <Ago time={since} />. Its server or its connection may be down.
+        </p>
+      ))}
       {warnings.map((w) => (
         <p class="note warn" key={w}>
           Machines elsewhere: {w}
