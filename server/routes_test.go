@@ -45,6 +45,7 @@ var routes = map[string][]string{
 	"api GET /-/ready":                         {"GET /-/ready anonymous", "HEAD /-/ready anonymous"},
 	"api GET /api/v1/openapi.yaml":             {"GET /api/v1/openapi.yaml viewer"},
 	"api GET /debug/pprof/cmdline":             {"GET /debug/pprof/cmdline anonymous"}, // to this machine
+	"api GET streamPath":                       {"GET /api/clanmon/v1/stream viewer"},
 	"api GET whoamiPath":                       {"GET /api/clanmon/v1/whoami anonymous"},
 	"identity GET LoginPath":                   {"GET /-/login anonymous"},
 	"identity GET callbackPath":                {"GET /-/login/callback anonymous"},

@@ -300,6 +300,7 @@ func (b *builder) serveHTTP() error {
 		Waiting:       func() string { return b.store.Health().Waiting },
 		Progress:      b.store.Progress,
 		Mounts:        b.mounts,
+		FleetVersion:  b.fleet.Version,
 		Pings:         b.jobs.PingHandler(),
 		WebConfigFile: o.WebConfigFile, SystemdSocket: o.SystemdSocket,
 		Logger: o.Logger.With("component", "web"),

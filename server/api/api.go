@@ -81,6 +81,8 @@ type Deps struct {
 	// Mounts are more parts of the API, by the path below which they are; each is
 	// given the rest of the path, / if there is none. It is called once, when they are first needed.
 	Mounts func() map[string]http.Handler
+	// FleetVersion is another one whenever /api/clanmon/v1/fleet has something new; it may be nil.
+	FleetVersion func(context.Context) string
 	// Pings serves /ping/TOKEN. The path is a secret, so it is in no trace.
 	Pings http.Handler
 
@@ -97,6 +99,7 @@ type API struct {
 	listeners []net.Listener
 	servers   []*http.Server // one for each listener
 	changes   *prometheus.CounterVec
+	stream    *stream
 
 	// complete makes everything that requests are served by, once.
 	complete  func() http.Handler
@@ -122,6 +125,7 @@ func New(d Deps) *API {
 	}
 	a.cwd, _ = os.Getwd() // "" is as good an answer as any
 	a.config.Store(&config.Config{})
+	a.stream = newStream(strings.TrimSuffix(d.RoutePrefix, "/"), d.MaxConnections, d.FleetVersion)
 	a.complete = sync.OnceValue(a.newHandler)
 	a.changes = promauto.With(d.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "clanmon_changes_total",
@@ -255,7 +259,9 @@ func (a *API) Listen() error {
 		a.deps.Logger.Info("Start listening for connections", "address", l.Addr().String())
 		a.listeners = append(a.listeners, conntrack.NewListener(netconnlimit.SharedLimitListener(share.listener(l), limit),
 			conntrack.TrackWithName("http"), conntrack.TrackWithTracing()))
-		a.servers = append(a.servers, a.newServer(a.handler))
+		server := a.newServer(a.handler)
+		server.RegisterOnShutdown(a.stream.end)
+		a.servers = append(a.servers, server)
 	}
 	return nil
 }

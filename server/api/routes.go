@@ -52,11 +52,17 @@ func (a *API) routes(v1 *apiv1.API) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(base+"/api/v1/", traced(http.StripPrefix(base+"/api/v1", router)))
 	mux.Handle("GET "+base+"/metrics", traced(a.metrics))
+	answers := http.NewServeMux() // the same, for the stream: neither counted nor traced
 	for path, h := range a.deps.Mounts() {
-		handler := traced(count.handler(path, encoded(a.whenReady(below(base+path, h)))))
+		answer := encoded(a.whenReady(below(base+path, h)))
+		handler := traced(count.handler(path, answer))
 		mux.Handle(base+path+"/", handler)
 		mux.Handle(base+path, handler)
+		answers.Handle(base+path+"/", answer)
+		answers.Handle(base+path, answer)
 	}
+	a.stream.answers = answers
+	mux.Handle("GET "+base+streamPath, count.handler(streamPath, a.whenReady(a.stream.ServeHTTP)))
 	if a.deps.Pings != nil {
 		mux.Handle(base+"/ping/", count.handler("/ping", a.whenReady(http.StripPrefix(base+"/ping", a.deps.Pings).ServeHTTP)))
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -102,7 +103,7 @@ func (f *Fleet) Handler() http.Handler {
 // answer tells of all machines, or only of those named. Filesystems are only read
 // for those that are named.
 func (f *Fleet) answer(ctx context.Context, only []string) []machineAnswer {
-	s := f.refresh(ctx, true)
+	s := f.refresh(ctx, figuresEvery)
 	all := make([]machineAnswer, 0, len(s.machines))
 	for name, j := range s.machines {
 		if len(only) > 0 && !slices.Contains(only, name) {
@@ -190,24 +191,41 @@ func (f *Fleet) serveFleet(w http.ResponseWriter, r *http.Request) {
 		envelope.Success(w, a)
 		return
 	}
-	s := f.refresh(r.Context(), true)
+	s := f.refresh(r.Context(), figuresEvery)
 	version, known := uint64(0), false
-	if epoch, text, ok := strings.Cut(r.URL.Query().Get("since"), "-"); ok && epoch == f.view.epoch {
-		n, err := strconv.ParseUint(text, 10, 64)
+	if part := strings.Split(r.URL.Query().Get("since"), "-"); len(part) > 1 && part[0] == f.view.epoch {
+		n, err := strconv.ParseUint(part[1], 10, 64)
 		version, known = n, err == nil
 	}
 	d := f.view.since(version, known)
-	a.Cursor = fmt.Sprintf("%s-%d", f.view.epoch, d.cursor)
-	a.Full, a.Rows, a.Gone = d.full, d.rows, d.gone
 	a.Notices = notNil(f.notices(s))
+	a.Cursor = f.cursor(d.cursor, a.Notices)
+	a.Full, a.Rows, a.Gone = d.full, d.rows, d.gone
 	envelope.Success(w, a)
+}
+
+// cursor says which rows and notices an answer has. The notices come last: a line that
+// counts seconds is another one each time.
+func (f *Fleet) cursor(rows uint64, notices []Notice) string {
+	text, _ := json.Marshal(notices) // they are texts
+	return fmt.Sprintf("%s-%d-%x", f.view.epoch, rows, xxhash.Sum64(text))
+}
+
+// Version is the cursor of the rows as they were judged last. It reads values as often as a
+// page that asks for the rows.
+func (f *Fleet) Version(ctx context.Context) string {
+	s := f.view.now.Load()
+	if f.valuesAreOld() {
+		s = f.refresh(ctx, streamedEvery)
+	}
+	return f.cursor(f.view.current(), notNil(f.notices(s)))
 }
 
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // rowsOf are the rows with the figures and states of another time.
 func (f *Fleet) rowsOf(ctx context.Context, t time.Time) ([]json.RawMessage, error) {
-	s := f.refresh(ctx, false)
+	s := f.refresh(ctx, never)
 	subjects := make(map[string]*subject, len(s.machines))
 	for name, j := range s.machines {
 		subjects[name] = j.subject

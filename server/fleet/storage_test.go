@@ -37,7 +37,7 @@ func TestNothingIsKnownWhileNothingIsStored(t *testing.T) {
 		Storage:    func() Storage { return storage },
 		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	})
-	s := f.refresh(t.Context(), false)
+	s := f.refresh(t.Context(), never)
 	for name, want := range map[string][2]string{"well": {stateWaiting, "unknown"}, "refused": {stateWaiting, "unknown"}, "gone": {stateDown, "down"}} {
 		j := s.machines[name]
 		require.Equal(t, want[0], j.state, name)
@@ -57,7 +57,7 @@ func TestNothingIsKnownWhileNothingIsStored(t *testing.T) {
 
 	storage = Storage{Unsafe: true, Damaged: "block 01M8"}
 	time.Sleep(freshFor)
-	s = f.refresh(t.Context(), false)
+	s = f.refresh(t.Context(), never)
 	require.Equal(t, stateUnjudged, s.machines["well"].state)
 	require.Equal(t, 1, newRow(s.machines["well"], nil).Up)
 	require.Equal(t, []string{"critical Do not restart: samples in memory are not safe yet", "warning Damaged data was set aside: block 01M8"}, notices())
@@ -69,7 +69,7 @@ func TestAQuietMachineIsNotUp(t *testing.T) {
 	for name, ago := range map[string]time.Duration{"a": 2 * quietAfter, "b": 5 * time.Second} {
 		f.view.fed[fedKey{name, "x", name}] = fedMember(sample{labels: labels.FromStrings("machine", name, "job", "x", "instance", name), t: time.Now().Add(-ago), v: 1})
 	}
-	s := f.refresh(t.Context(), false)
+	s := f.refresh(t.Context(), never)
 	require.Zero(t, newRow(s.machines["a"], nil).Up)
 	require.Equal(t, "down", s.machines["a"].members[0].Health)
 	require.Equal(t, stateDown, s.machines["a"].state)

@@ -29,6 +29,9 @@ const (
 	freshFor     = 2 * time.Second // what is younger is not judged again
 	surveyEvery  = 15 * time.Second
 	figuresEvery = 15 * time.Second
+	// streamedEvery is how often they are read for pages that follow the stream. Pages
+	// that poll ask as often.
+	streamedEvery = 30 * time.Second
 	// figuresShare bounds the time spent on figures: with 1,000 machines that no
 	// recording rule sees they are read less often.
 	figuresShare = 20
@@ -146,6 +149,7 @@ type view struct {
 	identity time.Time // when changes and earlier were looked for
 
 	version uint64
+	shown   *snapshot // that the rows are of
 	rows    map[string]*row
 	gone    []gone
 
@@ -198,7 +202,7 @@ func (f *Fleet) watch(ctx context.Context) {
 	tick := time.NewTicker(judgeEvery)
 	defer tick.Stop()
 	for {
-		f.refresh(ctx, false)
+		f.refresh(ctx, never)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -207,9 +211,12 @@ func (f *Fleet) watch(ctx context.Context) {
 	}
 }
 
+// never is no age at which figures are read again.
+const never = time.Duration(math.MaxInt64)
+
 // refresh looks at everything again that is not fresh any more, and returns what
-// it saw.
-func (f *Fleet) refresh(ctx context.Context, figures bool) *snapshot {
+// it saw. Figures are read again from the age figures on.
+func (f *Fleet) refresh(ctx context.Context, figures time.Duration) *snapshot {
 	v := f.view
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -217,13 +224,13 @@ func (f *Fleet) refresh(ctx context.Context, figures bool) *snapshot {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	now := time.Now()
-	if old := v.now.Load(); now.Sub(old.at) < freshFor && (!figures || !f.due(now)) {
+	if old := v.now.Load(); now.Sub(old.at) < freshFor && !f.due(now, figures) {
 		return old
 	}
 	f.surveyStore(ctx, now)
 	all := f.roster(v.known, slices.Collect(maps.Values(v.fed)))
 	s := f.judgeAll(ctx, now, all)
-	if figures && f.due(now) {
+	if f.due(now, figures) {
 		f.readFigures(ctx, now, s)
 	}
 	for name, j := range s.machines {
@@ -235,8 +242,15 @@ func (f *Fleet) refresh(ctx context.Context, figures bool) *snapshot {
 	return s
 }
 
-func (f *Fleet) due(now time.Time) bool {
-	return f.opts.Query != nil && now.Sub(f.view.figured) >= max(figuresEvery, figuresShare*f.view.cost)
+func (f *Fleet) due(now time.Time, age time.Duration) bool {
+	return f.opts.Query != nil && age != never && now.Sub(f.view.figured) >= max(age, figuresShare*f.view.cost)
+}
+
+// valuesAreOld reports whether it is time to read them for pages that follow the stream.
+func (f *Fleet) valuesAreOld() bool {
+	f.view.mu.Lock()
+	defer f.view.mu.Unlock()
+	return f.due(time.Now(), streamedEvery)
 }
 
 // surveyStore looks for exporters, and for what others send.
@@ -936,7 +950,43 @@ type delta struct {
 func (v *view) since(version uint64, known bool) delta {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.update()
+	forgotten := uint64(0)
+	if n := len(v.gone) - keepGone; n > 0 {
+		forgotten = v.gone[n-1].version
+		v.gone = slices.Clone(v.gone[n:])
+	}
+	d := delta{cursor: v.version, full: !known || version > v.version || version < forgotten, rows: []json.RawMessage{}, gone: []string{}}
+	for _, name := range slices.Sorted(maps.Keys(v.rows)) {
+		if r := v.rows[name]; d.full || r.version > version {
+			d.rows = append(d.rows, r.text)
+		}
+	}
+	if !d.full {
+		for _, g := range v.gone {
+			if g.version > version && v.rows[g.name] == nil && !slices.Contains(d.gone, g.name) {
+				d.gone = append(d.gone, g.name)
+			}
+		}
+	}
+	return d
+}
+
+// current is the version of the rows.
+func (v *view) current() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.update()
+	return v.version
+}
+
+// update brings the rows up to date with what was seen last.
+func (v *view) update() {
 	s := v.now.Load()
+	if v.shown == s {
+		return
+	}
+	v.shown = s
 	v.version++
 	changed := false
 	for name, j := range s.machines {
@@ -966,25 +1016,6 @@ func (v *view) since(version uint64, known bool) delta {
 	if !changed {
 		v.version--
 	}
-	forgotten := uint64(0)
-	if n := len(v.gone) - keepGone; n > 0 {
-		forgotten = v.gone[n-1].version
-		v.gone = slices.Clone(v.gone[n:])
-	}
-	d := delta{cursor: v.version, full: !known || version > v.version || version < forgotten, rows: []json.RawMessage{}, gone: []string{}}
-	for _, name := range slices.Sorted(maps.Keys(v.rows)) {
-		if r := v.rows[name]; d.full || r.version > version {
-			d.rows = append(d.rows, r.text)
-		}
-	}
-	if !d.full {
-		for _, g := range v.gone {
-			if g.version > version && v.rows[g.name] == nil && !slices.Contains(d.gone, g.name) {
-				d.gone = append(d.gone, g.name)
-			}
-		}
-	}
-	return d
 }
 
 // fill makes what is not given do nothing.
