@@ -2,7 +2,11 @@ package browser
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/clanmon/clanmon/e2e/harness"
@@ -33,4 +37,34 @@ func TestFleetViews(t *testing.T) {
 		return nil
 	})
 	play(t, s.URL, "fleet", nil)
+}
+
+// A machine that goes down and comes back, on a page that follows the stream and on one
+// that cannot.
+func TestStreamAndPolls(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/up", "/down": // says the scenario
+			down.Store(r.URL.Path == "/down")
+		default:
+			if down.Load() {
+				w.WriteHeader(http.StatusInternalServerError)
+			}
+			_, _ = io.WriteString(w, plain)
+		}
+	}))
+	t.Cleanup(exporter.Close)
+	s := harness.StartServer(t, harness.ServerOptions{
+		Config: "global: {scrape_interval: 1s}\n",
+		Args:   []string{"--discovery.static=node=alpha@" + strings.TrimPrefix(exporter.URL, "http://") + ",beta@" + harness.NewTarget(t, plain).Host()},
+	})
+	harness.Eventually(t, harness.Patience, func() error {
+		if a := s.Get("/api/clanmon/v1/fleet"); strings.Count(a.Body, `"up":1`) < 2 {
+			return fmt.Errorf("not all known: %s", a.Body)
+		}
+		return nil
+	})
+	play(t, s.URL, "stream", options{"control": exporter.URL})
 }

@@ -2,6 +2,7 @@
 // ApiError, and keeps connection, from which the banner is drawn.
 import { signal } from '@preact/signals';
 import { prefix } from '../state/config';
+import { doubt, followed, versionOf } from './versions';
 
 export class ApiError extends Error {
   constructor(
@@ -71,6 +72,9 @@ export interface RequestOptions {
   signal?: AbortSignal;
 }
 
+// kept are the last answers of which the stream has versions. Nobody changes an answer.
+const kept = new Map<string, { version: string; data: unknown }>();
+
 // request returns the parsed body: the data of Prometheus' envelope, or the
 // body itself where there is none (Alertmanager's API).
 export async function request<T>(path: string, o: RequestOptions = {}): Promise<T> {
@@ -79,7 +83,11 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
     if (Array.isArray(v)) for (const x of v) q.append(k, x);
     else if (v !== undefined && v !== '') q.set(k, String(v));
   }
-  const url = prefix + path + (q.size ? `?${q}` : '');
+  const name = path + (q.size ? `?${q}` : '');
+  const url = prefix + name;
+  const reads = !o.method || o.method === 'GET';
+  const last = reads && connection.value.state === 'ok' ? kept.get(name) : undefined;
+  if (last && last.version === versionOf(name)) return last.data as T;
   const init: RequestInit = { method: o.method ?? 'GET', signal: o.signal ?? null, credentials: 'same-origin' };
   if (o.json !== undefined) {
     init.body = JSON.stringify(o.json);
@@ -95,6 +103,8 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
     if ((e as Error).name === 'AbortError') throw e;
     become({ state: 'unreachable', since: serverNow() });
     throw new ApiError('The server does not respond', 0, 'unreachable');
+  } finally {
+    if (!reads && !o.form) doubt();
   }
   if (r.ok || !o.aside) heard(r, !!o.early);
   let text: string;
@@ -132,6 +142,11 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
       state === 'ok' ? envelope?.errorType : state,
     );
   }
+  const keep = (data: T): T => {
+    const version = r.headers.get('ETag')?.replace(/^W\/|"/g, '');
+    if (reads && version && followed(name)) kept.set(name, { version, data });
+    return data;
+  };
   if (envelope && typeof envelope === 'object' && 'status' in envelope && 'data' in envelope) {
     const data = envelope.data as T;
     if (data && typeof data === 'object' && (envelope.warnings || envelope.infos)) {
@@ -142,9 +157,9 @@ export async function request<T>(path: string, o: RequestOptions = {}): Promise<
       const lacks = lacksHistory(data);
       if (lacks) history.value = { text: lacks, at: Date.now() };
     }
-    return data;
+    return keep(data);
   }
-  return body as T;
+  return keep(body as T);
 }
 
 // history: what an answer said that lacks the older part, which another engine has

@@ -7,6 +7,7 @@
 import { computed, effect, signal, useComputed } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import { connection, serverNow, skew } from '../api/client';
+import { doubt } from '../api/versions';
 import { DEFAULT_RANGE, parseDuration, readRange, shifted, wider, type Range } from '../lib/time';
 import { location, setParams } from './location';
 import { interval } from './prefs';
@@ -58,9 +59,16 @@ export const frozen = computed(() => rangeKey.value.split('|')[2] !== '' && !ran
 // range, else undefined, which is the server's now.
 export const at = computed(() => (frozen.value ? range.value.to : undefined));
 
-export function refresh(): void {
+// beat is the tick of the interval. refresh is for who wants to see what is true now,
+// whatever the stream said last.
+function beat(): void {
   now.value = serverNow();
   tick.value++;
+}
+
+export function refresh(): void {
+  doubt();
+  beat();
 }
 
 // The first response tells of a clock that is wrong; what was asked for until
@@ -91,7 +99,7 @@ effect(() => {
   // Each request without the password would make the browser ask for it.
   const locked = connection.value.state === 'locked';
   if (interval.value === 'off' || hidden.value || dragging.value || frozen.value || locked) return;
-  const timer = setInterval(refresh, (parseDuration(interval.value) ?? 30) * 1000);
+  const timer = setInterval(beat, (parseDuration(interval.value) ?? 30) * 1000);
   return () => clearInterval(timer);
 });
 

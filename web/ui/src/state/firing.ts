@@ -4,6 +4,7 @@ import { computed, effect, signal } from '@preact/signals';
 import type { ApiError } from '../api/client';
 import { alerts } from '../api/clanmon';
 import type { Alert } from '../api/types/alerts';
+import { pushed } from '../api/versions';
 import { serverNow, tick } from './clock';
 import { agent } from './config';
 
@@ -31,7 +32,8 @@ export async function loadAlerts(): Promise<void> {
 
 let begun = -1;
 effect(() => {
-  if (tick.value === begun) return;
-  begun = tick.value;
+  const turn = tick.value + pushed.value; // either grows
+  if (turn === begun) return;
+  begun = turn;
   void loadAlerts();
 });

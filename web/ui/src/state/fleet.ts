@@ -1,13 +1,15 @@
-// One store of the fleet for all pages. It is fed by polling; a stream of the
-// same answers would call take as well.
+// One store of the fleet for all pages. It is fed by polling. While the stream says that
+// nothing changed, what is known is true and nothing is asked.
 import { signal, useComputed } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import type { ApiError } from '../api/client';
 import { fleet as ask } from '../api/clanmon';
 import type { FleetAnswer } from '../api/types/machines';
+import { FLEET, pushed, versionOf } from '../api/versions';
 import { apply, type Store } from '../lib/fleet';
 import { agent } from './config';
 import { at, known, now, refresh, serverNow, tick } from './clock';
+import { interval } from './prefs';
 
 const store = signal<Store | undefined>(undefined);
 const failed = signal<ApiError | undefined>(undefined);
@@ -23,12 +25,24 @@ const YOUNG = 10; // seconds in which a page that is opened does not ask again
 
 let flight = false;
 let asked = -1; // the tick in which was asked
+let heard = -1; // what the stream had said then
+
+// current: the store has what the server would answer. For the stream, values are read
+// every 30 s; who chose a shorter interval asks for newer ones.
+const current = () =>
+  known.peek() && interval.peek() !== '10s' && store.peek() && store.peek()?.cursor === versionOf(FLEET);
 
 async function poll(): Promise<void> {
   if (agent || flight) return;
-  if (asked === tick.peek() && store.peek() && serverNow() - arrived.peek() < YOUNG) return;
-  flight = true;
+  if (asked === tick.peek() && heard === pushed.peek() && store.peek() && serverNow() - arrived.peek() < YOUNG) return;
   asked = tick.peek();
+  heard = pushed.peek();
+  if (current()) {
+    arrived.value = serverNow();
+    failed.value = undefined;
+    return;
+  }
+  flight = true;
   try {
     take(await ask(store.peek()?.cursor));
   } catch (e) {
@@ -37,16 +51,17 @@ async function poll(): Promise<void> {
     flight = false;
   }
   // Somebody wants what is true after that, such as who ended a silence.
-  if (asked !== tick.peek() && !failed.peek()) void poll();
+  if ((asked !== tick.peek() || heard !== pushed.peek()) && !failed.peek()) void poll();
 }
 
 // useFleet follows the fleet while a page shows it. time is when the last answer
 // arrived, by the server's clock; 0 before the first.
 export function useFleet(want = true) {
   const t = tick.value;
+  const p = pushed.value;
   useEffect(() => {
     if (want) void poll();
-  }, [t, want]);
+  }, [t, p, want]);
   const s = store.value;
   return {
     rows: s?.rows,
