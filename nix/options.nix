@@ -363,6 +363,9 @@ in
     push = {
       enable = flag false "Accept samples from machines that push them, see docs/push.md.";
       availability = text "Whether these machines are meant to be on: `always` or `intermittent`; `null` is `intermittent`.";
+      seriesLimit = nullable types.int {
+        description = "Maximum number of series per machine that pushes; `0` is no limit, `null` is `50000`.";
+      };
       tokens = attrs types.str {
         example = {
           laptop = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
@@ -385,6 +388,17 @@ in
         example = "48h";
         description = "How far back gaps are filled; `null` is `24h`.";
       };
+    };
+    query = {
+      url = nullable types.str {
+        example = "http://mimir.example.org/prometheus";
+        description = "Prometheus, Mimir, Thanos or VictoriaMetrics from which pages read samples that are older than those of this server. See docs/scale.md.";
+      };
+      dialect = nullable types.str {
+        example = "mimir";
+        description = "Product at `query.url`: `prometheus`, `thanos`, `mimir` or `victoriametrics`; `null` is `prometheus`.";
+      };
+      configFile = file "File on the machine with settings of requests to `query.url`, such as `basic_auth` and `http_headers`.";
     };
     look.enable = flag false ''
       Let operators look at machines whose exporters have `look.enable`. The server must know who

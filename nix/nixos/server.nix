@@ -200,6 +200,7 @@ let
   identitySecrets = optional (
     cfg.identity.oidc.clientSecretFile != null
   ) "oidc-client-secret:${toString cfg.identity.oidc.clientSecretFile}";
+  querySecrets = optional (cfg.query.configFile != null) "query:${toString cfg.query.configFile}";
 
   checkedFlags =
     map (n: "--web.allowed-host=${n}") cfg.allowedHosts
@@ -212,6 +213,12 @@ let
     ++ optional (
       cfg.push.enable && cfg.push.availability != null
     ) "--push.availability=${cfg.push.availability}"
+    ++ optional (
+      cfg.push.enable && cfg.push.seriesLimit != null
+    ) "--push.series-limit=${toString cfg.push.seriesLimit}"
+    ++ optional (cfg.query.url != null) "--query.url=${cfg.query.url}"
+    ++ optional (cfg.query.dialect != null) "--query.dialect=${cfg.query.dialect}"
+    ++ optional (cfg.query.configFile != null) "--query.config-file=${credential "query"}"
     ++ identityFlags
     ++ map (u: "--jobs.backup-units=${u}") cfg.backupUnits
     ++ mapAttrsToList (name: n: "--notify=${withSecret name n}") cfg.notify
@@ -597,6 +604,7 @@ in
           LoadCredential =
             map (s: "${s.name}:${s.file}") receiverSecrets
             ++ identitySecrets
+            ++ querySecrets
             ++ mapAttrsToList (name: p: "ping-${name}:${toString p.tokenFile}") cfg.pings
             ++ optionals cfg.tls.enable [
               "tls-ca:${cfg.tls.caFile}"

@@ -1,10 +1,13 @@
 package tests
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/clanmon/clanmon/e2e/harness"
 )
 
 // With clan, machines keep a history unless they are told not to, and the server fills gaps
@@ -16,6 +19,7 @@ func TestHistory(t *testing.T) {
   instances.monitoring = {
     module = { name = "clanmon"; input = "self"; };
     roles.server.machines.srv.settings.backfill.maxAge = "48h";
+    roles.server.machines.srv.settings.query = { url = "http://mimir/prometheus"; dialect = "mimir"; configFile = "/run/secrets/query"; };
     roles.exporter.tags.all = { };
     roles.exporter.machines.web.settings.history = { keep = "48h"; maxBytes = "1GiB"; };
     roles.exporter.machines.off.settings.history.enable = false;
@@ -44,5 +48,10 @@ machines = { srv = { }; web = { }; off = { }; plain = {
 		require.Equal(t, "clanmon-exporter", unit["StateDirectory"], name)
 		require.Equal(t, "0700", unit["StateDirectoryMode"], name)
 	}
-	require.Contains(t, all["srv"].Prometheus.ExtraFlags, "--backfill.max-age=48h")
+	flags := all["srv"].Prometheus.ExtraFlags
+	require.Contains(t, flags, "--backfill.max-age=48h")
+	require.Subset(t, flags, []string{"--query.url=http://mimir/prometheus", "--query.dialect=mimir", "--query.config-file=/run/credentials/prometheus.service/query"})
+	require.Contains(t, all["srv"].Services["prometheus"].ServiceConfig["LoadCredential"], "query:/run/secrets/query")
+	out, err := exec.Command(harness.Clanmon(t), append([]string{"check", "flags", "server", "--"}, flags...)...).CombinedOutput()
+	require.NoError(t, err, string(out))
 }
