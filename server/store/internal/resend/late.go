@@ -340,27 +340,32 @@ func readLate(file string) (map[string]map[Target][]times, error) {
 	return all, nil
 }
 
-// lateOf are the ranges of a receiver that was called id, from before it was made. Nothing
-// that a queue had is sent by the next one. m.mu is held.
-func (m *Manager) lateOf(id string) lateRanges {
+// lateOf are the ranges of a receiver from before it was made. Nothing that a queue had is
+// sent by the next one. What is newer than the position is sent with all else that is: the
+// end of a range may be too late, and what is new must not overtake what is before it. m.mu
+// is held.
+func (m *Manager) lateOf(r *receiver) lateRanges {
 	all := make(lateRanges)
 	now := time.Now()
 	add := func(of Target, t times) {
+		if t.to = min(t.to, r.position); t.from > t.to {
+			return
+		}
 		all[of] = append(all[of], &lateRange{times: t, born: now, at: now.Add(-lateSettles)})
 	}
 	if m.config == nil {
-		for of, ranges := range m.lateWritten[id] {
+		for of, ranges := range m.lateWritten[r.id] {
 			for _, t := range ranges {
 				add(of, t)
 			}
 		}
 		return all
 	}
-	for _, r := range m.receivers {
-		if r.id != id {
+	for _, before := range m.receivers {
+		if before.id != r.id {
 			continue
 		}
-		for of, ranges := range r.late {
+		for of, ranges := range before.late {
 			for _, l := range ranges {
 				add(of, l.times)
 			}

@@ -130,6 +130,30 @@ func TestLateSamplesArrive(t *testing.T) {
 	require.Empty(t, late)
 }
 
+// After a crash it is only known that samples may be missing until some time. Those that are
+// new are sent once, before the late ones.
+func TestLateSamplesAfterACrash(t *testing.T) {
+	x, dir := newReceiving(t), t.TempDir()
+	src := stored{}
+	c := x.config(t)
+	m := lateManager(t, dir, src, c)
+	src.append(m, "gap", time.Now().Add(-lateAhead/2).UnixMilli())
+	left, err := os.ReadFile(m.opts.LateFile)
+	require.NoError(t, err)
+	m.Stop()
+	require.NoError(t, os.WriteFile(m.opts.LateFile, left, 0o600))
+
+	now := m.receivers[0].position + 1
+	for time.Now().UnixMilli() <= now {
+		time.Sleep(time.Millisecond)
+	}
+	src["gap"] = append(src["gap"], now)
+	m = lateManager(t, dir, src, c)
+	m.done(t)
+	require.Equal(t, map[string][]int64{"gap": {now}}, x.all(), "this receiver takes samples in order only")
+	require.Equal(t, []float64{1, 1}, []float64{m.Status()[0].Resent, m.Status()[0].Refused})
+}
+
 // A receiver that takes samples in order only costs few requests, and is not asked again.
 func TestLateSamplesThatAReceiverRefusesAreGivenUp(t *testing.T) {
 	x := newReceiving(t)

@@ -212,7 +212,7 @@ func (m *Manager) Apply(cfg *config.Config, running bool) error {
 	defer m.mu.Unlock()
 	for _, r := range next {
 		if !slices.Contains(before, r) {
-			r.late = m.lateOf(r.id)
+			r.late = m.lateOf(r)
 		}
 	}
 	m.config, m.receivers, m.lateness = cfg, next, lateness(cfg)
