@@ -14,23 +14,31 @@ export default async function phone(browser, { base }) {
   await page.see('Targets');
   await page.fits();
 
-  const cdp = await p.context().newCDPSession(p);
-  const swipe = async (from, to, y) => {
-    const touch = (type, x) => cdp.send('Input.dispatchTouchEvent', { type, touchPoints: type === 'touchEnd' ? [] : [{ x, y }] });
-    await touch('touchStart', from);
-    for (const part of [0.3, 0.6, 1]) await touch('touchMove', from + (to - from) * part);
-    await touch('touchEnd');
-  };
-  await swipe(300, 60, 130);
+  // Only the page gets these touches: Chromium itself would go back in the history.
+  const swipe = (where, from, to) => where.evaluate((target, [from, to]) => {
+    const { left, top } = target.getBoundingClientRect();
+    const touch = (type, x) => {
+      const finger = new Touch({ identifier: 1, target, clientX: left + x, clientY: top + 40 });
+      const touches = type === 'touchend' ? [] : [finger];
+      target.dispatchEvent(new TouchEvent(type, { bubbles: true, cancelable: true, touches, targetTouches: touches, changedTouches: [finger] }));
+    };
+    touch('touchstart', from);
+    for (const part of [0.3, 0.6, 1]) touch('touchmove', from + (to - from) * part);
+    touch('touchend', to);
+  }, [from, to]);
+  await swipe(p.locator('main'), 300, 60);
   await p.waitForURL((u) => u.pathname === '/m/beta');
   await p.locator('main section.chart canvas').first().waitFor();
-  await swipe(60, 300, 130);
+  await swipe(p.locator('main'), 60, 300);
   await p.waitForURL((u) => u.pathname === '/m/alpha');
   // A finger in a chart reads it.
-  await p.locator('main section.chart canvas').first().waitFor();
-  const over = await p.locator('.u-over').first().boundingBox();
-  await swipe(over.x + 20, over.x + over.width - 1, over.y + 40); // to the newest sample
-  await p.locator('.chart .tip').waitFor();
+  const plot = p.locator('main section.chart .u-over').first();
+  const tip = p.locator('.chart .tip');
+  for (let tries = 0; tries < 100 && !(await tip.isVisible()); tries++) { // newer data may draw it anew
+    await swipe(plot, 20, (await plot.evaluate((e) => e.clientWidth)) - 1); // to the newest sample
+    await p.waitForTimeout(500);
+  }
+  await tip.waitFor();
   page.check(new URL(p.url()).pathname === '/m/alpha', 'a finger in a chart leads to another machine');
   await page.shoot('phone');
 
@@ -42,6 +50,7 @@ export default async function phone(browser, { base }) {
   }
   // What Chromium itself says against installing; that the test has no TLS does not count on
   // the loopback.
+  const cdp = await p.context().newCDPSession(p);
   const { installabilityErrors } = await cdp.send('Page.getInstallabilityErrors');
   const errors = installabilityErrors.filter((e) => !/in-incognito/.test(e.errorId));
   page.check(errors.length === 0, `cannot be installed: ${JSON.stringify(errors)}`);
