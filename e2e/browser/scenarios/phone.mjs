@@ -41,6 +41,10 @@ export default async function phone(browser, { base }) {
   await tip.waitFor();
   page.check(new URL(p.url()).pathname === '/m/alpha', 'a finger in a chart leads to another machine');
   await page.shoot('phone');
+  // A menu is on the screen, also one that is wider than the room on its side.
+  await p.locator('button[title^="Time range"]').tap();
+  const { left, right } = await p.locator('.menu').evaluate((e) => e.getBoundingClientRect().toJSON());
+  page.check(left >= 0 && right <= PHONE.width, `the menu is from ${left} to ${right} of ${PHONE.width}`);
 
   const manifest = await fetch(`${base}/manifest.webmanifest`);
   page.check(manifest.headers.get('content-type') === 'application/manifest+json', `the manifest is ${manifest.headers.get('content-type')}`);
