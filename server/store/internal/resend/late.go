@@ -181,7 +181,7 @@ func (all lateRanges) len() (n int) {
 func (m *Manager) dropQueued(r *receiver, now time.Time, grows time.Duration) {
 	for of, ranges := range r.late {
 		left := slices.DeleteFunc(ranges, func(l *lateRange) bool {
-			return l.queued && r.position >= l.at.UnixMilli() && now.Sub(l.at) >= grows
+			return l.queued && r.position > l.at.UnixMilli() && now.Sub(l.at) >= grows
 		})
 		if len(left) < len(ranges) {
 			m.lateDone = true

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/stretchr/testify/assert"
@@ -46,16 +47,27 @@ func (s stored) Read(_ context.Context, of Target, mint, maxt int64, each func(l
 
 // lateManager is a Manager whose upstream sends nothing.
 func lateManager(t *testing.T, dir string, src Source, c *config.RemoteWriteConfig) *Manager {
+	var m *Manager
 	var reads atomic.Int64
-	m := New(Options{
+	m = New(Options{
 		File: filepath.Join(dir, "positions.json"), LateFile: filepath.Join(dir, "late.json"), Source: src,
 		SetAside: func(file, _, _ string, _ error) error { return os.Rename(file, file+".aside") },
-		Apply:    func(*config.Config) error { return nil }, Metrics: func() (Metrics, error) { return Metrics{}, nil },
+		Apply: func(c *config.Config) error {
+			if len(c.RemoteWriteConfigs) > 0 { // the queue begins: nothing else is under way
+				m.mu.Lock()
+				m.lateness = 0
+				m.mu.Unlock()
+			}
+			return nil
+		},
+		Metrics: func() (Metrics, error) { return Metrics{}, nil },
 		Address: func(s string) string { return s }, Reads: func(string) float64 { return float64(reads.Add(1)) }, Failed: func(string, error) {},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	t.Cleanup(m.Stop)
-	require.NoError(t, m.Apply(&config.Config{RemoteWriteConfigs: []*config.RemoteWriteConfig{c}}, false))
+	cfg := &config.Config{RemoteWriteConfigs: []*config.RemoteWriteConfig{c}}
+	cfg.GlobalConfig.ScrapeTimeout = model.Duration(time.Minute) // what is new is not late, on a slow machine either
+	require.NoError(t, m.Apply(cfg, false))
 	return m
 }
 
@@ -68,6 +80,13 @@ func (s stored) append(m *Manager, name string, at ...int64) {
 	l.Note()
 	s[name] = append(s[name], at...)
 	l.Note()
+}
+
+// isPast waits for a later millisecond.
+func isPast(at int64) {
+	for time.Now().UnixMilli() <= at {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func (x *receiving) all() map[string][]int64 {
@@ -144,9 +163,7 @@ func TestLateSamplesAfterACrash(t *testing.T) {
 	require.NoError(t, os.WriteFile(m.opts.LateFile, left, 0o600))
 
 	now := m.receivers[0].position + 1
-	for time.Now().UnixMilli() <= now {
-		time.Sleep(time.Millisecond)
-	}
+	isPast(now)
 	src["gap"] = append(src["gap"], now)
 	m = lateManager(t, dir, src, c)
 	m.done(t)
@@ -201,6 +218,7 @@ func TestLateSamplesThatUpstreamSends(t *testing.T) {
 
 	began(m)
 	src.append(m, "gap", at+1000)
+	isPast(time.Now().UnixMilli())
 	m.mu.Lock()
 	m.receivers[0].position = time.Now().UnixMilli() // it has all that was stored until now
 	m.mu.Unlock()

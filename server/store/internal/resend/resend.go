@@ -183,7 +183,7 @@ func (m *Manager) Apply(cfg *config.Config, running bool) error {
 		}
 		position, known := m.positions[r.id]
 		if !known {
-			position = now.UnixMilli()
+			position = now.UnixMilli() - 1 // more may be stored in this millisecond
 		}
 		r.position, r.live = position, !known
 		next = append(next, r)
