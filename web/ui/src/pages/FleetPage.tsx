@@ -141,8 +141,8 @@ export default function FleetPage() {
             updated <Ago time={fleet.time} suffix=" ago" />
           </Status>
         )}
-        <button type="button" class="btn" onClick={() => setParams({ add: '1' }, false)}>
-          Add a machine
+        <button type="button" class="btn" aria-label="Add a machine" onClick={() => setParams({ add: '1' }, false)}>
+          {phone.value && every.length > 0 ? <Icon name="plus" /> : 'Add a machine'}
         </button>
         {every.length > 0 && (
           <>
