@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -32,9 +33,7 @@ var watched = []string{
 
 const (
 	versionsEvery = 10 * time.Second // how often the answers are looked at, for all streams
-	streamBeat    = 15 * time.Second // the longest silence of a stream
 	streamLife    = 15 * time.Minute // then a page connects again, and is identified again
-	streamWrite   = 10 * time.Second // how long a client may take to accept an event
 	// A browser has six connections to a server. Each window that is visible has a stream.
 	maxOfBrowser = 3
 )
@@ -49,6 +48,8 @@ type stream struct {
 	fleet   func(context.Context) string // the version of fleetPath; nil if there is none
 	max     int
 	every   time.Duration
+	beat    time.Duration // the longest silence of a stream
+	write   time.Duration // how long a client may take to accept an event
 
 	ending context.Context // ends with the first server that shuts down
 	end    context.CancelFunc
@@ -63,7 +64,7 @@ type stream struct {
 }
 
 func newStream(base string, maxConnections int, fleet func(context.Context) string) *stream {
-	s := &stream{base: base, fleet: fleet, max: max(1, maxConnections/4), every: versionsEvery, of: make(map[string]int)}
+	s := &stream{base: base, fleet: fleet, max: max(1, maxConnections/4), every: versionsEvery, beat: 15 * time.Second, write: 10 * time.Second, of: make(map[string]int)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -141,7 +142,6 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not collect events
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // --web.read-timeout is for what a client sends
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 
 	look := time.NewTicker(min(s.every, time.Second))
 	defer look.Stop()
@@ -153,13 +153,16 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		event, data := "", []byte("{}")
 		if now := s.versions(); !bytes.Equal(now, sent) {
 			event, data, sent = "changed", now, now
-		} else if time.Since(said) >= streamBeat {
+		} else if time.Since(said) >= s.beat {
 			event = "alive"
 		}
 		if event != "" {
 			said = time.Now()
-			_ = control.SetWriteDeadline(said.Add(streamWrite))
-			if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data); err != nil || control.Flush() != nil {
+			_ = control.SetWriteDeadline(said.Add(s.write))
+			_, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data)
+			err = errors.Join(err, control.Flush())
+			_ = control.SetWriteDeadline(time.Time{}) // with HTTP/2 it ends a stream that is silent
+			if err != nil {
 				return
 			}
 		}

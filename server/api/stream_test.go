@@ -137,8 +137,32 @@ func TestStreamsAreLimited(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, code("?browser=c"), "the fifth of all")
 	first.Body.Close()
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		require.Equal(c, http.StatusOK, code("?browser=c"))
+		res, err := http.Get(s.url + streamPath + "?browser=c")
+		require.NoError(c, err)
+		res.Body.Close()
+		require.Equal(c, http.StatusOK, res.StatusCode)
 	}, time.Minute, 10*time.Millisecond)
+}
+
+// A write deadline ends a stream of HTTP/2 also while nothing is written.
+func TestStreamOutlivesSilence(t *testing.T) {
+	t.Parallel()
+	s := newStreaming(t, 100)
+	s.write, s.beat = 5*time.Second, 8*time.Second
+	srv := httptest.NewUnstartedServer(s.stream)
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	res, err := srv.Client().Get(srv.URL + streamPath)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	require.Equal(t, 2, res.ProtoMajor)
+	for lines := bufio.NewScanner(res.Body); ; {
+		require.True(t, lines.Scan(), "the stream ended: %v", lines.Err())
+		if lines.Text() == "event: alive" {
+			return
+		}
+	}
 }
 
 // A shutdown ends streams; it does not wait for them.
