@@ -76,8 +76,8 @@ func (c *Checks) APIHandler() http.Handler {
 	return mux
 }
 
-// run probes now, for whoever asks, one at a time. The parameter from says from where; the first
-// place is the default.
+// run probes now, for whoever asks, one at a time, and not sooner than minRunPause after the last
+// probe. The parameter from says from where; the first place is the default.
 func (c *Checks) run(w http.ResponseWriter, r *http.Request) {
 	entries := c.of(r.PathValue("name"))
 	if len(entries) == 0 {
@@ -93,13 +93,11 @@ func (c *Checks) run(w http.ResponseWriter, r *http.Request) {
 	}
 	e.mu.Lock()
 	busy, wait := e.running, minRunPause-time.Since(e.last.At)
-	if !busy && wait <= 0 {
-		e.running = true
-	}
+	e.running = true
 	e.mu.Unlock()
-	if busy || wait > 0 {
+	if busy {
 		w.Header().Set("Retry-After", "1")
-		envelope.Error(w, http.StatusTooManyRequests, "this check ran a moment ago; try again in a second")
+		envelope.Error(w, http.StatusTooManyRequests, "somebody else runs this check now; try again in a second")
 		return
 	}
 	defer func() {
@@ -109,6 +107,10 @@ func (c *Checks) run(w http.ResponseWriter, r *http.Request) {
 	}()
 	ctx, cancel := context.WithTimeout(r.Context(), runLimit)
 	defer cancel()
+	select {
+	case <-time.After(min(wait, minRunPause)):
+	case <-ctx.Done():
+	}
 	result, err := e.probe(ctx)
 	if err != nil {
 		envelope.Error(w, http.StatusBadGateway, err.Error())
