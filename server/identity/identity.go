@@ -249,7 +249,7 @@ func (i *Identity) person(r *http.Request) person {
 // answer of tailscaled.
 func (i *Identity) grant() {
 	i.granted.Store(true)
-	if !i.saving.TryLock() { // a request need not wait for the disk
+	if !i.saving.TryLock() { // only one request at a time waits for the disk
 		return
 	}
 	defer i.saving.Unlock()
