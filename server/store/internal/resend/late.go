@@ -15,8 +15,6 @@ import (
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-
-	"github.com/clanmon/clanmon/internal/atomicfile"
 )
 
 const (
@@ -114,17 +112,24 @@ func (l *Late) Note() {
 
 func (m *Manager) note(targets map[Target]times, now time.Time) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	covered := true
 	for _, r := range m.receivers {
 		for of, all := range targets {
 			r.note(of, all, now)
-			covered = covered && slices.ContainsFunc(m.lateWritten[r.id][of], func(w times) bool { return w.from <= all.from && w.to >= all.to })
+			in := func(file lateFile) bool {
+				return slices.ContainsFunc(file[r.id][of], func(w times) bool { return w.from <= all.from && w.to >= all.to })
+			}
+			covered = covered && in(m.lateWritten) && (m.lateNext == nil || in(m.lateNext))
 		}
 		r.boundLate()
 	}
 	if !covered {
-		m.writeLate(now, lateAhead)
+		m.lateNotes++
+	}
+	note := m.lateNotes
+	m.mu.Unlock()
+	if !covered {
+		m.writeLate(now, lateAhead, note)
 	}
 }
 
@@ -195,7 +200,6 @@ func (m *Manager) dropQueued(r *receiver, now time.Time, grows time.Duration) {
 // lookLate has ranges sent, and forgets those that were.
 func (m *Manager) lookLate(now time.Time) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, r := range m.receivers {
 		if !r.live || r.cancel != nil { // it is sent the rest first
 			continue
@@ -205,19 +209,23 @@ func (m *Manager) lookLate(now time.Time) {
 			m.sendLate(r)
 		}
 	}
-	if m.lateDone {
-		m.writeLate(now, lateAhead)
+	done := m.lateDone
+	m.mu.Unlock()
+	if done {
+		m.writeLate(now, lateAhead, math.MaxUint64)
 	}
 }
 
-// saveLate writes the ranges if there are any in memory or in the file. m.mu is held.
+// saveLate writes the ranges if there are any in memory or in the file.
 func (m *Manager) saveLate(ahead time.Duration) {
+	m.mu.Lock()
 	needed := m.lateDone
 	for _, r := range m.receivers {
 		needed = needed || len(r.late) > 0
 	}
+	m.mu.Unlock()
 	if needed {
-		m.writeLate(time.Now(), ahead)
+		m.writeLate(time.Now(), ahead, math.MaxUint64)
 	}
 }
 
@@ -290,10 +298,21 @@ type savedLate struct {
 	To   time.Time `json:"to"`
 }
 
-// writeLate writes the ranges of all receivers, with ends that are later than theirs. m.mu
-// is held.
-func (m *Manager) writeLate(now time.Time, ahead time.Duration) {
-	written := make(map[string]map[Target][]times)
+// lateFile is what the file has, by id of the receiver.
+type lateFile map[string]map[Target][]times
+
+// writeLate writes the ranges of all receivers, with ends that are later than theirs, unless
+// that was tried since note was. Many notes wait for one write.
+func (m *Manager) writeLate(now time.Time, ahead time.Duration, note uint64) {
+	m.lateWriting.Lock()
+	defer m.lateWriting.Unlock()
+	m.mu.Lock()
+	if m.lateTried >= note {
+		m.mu.Unlock()
+		return
+	}
+	m.lateTried = m.lateNotes
+	written := make(lateFile)
 	saved := make(map[string][]savedLate)
 	for _, r := range m.receivers {
 		if written[r.id] == nil {
@@ -307,19 +326,25 @@ func (m *Manager) writeLate(now time.Time, ahead time.Duration) {
 			}
 		}
 	}
-	err := atomicfile.Write(m.opts.LateFile, 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(saved) })
+	m.lateNext, m.lateDone = written, false
+	m.mu.Unlock()
+	err := m.write(m.opts.LateFile, 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(saved) })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lateNext = nil
 	if err != nil {
+		m.lateDone = true
 		if now.Sub(m.lateComplained) >= time.Minute {
 			m.lateComplained = now
 			m.opts.Logger.Warn("What receivers of remote write lack of what was stored late cannot be written down", "file", m.opts.LateFile, "err", err)
 		}
 		return
 	}
-	m.lateWritten, m.lateDone = written, false
+	m.lateWritten = written
 }
 
-func readLate(file string) (map[string]map[Target][]times, error) {
-	all := make(map[string]map[Target][]times)
+func readLate(file string) (lateFile, error) {
+	all := make(lateFile)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return all, nil

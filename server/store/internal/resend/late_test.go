@@ -3,11 +3,14 @@ package resend
 import (
 	"context"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -246,6 +249,43 @@ func TestManyLateTargets(t *testing.T) {
 	m.mu.Unlock()
 	m.done(t)
 	require.Equal(t, want, x.all())
+}
+
+// What many commits note at the same time is on disk before each of them, by few writes.
+func TestManyLateNotesShareWrites(t *testing.T) {
+	x := newReceiving(t)
+	src := stored{}
+	m := lateManager(t, t.TempDir(), src, x.config(t))
+	const targets = 200
+	writes := 0 // one at a time
+	write := m.write
+	m.write = func(file string, perm fs.FileMode, content func(io.Writer) error) error {
+		for writes++; writes == 1; { // the others come while this one writes
+			m.mu.Lock()
+			notes := m.lateNotes
+			m.mu.Unlock()
+			if notes == targets {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return write(file, perm, content)
+	}
+	hour := time.Now().Add(-time.Hour).UnixMilli()
+	var all sync.WaitGroup
+	for i := range targets {
+		l := m.Late(time.Now())
+		name := fmt.Sprintf("s%d", i)
+		l.Add(series(name), hour)
+		all.Go(func() {
+			l.Note()
+			text, err := os.ReadFile(m.opts.LateFile)
+			assert.NoError(t, err)
+			assert.Contains(t, string(text), fmt.Sprintf("%q", name))
+		})
+	}
+	all.Wait()
+	require.LessOrEqual(t, writes, 2)
 }
 
 // A damaged file is not a reason not to start.

@@ -105,7 +105,6 @@ func (r *receiver) look(now time.Time, m Metrics, lateness time.Duration) {
 // queue that has sent all it had is not behind any more.
 func (m *Manager) Flushed(before, after Metrics) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, r := range m.receivers {
 		// A queue that has just begun may not have read all of the WAL.
 		read := after["queue_highest_timestamp_seconds"][r.name] >= after["highest_timestamp_in_seconds"][""]
@@ -118,6 +117,7 @@ func (m *Manager) Flushed(before, after Metrics) {
 		}
 	}
 	m.remember()
+	m.mu.Unlock()
 	m.saveLate(0)
 }
 

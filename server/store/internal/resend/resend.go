@@ -14,6 +14,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
@@ -25,6 +27,8 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/clanmon/clanmon/internal/atomicfile"
 )
 
 // Sample is a float, or a histogram where one of the two is set.
@@ -103,9 +107,15 @@ type Manager struct {
 	positions map[string]int64 // by id, in milliseconds
 	written   map[string]int64
 
-	lateWritten    map[string]map[Target][]times // by id, in the file
-	lateDone       bool                          // some of it has been sent
+	lateNotes      uint64   // that the file did not have
+	lateTried      uint64   // of these, those that were written, or could not be
+	lateWritten    lateFile // the file
+	lateNext       lateFile // it is being replaced by that, if not nil
+	lateDone       bool     // some of it has been sent
 	lateComplained time.Time
+
+	lateWriting sync.Mutex // held by who writes the file; mu may be locked then
+	write       func(file string, perm fs.FileMode, write func(io.Writer) error) error
 }
 
 // receiver is one remote_write section. Its fields are guarded by the Manager's mu, but
@@ -138,7 +148,7 @@ type receiver struct {
 
 // New reads the positions. A file that cannot be read is as good as none.
 func New(o Options) *Manager {
-	m := &Manager{opts: o}
+	m := &Manager{opts: o, write: atomicfile.Write}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	var err error
 	aside := func(file, what, hint string, err error) {
@@ -236,8 +246,10 @@ func (m *Manager) Apply(cfg *config.Config, running bool) error {
 			r.since = time.Now().Add(beginLimit)
 		}
 	}
-	for id := range m.lateWritten { // forgotten where it is not configured any more
-		m.lateDone = m.lateDone || !slices.ContainsFunc(next, func(r *receiver) bool { return r.id == id })
+	for _, file := range []lateFile{m.lateWritten, m.lateNext} {
+		for id := range file { // forgotten where it is not configured any more
+			m.lateDone = m.lateDone || !slices.ContainsFunc(next, func(r *receiver) bool { return r.id == id })
+		}
 	}
 	m.remember()
 	return nil
@@ -327,7 +339,5 @@ func (m *Manager) Stop() {
 	m.mu.Unlock()
 	m.running.Wait()
 	m.look(time.Now())
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.saveLate(0)
 }
