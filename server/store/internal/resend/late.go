@@ -31,8 +31,8 @@ const (
 	lateAhead = time.Hour
 	// maxLate bounds the ranges of a receiver.
 	maxLate = 5000
-	// maxLateRefused single samples in a row, and whole batches are given up: a receiver that
-	// takes samples in order only refuses all that is late.
+	// maxLateRefused single samples of a range in a row, and batches are given up after the
+	// first halves: a receiver that takes samples in order only refuses all that is late.
 	maxLateRefused = 20
 )
 
@@ -270,7 +270,7 @@ func (m *Manager) sendLate(r *receiver) {
 			if limit := time.Duration(r.config.QueueConfig.SampleAgeLimit); limit > 0 {
 				mint = max(mint, time.Now().Add(-limit).UnixMilli())
 			}
-			c.of = of
+			c.of, s.refused = of, 0
 			err := c.sendParts(ctx, mint, maxt, nil)
 			m.mu.Lock()
 			l.sending = false

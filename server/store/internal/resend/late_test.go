@@ -196,6 +196,27 @@ func TestLateSamplesThatAReceiverRefusesAreGivenUp(t *testing.T) {
 	require.Less(t, x.requests, 200)
 }
 
+// That a receiver refuses all of a range does not keep it from the part of another that it
+// would take.
+func TestLateSamplesThatAReceiverTakesInPart(t *testing.T) {
+	x := newReceiving(t)
+	x.whole = true
+	hour := time.Now().Add(-time.Hour).UnixMilli()
+	x.newest["a"], x.newest["b"] = time.Now().UnixMilli(), hour+1000
+	src := stored{}
+	c := x.config(t)
+	c.QueueConfig.MaxSamplesPerSend = 2000
+	m := lateManager(t, t.TempDir(), src, c)
+	var all []int64
+	for i := range int64(2000) {
+		all = append(all, hour+i)
+	}
+	src.append(m, "a", all...)
+	src.append(m, "b", all...)
+	m.done(t)
+	require.Equal(t, map[string][]int64{"b": all[1001:]}, x.all())
+}
+
 // What upstream's queue sends is sent again only if the server ends before that is certain.
 func TestLateSamplesThatUpstreamSends(t *testing.T) {
 	x, dir := newReceiving(t), t.TempDir()

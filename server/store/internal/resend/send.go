@@ -26,8 +26,8 @@ type sender struct {
 	first    remoteapi.WriteMessageType // what is configured
 	client   map[remoteapi.WriteMessageType]remote.WriteClient
 
-	// After maxRefused single samples in a row, whole batches that are refused are given up;
-	// 0 for never. refused is how many there were.
+	// After maxRefused single samples in a row, batches are given up of which both halves are
+	// refused; 0 for never. refused is how many there were.
 	maxRefused, refused int
 }
 
@@ -141,6 +141,11 @@ var errUnacknowledged = errors.New("the response does not acknowledge what was w
 // deliver sends a batch until the receiver has taken or refused it. The results are the
 // samples of either kind; the error is that ctx has ended.
 func (s *sender) deliver(ctx context.Context, b batch, failed func(error)) (taken, refused int, err error) {
+	return s.deliverPart(ctx, b, false, failed)
+}
+
+// deliverPart delivers a batch, which may be the last part to try if it is refused.
+func (s *sender) deliverPart(ctx context.Context, b batch, last bool, failed func(error)) (taken, refused int, err error) {
 	begin := time.Now()
 	backoff := time.Duration(s.receiver.config.QueueConfig.MinBackoff)
 	for try := 0; ; try++ {
@@ -166,22 +171,24 @@ func (s *sender) deliver(ctx context.Context, b batch, failed func(error)) (take
 	case b.samples <= 1:
 		s.refused++
 	case taken+refused > 0:
-	case s.maxRefused > 0 && s.refused >= s.maxRefused:
+	case last && s.hopeless():
 		refused = b.samples
 	default: // which of them it refuses is not known
-		return s.deliverHalves(ctx, b, failed)
+		return s.deliverHalves(ctx, b, s.hopeless(), failed)
 	}
 	pause(ctx, time.Duration(b.samples)*time.Second/maxRate-time.Since(begin))
 	return taken, refused, ctx.Err()
 }
 
-func (s *sender) deliverHalves(ctx context.Context, b batch, failed func(error)) (taken, refused int, err error) {
+func (s *sender) hopeless() bool { return s.maxRefused > 0 && s.refused >= s.maxRefused }
+
+func (s *sender) deliverHalves(ctx context.Context, b batch, last bool, failed func(error)) (taken, refused int, err error) {
 	halves, err := b.halves()
 	if err != nil {
 		return 0, b.samples, nil
 	}
 	for _, half := range halves {
-		t, r, err := s.deliver(ctx, half, failed)
+		t, r, err := s.deliverPart(ctx, half, last, failed)
 		taken, refused = taken+t, refused+r
 		if err != nil {
 			return taken, refused, err
