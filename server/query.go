@@ -127,7 +127,7 @@ func (s *Server) newHistory(p parser.Parser) (*engine.Engine, error) {
 func (s *Server) newElsewhere() *elsewhere.Elsewhere {
 	o := elsewhere.Options{
 		Replica: delivery.ReplicaLabels,
-		Own:     func(name string) bool { return s.fleet.States()[name] != "" }, Severity: fleet.Severity,
+		Own:     s.fleet.States, Severity: fleet.Severity,
 		NotReached: engine.NotReached, Incomplete: engine.Incomplete,
 		Logger: s.opts.Logger.With("component", "elsewhere"),
 	}

@@ -306,6 +306,7 @@ func (b *builder) serveHTTP() error {
 		Logger: o.Logger.With("component", "web"),
 	})
 	b.stages.closer("api", b.api.Close)
+	b.stages.closer("elsewhere", b.others.Close)
 	return nil
 }
 

@@ -51,8 +51,8 @@ type Options struct {
 	// servers of a pair differ.
 	External func() []labels.Label
 	Replica  []string
-	// Own reports whether a machine of this server has a name.
-	Own     func(name string) bool
+	// Own are the states of this server's machines, by name.
+	Own     func() map[string]string
 	Figures []Figure
 	// Severity of an alert's label: critical, warning, info or none.
 	Severity func(text string) string
@@ -101,10 +101,16 @@ type Machine struct {
 type Elsewhere struct {
 	Options
 
-	mu     sync.Mutex
-	asked  time.Time // when the last round began
-	of     string    // the external labels of that
-	last   Answer
+	ctx    context.Context // of rounds
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	running chan struct{} // closed at the end of the round that runs; nil if none does
+	asked   time.Time     // when the last round ended
+	of      string        // the external labels of that
+	last    Answer
+
+	// Of the round that runs.
 	round  time.Time // when the engine last responded
 	deep   time.Time // the same to a query that looks far back
 	known  map[string]*found
@@ -127,7 +133,21 @@ func New(o Options) *Elsewhere {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Elsewhere{Options: o, warned: make(map[string]bool)}
+	e := &Elsewhere{Options: o, warned: make(map[string]bool)}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	return e
+}
+
+// Close ends the round that runs.
+func (e *Elsewhere) Close() error {
+	e.cancel()
+	e.mu.Lock()
+	running := e.running
+	e.mu.Unlock()
+	if running != nil {
+		<-running
+	}
+	return nil
 }
 
 // cluster is this server's, as its series have it in the engine.
@@ -186,7 +206,8 @@ func (c cluster) site(ls labels.Labels) []string {
 	return values
 }
 
-// Answer returns what is known, after asking the engine if that is too old.
+// Answer returns what is known, after asking the engine if that is too old. All who wait get
+// the answer of one round; if ctx ends first, what was known before.
 func (e *Elsewhere) Answer(ctx context.Context) Answer {
 	if e.Query == nil {
 		return Answer{Machines: []Machine{}, Warnings: []string{}}
@@ -195,27 +216,49 @@ func (e *Elsewhere) Answer(ctx context.Context) Answer {
 	if len(c.names) == 0 {
 		return Answer{Machines: []Machine{}, Warnings: []string{}}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := e.Now()
 	of := fmt.Sprint(c)
-	if of == e.of && now.Sub(e.asked) < every {
-		return e.last
+	for {
+		e.mu.Lock()
+		last, running := Answer{Enabled: true, Site: strings.Join(c.values, ","), Machines: []Machine{}, Warnings: []string{}}, e.running
+		if of == e.of {
+			last = e.last
+		}
+		if of == e.of && !e.asked.IsZero() && e.Now().Sub(e.asked) < every {
+			e.mu.Unlock()
+			return last
+		}
+		if running == nil {
+			if of != e.of {
+				e.of, e.last, e.known, e.deep = of, last, nil, time.Time{}
+			}
+			running = make(chan struct{})
+			e.running = running
+			go e.run(c, running)
+		}
+		e.mu.Unlock()
+		select {
+		case <-running:
+		case <-ctx.Done():
+			return last
+		}
 	}
-	if of != e.of {
-		e.last, e.known, e.deep = Answer{Machines: []Machine{}}, nil, time.Time{}
-	}
-	e.asked, e.of = now, of
+}
+
+// run makes one round, and closes done.
+func (e *Elsewhere) run(c cluster, done chan struct{}) {
 	// Whoever asked first may go away; others wait for the same answer.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, cancel := context.WithTimeout(e.ctx, limit)
 	defer cancel()
+	now := e.Now()
 	machines, warnings, err := e.ask(ctx, c, now)
 	a := Answer{Enabled: true, Site: strings.Join(c.values, ","), Time: float64(now.UnixMilli()) / 1000, Machines: machines, Warnings: warnings}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if err != nil {
 		a.Time, a.Machines, a.Warnings = e.last.Time, e.last.Machines, []string{e.NotReached + err.Error()}
 	}
-	e.last = a
-	return a
+	e.last, e.asked, e.running = a, e.Now(), nil
+	close(done)
 }
 
 // found is a machine while its series are read.
@@ -239,13 +282,15 @@ type round struct {
 	*Elsewhere
 	cluster
 	now      time.Time
+	own      map[string]string // states of own machines
 	machines map[string]*found
+	unknown  bool // which alerts fire
 	warnings []string
 }
 
 // ask fails if it cannot find out which machines there are.
 func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machine, []string, error) {
-	r := &round{Elsewhere: e, cluster: c, now: now, machines: make(map[string]*found), warnings: []string{}}
+	r := &round{Elsewhere: e, cluster: c, now: now, own: e.Own(), machines: make(map[string]*found), warnings: []string{}}
 	by := list(append([]string{contract.MachineLabel}, c.names...)...)
 	// A query that looks far back reads a day of samples. Between two of them it is remembered
 	// who was heard.
@@ -265,6 +310,7 @@ func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machin
 		r.remember()
 	}
 	e.known = maps.Clone(r.machines)
+	r.renamed(ctx)
 	if len(r.machines) == 0 {
 		return []Machine{}, r.warnings, nil
 	}
@@ -275,7 +321,7 @@ func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machin
 	r.targets(ups)
 	alerts, err := r.query(ctx, fmt.Sprintf(`count by (%s, alertname, severity) (max without (%s) (ALERTS{alertstate="firing",%s}))`,
 		by, list(e.Replica...), c.others()), quiet)
-	if r.lacks("alerts", err) && len(alerts) > 0 {
+	if r.unknown = !r.lacks("alerts", err); len(alerts) > 0 {
 		r.firing(alerts)
 		since, err := r.query(ctx, fmt.Sprintf(`min by (%s, alertname, severity) (ALERTS_FOR_STATE{%s})`, by, c.others()), quiet)
 		if r.lacks("alerts", err) {
@@ -343,7 +389,7 @@ func (r *round) take(heard promql.Vector) {
 			if t.Before(m.heard) {
 				continue
 			}
-		case m != nil, r.Own(k):
+		case m != nil, r.own[k] != "":
 			if !r.warned[k] {
 				r.warned[k] = true
 				r.Logger.Warn("A machine of another server is left out, because another machine has this name already", "machine", k)
@@ -374,6 +420,38 @@ func (r *round) remember() {
 		silent := newFound(k, m.Machine.Machine, r.names, m.values)
 		silent.heard, silent.Heard, silent.Intermittent = m.heard, m.Heard, m.Intermittent
 		r.machines[k] = silent
+	}
+}
+
+// renamed leaves out what this server's own machines were called before its external labels
+// changed: of sites that are silent, and whose last samples are older than the first with the
+// present labels. A site that was there at the same time is another one.
+func (r *round) renamed(ctx context.Context) {
+	last := make(map[string]time.Time)  // of a site
+	silent := make(map[string][]string) // by site, those with the name of an own machine
+	for k, m := range r.machines {
+		if m.heard.After(last[m.Site]) {
+			last[m.Site] = m.heard
+		}
+		if r.own[m.Machine.Machine] != "" {
+			silent[m.Site] = append(silent[m.Site], k)
+		}
+	}
+	own := []string{matcher(labels.MatchNotEqual, contract.MachineLabel, "")}
+	for i, name := range r.names {
+		own = append(own, matcher(labels.MatchEqual, name, r.values[i]))
+	}
+	for site, machines := range silent {
+		if r.now.Sub(last[site]) < quiet {
+			continue
+		}
+		then, warnings, err := r.Query(ctx, fmt.Sprintf(`count(up{%s})`, strings.Join(own, ",")), last[site], quiet)
+		if err != nil || len(then)+len(warnings) > 0 {
+			continue
+		}
+		for _, k := range machines {
+			delete(r.machines, k)
+		}
 	}
 }
 
@@ -579,14 +657,18 @@ func (r *round) judge() []Machine {
 		m.Judged = rules[m.Site]
 		down := strings.Join(slices.Sorted(maps.Keys(m.down)), ", ")
 		switch age := r.now.Sub(m.heard); {
-		case m.Targets == 0 || age >= quiet:
+		case age >= quiet:
 			m.State, m.Since, m.Why = "down", m.Heard, "not heard for "+ago(age)
+		case m.Targets == 0:
+			m.State, m.Why = "unjudged", "targets are not known"
 		case m.Up == 0:
 			m.State, m.Since, m.Why = "down", m.since("critical", downAlert), "does not respond"
 		case m.Critical > 0:
 			m.State, m.Since, m.Why = "critical", m.since("critical"), m.names("critical")
 		case m.Warning > 0:
 			m.State, m.Since, m.Why = "warning", m.since("warning"), m.names("warning")
+		case r.unknown:
+			m.State, m.Why = "unjudged", "alerts are not known"
 		case len(m.down) == 1:
 			m.State, m.Why = "warning", down+" is down"
 		case len(m.down) > 1:

@@ -64,7 +64,7 @@ type setup struct {
 	engine *standIn
 	log    *bytes.Buffer
 	clock  time.Time
-	own    map[string]bool
+	own    map[string]string
 }
 
 // newSetup is of the site home, at the minute 60 of what is loaded, with samples every minute.
@@ -73,14 +73,14 @@ func newSetup(t *testing.T, load string) *setup {
 	t.Cleanup(func() { e.Close() })
 	store := promqltest.LoadedStorage(t, "load 1m\n"+strings.TrimPrefix(load, "\n"))
 	t.Cleanup(func() { store.Close() })
-	s := &setup{engine: &standIn{t: t, promql: e, store: store}, log: &bytes.Buffer{}, clock: time.Unix(3600, 0), own: make(map[string]bool)}
+	s := &setup{engine: &standIn{t: t, promql: e, store: store}, log: &bytes.Buffer{}, clock: time.Unix(3600, 0), own: make(map[string]string)}
 	s.Elsewhere = New(Options{
 		Query: s.engine.query,
 		External: func() []labels.Label {
 			return []labels.Label{{Name: "replica", Value: "a"}, {Name: "site", Value: "home"}}
 		},
 		Replica:  []string{"replica", "__replica__"},
-		Own:      func(name string) bool { return s.own[name] },
+		Own:      func() map[string]string { return s.own },
 		Severity: func(text string) string { return text },
 		Figures: []Figure{
 			{"cpu", "machine:cpu_used:ratio", func(selector, by string) string {
@@ -227,7 +227,7 @@ func TestAnOwnMachineWins(t *testing.T) {
   up{machine="a@b",job="node",site="c"} 1x60
   up{machine="a",job="node",site="b@c"} 1x60
 `)
-	s.own["beta@office"] = true
+	s.own["beta@office"] = "ok"
 	for range 2 {
 		a := s.Answer(t.Context())
 		require.Len(t, a.Machines, 1, "and of two others with one name the first")
@@ -316,6 +316,77 @@ func TestPartialAnswers(t *testing.T) {
 	require.Equal(t, []string{"History not reached: too many samples"}, s.Answer(t.Context()).Warnings)
 }
 
+// Nothing is said to be well, or only half bad, of which nobody knows.
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	states := func(s *setup) (all []string) {
+		for _, m := range s.Answer(t.Context()).Machines {
+			all = append(all, m.Name+" "+m.State+" "+m.Why)
+		}
+		return all
+	}
+	s := newSetup(t, twoSites)
+	s.engine.fails = "ALERTS{"
+	require.Equal(t, []string{
+		"away@office offline intermittent: may be off",
+		"beta@office unjudged alerts are not known",
+		"dead@office down does not respond",
+		"gone@office down not heard for 12 min",
+		"half@office unjudged alerts are not known",
+		"hot@cellar unjudged alerts are not known",
+		"laptop@office offline intermittent: may be off",
+		"plain@cellar unjudged alerts are not known",
+	}, states(s))
+
+	s = newSetup(t, twoSites)
+	s.engine.fails = "machine:cpu"
+	require.Contains(t, states(s), "beta@office unjudged ", "nobody knows whether there are rules")
+
+	s = newSetup(t, twoSites)
+	query := s.Query
+	s.Query = func(ctx context.Context, expr string, at time.Time, lookback time.Duration) (promql.Vector, []string, error) {
+		if strings.Contains(expr, "job, instance) (up{") {
+			return nil, nil, nil
+		}
+		return query(ctx, expr, at, lookback)
+	}
+	require.Contains(t, states(s), "beta@office unjudged targets are not known")
+}
+
+// After a change of its external labels, what a server wrote before is not another server's.
+func TestRenamed(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, `
+  up{machine="beta",job="node",site="house"} 1x30
+  up{machine="removed",job="node",site="house"} 1x20
+  up{machine="beta",job="node",site="home"} _x31 1x29
+  up{machine="beta",job="node",site="office"} 1x40
+  up{machine="beta",job="node",site="cellar"} 1x20
+  up{machine="hot",job="node",site="cellar"} 1x60
+`)
+	s.own["beta"] = "ok"
+	names := func() (all []string) {
+		for _, m := range s.Answer(t.Context()).Machines {
+			all = append(all, m.Name)
+		}
+		return all
+	}
+	require.Equal(t, []string{"beta@cellar", "beta@office", "hot@cellar", "removed@house"}, names())
+	s.clock = s.clock.Add(every)
+	s.engine.fails = "count(up"
+	require.Equal(t, []string{"beta@cellar", "beta@house", "beta@office", "hot@cellar", "removed@house"}, names())
+}
+
+// The states of own machines are a copy for each who asks.
+func TestOwnMachinesAreLookedUpOnce(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, twoSites)
+	asked := 0
+	s.Own = func() map[string]string { asked++; return s.own }
+	require.Len(t, s.Answer(t.Context()).Machines, 8)
+	require.Equal(t, 1, asked)
+}
+
 // An engine may return anything.
 func TestNonsense(t *testing.T) {
 	t.Parallel()
@@ -355,8 +426,10 @@ func TestOneRoundForAll(t *testing.T) {
 	s := newSetup(t, twoSites)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.Len(t, s.Answer(gone).Machines, 8)
+	s.Answer(gone)
+	require.Len(t, s.Answer(t.Context()).Machines, 8)
 	n := len(s.engine.asked)
+	require.Equal(t, 7, n)
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() { s.Answer(t.Context()) })
@@ -369,6 +442,71 @@ func TestOneRoundForAll(t *testing.T) {
 	}
 	all.Wait()
 	require.Len(t, s.engine.asked, 2*n)
+}
+
+// A round that takes longer than the time between two is one round for all who wait. Who
+// goes away while it runs does not wait.
+func TestASlowRound(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, twoSites)
+	s.Answer(t.Context())
+	var clock sync.Mutex
+	s.Now = func() time.Time {
+		clock.Lock()
+		defer clock.Unlock()
+		return s.clock
+	}
+	pass := func() {
+		clock.Lock()
+		defer clock.Unlock()
+		s.clock = s.clock.Add(every)
+	}
+	rounds, begun, goOn := 0, make(chan bool, 100), make(chan bool)
+	query := s.Query
+	s.Query = func(ctx context.Context, expr string, at time.Time, lookback time.Duration) (promql.Vector, []string, error) {
+		if strings.Contains(expr, "timestamp") {
+			rounds++
+			begun <- true
+			<-goOn
+			pass()
+		}
+		return query(ctx, expr, at, lookback)
+	}
+	pass()
+	answers := make(chan Answer, 20)
+	ask := func() { answers <- s.Answer(t.Context()) }
+	go ask()
+	<-begun
+	for range 19 {
+		go ask()
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := s.Answer(gone)
+	require.Equal(t, 3600.0, a.Time, "what was known")
+	require.Len(t, a.Machines, 8)
+	close(goOn)
+	for range cap(answers) {
+		require.Equal(t, 3620.0, (<-answers).Time)
+	}
+	require.Equal(t, 1, rounds)
+}
+
+// A stop of the server ends the round that runs.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, twoSites)
+	begun := make(chan bool)
+	s.Query = func(ctx context.Context, _ string, _ time.Time, _ time.Duration) (promql.Vector, []string, error) {
+		close(begun)
+		<-ctx.Done()
+		return nil, nil, ctx.Err()
+	}
+	answer := make(chan Answer)
+	go func() { answer <- s.Answer(t.Context()) }()
+	<-begun
+	require.NoError(t, s.Close())
+	require.Equal(t, []string{"History not reached: context canceled"}, (<-answer).Warnings)
 }
 
 func TestHandler(t *testing.T) {
