@@ -114,7 +114,7 @@ func (s *Server) newHistory(p parser.Parser) (*engine.Engine, error) {
 	}
 	h, err := engine.New(engine.Options{
 		Settings: o.Query.History, Parser: p, MaxSamples: o.Query.MaxSamples,
-		Oldest: s.store.Local().Oldest, ReplicaLabels: delivery.ReplicaLabels,
+		Local: s.store.Local(), Oldest: s.store.Local().Oldest, ReplicaLabels: delivery.ReplicaLabels,
 		Registerer: o.Registerer, Logger: o.Logger.With("component", "history"),
 	})
 	if err != nil {

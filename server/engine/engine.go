@@ -10,7 +10,8 @@
 // As with remote read, the server's external labels are added to each selector that does
 // not mention them, and removed from what comes back. That makes series of both the same.
 // A query whose selectors all demand an external label is the engine's as a whole: series of
-// the local store lack the label.
+// the local store lack the label. Where they have it, by labels of targets or because other
+// servers send their samples here, the query is divided like others.
 //
 // Nothing fails because the engine does: the local part is returned with a warning that
 // begins with NotReached. Results of the engine are not cached.
@@ -44,6 +45,8 @@ type Options struct {
 	Settings
 	Parser     parser.Parser
 	MaxSamples int // of one result, as in the query engine; 0 is no limit
+	// Local is the local store.
+	Local storage.Queryable
 	// Oldest is the time from which the local store has samples, in milliseconds.
 	Oldest func() (int64, error)
 	// ReplicaLabels are external labels by which the servers of a pair differ.
@@ -133,19 +136,35 @@ func anyOf(selectors [][]*labels.Matcher, is func(*labels.Matcher) bool) bool {
 	return slices.ContainsFunc(selectors, func(ms []*labels.Matcher) bool { return slices.ContainsFunc(ms, is) })
 }
 
-// demanded reports whether each of the selectors demands an external label, which series
-// of the local store lack.
-func (e *Engine) demanded(selectors ...[]*labels.Matcher) bool {
+// demanded reports whether each of the selectors demands an external label, and selects
+// nothing of the local store between mint and maxt.
+func (e *Engine) demanded(ctx context.Context, mint, maxt int64, selectors ...[]*labels.Matcher) bool {
 	external := *e.external.Load()
 	demands := func(m *labels.Matcher) bool {
 		return !m.Matches("") && slices.ContainsFunc(external, func(l labels.Label) bool { return l.Name == m.Name })
 	}
+	var names []string
 	for _, ms := range selectors {
-		if !slices.ContainsFunc(ms, demands) {
+		n := slices.IndexFunc(ms, demands)
+		if n < 0 {
+			return false
+		}
+		names = append(names, ms[n].Name)
+	}
+	if len(names) == 0 {
+		return false
+	}
+	q, err := e.Local.Querier(mint, maxt)
+	if err != nil {
+		return false
+	}
+	defer q.Close()
+	for n, ms := range selectors {
+		if has, _, err := q.LabelValues(ctx, names[n], &storage.LabelHints{Limit: 1}, ms...); err != nil || len(has) > 0 {
 			return false
 		}
 	}
-	return len(selectors) > 0
+	return true
 }
 
 func selectorsOf(expr parser.Expr) (all [][]*labels.Matcher) {
@@ -219,7 +238,7 @@ func (e *queryEngine) NewInstantQuery(ctx context.Context, q storage.Queryable, 
 		return nil, err
 	}
 	at := ts.UnixMilli()
-	return e.divided(own, opts, qs, at, at, 0), nil
+	return e.divided(ctx, own, opts, qs, at, at, 0), nil
 }
 
 // NewRangeQuery implements promql.QueryEngine.
@@ -228,12 +247,12 @@ func (e *queryEngine) NewRangeQuery(ctx context.Context, q storage.Queryable, op
 	if err != nil || step < time.Millisecond {
 		return own, err
 	}
-	return e.divided(own, opts, qs, start.UnixMilli(), end.UnixMilli(), step.Milliseconds()), nil
+	return e.divided(ctx, own, opts, qs, start.UnixMilli(), end.UnixMilli(), step.Milliseconds()), nil
 }
 
 // divided returns own, or a query that asks the engine for the steps for which the own
 // store is too young. A step of 0 is for an instant query.
-func (e *queryEngine) divided(own promql.Query, opts promql.QueryOpts, qs string, first, end, step int64) promql.Query {
+func (e *queryEngine) divided(ctx context.Context, own promql.Query, opts promql.QueryOpts, qs string, first, end, step int64) promql.Query {
 	stmt, ok := own.Statement().(*parser.EvalStmt)
 	if !ok {
 		return own
@@ -242,7 +261,8 @@ func (e *queryEngine) divided(own promql.Query, opts promql.QueryOpts, qs string
 	if step > 0 {
 		last = first + (end-first)/step*step
 	}
-	labelled := e.demanded(selectorsOf(stmt.Expr)...)
+	mint, maxt := promql.FindMinMaxTime(stmt)
+	labelled := e.demanded(ctx, mint, maxt, selectorsOf(stmt.Expr)...)
 	if !labelled && earliest(stmt, first) >= oldest || last < first {
 		return own
 	}

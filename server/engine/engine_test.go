@@ -143,6 +143,7 @@ func newSetup(t *testing.T, f *fake, change func(*Options)) *setup {
 	require.NoError(t, err)
 	o := Options{
 		Settings: Settings{URL: u, Dialect: Prometheus}, Parser: queryParser,
+		Local:         own,
 		Oldest:        func() (int64, error) { return young * 60_000, nil },
 		ReplicaLabels: []string{"replica"},
 		Registerer:    s.reg, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
@@ -319,6 +320,41 @@ func TestSeriesOfOtherServers(t *testing.T) {
 	values, _, err := q.LabelValues(t.Context(), "i", nil, labels.MustNewMatcher(labels.MatchEqual, "site", "other"))
 	require.NoError(t, err)
 	require.Equal(t, []string{"there"}, values)
+}
+
+// Where series of the local store have an external label, by a label of their targets or
+// because another server sends them here, the newest samples are the local ones.
+func TestLocalSeriesWithAnExternalLabel(t *testing.T) {
+	t.Parallel()
+	own := promqltest.LoadedStorage(t, "load 1m\n"+samples(young, `,site="home"`)+samples(young, `,site="sender"`))
+	t.Cleanup(func() { own.Close() })
+	f := newFake(t, nil)
+	s := newSetup(t, f, func(o *Options) { o.Local = own })
+	for _, query := range []string{`c{site="home"}`, `c{site="sender"}`, `c{site=~"home|sender|other"}`, `rate(c{site="home"}[5m])`, `sum(c{site="sender"}) / sum(g{site="home"})`, `sum(c{site="sender"}) / sum(g{site="other"})`} {
+		for _, r := range [][3]float64{{300, 360, 1}, {0, 360, 0}} {
+			want, _ := s.ask(s.plain, own, query, r[0], r[1], r[2])
+			got, _ := s.ask(s.queries, own, query, r[0], r[1], r[2])
+			if r[2] == 0 {
+				require.ElementsMatch(t, strings.Split(want, "\n"), strings.Split(got, "\n"), query)
+				continue
+			}
+			require.Equal(t, want, got, query)
+		}
+	}
+	q, err := s.engine.Storage(own).Querier(young*60_000, minutes*60_000)
+	require.NoError(t, err)
+	defer q.Close()
+	values, _, err := q.LabelValues(t.Context(), "i", nil, labels.MustNewMatcher(labels.MatchEqual, "site", "sender"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"0", "1", "2"}, values)
+	require.Empty(t, f.asked())
+
+	s.ask(s.queries, own, `c{site="home"}`, 0, 360, 1)
+	require.Equal(t, fmt.Sprint(244*60), f.asked()[0].Get("end"), "it is divided")
+	for _, query := range []string{`c{site="other"}`, `g{site=~"oth.*"}`} {
+		got, _ := s.ask(s.queries, own, query, 300, 360, 1)
+		require.Contains(t, got, `site="other"`, "the engine's, because no local series is selected")
+	}
 }
 
 func TestInstant(t *testing.T) {

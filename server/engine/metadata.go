@@ -51,13 +51,13 @@ type querier struct {
 }
 
 // has reports whether the local store has everything that matchers select.
-func (q *querier) has(matchers []*labels.Matcher) bool {
-	return q.recent && !q.engine.demanded(matchers)
+func (q *querier) has(ctx context.Context, matchers []*labels.Matcher) bool {
+	return q.recent && !q.engine.demanded(ctx, q.mint, q.maxt, matchers)
 }
 
 // Select implements storage.Querier.
 func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	if hints == nil || hints.Func != "series" || q.has(matchers) { // upstream's word for a request of labels alone
+	if hints == nil || hints.Func != "series" || q.has(ctx, matchers) { // upstream's word for a request of labels alone
 		return q.Querier.Select(ctx, sorted, hints, matchers...)
 	}
 	var found []map[string]string
@@ -77,7 +77,7 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 // LabelValues implements storage.LabelQuerier.
 func (q *querier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	own, notes, err := q.Querier.LabelValues(ctx, name, hints, matchers...)
-	if err != nil || q.has(matchers) {
+	if err != nil || q.has(ctx, matchers) {
 		return own, notes, err
 	}
 	scope := q.engine.scopeOf(matchers)
@@ -92,7 +92,7 @@ func (q *querier) LabelValues(ctx context.Context, name string, hints *storage.L
 // LabelNames implements storage.LabelQuerier.
 func (q *querier) LabelNames(ctx context.Context, hints *storage.LabelHints, matchers ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	own, notes, err := q.Querier.LabelNames(ctx, hints, matchers...)
-	if err != nil || q.has(matchers) {
+	if err != nil || q.has(ctx, matchers) {
 		return own, notes, err
 	}
 	scope := q.engine.scopeOf(matchers)
