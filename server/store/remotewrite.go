@@ -36,6 +36,8 @@ type RemoteWrite struct {
 	Resent  float64 `json:"resent"`
 	Refused float64 `json:"refused"`
 
+	unreadable float64 // ranges of late samples that cannot be read
+
 	// Position is the time up to which everything has arrived.
 	Position time.Time `json:"position"`
 	// Behind is how many seconds the newest sample that was sent is older than the
@@ -103,11 +105,12 @@ var (
 	descRejecting  = remoteDesc("rejecting", "Whether the receiver takes nothing of what it is sent.")
 	descResent     = remoteDesc("resent_samples_total", "Samples that a receiver missed before a restart, or that were stored late, and that the server sent from its store.")
 	descRefused    = remoteDesc("refused_samples_total", "Samples that were sent from the store and that the receiver refused; it may have them.")
+	descUnreadable = remoteDesc("unreadable_ranges_total", "Ranges of late samples that were not sent because they cannot be read from the store.")
 )
 
 // Describe implements prometheus.Collector.
 func (c remoteCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPosition, descBehind, descCatchingUp, descRejecting, descResent, descRefused} {
+	for _, d := range []*prometheus.Desc{descPosition, descBehind, descCatchingUp, descRejecting, descResent, descRefused, descUnreadable} {
 		out <- d
 	}
 }
@@ -136,6 +139,7 @@ func (c remoteCollector) Collect(out chan<- prometheus.Metric) {
 			{descRejecting, prometheus.GaugeValue, is(RemoteRejecting)},
 			{descResent, prometheus.CounterValue, w.Resent},
 			{descRefused, prometheus.CounterValue, w.Refused},
+			{descUnreadable, prometheus.CounterValue, w.unreadable},
 		} {
 			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value, w.Name, w.URL)
 		}
@@ -224,7 +228,7 @@ func (r *remotes) status(of resend.Status, newest float64, value func(metric str
 	w := RemoteWrite{
 		Name: of.Name, URL: of.URL, State: remoteOK, Pending: value("samples_pending"), Retried: value("samples_retried_total"),
 		Failed: value("samples_failed_total") + value("samples_dropped_total"),
-		Resent: of.Resent, Refused: of.Refused, Position: of.Position.UTC(),
+		Resent: of.Resent, Refused: of.Refused, unreadable: of.Unreadable, Position: of.Position.UTC(),
 	}
 	from := float64(max(r.born.Unix(), of.Position.Unix()))
 	if sent := value("queue_highest_sent_timestamp_seconds"); sent > 0 {

@@ -34,6 +34,8 @@ const (
 	// maxLateRefused single samples of a range in a row, and batches are given up after the
 	// first halves: a receiver that takes samples in order only refuses all that is late.
 	maxLateRefused = 20
+	// maxLateTries to read a range, and it is given up: a part of it is damaged.
+	maxLateTries = 60
 )
 
 // Target is what series are of, by their labels. The zero Target is that of series without
@@ -60,6 +62,7 @@ type lateRange struct {
 	born, at time.Time // of the first and the last append
 	queued   bool      // upstream's queue sends them, unless it ends before
 	sending  bool
+	failed   int // tries to read it
 }
 
 // lateRanges are what a receiver may lack, by target.
@@ -274,7 +277,15 @@ func (m *Manager) sendLate(r *receiver) {
 			err := c.sendParts(ctx, mint, maxt, nil)
 			m.mu.Lock()
 			l.sending = false
-			if err == nil {
+			failing := err != nil && ctx.Err() == nil
+			if failing {
+				l.failed++
+			}
+			givenUp := l.failed >= maxLateTries
+			if givenUp {
+				r.unreadable++
+			}
+			if err == nil || givenUp {
 				m.lateDone = true
 				if r.late[of] = slices.DeleteFunc(r.late[of], func(o *lateRange) bool { return o == l }); len(r.late[of]) == 0 {
 					delete(r.late, of)
@@ -282,11 +293,20 @@ func (m *Manager) sendLate(r *receiver) {
 			} else {
 				l.at = time.Now() // later, after the others
 			}
+			first := l.failed == 1
 			m.mu.Unlock()
-			if err != nil && ctx.Err() == nil {
-				s.log.Warn("What was stored late cannot be read, to send it", "err", err)
-				pause(ctx, readRetry)
+			if !failing {
+				continue
 			}
+			log := s.log.With("job", of.Job, "instance", of.Instance, "from", time.UnixMilli(mint).UTC(), "to", time.UnixMilli(maxt).UTC(), "err", err)
+			if givenUp {
+				log.Error("What was stored late cannot be read, and the receiver does not get it")
+				continue
+			}
+			if first {
+				log.Warn("What was stored late cannot be read, to send it; it is tried again")
+			}
+			pause(ctx, readRetry)
 		}
 	})
 }

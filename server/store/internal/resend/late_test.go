@@ -2,6 +2,7 @@ package resend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -307,6 +308,34 @@ func TestManyLateNotesShareWrites(t *testing.T) {
 	}
 	all.Wait()
 	require.LessOrEqual(t, writes, 2)
+}
+
+// damaged cannot be read where it is of the job bad.
+type damaged struct{ stored }
+
+func (d damaged) Read(ctx context.Context, of Target, mint, maxt int64, each func(labels.Labels, []Sample) error) error {
+	if of.Job == "bad" {
+		return errors.New("corrupted chunk")
+	}
+	return d.stored.Read(ctx, of, mint, maxt, each)
+}
+
+// What cannot be read is given up at some time, and counted. The rest arrives.
+func TestLateSamplesThatCannotBeRead(t *testing.T) {
+	x := newReceiving(t)
+	src := stored{}
+	m := lateManager(t, t.TempDir(), damaged{src}, x.config(t))
+	hour := time.Now().Add(-time.Hour).UnixMilli()
+	src.append(m, "bad", hour)
+	src.append(m, "good", hour)
+	m.mu.Lock()
+	for _, l := range m.receivers[0].late[Target{Job: "bad", Instance: "i"}] {
+		l.failed = maxLateTries - 1
+	}
+	m.mu.Unlock()
+	m.done(t)
+	require.Equal(t, map[string][]int64{"good": {hour}}, x.all())
+	require.Equal(t, 1.0, m.Status()[0].Unreadable)
 }
 
 // A damaged file is not a reason not to start.

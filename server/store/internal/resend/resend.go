@@ -87,6 +87,8 @@ type Status struct {
 	// Resent and Refused are samples that this package sent, and those of them that the
 	// receiver did not want.
 	Resent, Refused float64
+	// Unreadable is how many ranges were given up because they cannot be read.
+	Unreadable float64
 }
 
 // Manager has the receivers of the configuration. Safe for concurrent use.
@@ -144,6 +146,8 @@ type receiver struct {
 
 	resent  float64
 	refused float64
+
+	unreadable float64 // late ranges that were given up
 }
 
 // New reads the positions. A file that cannot be read is as good as none.
@@ -207,6 +211,7 @@ func (m *Manager) Apply(cfg *config.Config, running bool) error {
 			next[i].latest = r.config
 		default: // begins anew, because a secret may have changed
 			r.position, r.resent, r.refused = before[same].position, before[same].resent, before[same].refused
+			r.unreadable = before[same].unreadable
 		}
 	}
 	m.mu.Unlock()
@@ -312,7 +317,7 @@ func (m *Manager) Status() []Status {
 	defer m.mu.Unlock()
 	all := make([]Status, 0, len(m.receivers))
 	for _, r := range m.receivers {
-		all = append(all, Status{r.name, r.url, time.UnixMilli(r.position), !r.live, r.rejecting, r.resent, r.refused})
+		all = append(all, Status{r.name, r.url, time.UnixMilli(r.position), !r.live, r.rejecting, r.resent, r.refused, r.unreadable})
 	}
 	return all
 }
