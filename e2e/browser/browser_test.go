@@ -173,9 +173,9 @@ request_seconds_bucket{le="+Inf"} 1
 request_seconds_sum 0.25
 request_seconds_count 1
 # TYPE demo_a gauge
-demo_a 11
+demo_a 7011
 # TYPE demo_b gauge
-demo_b 22
+demo_b 7022
 # EOF
 `
 

@@ -41,9 +41,9 @@ export default async function explore(browser) {
   await page.p.keyboard.type('demo_b');
   await page.p.keyboard.press('Escape'); // of the list of completions
   await page.p.getByRole('button', { name: 'Run', exact: true }).click();
-  await page.see(/\b22\b/);
+  await page.see(/\b7022\b/);
   late();
   await page.settle();
-  await page.see(/\b22\b/);
-  await page.dontSee(/\b11\b/);
+  await page.see(/\b7022\b/);
+  await page.dontSee(/\b7011\b/);
 }
