@@ -285,6 +285,7 @@ type round struct {
 	own      map[string]string // states of own machines
 	machines map[string]*found
 	unknown  bool // which alerts fire
+	partial  bool // the last answer lacks something, the engine says
 	warnings []string
 }
 
@@ -321,7 +322,7 @@ func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machin
 	r.targets(ups)
 	alerts, err := r.query(ctx, fmt.Sprintf(`count by (%s, alertname, severity) (max without (%s) (ALERTS{alertstate="firing",%s}))`,
 		by, list(e.Replica...), c.others()), quiet)
-	if r.unknown = !r.lacks("alerts", err); len(alerts) > 0 {
+	if r.unknown = !r.lacks("alerts", err) || r.partial; len(alerts) > 0 {
 		r.firing(alerts)
 		since, err := r.query(ctx, fmt.Sprintf(`min by (%s, alertname, severity) (ALERTS_FOR_STATE{%s})`, by, c.others()), quiet)
 		if r.lacks("alerts", err) {
@@ -338,6 +339,7 @@ func (e *Elsewhere) ask(ctx context.Context, c cluster, now time.Time) ([]Machin
 
 func (r *round) query(ctx context.Context, expr string, lookback time.Duration) (promql.Vector, error) {
 	v, warnings, err := r.Query(ctx, expr, r.now, lookback)
+	r.partial = len(warnings) > 0
 	for _, w := range warnings {
 		r.warn(r.Incomplete + w)
 	}
@@ -425,7 +427,7 @@ func (r *round) remember() {
 
 // renamed leaves out what this server's own machines were called before its external labels
 // changed: of sites that are silent, and whose last samples are older than the first with the
-// present labels. A site that was there at the same time is another one.
+// present labels. A site that was there on the same day as those is another one.
 func (r *round) renamed(ctx context.Context) {
 	last := make(map[string]time.Time)  // of a site
 	silent := make(map[string][]string) // by site, those with the name of an own machine
@@ -445,7 +447,7 @@ func (r *round) renamed(ctx context.Context) {
 		if r.now.Sub(last[site]) < quiet {
 			continue
 		}
-		then, warnings, err := r.Query(ctx, fmt.Sprintf(`count(up{%s})`, strings.Join(own, ",")), last[site], quiet)
+		then, warnings, err := r.Query(ctx, fmt.Sprintf(`count(last_over_time(up{%s}[1d]))`, strings.Join(own, ",")), last[site], quiet)
 		if err != nil || len(then)+len(warnings) > 0 {
 			continue
 		}

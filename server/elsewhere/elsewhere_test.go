@@ -351,6 +351,16 @@ func TestUnknown(t *testing.T) {
 		return query(ctx, expr, at, lookback)
 	}
 	require.Contains(t, states(s), "beta@office unjudged targets are not known")
+
+	s = newSetup(t, twoSites)
+	all := s.Query
+	s.Query = func(ctx context.Context, expr string, at time.Time, lookback time.Duration) (promql.Vector, []string, error) {
+		if strings.Contains(expr, "ALERTS{") {
+			return nil, []string{"a store is away"}, nil
+		}
+		return all(ctx, expr, at, lookback)
+	}
+	require.Subset(t, states(s), []string{"beta@office unjudged alerts are not known", "hot@cellar unjudged alerts are not known"})
 }
 
 // After a change of its external labels, what a server wrote before is not another server's.
@@ -373,8 +383,16 @@ func TestRenamed(t *testing.T) {
 	}
 	require.Equal(t, []string{"beta@cellar", "beta@office", "hot@cellar", "removed@house"}, names())
 	s.clock = s.clock.Add(every)
-	s.engine.fails = "count(up"
+	s.engine.fails = "count(last_over_time(up"
 	require.Equal(t, []string{"beta@cellar", "beta@house", "beta@office", "hot@cellar", "removed@house"}, names())
+
+	// A server that was away when a site fell silent was not called like that site.
+	s = newSetup(t, `
+  up{machine="nas",job="node",site="home"} 1x20 _x19 1x20
+  up{machine="nas",job="node",site="office"} 1x30
+`)
+	s.own["nas"] = "ok"
+	require.Equal(t, []string{"nas@office"}, names())
 }
 
 // The states of own machines are a copy for each who asks.

@@ -10,8 +10,8 @@
 // As with remote read, the server's external labels are added to each selector that does
 // not mention them, and removed from what comes back. That makes series of both the same.
 // A query whose selectors all demand an external label is the engine's as a whole: series of
-// the local store lack the label. Where they have it, by labels of targets or because other
-// servers send their samples here, the query is divided like others.
+// the local store lack the label. Where it has series of each value that is demanded, by labels
+// of targets or because other servers send their samples here, the query is divided like others.
 //
 // Nothing fails because the engine does: the local part is returned with a warning that
 // begins with NotReached. Results of the engine are not cached.
@@ -136,22 +136,22 @@ func anyOf(selectors [][]*labels.Matcher, is func(*labels.Matcher) bool) bool {
 	return slices.ContainsFunc(selectors, func(ms []*labels.Matcher) bool { return slices.ContainsFunc(ms, is) })
 }
 
-// demanded reports whether each of the selectors demands an external label, and selects
-// nothing of the local store between mint and maxt.
+// demanded reports whether each of the selectors demands an external label, and one of them
+// demands a value that the local store lacks between mint and maxt.
 func (e *Engine) demanded(ctx context.Context, mint, maxt int64, selectors ...[]*labels.Matcher) bool {
 	external := *e.external.Load()
 	demands := func(m *labels.Matcher) bool {
 		return !m.Matches("") && slices.ContainsFunc(external, func(l labels.Label) bool { return l.Name == m.Name })
 	}
-	var names []string
+	var demanding []*labels.Matcher
 	for _, ms := range selectors {
 		n := slices.IndexFunc(ms, demands)
 		if n < 0 {
 			return false
 		}
-		names = append(names, ms[n].Name)
+		demanding = append(demanding, ms[n])
 	}
-	if len(names) == 0 {
+	if len(demanding) == 0 {
 		return false
 	}
 	q, err := e.Local.Querier(mint, maxt)
@@ -159,12 +159,21 @@ func (e *Engine) demanded(ctx context.Context, mint, maxt int64, selectors ...[]
 		return false
 	}
 	defer q.Close()
-	for n, ms := range selectors {
-		if has, _, err := q.LabelValues(ctx, names[n], &storage.LabelHints{Limit: 1}, ms...); err != nil || len(has) > 0 {
+	for n, m := range demanding {
+		here, _, err := q.LabelValues(ctx, m.Name, nil, selectors[n]...)
+		if err != nil {
 			return false
 		}
+		wanted := m.SetMatches()
+		if m.Type == labels.MatchEqual {
+			wanted = []string{m.Value}
+		}
+		lacks := func(value string) bool { return !slices.Contains(here, value) }
+		if len(wanted) == 0 || slices.ContainsFunc(wanted, lacks) {
+			return true
+		}
 	}
-	return true
+	return false
 }
 
 func selectorsOf(expr parser.Expr) (all [][]*labels.Matcher) {
