@@ -34,6 +34,9 @@ const (
 	// maxLateRefused single samples of a range in a row, and batches are given up after the
 	// first halves: a receiver that takes samples in order only refuses all that is late.
 	maxLateRefused = 20
+	// maxLateRangesRefused ranges in a row of which nothing was taken, and those that follow
+	// begin as if maxLateRefused samples had been refused, until something is taken.
+	maxLateRangesRefused = 4
 	// maxLateTries to read a range, and it is given up: a part of it is damaged.
 	maxLateTries = 60
 )
@@ -269,14 +272,23 @@ func (m *Manager) sendLate(r *receiver) {
 			}
 			l.sending = true
 			mint, maxt := l.from, l.to
+			c.of, s.refused = of, 0
+			if r.lateRefused >= maxLateRangesRefused {
+				s.refused = maxLateRefused
+			}
+			resent, refused := r.resent, r.refused
 			m.mu.Unlock()
 			if limit := time.Duration(r.config.QueueConfig.SampleAgeLimit); limit > 0 {
 				mint = max(mint, time.Now().Add(-limit).UnixMilli())
 			}
-			c.of, s.refused = of, 0
 			err := c.sendParts(ctx, mint, maxt, nil)
 			m.mu.Lock()
 			l.sending = false
+			if r.resent > resent {
+				r.lateRefused = 0
+			} else if err == nil && r.refused > refused {
+				r.lateRefused++
+			}
 			failing := err != nil && ctx.Err() == nil
 			if failing {
 				l.failed++

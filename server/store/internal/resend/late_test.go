@@ -218,6 +218,38 @@ func TestLateSamplesThatAReceiverTakesInPart(t *testing.T) {
 	require.Equal(t, map[string][]int64{"b": all[1001:]}, x.all())
 }
 
+// A receiver that refuses many ranges costs few requests for each. What it takes of one that
+// follows is sent, the half that it takes at least, and from then on every sample.
+func TestManyLateRangesThatAReceiverRefuses(t *testing.T) {
+	x := newReceiving(t)
+	x.whole = true
+	hour := time.Now().Add(-time.Hour).UnixMilli()
+	src := stored{}
+	m := lateManager(t, t.TempDir(), src, x.config(t))
+	var all []int64
+	for i := range int64(200) {
+		all = append(all, hour+i)
+	}
+	for i := range 50 {
+		name := fmt.Sprintf("s%d", i)
+		x.newest[name] = time.Now().UnixMilli()
+		src.append(m, name, all...)
+	}
+	m.done(t)
+	require.Equal(t, 50*200.0, m.Status()[0].Refused)
+	x.mu.Lock()
+	require.Less(t, x.requests, 900)
+	x.newest["first"], x.newest["second"] = hour+50, hour+50
+	x.mu.Unlock()
+
+	src.append(m, "first", all...)
+	src.append(m, "second", all...)
+	m.done(t)
+	got := x.all()
+	require.Subset(t, got["first"], all[100:])
+	require.Equal(t, all[51:], got["second"])
+}
+
 // What upstream's queue sends is sent again only if the server ends before that is certain.
 func TestLateSamplesThatUpstreamSends(t *testing.T) {
 	x, dir := newReceiving(t), t.TempDir()

@@ -138,8 +138,9 @@ type receiver struct {
 	cancel   context.CancelFunc
 	marks    []mark
 
-	late       lateRanges
-	lateCancel context.CancelFunc // nil while none is sent
+	late        lateRanges
+	lateCancel  context.CancelFunc // nil while none is sent
+	lateRefused int                // ranges in a row of which nothing was taken
 
 	taken, failed float64 // at the last look
 	rejecting     bool    // all that was sent since the one before has failed for good
