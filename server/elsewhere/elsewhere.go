@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -621,12 +622,10 @@ func (r *round) facts(facts promql.Vector) {
 func oneOf(names map[string]bool) string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		all = append(all, escaper.Replace(name))
+		all = append(all, regexp.QuoteMeta(name))
 	}
 	return strings.Join(all, "|")
 }
-
-var escaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`, `+`, `\+`, `*`, `\*`, `?`, `\?`, `(`, `\(`, `)`, `\)`, `|`, `\|`, `[`, `\[`, `]`, `\]`, `{`, `\{`, `}`, `\}`, `^`, `\^`, `$`, `\$`)
 
 func (m *found) set(figure string, v float64) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {

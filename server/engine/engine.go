@@ -21,8 +21,8 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -126,7 +126,7 @@ func (e *Engine) scopeOf(selectors ...[]*labels.Matcher) scope {
 		// An engine that deduplicates has dropped the label, or does so after it selects:
 		// then series of both servers are wanted.
 		if e.Dialect != Thanos {
-			s.add = append(s.add, labels.MustNewMatcher(labels.MatchRegexp, l.Name, escape(l.Value)+"|"))
+			s.add = append(s.add, labels.MustNewMatcher(labels.MatchRegexp, l.Name, regexp.QuoteMeta(l.Value)+"|"))
 		}
 	}
 	return s
@@ -203,19 +203,6 @@ func (e *Engine) Instant(ctx context.Context, expr string, t time.Time, lookback
 		return nil, nil, errMalformed
 	}
 	return v, a.Warnings, nil
-}
-
-// escape makes a regular expression of a value, without quotes that other
-// engines' parsers might not know.
-func escape(value string) string {
-	var b strings.Builder
-	for _, r := range value {
-		if strings.ContainsRune(`\.+*?()|[]{}^$`, r) {
-			b.WriteByte('\\')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
 }
 
 // own removes the external labels from ls.
