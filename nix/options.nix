@@ -364,7 +364,7 @@ in
       enable = flag false "Accept samples from machines that push them, see docs/push.md.";
       availability = text "Whether these machines are meant to be on: `always` or `intermittent`; `null` is `intermittent`.";
       seriesLimit = nullable types.int {
-        description = "Maximum number of series per machine that pushes; `0` is no limit, `null` is `50000`.";
+        description = "Maximum number of series per machine that pushes; `0` means no limit, `null` means `50000`.";
       };
       tokens = attrs types.str {
         example = {

@@ -1,4 +1,4 @@
-// Week writes days of data of a fleet into an empty data directory, with what happens to machines:
+// Command week writes days of data of a fleet into an empty data directory, with what happens to machines:
 // reboots, new generations of NixOS, alerts, disks that are added. It writes blocks, so that nobody
 // has to wait for a week to measure what a week costs:
 //

@@ -15,7 +15,7 @@ let doubted = 0;
 // pushed grows when the stream says that rows of the fleet changed.
 export const pushed = signal(0);
 
-// A clock that was set back is no reason to trust.
+// After the clock was set back, nothing is trusted.
 const within = (since: number, ms: number) => Date.now() >= since && Date.now() - since < ms;
 
 // versionOf is that of an answer, by its path and query; undefined if it is not known.

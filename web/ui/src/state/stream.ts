@@ -10,7 +10,7 @@ import { interval, recall, remember } from './prefs';
 const LATER = 5000; // ms after which a page has what it asked for first
 const FIRST = 5000; // how long the first event may take
 const NEXT = 35_000; // and each after it
-const SHORT = 30_000; // a stream that ends so soon is no good
+const SHORT = 30_000; // a stream that ends sooner counts as a failure
 const AGAIN = 1000; // the first wait before another one
 const LONGEST = 300_000;
 
