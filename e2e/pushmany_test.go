@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/prompb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/clanmon/clanmon/e2e/harness"
@@ -40,6 +42,21 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (b *bearer) CloseIdleConnections() { b.transport.CloseIdleConnections() }
 
+func pushToken(machine int) string { return fmt.Sprintf("s3cret-%d", machine) }
+
+// pushServer is a server to which so many machines may push.
+func pushServer(t testing.TB, machines, connections int) *harness.Server {
+	t.Helper()
+	var tokens strings.Builder
+	for i := range machines {
+		fmt.Fprintf(&tokens, "m%d machine %x\n", i, sha256.Sum256([]byte(pushToken(i))))
+	}
+	return harness.StartServer(t, harness.ServerOptions{
+		Data: t.TempDir(), Config: "global: {scrape_interval: 15s}\n",
+		Args: []string{"--push", fmt.Sprintf("--web.max-connections=%d", connections), "--web.token-file=" + harness.WriteFile(t, t.TempDir(), "tokens", tokens.String())},
+	})
+}
+
 // The link of a server is back, and all machines that push are back at once, each with a backlog:
 // every sample is stored, once, with its value.
 // They want more connections than the server accepts. PUSHERS, PUSH_GATHERS and PUSH_CONNECTIONS
@@ -52,15 +69,7 @@ func TestManyPushersAtOnce(t *testing.T) {
 	}
 	machines, gathers := number("PUSHERS", 40), number("PUSH_GATHERS", 60)
 	const series, every = 100, 15 * time.Second
-	token := func(i int) string { return fmt.Sprintf("s3cret-%d", i) }
-	var tokens strings.Builder
-	for i := range machines {
-		fmt.Fprintf(&tokens, "m%d machine %x\n", i, sha256.Sum256([]byte(token(i))))
-	}
-	server := harness.StartServer(t, harness.ServerOptions{
-		Data: t.TempDir(), Config: "global: {scrape_interval: 15s}\n",
-		Args: []string{"--push", fmt.Sprintf("--web.max-connections=%d", number("PUSH_CONNECTIONS", 40)), "--web.token-file=" + harness.WriteFile(t, t.TempDir(), "tokens", tokens.String())},
-	})
+	server := pushServer(t, machines, number("PUSH_CONNECTIONS", 40))
 	to, err := url.Parse(server.URL + "/api/v1/push")
 	require.NoError(t, err)
 
@@ -91,7 +100,7 @@ func TestManyPushersAtOnce(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		all = append(all, reg)
 		sender := push.New(push.Options{
-			URL: to, Client: &http.Client{Transport: &bearer{token(i), &http.Transport{}}}, Dir: own, Interval: every,
+			URL: to, Client: &http.Client{Transport: &bearer{pushToken(i), &http.Transport{}}}, Dir: own, Interval: every,
 			Instances: map[string]string{"node": "m:9100"}, Read: spool.Read, Oldest: func() int64 { return oldest }, Last: oldest - 1,
 			UserAgent: "test", Registerer: reg, Logger: slog.New(slog.DiscardHandler),
 		})
@@ -158,5 +167,100 @@ func TestManyPushersAtOnce(t *testing.T) {
 		for _, s := range found {
 			require.Equal(t, float64(want), s.Value, "%s of %v", expr, s.Labels)
 		}
+	}
+}
+
+// BenchmarkBacklogs measures how long a new sample of 10 machines takes until it is acknowledged,
+// with the wait after a 429, while 400 others send a backlog of 24 hours: in the lane of backlogs,
+// and without one, by the same requests that do not say what they are.
+func BenchmarkBacklogs(b *testing.B) {
+	const machines, others, requests, gathers, series = 10, 400, 5, 500, 20
+	const day = 24 * time.Hour
+	now := time.Now()
+	request := func(s *harness.Server, times ...int64) *http.Request {
+		var samples []prompb.Sample
+		for _, at := range times {
+			samples = append(samples, prompb.Sample{Timestamp: at, Value: float64(at)})
+		}
+		var all []prompb.TimeSeries
+		for i := range series {
+			all = append(all, harness.Series(samples, "m", "instance", "m:9100", "job", "node", "s", strconv.Itoa(i)))
+		}
+		r, err := harness.RemoteWrite(s.URL, all...)
+		require.NoError(b, err)
+		r.URL.Path = "/api/v1/push"
+		return r
+	}
+	for name, lane := range map[string]string{"lane": "1", "none": ""} {
+		b.Run(name, func(b *testing.B) {
+			var took []float64
+			for b.Loop() {
+				s := pushServer(b, machines+others, 1024)
+				// send returns when the request is acknowledged. Others may use its body.
+				send := func(machine int, r *http.Request, backlog string) {
+					c := &http.Client{Transport: &bearer{pushToken(machine), &http.Transport{}}}
+					defer c.CloseIdleConnections()
+					for {
+						again := r.Clone(context.Background())
+						again.Body, _ = r.GetBody()
+						again.Header.Set(wire.BacklogHeader, backlog)
+						res, err := c.Do(again)
+						if err == nil {
+							res.Body.Close()
+							if res.StatusCode == http.StatusNoContent {
+								return
+							}
+						}
+						if err != nil || res.StatusCode != http.StatusTooManyRequests {
+							b.Errorf("push: %v %v", res, err)
+							return
+						}
+						time.Sleep(5 * time.Second) // what the server asks for
+					}
+				}
+				var backlog []*http.Request
+				for k := range requests {
+					var times []int64
+					for g := range gathers {
+						times = append(times, now.Add(-day).UnixMilli()+int64(k*gathers+g)*(day-time.Minute).Milliseconds()/(requests*gathers))
+					}
+					backlog = append(backlog, request(s, times...))
+				}
+				first := request(s, now.UnixMilli())
+				var sending, fresh sync.WaitGroup
+				for i := range others {
+					sending.Go(func() {
+						send(machines+i, first, "")
+						for _, r := range backlog {
+							send(machines+i, r, lane)
+						}
+					})
+				}
+				done := make(chan struct{})
+				var mu sync.Mutex
+				for i := range machines {
+					fresh.Go(func() {
+						for tick := time.Tick(time.Second); ; {
+							at := time.Now()
+							send(i, request(s, at.UnixMilli()), "")
+							mu.Lock()
+							took = append(took, float64(time.Since(at).Milliseconds()))
+							mu.Unlock()
+							select {
+							case <-tick:
+							case <-done:
+								return
+							}
+						}
+					})
+				}
+				sending.Wait()
+				close(done)
+				fresh.Wait()
+			}
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)/2], "p50-ms")
+			b.ReportMetric(took[len(took)-1], "max-ms")
+		})
 	}
 }
