@@ -24,7 +24,7 @@ import (
 
 // standIn is an engine that evaluates PromQL on what was loaded.
 type standIn struct {
-	t        *testing.T
+	t        testing.TB
 	promql   *promql.Engine
 	store    storage.Queryable
 	warnings []string
@@ -68,7 +68,7 @@ type setup struct {
 }
 
 // newSetup is of the site home, at the minute 60 of what is loaded, with samples every minute.
-func newSetup(t *testing.T, load string) *setup {
+func newSetup(t testing.TB, load string) *setup {
 	e := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute, Parser: parser.NewParser(parser.Options{})})
 	t.Cleanup(func() { e.Close() })
 	store := promqltest.LoadedStorage(t, "load 1m\n"+strings.TrimPrefix(load, "\n"))
@@ -537,4 +537,31 @@ func TestHandler(t *testing.T) {
 	w = httptest.NewRecorder()
 	s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
+}
+
+// BenchmarkRound is a round of queries for 1,000 machines with 2 targets each, and one that looks
+// a day back; the samples are a minute apart.
+func BenchmarkRound(b *testing.B) {
+	var load strings.Builder
+	for i := range 1000 {
+		for _, job := range []string{"node", "systemd"} {
+			fmt.Fprintf(&load, "  up{machine=\"m%d\",job=%q,site=\"office\"} 1x1440\n", i, job)
+		}
+		fmt.Fprintf(&load, "  machine:cpu_used:ratio{machine=\"m%d\",site=\"office\"} 0.25x1440\n", i)
+	}
+	s := newSetup(b, load.String())
+	s.clock = time.Unix(24*3600, 0)
+	for _, name := range []string{"a day back", "usual"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				s.asked = time.Time{}
+				if name != "usual" {
+					s.deep = time.Time{}
+				}
+				if n := len(s.Answer(b.Context()).Machines); n != 1000 {
+					b.Fatal(n)
+				}
+			}
+		})
+	}
 }
